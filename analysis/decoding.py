@@ -1,0 +1,108 @@
+"""Analysis ``decoding``: can decoders of some animals read the others, and how does a model compare with linear baselines?
+
+Every representation is decoded by the same kind of classifier, from the same trials; see :mod:`analysis.scoring` for the
+settings and for the floors and intervals, :mod:`analysis.alignment` for the baselines.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from analysis.alignment import CanonicalVariates, PrincipalComponents, ProcrustesAligned
+from analysis.decoders import decode
+from analysis.representations import Inputs, Latents, RawFeatures, Representation
+from analysis.scores import Score
+from analysis.scoring import Resampling, score
+from neuromvm.errors import SpecError
+from neuromvm.specs.base import Spec
+
+if TYPE_CHECKING:
+    from analysis.figures.style import Figure
+    from neuromvm.runs import Study
+
+
+class Options(Spec):
+    """Baselines, decoders and resampling. Defaults suit some tens of units and about a hundred trials an animal."""
+
+    baselines: tuple[Literal["raw", "pca", "procrustes", "mcca"], ...] = ("raw", "pca", "procrustes", "mcca")
+    raw_inverse_penalty: float = Field(0.02, gt=0, description="C of decoders of raw features")
+    component_inverse_penalty: float = Field(0.1, gt=0, description="C of decoders of principal components")
+    latent_inverse_penalty: float = Field(1.0, gt=0, description="C of decoders of latents and canonical variates of sd 1")
+    principal_components: int = Field(20, ge=1, description="pca, procrustes: components an animal; 30 for hundreds of cells")
+    canonical_components: int = Field(14, ge=1, description="mcca: shared components; classes - 1 is a good choice")
+    ridge: float = Field(3.0, gt=0, description="mcca: added to the covariance of scaled features; 30 for hundreds of cells")
+    reference: str = Field("mcca", description="Representation with which the others are compared, draw by draw")
+    bootstraps: int = Field(1000, ge=100, description="Resamples of test trials")
+    permutations: int = Field(1000, ge=500, description="Permutations of labels among test trials")
+    seed: int = Field(0, ge=0, description="Of the resamples and permutations")
+
+
+def compute(study: "Study", options: Options) -> xr.Dataset:
+    """Decode every model of a run and the linear baselines; :func:`analysis.scoring.score` says what is returned."""
+    inputs = Inputs(study.samples, study.splits, study.spec.samples)
+    representations: dict[str, Representation] = {
+        name: Latents(study.latents(name), study.splits, inverse_penalty=options.latent_inverse_penalty) for name in study.models
+    }
+    for name in options.baselines:
+        if name in representations:
+            raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
+        representations[name] = baseline(name, inputs, options)
+    predictions = {name: decode(one, study.samples, study.splits) for name, one in representations.items()}
+    resampling = Resampling(options.bootstraps, options.permutations, options.seed)
+    return score(predictions, study.samples, resampling, options.reference)
+
+
+def baseline(name: str, inputs: Inputs, options: Options) -> Representation:
+    """Fit a baseline on the training side of every split."""
+    if name == "raw":
+        return RawFeatures(inputs, inverse_penalty=options.raw_inverse_penalty)
+    if name == "mcca":
+        return CanonicalVariates(
+            inputs,
+            components=options.canonical_components,
+            ridge=options.ridge,
+            inverse_penalty=options.latent_inverse_penalty,
+        )
+    kind = {"pca": PrincipalComponents, "procrustes": ProcrustesAligned}[name]
+    return kind(inputs, components=options.principal_components, inverse_penalty=options.component_inverse_penalty)
+
+
+def summarize(scores: xr.Dataset) -> list[Score]:
+    """Return one line for each representation and setting that exists."""
+    lines = []
+    for representation in scores["representation"].values:
+        for setting in scores["setting"].values:
+            one = scores.sel(representation=representation, setting=setting)
+            if not np.isfinite(one["value"]):
+                continue
+            lines.append(
+                Score(
+                    what="balanced accuracy",
+                    representation=str(representation),
+                    setting=str(setting),
+                    value=float(one["value"]),
+                    low=float(one["low"]),
+                    high=float(one["high"]),
+                    floor=float(one["null_mean"]),
+                    floor_low=float(one["null_low"]),
+                    floor_high=float(one["null_high"]),
+                    chance=float(scores.attrs["chance"]),
+                    p=float(one["p"]),
+                    n_animals=scores.sizes["target"],
+                    n_trials=int(scores["trials"].sum()),
+                    n_splits=scores.sizes["split"],
+                )
+            )
+    return lines
+
+
+def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
+    """Draw the settings side by side, the differences to the reference, and who reads whom."""
+    from analysis.figures import decoding as figures  # here, so that computing needs no plotting library
+
+    drawn = {"settings": figures.settings(scores), "transfer": figures.transfer(scores)}
+    if scores.attrs["reference"]:
+        drawn["difference"] = figures.difference(scores)
+    return drawn

@@ -1,0 +1,139 @@
+"""Figures of the analysis ``decoding``, drawn from its saved scores."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from analysis.figures import style
+from analysis.figures.style import Axes, Figure
+
+CELLS_WITH_NUMBERS = 8  # animals up to which every cell of a transfer matrix carries its number
+
+
+def settings(scores: xr.Dataset) -> Figure:
+    """Draw balanced accuracy of every representation in every setting, with animals, interval, floor and chance."""
+    names = [str(name) for name in scores["representation"].values]
+    with style.applied():
+        figure = Figure(figsize=(style.DOUBLE, 2.9), layout="constrained")
+        axes = figure.subplots()
+        color, marker = style.colors(names), style.markers(names)
+        for setting, place, offset, name in _dodged(scores, names):
+            one = scores.sel(representation=name, setting=setting)
+            x = place + offset
+            width = 0.36 / len(names)
+            low, high = float(one["null_low"]), float(one["null_high"])
+            axes.fill_between([x - width, x + width], low, high, color="0.85", linewidth=0, zorder=0)
+            spread = np.linspace(-0.6, 0.6, scores.sizes["target"]) * width
+            axes.plot(x + spread, one["target_value"], ".", color=color[name], alpha=0.35, markersize=3, markeredgewidth=0)
+            _point(axes, x, one, "value", color[name], marker[name])
+        _chance(axes, scores)
+        axes.set_xticks(range(scores.sizes["setting"]), [str(setting) for setting in scores["setting"].values])
+        axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
+        axes.set_ylim(bottom=0)
+        handles: list[Artist] = [*_handles(names, color, marker)]
+        handles.append(Patch(color="0.85", label="permuted labels"))
+        handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
+        style.legend(figure, handles)
+        style.caption(
+            figure, f"Bars: {scores.attrs['interval']}; dots: animals.\nGrey: 95 % of {scores.attrs['floor']}.\n{_n(scores)}."
+        )
+    return figure
+
+
+def difference(scores: xr.Dataset) -> Figure:
+    """Draw the paired difference of every representation to the reference."""
+    reference = scores.attrs["reference"]
+    names = [str(name) for name in scores["representation"].values if name != reference]
+    with style.applied():
+        figure = Figure(figsize=(style.DOUBLE, 2.5), layout="constrained")
+        axes = figure.subplots()
+        every = [str(name) for name in scores["representation"].values]
+        color, marker = style.colors(every), style.markers(every)
+        for setting, place, offset, name in _dodged(scores, names):
+            one = scores.sel(representation=name, setting=setting)
+            _point(axes, place + offset, one, "difference", color[name], marker[name])
+        axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--")
+        axes.set_xticks(range(scores.sizes["setting"]), [str(setting) for setting in scores["setting"].values])
+        axes.set_ylabel(f"difference in balanced accuracy\nto {reference}")
+        style.legend(figure, _handles(names, color, marker))
+        style.caption(figure, f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.")
+    return figure
+
+
+def transfer(scores: xr.Dataset) -> Figure:
+    """Draw, for every representation in which animals can be compared, who reads whom."""
+    matrices = scores["accuracy"].mean("split", skipna=True)
+    across = matrices.where(scores["source"] != scores["target"])
+    names = [str(name) for name in scores["representation"].values if np.isfinite(across.sel(representation=name)).any()]
+    shown = names or [str(scores["representation"].values[0])]
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    with style.applied():
+        figure = Figure(figsize=(style.DOUBLE, 0.5 + 2.0 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        limits = {"vmin": min(scores.attrs["chance"], float(matrices.min())), "vmax": float(matrices.max())}
+        for axes, name in zip(grid.flat, shown, strict=False):
+            image = axes.imshow(matrices.sel(representation=name), cmap="viridis", **limits)
+            _animal_ticks(axes, [str(animal) for animal in scores["target"].values])
+            axes.set_title(name)
+            if scores.sizes["target"] <= CELLS_WITH_NUMBERS:
+                _write_numbers(axes, matrices.sel(representation=name).to_numpy(), limits["vmin"], limits["vmax"])
+        for axes in grid.flat[len(shown) :]:
+            axes.set_axis_off()
+        for axes in grid[:, 0]:
+            axes.set_ylabel("decoder of")
+        for axes in grid.flat[: len(shown)]:
+            axes.set_xlabel("test trials of")
+        bar = figure.colorbar(image, ax=grid, shrink=0.8, label="balanced accuracy")
+        bar.ax.axhline(scores.attrs["chance"], color="white", linestyle="--", linewidth=1)
+        style.caption(
+            figure, f"Mean over splits and seeds. Dashed line in the scale: chance, {scores.attrs['chance']:.3g}. {_n(scores)}."
+        )
+    return figure
+
+
+def _dodged(scores: xr.Dataset, names: list[str]) -> list[tuple[str, int, float, str]]:
+    """Return setting, its place, offset and representation of every score that exists."""
+    found = []
+    for place, setting in enumerate(scores["setting"].values):
+        existing = [name for name in names if np.isfinite(scores["value"].sel(representation=name, setting=setting))]
+        for rank, name in enumerate(existing):
+            found.append((str(setting), place, 0.8 * ((rank + 0.5) - len(existing) / 2) / len(names), name))
+    return found
+
+
+def _handles(names: list[str], color: dict[str, tuple[float, float, float]], marker: dict[str, str]) -> list[Line2D]:
+    return [Line2D([], [], color=color[name], marker=marker[name], markersize=4, label=name) for name in names]
+
+
+def _point(axes: Axes, x: float, one: xr.Dataset, key: str, color: tuple[float, ...], marker: str) -> None:
+    low, high = ("low", "high") if key == "value" else (f"{key}_low", f"{key}_high")
+    axes.vlines(x, float(one[low]), float(one[high]), color=color, linewidth=1.2)
+    axes.plot(x, float(one[key]), marker=marker, color=color, markersize=4)
+
+
+def _chance(axes: Axes, scores: xr.Dataset) -> None:
+    axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+
+
+def _animal_ticks(axes: Axes, animals: list[str]) -> None:
+    axes.set_xticks(range(len(animals)), animals, rotation=90, fontsize=5)
+    axes.set_yticks(range(len(animals)), animals, fontsize=5)
+    axes.tick_params(length=0)
+
+
+def _write_numbers(axes: Axes, matrix: np.ndarray, low: float, high: float) -> None:
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            color = "black" if value > (low + high) / 2 else "white"
+            axes.text(column, row, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=5, color=color)
+
+
+def _n(scores: xr.Dataset) -> str:
+    seeds = " or ".join(str(count) for count in np.unique(scores["seeds"]))
+    return (
+        f"Animals: {scores.sizes['target']}; test trials: {int(scores['trials'].sum())}; splits: {scores.sizes['split']}; "
+        f"seeds of a representation: {seeds}"
+    )

@@ -1,0 +1,118 @@
+"""An interactive cloud of latents, to turn and to point at; every other figure is static."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures import style
+
+SYMBOLS = ("circle", "square", "diamond", "cross", "x", "circle-open", "square-open")  # known to two and three dimensions
+TEST = "test"
+CONFIG = {"displaylogo": False, "responsive": True}
+
+
+def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequence[str]) -> go.Figure:
+    """Draw samples in two or three dimensions, colored by label or by animal, test trials first.
+
+    Parameters
+    ----------
+    points
+        One row a sample: ``animal, trial, window, label, part`` and the coordinates, in columns named by ``axes``.
+    axes
+        One to three names.
+    label
+        What ``label`` is, e.g. ``odor``.
+    classes
+        All labels, in their order.
+
+    Returns
+    -------
+    A figure with a menu for the colors and the trials shown. Names from files are shown as they are, never as markup.
+    """
+    animals = list(dict.fromkeys(points["animal"].tolist()))
+    groups = {"label": list(classes), "animal": animals}
+    traces: list[Any] = []
+    shown: list[tuple[str, bool]] = []  # what colors a trace, and whether it holds test trials
+    for key, names in groups.items():
+        for is_test in (True, False):
+            for place, name in enumerate(names):
+                chosen = points[(points[key] == name) & ((points["part"] == TEST) == is_test)]
+                if len(chosen):
+                    traces.append(_trace(chosen, axes, names, place, is_test))
+                    shown.append((key, is_test))
+    if all(key_and_part[1] is False for key_and_part in shown):
+        raise ValueError("no test trials to show")
+    figure = go.Figure(traces)
+    views = [(key, every) for every in (False, True) for key in groups]
+    buttons = []
+    for key, every in views:
+        visible = [key == of and (every or is_test) for of, is_test in shown]
+        title = label if key == "label" else key
+        trials = "all trials (training: small)" if every else "test trials"
+        buttons.append(
+            {
+                "label": escape(f"by {title}, {trials}"),
+                "method": "update",
+                "args": [{"visible": visible, "showlegend": _first_of_name(traces, visible)}, {"legend.title.text": escape(title)}],
+            }
+        )
+    first = buttons[0]["args"][0]
+    for trace, visible, named in zip(figure.data, first["visible"], first["showlegend"], strict=True):
+        trace.update(visible=visible, showlegend=named)
+    figure.update_layout(**_layout(axes, escape(label), buttons))
+    return figure
+
+
+def _trace(points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], place: int, is_test: bool) -> Any:
+    red, green, blue = (round(255 * part) for part in style.colors(names)[names[place]])
+    columns = [points[name].round(4) for name in axes]
+    if len(columns) == 1:
+        columns.append(pd.Series(np.zeros(len(points)), index=points.index))
+    coordinates = dict(zip("xyz", columns, strict=False))
+    three = len(columns) == 3
+    about = [[escape(str(value)) for value in row] for row in points[["animal", "trial", "window", "label", "part"]].itertuples(index=False)]
+    return (go.Scatter3d if three else go.Scatter)(
+        **coordinates,
+        mode="markers",
+        name=escape(names[place]),
+        legendgroup=escape(names[place]),
+        marker={
+            "color": f"rgb({red},{green},{blue})",
+            "symbol": SYMBOLS[place % len(SYMBOLS)],
+            "size": (4 if three else 7) if is_test else (2 if three else 4),
+            "opacity": 0.85 if is_test else 0.4,
+        },
+        customdata=about,
+        hovertemplate="%{customdata[3]}<br>%{customdata[0]}<br>trial %{customdata[1]}, window %{customdata[2]}<br>"
+        "%{customdata[4]}<extra></extra>",
+    )
+
+
+def _first_of_name(traces: Sequence[Any], visible: Sequence[bool]) -> list[bool]:
+    """Say which traces stand in the legend: the first visible one of each name."""
+    seen: set[str] = set()
+    named = []
+    for trace, is_visible in zip(traces, visible, strict=True):
+        named.append(is_visible and trace.name not in seen)
+        if is_visible:
+            seen.add(trace.name)
+    return named
+
+
+def _layout(axes: Sequence[str], label: str, buttons: list[dict[str, Any]]) -> dict[str, Any]:
+    titles = {f"{axis}axis": {"title": {"text": escape(name)}} for axis, name in zip("xyz", axes, strict=False)}
+    layout: dict[str, Any] = {
+        "height": 560,
+        "margin": {"l": 10, "r": 10, "t": 50, "b": 10},
+        "paper_bgcolor": "white",
+        "font": {"family": "system-ui, sans-serif", "size": 13},
+        "legend": {"title": {"text": label}, "itemsizing": "constant"},
+        "updatemenus": [
+            {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "direction": "down", "showactive": True}
+        ],
+    }
+    return layout | ({"scene": titles} if len(axes) == 3 else {"template": "simple_white", **titles})

@@ -1,0 +1,109 @@
+"""Figure of a training: what each epoch gave, for every replica and animal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from analysis.figures import style
+from analysis.figures.style import Axes, Figure
+
+
+def history(
+    records: Sequence[Mapping[str, Any]], animals: Sequence[str], trained: NDArray[np.bool_] | None = None
+) -> xr.Dataset:
+    """Turn the records of a training into labelled arrays.
+
+    Parameters
+    ----------
+    records
+        One an epoch, as :meth:`neuromvm.runs.Study.metrics` returns them; at least one.
+    animals
+        In the order of the model's modalities.
+    trained
+        ``(replica, animal)``: False where an animal was left out of a replica; what is recorded there is made NaN.
+
+    Returns
+    -------
+    ``loss, validation_loss (epoch, replica)``, ``log_likelihood (epoch, replica, animal)`` and ``rate (epoch, replica,
+    term)`` [nats], ``stopped (replica)``: the epoch at which early stopping ended a replica, NaN where it did not.
+    """
+    loss = np.array([record["loss"] for record in records], dtype=float)
+    validation = [record["validation_loss"] or [np.nan] * loss.shape[1] for record in records]
+    likelihood = np.array([record["log_likelihood"] for record in records], dtype=float)
+    rate = np.array([record["rate"] for record in records], dtype=float)
+    if trained is not None:
+        likelihood[:, ~trained] = np.nan
+        if rate.shape[2] == trained.shape[1]:
+            rate[:, ~trained] = np.nan
+    terms = list(animals) if rate.shape[2] == len(animals) else [f"term {number + 1}" for number in range(rate.shape[2])]
+    epoch = np.array([record["epoch"] for record in records])
+    over = np.array([record["stopped"] for record in records], dtype=bool)
+    stopped = np.where(over.any(axis=0), epoch[over.argmax(axis=0)], np.nan)
+    return xr.Dataset(
+        {
+            "loss": (("epoch", "replica"), loss),
+            "validation_loss": (("epoch", "replica"), np.array(validation, dtype=float)),
+            "log_likelihood": (("epoch", "replica", "animal"), likelihood, {"units": "nats"}),
+            "rate": (("epoch", "replica", "term"), rate, {"units": "nats"}),
+            "stopped": ("replica", stopped),
+        },
+        coords={"epoch": epoch, "animal": list(animals), "term": terms},
+    )
+
+
+def curves(records: xr.Dataset) -> Figure:
+    """Draw the loss of every replica, and log-likelihood and rate of every animal, from :func:`history`."""
+    animals, terms = ([str(name) for name in records[dim].values] for dim in ("animal", "term"))
+    validated = bool(np.isfinite(records["validation_loss"]).any())
+    with style.applied():
+        figure = Figure(figsize=(style.DOUBLE, 2.5), layout="constrained")
+        left, middle, right = figure.subplots(1, 3)
+        _replicas(left, records["loss"], "black", "-")
+        handles = [Line2D([], [], color="black", label="loss, training")]
+        if validated:
+            _replicas(left, records["validation_loss"], "tab:red", "--")
+            handles.append(Line2D([], [], color="tab:red", linestyle="--", label="loss, validation"))
+        for epoch in np.unique(records["stopped"].values[np.isfinite(records["stopped"].values)]):
+            left.axvline(epoch, color="0.6", linewidth=0.6, linestyle=":")
+        left.set_ylabel("loss")
+        _animals(middle, records["log_likelihood"], animals)
+        middle.set_ylabel("log-likelihood [nats]")
+        _animals(right, records["rate"], terms)
+        right.set_ylabel("rate [nats]")
+        for axes in (left, middle, right):
+            axes.set_xlabel("epoch")
+        color = style.colors(animals)
+        handles += [Line2D([], [], color=color[name], linestyle=_line_style(place), label=name) for place, name in enumerate(animals)]
+        style.legend(figure, handles)
+        dotted = " Dotted: epochs at which replicas stopped." if np.isfinite(records["stopped"]).any() else ""
+        style.caption(
+            figure,
+            f"Loss: thin lines are replicas, the thick one their mean. Log-likelihood and rate: mean and range over replicas.\n"
+            f"Replicas: {records.sizes['replica']}; epochs: {int(records['epoch'][-1])}.{dotted}",
+        )
+    return figure
+
+
+def _replicas(axes: Axes, values: xr.DataArray, color: str, linestyle: str) -> None:
+    axes.plot(values["epoch"], values.transpose("epoch", "replica"), color=color, alpha=0.3, linewidth=0.5, linestyle=linestyle)
+    axes.plot(values["epoch"], values.mean("replica"), color=color, linewidth=1.4, linestyle=linestyle)
+
+
+def _animals(axes: Axes, values: xr.DataArray, names: Sequence[str]) -> None:
+    color = style.colors(names)
+    dim = str(values.dims[-1])
+    for place, name in enumerate(names):
+        one = values.sel({dim: name}).dropna("replica", how="all")
+        if not one.sizes["replica"]:
+            continue
+        axes.fill_between(one["epoch"], one.min("replica"), one.max("replica"), color=color[name], alpha=0.2, linewidth=0)
+        axes.plot(one["epoch"], one.mean("replica"), color=color[name], linestyle=_line_style(place))
+
+
+def _line_style(place: int) -> str:
+    """Give the names that share a color different lines."""
+    return ("-", "--", ":", "-.")[place // 10 % 4]

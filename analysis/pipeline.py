@@ -1,0 +1,135 @@
+"""Run analyses over a run folder: scores, figures, and their lines in ``summary.json``.
+
+Analyses are found by the entry point group ``neuromvm.analyses``, so that a lab's own stands beside ours.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+import xarray as xr
+from pydantic import ValidationError
+
+from analysis.scores import Score
+from neuromvm.errors import SpecError, did_you_mean
+from neuromvm.folders import write_json, write_tree
+from neuromvm.specs import ExperimentSpec
+from neuromvm.specs.base import Spec
+
+if TYPE_CHECKING:
+    from analysis.figures.style import Figure
+    from neuromvm.runs import Study
+
+
+class Analysis(Protocol):
+    """What a module named in ``neuromvm.analyses`` has."""
+
+    Options: type[Spec]
+
+    def compute(self, study: "Study", options: Any) -> xr.Dataset:
+        """Return labelled scores."""
+
+    def summarize(self, scores: xr.Dataset) -> list[Score]:
+        """Return the lines of the summary."""
+
+    def plot(self, scores: xr.Dataset) -> dict[str, "Figure"]:
+        """Draw figures from saved scores."""
+
+
+def find_analysis(name: str) -> Analysis:
+    """Return the analysis of that name.
+
+    Raises
+    ------
+    SpecError
+        If none is installed under it.
+    """
+    installed = {point.name: point for point in entry_points(group="neuromvm.analyses")}
+    if name not in installed:
+        raise SpecError(f"analysis {name!r}", found="not installed", next_step=did_you_mean(name, sorted(installed)))
+    module: Analysis = installed[name].load()
+    return module
+
+
+def options_of(name: str, given: Mapping[str, Any]) -> tuple[Analysis, Spec]:
+    """Return an analysis with its options, checked.
+
+    Raises
+    ------
+    SpecError
+        If an option is unknown or out of range.
+    """
+    module = find_analysis(name)
+    try:
+        return module, module.Options.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(str(part) for part in first["loc"])
+        known = did_you_mean(setting, sorted(module.Options.model_fields)) if first["type"] == "extra_forbidden" else "Mend it"
+        raise SpecError(f"analyses.{name}.{setting}", found=first["msg"], next_step=known) from error
+
+
+def check_analyses(spec: ExperimentSpec) -> None:
+    """Refuse a wrong analysis or option before anything is trained."""
+    for name, given in spec.analyses.items():
+        options_of(name, given)
+
+
+def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Score]:
+    """Compute one analysis, save its scores and figures, and enter it in the summary.
+
+    Parameters
+    ----------
+    study
+        An open run folder.
+    name
+        The analysis.
+    overrides
+        Options in place of those of the experiment.
+    """
+    from analysis.figures.style import save
+
+    module, options = options_of(name, {**study.spec.analyses.get(name, {}), **(overrides or {})})
+    scores = module.compute(study, options)
+    write_tree(study.path / "scores" / f"{name}.nc", scores)
+    figures = study.path / "figures"
+    figures.mkdir(exist_ok=True)
+    for key, figure in module.plot(scores).items():
+        save(figure, scores, figures / f"{name}-{key}")
+    lines = module.summarize(scores)
+    _enter(study, name, options, lines)
+    return lines
+
+
+def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None:
+    """Put the lines of one analysis into ``summary.json``, whole or not at all."""
+    file = study.path / "summary.json"
+    new: dict[str, Any] = {"experiment": study.spec.name, "analyses": {}}
+    summary = json.loads(file.read_text()) if file.is_file() else new
+    summary["models"] = {model: _training(study, model) for model in study.models}
+    summary["analyses"][name] = {
+        "options": options.model_dump(mode="json"),
+        "scores": [{key: _finite(value) for key, value in line._asdict().items()} for line in lines],
+    }
+    write_json(file, summary)
+
+
+def _training(study: "Study", model: str) -> dict[str, Any]:
+    """Return how a training ended: epochs, mean loss, and the rate of each animal [nats], averaged over replicas."""
+    last = study.metrics(model)[-1]
+    animals = list(study.samples.children)
+    replicas = len(last["loss"])
+    rate = [sum(row[place] for row in last["rate"]) / replicas for place in range(len(last["rate"][0]))]
+    return {
+        "epochs": last["epoch"],
+        "replicas": replicas,
+        "loss": sum(last["loss"]) / replicas,
+        "rate": dict(zip(animals, rate, strict=False)),
+    }
+
+
+def _finite(value: object) -> object:
+    """JSON has no NaN: a quantity that does not exist is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,152 @@
+"""What a decoder sees of each animal: raw features, latents of a model, or (in :mod:`analysis.alignment`) a linear alignment."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.data.features import Scaler, features
+from neuromvm.errors import SchemaError
+from neuromvm.schema import Part
+from neuromvm.specs import SampleSpec
+
+Floats = NDArray[np.floating]
+
+
+class Training(NamedTuple):
+    """Training-side samples of one animal in one split."""
+
+    features: Floats  # (sample, feature)
+    match: NDArray[np.int16]  # (sample,) what paired samples share
+
+
+def training_side(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
+    """Return which trials may be fitted on, ``(trial,)``: training and validation, never test."""
+    return np.isin(splits[animal]["part"].to_numpy()[split], (Part.TRAIN, Part.VALIDATION))
+
+
+def held_out(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
+    """Return which trials are scored, ``(trial,)``."""
+    return np.asarray(splits[animal]["part"].to_numpy()[split] == Part.TEST)
+
+
+class Inputs:
+    """Scaled features of every animal, as each split sees them.
+
+    Parameters
+    ----------
+    samples, splits
+        One node an animal; see :mod:`neuromvm.schema`.
+    spec
+        Its ``transform``, ``scale`` and ``clip`` are applied, the scale fitted on training-side trials of the split.
+    """
+
+    def __init__(self, samples: xr.DataTree, splits: xr.DataTree, spec: SampleSpec) -> None:
+        self._spec, self._splits = spec, splits
+        self._features = {
+            name: features(node.to_dataset()["activity"], spec.transform) for name, node in samples.children.items()
+        }
+        self._match = {name: node["match"].to_numpy() for name, node in samples.children.items()}
+        self.animals = list(self._features)
+        self.splits = next(iter(splits.children.values())).sizes["split"]
+        self._scalers = {(split, name): self._scaler(split, name) for split in range(self.splits) for name in self.fitted(split)}
+
+    def fitted(self, split: int) -> list[str]:
+        """Return the animals with training-side trials: the others can be neither scaled nor aligned."""
+        return [name for name in self.animals if training_side(self._splits, split, name).any()]
+
+    def scaled(self, split: int, animal: str) -> Floats:
+        """Return the features of every trial, ``(trial, window, feature)``."""
+        return self._scalers[split, animal](self._features[animal])
+
+    def training(self, split: int, animal: str) -> Training:
+        """Return the training-side samples that have a match code."""
+        side = training_side(self._splits, split, animal)
+        match = self._match[animal][side]
+        return Training(self.scaled(split, animal)[side][match >= 0].astype(np.float64), match[match >= 0])
+
+    def _scaler(self, split: int, animal: str) -> Scaler:
+        values = self._features[animal]
+        if self._spec.scale == "none":
+            return Scaler.identity(values.shape[-1], self._spec.clip)
+        training = values[training_side(self._splits, split, animal)]
+        return Scaler.fit(training.reshape(-1, values.shape[-1]), self._spec.clip)
+
+
+class Representation(ABC):
+    """One way of looking at the samples of every animal.
+
+    Parameters
+    ----------
+    replicas
+        Split of each replica. A model has one replica for each split and seed, a baseline one for each split.
+    inverse_penalty
+        ``C`` of the logistic regressions that decode it.
+    shared
+        Whether all animals lie in one space, so that one decoder can be fitted on several animals.
+    """
+
+    def __init__(self, replicas: Sequence[int], *, inverse_penalty: float, shared: bool) -> None:
+        self.replicas = [int(split) for split in replicas]
+        self.inverse_penalty, self.shared = inverse_penalty, shared
+
+    @abstractmethod
+    def seen(self, replica: int, source: str, target: str) -> Floats | None:
+        """Return ``(trial, window, feature)``: the samples of ``target`` as a decoder of ``source`` sees them.
+
+        None where that decoder cannot see them. Nothing that maps samples may have been fitted on test trials.
+        """
+
+
+class RawFeatures(Representation):
+    """The scaled features themselves; an animal's decoder sees that animal only."""
+
+    def __init__(self, inputs: Inputs, *, inverse_penalty: float) -> None:
+        super().__init__(range(inputs.splits), inverse_penalty=inverse_penalty, shared=False)
+        self._inputs = inputs
+
+    def seen(self, replica: int, source: str, target: str) -> Floats | None:
+        """Return the scaled features of the animal."""
+        if source != target or target not in self._inputs.fitted(self.replicas[replica]):
+            return None
+        return self._inputs.scaled(self.replicas[replica], target)
+
+
+class Latents(Representation):
+    """Posterior means of a model, each latent divided by its standard deviation over all animals' training-side samples.
+
+    One divisor for all animals leaves the alignment between them as the model made it. Animals for which a replica has no
+    latents (all NaN) are not seen.
+    """
+
+    def __init__(self, latents: xr.DataTree, splits: xr.DataTree, *, inverse_penalty: float) -> None:
+        nodes = {name: node.to_dataset() for name, node in latents.children.items()}
+        first = next(iter(nodes.values()))
+        super().__init__(first["split"].to_numpy().tolist(), inverse_penalty=inverse_penalty, shared=True)
+        for name, node in nodes.items():
+            if node.sizes["trial"] != splits[name].sizes["trial"]:
+                raise SchemaError(
+                    f"latents/{name}",
+                    found=f"{node.sizes['trial']} trials",
+                    expected=f"{splits[name].sizes['trial']}, as in the splits",
+                )
+        self._means = {
+            name: node["latent_mean"].transpose("replica", "trial", "window", "latent").to_numpy() for name, node in nodes.items()
+        }
+        self._spread = [self._pooled_deviation(replica, splits) for replica in range(len(self.replicas))]
+
+    def seen(self, replica: int, source: str, target: str) -> Floats | None:
+        """Return the latents of the target, whatever the source."""
+        values = self._means[target][replica]
+        return None if np.isnan(values).all() else values / self._spread[replica]
+
+    def _pooled_deviation(self, replica: int, splits: xr.DataTree) -> Floats:
+        split = self.replicas[replica]
+        training = [means[replica][training_side(splits, split, name)] for name, means in self._means.items()]
+        spread = np.nanstd(
+            np.concatenate([values.reshape(-1, values.shape[-1]) for values in training]), axis=0, dtype=np.float64
+        )
+        return np.where(spread > 0, spread, 1.0)

@@ -1,0 +1,186 @@
+"""Balanced accuracy of decoded labels for each setting, with everything needed to judge it.
+
+Settings: *within*, the decoder of an animal on its own test trials; *cross*, mean over the decoders of every other animal;
+*others*, one decoder fitted on all other animals; *pooled*, one decoder fitted on all animals.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from analysis import statistics
+from analysis.decoders import OTHERS, POOLED
+from analysis.statistics import Floats, LabelRows, Tally
+
+SETTINGS = ("within", "cross", OTHERS, POOLED)
+
+
+class Resampling(NamedTuple):
+    """How many draws, and their seed."""
+
+    bootstraps: int = 1000
+    permutations: int = 1000
+    seed: int = 0
+
+
+class TargetDraws(NamedTuple):
+    """Balanced accuracy on one target, averaged over seeds; NaN where a decoder does not exist."""
+
+    observed: Floats  # (split, setting)
+    sources: Floats  # (split, source)
+    bootstrap: Floats  # (draw, setting), mean over splits
+    null: Floats  # (draw, setting), mean over splits
+
+
+def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampling: Resampling, reference: str) -> xr.Dataset:
+    """Score the predictions of several representations on the same test trials.
+
+    Parameters
+    ----------
+    predictions
+        Representation -> what :func:`analysis.decoders.decode` returns; all of the same splits.
+    samples
+        True labels.
+    resampling
+        Number of bootstrap draws and permutations.
+    reference
+        Representation with which the others are compared.
+
+    Returns
+    -------
+    Balanced accuracies, averaged over seeds, splits and targets: ``value (representation, setting)`` with ``low, high`` (95 %
+    bootstrap interval over test trials, drawn within animal and label; animals are not resampled), ``null_mean, null_low,
+    null_high, p`` (labels permuted among an animal's test trials, decoders not refitted), ``difference, difference_low,
+    difference_high`` to the reference, paired by draw. The same with prefix ``target_`` for each target. ``split_value
+    (representation, split, setting)``; ``accuracy (representation, split, source, target)``; ``majority_share, trials
+    (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``, ``reference``.
+    """
+    targets, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
+    draws = {
+        name: [
+            _draw(tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, classes, resampling)
+            for target in targets
+        ]
+        for name, tree in predictions.items()
+    }
+    compared = draws.get(reference)
+    variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
+    for prefix, dims, over in (
+        ("", ("representation", "setting"), lambda values: statistics.mean_of_scored(values, axis=-1)),
+        ("target_", ("representation", "setting", "target"), lambda values: values),
+    ):
+        summaries = [_summary(one, compared, over) for one in draws.values()]
+        variables |= {prefix + key: (dims, np.stack([one[key] for one in summaries])) for key in summaries[0]}
+    observed = np.stack([_stack(one, "observed") for one in draws.values()])
+    variables["split_value"] = (("representation", "split", "setting"), statistics.mean_of_scored(observed, axis=-1))
+    variables["accuracy"] = (
+        ("representation", "split", "source", "target"),
+        np.stack([_stack(one, "sources") for one in draws.values()]),
+    )
+    some = next(iter(predictions.values()))
+    tested = {target: _tested(some[target]["predicted"].to_numpy()).any(axis=(0, 1)) for target in targets}
+    counts = {
+        target: np.bincount(samples[target]["label"].to_numpy()[one].ravel(), minlength=classes) for target, one in tested.items()
+    }
+    variables["trials"] = (("target",), np.array([one.sum() for one in tested.values()]))
+    variables["majority_share"] = (("target",), np.array([one.max() / max(one.sum(), 1) for one in counts.values()]))
+    floor = f"{resampling.permutations} permutations of labels among the test trials of each animal, decoders not refitted"
+    if any((node["label"] != node["label"].isel(window=0)).any() for node in samples.children.values()):
+        floor += "; whole trials are permuted, so what windows at the same place share stays in the floor"
+    seeds = [np.bincount(tree[targets[0]]["split"].to_numpy()).max() for tree in predictions.values()]
+    variables["seeds"] = (("representation",), np.array(seeds))
+    return xr.Dataset(
+        variables,
+        coords={"representation": list(predictions), "setting": list(SETTINGS), "target": targets, "source": targets},
+        attrs={
+            "chance": 1 / int(np.any(list(counts.values()), axis=0).sum()),
+            "classes": samples.attrs["classes"],
+            "label": samples.attrs.get("label", "label"),
+            "reference": reference if compared else "",
+            "interval": f"95 % over {resampling.bootstraps} bootstrap draws of test trials within animal and label",
+            "floor": floor,
+        },
+    )
+
+
+def _draw(predicted: xr.Dataset, labels: NDArray[np.int16], target: str, classes: int, resampling: Resampling) -> TargetDraws:
+    """Score one target; its draws depend on its name only, so that representations can be compared draw by draw."""
+    codes, split = predicted["predicted"].to_numpy(), predicted["split"].to_numpy()
+    used = _tested(codes).any(axis=(0, 1))
+    codes, rows = codes[:, :, used], LabelRows.of(labels[used])
+    decoders = predicted["decoder"].to_numpy().tolist()
+    animals = [name for name in decoders if name not in (OTHERS, POOLED)]
+    groups = {
+        "within": [target],
+        "cross": [name for name in animals if name != target],
+        OTHERS: [OTHERS],
+        POOLED: [POOLED],
+    }
+    members = [[decoders.index(name) for name in groups[setting]] for setting in SETTINGS]
+    splits = int(split.max()) + 1
+    settings = _tally(codes, split, members, rows, classes)
+    sources = _tally(codes, split, [[decoders.index(name)] for name in animals], rows, classes)
+
+    def scores(tally: Tally, assignments: Floats) -> Floats:
+        return tally.balanced_accuracy(assignments).reshape(len(assignments), splits, -1)
+
+    rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
+    bootstrap = statistics.bootstrap(rows, resampling.bootstraps, rng)
+    null = statistics.permutations(rows, resampling.permutations, rng)
+    return TargetDraws(
+        scores(settings, statistics.as_they_are(rows))[0],
+        scores(sources, statistics.as_they_are(rows))[0],
+        statistics.mean_of_scored(scores(settings, bootstrap), axis=1),
+        statistics.mean_of_scored(scores(settings, null), axis=1),
+    )
+
+
+def _tally(
+    codes: NDArray[np.int16], split: NDArray[np.intp], groups: Sequence[Sequence[int]], rows: LabelRows, classes: int
+) -> Tally:
+    """Tally the votes of groups of decoders, seeds of a split together; scores are ordered (split, group)."""
+    splits, (trials, windows) = int(split.max()) + 1, codes.shape[2:]
+    votes = np.zeros((splits, len(groups), trials, windows, classes), dtype=np.float32)
+    tested = np.zeros((splits, len(groups), trials), dtype=bool)
+    for number in range(splits):
+        for place, group in enumerate(groups):
+            voters = codes[split == number][:, list(group)].reshape(-1, trials, windows)
+            voters = voters[_tested(voters).any(axis=-1)]
+            if len(voters):
+                votes[number, place] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
+                tested[number, place] = _tested(voters).any(axis=0)
+    return Tally.of(votes.reshape(-1, trials, windows, classes), tested.reshape(-1, trials), rows)
+
+
+def _tested(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Return ``(..., trial)``: whether any window of the trial was predicted."""
+    return np.asarray((codes >= 0).any(axis=-1))
+
+
+def _stack(draws: Sequence[TargetDraws], field: str) -> Floats:
+    return np.stack([getattr(one, field) for one in draws], axis=-1)
+
+
+def _summary(
+    draws: Sequence[TargetDraws], reference: Sequence[TargetDraws] | None, over: Callable[[Floats], Floats]
+) -> dict[str, Floats]:
+    """Summarise the draws of all targets, after ``over`` has averaged the targets or left them apart."""
+
+    def value_of(some: Sequence[TargetDraws]) -> Floats:
+        return over(statistics.mean_of_scored(_stack(some, "observed"), axis=0))
+
+    value, null = value_of(draws), over(_stack(draws, "null"))
+    bootstrap = over(_stack(draws, "bootstrap"))
+    found = {"value": value, "null_mean": null.mean(axis=0), "p": statistics.p_value(value, null)}
+    found["low"], found["high"] = statistics.interval(bootstrap)
+    found["null_low"], found["null_high"] = statistics.interval(null)
+    if reference is not None:
+        found["difference"] = value - value_of(reference)
+        difference = bootstrap - over(_stack(reference, "bootstrap"))
+        found["difference_low"], found["difference_high"] = statistics.interval(difference)
+    return found

@@ -1,0 +1,112 @@
+"""Balanced accuracy of predictions, with bootstrap intervals and permutation floors over trials.
+
+Predictions are turned into *votes*, the share of decoders (or seeds) that predict each class, and trials into *rows* of
+labels, one label a window. Bootstrap and permutation then both say which row of labels each trial carries, and how often it
+counts; scores of all draws come from one matrix product. Windows of a trial are never parted.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+
+class LabelRows(NamedTuple):
+    """Distinct rows of labels and which of them each trial carries."""
+
+    labels: NDArray[np.int16]  # (row, window)
+    row: NDArray[np.intp]  # (trial,)
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int16]) -> "LabelRows":
+        """Find the distinct rows of ``(trial, window)``."""
+        rows, row = np.unique(labels, axis=0, return_inverse=True)
+        return cls(rows, row.reshape(-1))
+
+
+class Tally(NamedTuple):
+    """Correct votes and tested windows if a trial carried a row of labels, summed over windows."""
+
+    hits: Floats  # (trial, row, score, class)
+    tested: Floats  # (trial, row, score, class)
+
+    @classmethod
+    def of(cls, votes: Floats, tested: NDArray[np.bool_], rows: LabelRows) -> "Tally":
+        """Count for every trial and row.
+
+        Parameters
+        ----------
+        votes
+            ``(score, trial, window, class)``, share of decoders that predict the class; zero where not tested.
+        tested
+            ``(score, trial)``, whether the trial counts for the score.
+        rows
+            Rows of labels of the trials.
+        """
+        carried = rows.labels[:, :, None] == np.arange(votes.shape[-1])
+        hits = np.einsum("ktwc,rwc->trkc", votes, carried.astype(np.float32), optimize=True)
+        return cls(hits, tested.T[:, None, :, None] * carried.sum(axis=1).astype(np.float32)[None, :, None, :])
+
+    def balanced_accuracy(self, assignments: Floats) -> Floats:
+        """Return the mean recall over classes that are tested, ``(draw, score)``; NaN where nothing is.
+
+        Parameters
+        ----------
+        assignments
+            ``(draw, trial, row)``: how often a trial counts with a row of labels.
+        """
+        hits, tested = (np.tensordot(assignments, one, axes=2) for one in self)
+        recall = np.divide(hits, tested, out=np.zeros_like(hits, dtype=np.float64), where=tested > 0)
+        classes = (tested > 0).sum(axis=-1)
+        return np.where(classes > 0, recall.sum(axis=-1) / np.maximum(classes, 1), np.nan)
+
+
+def as_they_are(rows: LabelRows) -> Floats:
+    """Assign to each trial its own row, ``(1, trial, row)``."""
+    return np.eye(len(rows.labels), dtype=np.float32)[rows.row][None]
+
+
+def bootstrap(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
+    """Draw trials with replacement among trials of the same row of labels, ``(draw, trial, row)``."""
+    weight = np.zeros((draws, len(rows.row)), dtype=np.float32)
+    for row in range(len(rows.labels)):
+        members = np.flatnonzero(rows.row == row)
+        weight[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
+    return weight[:, :, None] * as_they_are(rows)
+
+
+def permutations(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
+    """Permute rows of labels among trials, ``(draw, trial, row)``.
+
+    A trial carries the same row wherever it is tested: splits share trials, and scores over them are as dependent as they were.
+    """
+    permuted = rng.permuted(np.broadcast_to(rows.row, (draws, len(rows.row))), axis=1)
+    return np.asarray(np.eye(len(rows.labels), dtype=np.float32)[permuted])
+
+
+def mean_of_scored(values: Floats, axis: int) -> Floats:
+    """Return the mean over an axis of what is not NaN; NaN where all is."""
+    scored = ~np.isnan(values)
+    count = scored.sum(axis=axis)
+    return np.where(count > 0, np.where(scored, values, 0).sum(axis=axis) / np.maximum(count, 1), np.nan)
+
+
+def interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Return the central interval over the first axis; NaN where a draw is NaN."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return np.asarray(low), np.asarray(high)
+
+
+def p_value(value: Floats, null: Floats) -> Floats:
+    """Return the share of null draws (first axis) that reach the value, itself counted: (b + 1) / (n + 1).
+
+    References
+    ----------
+    Phipson & Smyth (2010). Permutation p-values should never be zero. *Stat. Appl. Genet. Mol. Biol.* 9, 39.
+    """
+    # Scores are ratios of small integers: equal ones may differ in the last bits.
+    reached = (null >= value - 1e-6).sum(axis=0)
+    return np.where(np.isnan(value), np.nan, (reached + 1) / (len(null) + 1))

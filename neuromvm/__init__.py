@@ -1,0 +1,60 @@
+"""A latent space shared by several animals, from NWB files to decoded odors, with honest nulls and linear baselines.
+
+Names are imported when first used, so that ``import neuromvm`` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuromvm.data.describe import describe as describe
+    from neuromvm.data.loaders import load_recordings as load_recordings
+    from neuromvm.data.simulate import simulate as simulate
+    from neuromvm.data.splits import make_splits as make_splits
+    from neuromvm.data.windows import make_samples as make_samples
+    from neuromvm.errors import NeuromvmError as NeuromvmError
+    from neuromvm.experiment import run_experiment as run_experiment
+    from neuromvm.fitting import fit as fit
+    from neuromvm.inference import FittedStack as FittedStack
+    from neuromvm.runs import Study as Study
+    from neuromvm.specs import DataSpec as DataSpec
+    from neuromvm.specs import ExperimentSpec as ExperimentSpec
+    from neuromvm.specs import ModelSpec as ModelSpec
+    from neuromvm.specs import SampleSpec as SampleSpec
+    from neuromvm.specs import SplitSpec as SplitSpec
+    from neuromvm.specs import TrainingSpec as TrainingSpec
+    from neuromvm.specs import load_data_spec as load_data_spec
+    from neuromvm.specs import load_experiment_spec as load_experiment_spec
+
+_HOMES = {
+    "DataSpec": "neuromvm.specs",
+    "ExperimentSpec": "neuromvm.specs",
+    "FittedStack": "neuromvm.inference",
+    "ModelSpec": "neuromvm.specs",
+    "NeuromvmError": "neuromvm.errors",
+    "SampleSpec": "neuromvm.specs",
+    "SplitSpec": "neuromvm.specs",
+    "Study": "neuromvm.runs",
+    "TrainingSpec": "neuromvm.specs",
+    "describe": "neuromvm.data.describe",
+    "fit": "neuromvm.fitting",
+    "load_data_spec": "neuromvm.specs",
+    "load_experiment_spec": "neuromvm.specs",
+    "load_recordings": "neuromvm.data.loaders",
+    "make_samples": "neuromvm.data.windows",
+    "make_splits": "neuromvm.data.splits",
+    "run_experiment": "neuromvm.experiment",
+    "simulate": "neuromvm.data.simulate",
+}
+__all__ = sorted(_HOMES)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'neuromvm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

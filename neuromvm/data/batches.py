@@ -1,0 +1,228 @@
+"""The bridge in: samples and splits become tensors on a device, and tuples of sample numbers become batches."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuromvm import schema
+from neuromvm.data.features import Floats, Scaler, features
+from neuromvm.data.pairing import PAIRINGS
+from neuromvm.data.windows import sample_spec
+from neuromvm.errors import SplitError
+from neuromvm.models import Batch
+from neuromvm.schema import Part
+from neuromvm.specs.experiment import SampleSpec, TrainingSpec
+
+# Streams of randomness of a replica: what is drawn from one never shifts another.
+PAIRS, NOISE, VALIDATION = range(3)
+
+
+class Replica(NamedTuple):
+    """One member of a stack: which split it is trained on, and the seed of its weights, pairs and noise."""
+
+    split: int
+    seed: int
+
+    def seed_sequence(self, stream: int, epoch: int) -> np.random.SeedSequence:
+        """Return the seed of one stream in one epoch: randomness is a function of the epoch, so a resumed run repeats it."""
+        return np.random.SeedSequence([self.seed, self.split, stream, epoch])
+
+
+class AnimalSamples(NamedTuple):
+    """The samples of one animal: sample = trial * windows + window."""
+
+    features: Floats  # (sample, feature), transformed, not scaled
+    counts: NDArray[np.generic]  # (sample, feature), as recorded
+    match: NDArray[np.int16]  # (sample,)
+    part: NDArray[np.int8]  # (split, sample)
+
+    @classmethod
+    def of(cls, samples: xr.Dataset, splits: xr.Dataset, spec: SampleSpec) -> "AnimalSamples":
+        """Flatten trials and windows; a window is on the side of its trial."""
+        flat = features(samples["activity"], spec.transform)
+        trials, windows, width = flat.shape
+        counts = features_of_counts(samples["activity"]).reshape(trials * windows, width)
+        part = np.repeat(splits["part"].to_numpy(), windows, axis=1)
+        return cls(flat.reshape(trials * windows, width), counts, samples["match"].to_numpy().reshape(-1), part)
+
+    def scaler(self, split: int, spec: SampleSpec) -> Scaler:
+        """Fit the scaler on training-side samples of a split."""
+        if not self.training_side(split).any():
+            raise SplitError(
+                f"split {split}",
+                found="an animal without training trials",
+                expected="training trials of every animal that is encoded",
+                next_step="A held-out animal has no encoder of its own: use split.kind=halves or kfold to train one",
+            )
+        if spec.scale == "none":
+            return Scaler.identity(self.features.shape[1], spec.clip)
+        return Scaler.fit(self.features[self.training_side(split)], spec.clip)
+
+    def training_side(self, split: int) -> NDArray[np.bool_]:
+        """Say which samples are on the training side ``(sample,)``."""
+        return np.isin(self.part[split], (Part.TRAIN, Part.VALIDATION))
+
+    def codes(self, split: int, part: Part) -> NDArray[np.int16]:
+        """Return the match codes of the samples on one side, -1 elsewhere."""
+        return np.where(self.part[split] == part, self.match, np.int16(-1)).astype(np.int16)
+
+
+def features_of_counts(activity: xr.DataArray) -> NDArray[np.generic]:
+    """Return activity as recorded ``(trial, window, feature)``, in the feature order of :func:`features`."""
+    values = activity.transpose("trial", "window", "bin", "unit").to_numpy()
+    return values.reshape(*values.shape[:2], -1)
+
+
+class StackBatches:
+    """Batches for a stack of replicas, each with its own split, scaling and pairing.
+
+    Parameters
+    ----------
+    samples, splits
+        Trees of :mod:`neuromvm.schema`.
+    training
+        Batch size, pairing.
+    replicas
+        The members of the stack.
+    counts_are_targets
+        Whether the likelihood scores counts, in place of scaled features.
+    dropout
+        Share of input features hidden from the encoders.
+    device
+        Where the data stays; integers stay integers until a step needs them.
+    """
+
+    def __init__(
+        self,
+        samples: xr.DataTree,
+        splits: xr.DataTree,
+        training: TrainingSpec,
+        replicas: Sequence[Replica],
+        *,
+        counts_are_targets: bool,
+        dropout: float,
+        device: torch.device,
+    ) -> None:
+        spec = sample_spec(samples)
+        self.replicas = list(replicas)
+        self.device = device
+        self.clip = spec.clip
+        self.dropout = dropout
+        self.animals = {
+            name: AnimalSamples.of(dataset, splits[name].to_dataset(), spec) for name, dataset in schema.animals(samples)
+        }
+        self.features = {name: animal.features.shape[1] for name, animal in self.animals.items()}
+        self._inputs = {name: torch.from_numpy(animal.features).to(device) for name, animal in self.animals.items()}
+        self._counts = (
+            {name: _integers(animal.counts).to(device) for name, animal in self.animals.items()} if counts_are_targets else None
+        )
+        self.scalers = {
+            name: [animal.scaler(replica.split, spec) for replica in replicas] for name, animal in self.animals.items()
+        }
+        self._center = {
+            name: torch.from_numpy(np.stack([s.center for s in each])).to(device) for name, each in self.scalers.items()
+        }
+        self._spread = {
+            name: torch.from_numpy(np.stack([s.spread for s in each])).to(device) for name, each in self.scalers.items()
+        }
+        make = PAIRINGS[training.pairing]
+        self.pairings = [make(self._codes(replica.split, Part.TRAIN)) for replica in replicas]
+        for replica, pairing in zip(replicas, self.pairings, strict=True):
+            if pairing.rows == 0:
+                raise SplitError(f"split {replica.split}", found="no matched training samples", expected="at least one tuple")
+        rows = max(pairing.rows for pairing in self.pairings)
+        self.steps = -(-rows // training.batch_size)
+        self.batch_rows = -(-rows // self.steps)
+        self._validation = self._validation_pairs(training)
+
+    def training_targets(self, replica: int) -> dict[str, Tensor]:
+        """Return what the likelihoods of a replica score, on its training side: ``(sample, feature)`` for each animal."""
+        split = self.replicas[replica].split
+        targets = {}
+        for name, animal in self.animals.items():
+            chosen = torch.from_numpy(np.flatnonzero(animal.training_side(split))).to(self.device)
+            if self._counts is not None:
+                targets[name] = self._counts[name][chosen].float()
+            else:
+                targets[name] = self._scaled(name, slice(replica, replica + 1), chosen[None])[0]
+        return targets
+
+    def epoch_pairs(self, epoch: int) -> NDArray[np.int64]:
+        """Return the tuples of an epoch ``(replica, step, row, animal)``; -1 where an animal is absent or a row is padding.
+
+        Every replica spreads its own tuples evenly over the steps, so that its gradients do not depend on its neighbours.
+        """
+        table = np.full((len(self.replicas), self.steps, self.batch_rows, len(self.animals)), -1, dtype=np.int64)
+        for number, (replica, pairing) in enumerate(zip(self.replicas, self.pairings, strict=True)):
+            drawn = pairing.draw(np.random.default_rng(replica.seed_sequence(PAIRS, epoch)))
+            for step, rows in enumerate(np.array_split(drawn, self.steps)):
+                table[number, step, : len(rows)] = rows
+        return table
+
+    def generators(self, epoch: int, stream: int = NOISE) -> list[torch.Generator]:
+        """Return one generator a replica for the noise of an epoch."""
+        generators = []
+        for replica in self.replicas:
+            state = int(replica.seed_sequence(stream, epoch).generate_state(1, np.uint64)[0] >> np.uint64(1))
+            generators.append(torch.Generator(device=self.device).manual_seed(state))
+        return generators
+
+    def batch(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator] | None) -> Batch:
+        """Gather tuples ``(replica, row, animal)``; with generators, hide a share of input features."""
+        index = torch.from_numpy(pairs).to(self.device)
+        available = (index >= 0).movedim(2, 1).float()
+        index = index.clamp(min=0)
+        everyone = slice(0, len(self.replicas))
+        inputs = {name: self._scaled(name, everyone, index[:, :, column]) for column, name in enumerate(self.animals)}
+        if self._counts is None:
+            targets = inputs
+        else:
+            targets = {name: self._counts[name][index[:, :, column]].float() for column, name in enumerate(self.animals)}
+        if generators is not None and self.dropout > 0:
+            inputs = self._hide(inputs, generators)
+        return Batch(inputs, targets, available)
+
+    def validation(self) -> tuple[Batch, list[torch.Generator]] | None:
+        """Return the validation batch, the same at every call, with fresh generators for its noise; None without validation."""
+        if self._validation is None:
+            return None
+        return self.batch(self._validation, None), self.generators(0, VALIDATION)
+
+    def _codes(self, split: int, part: Part) -> list[NDArray[np.int16]]:
+        return [animal.codes(split, part) for animal in self.animals.values()]
+
+    def _validation_pairs(self, training: TrainingSpec) -> NDArray[np.int64] | None:
+        pairings = [PAIRINGS[training.pairing](self._codes(replica.split, Part.VALIDATION)) for replica in self.replicas]
+        rows = max(pairing.rows for pairing in pairings)
+        if rows == 0:
+            return None
+        table = np.full((len(self.replicas), rows, len(self.animals)), -1, dtype=np.int64)
+        for number, (replica, pairing) in enumerate(zip(self.replicas, pairings, strict=True)):
+            drawn = pairing.draw(np.random.default_rng(replica.seed_sequence(VALIDATION, 0)))
+            table[number, : len(drawn)] = drawn
+        return table
+
+    def _scaled(self, name: str, replicas: slice, index: Tensor) -> Tensor:
+        """Gather ``index (replica, row)`` and scale with each replica's own statistics: ``(replica, row, feature)``."""
+        values = (self._inputs[name][index] - self._center[name][replicas, None]) / self._spread[name][replicas, None]
+        return values if self.clip is None else values.clamp(-self.clip, self.clip)
+
+    def _hide(self, inputs: dict[str, Tensor], generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
+        rows, total = next(iter(inputs.values())).shape[1], sum(self.features.values())
+        kept = 1 - self.dropout
+        drawn = torch.stack([torch.rand(rows, total, generator=generator, device=self.device) for generator in generators])
+        mask = (drawn < kept).float() / kept
+        pieces = torch.split(mask, list(self.features.values()), dim=2)
+        return {name: values * piece for (name, values), piece in zip(inputs.items(), pieces, strict=True)}
+
+
+def _integers(counts: NDArray[np.generic]) -> Tensor:
+    """Keep small counts small; torch lacks arithmetic on wide unsigned integers, so those become int32."""
+    if counts.dtype.kind == "u":
+        return torch.from_numpy(counts if counts.dtype == np.uint8 else counts.astype(np.int32))
+    return torch.from_numpy(counts.astype(np.float32))

@@ -1,0 +1,156 @@
+"""What a file holds, and what was loaded, as tables."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.data.loaders.labels import as_text, shown
+from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
+from neuromvm.data.loaders.series import series_paths
+from neuromvm.data.loaders.tables import column_names, is_flat
+from neuromvm.schema import activity, animals, dropped, grid_dim
+
+TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id"}
+MOST_VALUES = 12
+
+
+def describe(recordings: xr.DataTree) -> pd.DataFrame:
+    """Return one row an animal: units, trials, bins, mean activity, labels and what was dropped.
+
+    Parameters
+    ----------
+    recordings
+        As from :func:`neuromvm.data.loaders.load_recordings`.
+
+    Returns
+    -------
+    table
+        Indexed by animal. ``mean_activity`` is spikes per second where the activity is counts on a time grid, else the
+        mean in the unit of the recording; ``labels`` gives for each label its values with their numbers of trials.
+
+    Examples
+    --------
+    >>> counts = xr.DataArray(np.ones((4, 2, 3), np.uint8), dims=("trial", "time", "unit"))
+    >>> time = xr.Variable("time", [0.25, 0.75], {"bin_width": 0.5})
+    >>> rat = xr.Dataset({"spike_count": counts}, coords={"odor": ("trial", ["A", "A", "A", "B"])})
+    >>> tree = xr.DataTree.from_dict({"/": xr.Dataset(coords={"time": time}), "rat": rat})
+    >>> describe(tree)[["units", "trials", "mean_activity", "labels"]].values.tolist()
+    [[3, 4, 2.0, 'odor: A 3, B 1']]
+    """
+    rows = []
+    for animal, dataset in animals(recordings):
+        values = activity(dataset)
+        grid = dataset[grid_dim(dataset)]
+        per_second = float(grid.attrs["bin_width"]) if values.name == "spike_count" and grid.name == "time" else 1.0
+        labels = [name for name in _labels(dataset) if len(np.unique(dataset[name])) <= MOST_VALUES]
+        rows.append(
+            {
+                "animal": animal,
+                "units": values.sizes["unit"],
+                "trials": values.sizes["trial"],
+                "bins": grid.size,
+                "mean_activity": float(values.mean()) / per_second if values.size else np.nan,
+                "labels": "; ".join(f"{name}: {_counts_as_text(dataset[name].values)}" for name in labels),
+                "dropped": "; ".join(f"{line.count} {line.what}: {line.reason}" for line in dropped(dataset)),
+            }
+        )
+    return pd.DataFrame(rows).set_index("animal")
+
+
+def label_counts(recordings: xr.DataTree) -> pd.DataFrame:
+    """Return the number of trials of every value of every label: columns ``animal, label, value, trials``.
+
+    Examples
+    --------
+    >>> counts = xr.DataArray(np.ones((3, 1, 1), np.uint8), dims=("trial", "time", "unit"))
+    >>> rat = xr.Dataset({"spike_count": counts}, coords={"odor": ("trial", ["A", "A", "B"])})
+    >>> label_counts(xr.DataTree.from_dict({"rat": rat})).values.tolist()
+    [['rat', 'odor', 'A', 2], ['rat', 'odor', 'B', 1]]
+    """
+    rows = []
+    for animal, dataset in animals(recordings):
+        for name in _labels(dataset):
+            values, numbers = np.unique(as_text(dataset[name].values), return_counts=True)
+            rows += [(animal, name, value, number) for value, number in zip(values.tolist(), numbers.tolist(), strict=True)]
+    return pd.DataFrame(rows, columns=["animal", "label", "value", "trials"])
+
+
+def inspect_file(path: str | Path) -> pd.DataFrame:
+    """Return what an NWB file holds that a data spec can name: one row for each column of a table and each series.
+
+    Columns: ``table`` (path of the table or series), ``column``, ``type``, ``rows``, ``values`` (all values if few, else
+    the range) and ``description`` (where float codes are often explained).
+
+    Raises
+    ------
+    DataFormatError
+        If the file is missing, damaged or not NWB 2.
+    """
+    rows: list[dict[str, Any]] = []
+    with open_nwb(Path(path)) as file:
+        tables = [f"intervals/{name}" for name in file.children("intervals")]
+        tables += [name for name in ("units", "general/extracellular_ephys/electrodes") if file.is_group(name)]
+        for table in tables:
+            rows += [_column_row(file, table, name) for name in column_names(file, table)]
+        for series in series_paths(file):
+            rows.append(_series_row(file, series))
+    return pd.DataFrame(rows, columns=["table", "column", "type", "rows", "values", "description"])
+
+
+def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
+    column = f"{table}/{name}"
+    row = {
+        "table": table,
+        "column": name,
+        "type": "group",
+        "rows": 0,
+        "values": "",
+        "description": _description(file, column),
+    }
+    if file.is_group(column):
+        return row
+    if is_flat(file, table, name):
+        values = file.array(column).reshape(-1)
+        return row | {"type": file.kind(column), "rows": len(values), "values": _values_as_text(values)}
+    ragged = f"{column}_index" in file
+    shape = file.shape(f"{column}_index" if ragged else column)
+    return row | {"type": "ragged" if ragged else file.kind(column), "rows": shape[0] if shape else 0}
+
+
+def _series_row(file: NwbFile, path: str) -> dict[str, Any]:
+    data = f"{path}/data"
+    shape = file.shape(data)
+    kind = file.attribute(path, "neurodata_type") or "series"
+    return {
+        "table": path,
+        "column": "",
+        "type": str(kind),
+        "rows": shape[0] if shape else 0,
+        "values": f"shape {shape} [{file.attribute(data, 'unit') or '?'}]",
+        "description": _description(file, path),
+    }
+
+
+def _description(file: NwbFile, path: str) -> str:
+    return str(file.attribute(path, "description") or "")
+
+
+def _labels(dataset: xr.Dataset) -> list[str]:
+    """Return the coordinates along trials that are labels, not times or numbers of trials."""
+    return [str(name) for name, values in dataset.coords.items() if values.dims == ("trial",) and name not in TRIAL_TIMES]
+
+
+def _counts_as_text(values: NDArray[Any]) -> str:
+    names, numbers = np.unique(as_text(values), return_counts=True)
+    return ", ".join(f"{name or '(none)'} {number}" for name, number in zip(names, numbers, strict=True))
+
+
+def _values_as_text(values: NDArray[Any]) -> str:
+    different = set(as_text(values).tolist())
+    if len(different) <= MOST_VALUES or values.dtype.kind not in "iuf":
+        return shown(different, MOST_VALUES)
+    return f"{np.nanmin(values):.6g} .. {np.nanmax(values):.6g} ({len(different)} different)"

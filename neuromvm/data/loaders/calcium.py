@@ -1,0 +1,190 @@
+"""Activity of a ``RoiResponseSeries``, averaged on the time grid or on position bins within a trial."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.data.bins import average_frames, times_in_windows
+from neuromvm.data.loaders.hdf5 import check_fits_memory
+from neuromvm.data.loaders.labels import as_label, joint_coords
+from neuromvm.data.loaders.nwb_file import NwbFile
+from neuromvm.data.loaders.observed import check_spans
+from neuromvm.data.loaders.series import Series, read_series
+from neuromvm.data.loaders.tables import read_table
+from neuromvm.data.loaders.trials import Trials
+from neuromvm.errors import AlignmentError, DataFormatError
+from neuromvm.schema import Dropped, with_dropped
+from neuromvm.specs.data import PositionGrid, RoiActivity, TimeGrid
+
+FrameBins = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]  # trial, bin and number of every frame used
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Activity ``(frame, unit)`` at sorted frame times [s], with the coordinates of its cells."""
+
+    values: NDArray[np.floating]
+    times: NDArray[np.float64]
+    unit: str
+    coords: xr.Dataset
+    dropped: list[Dropped]
+
+
+def roi_dataset(file: NwbFile, activity: RoiActivity, grid: TimeGrid | PositionGrid, trials: Trials) -> xr.Dataset:
+    """Return mean activity ``(trial, time | position, unit)`` of a file with coordinates and the account of drops.
+
+    A trial with a bin that holds no frame is dropped and counted: such a bin has no mean, and none is made up.
+
+    Raises
+    ------
+    AlignmentError
+        If frames and trials do not share a clock, or bins are narrower than a frame.
+    """
+    frames = read_frames(file, activity)
+    check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
+    if isinstance(grid, TimeGrid):
+        dim = "time"
+        used = times_in_windows(frames.times, trials.onsets, grid.window[0], grid.bin_width, grid.bins)
+        empty = f"a bin of {grid.bin_width:g} s has no frame"
+    else:
+        dim = "position"
+        used = _frames_in_laps(file, frames, grid, trials)
+        empty = "a position bin was not visited"
+    shape = (len(trials.onsets), grid.bins)
+    where = f"{file.path}: {shape[0]} trials x {shape[1]} bins x {frames.values.shape[1]} cells"
+    check_fits_memory(where, shape[0] * shape[1] * frames.values.shape[1] * 20, "Choose wider bins")
+    visited = np.zeros(shape, dtype=bool)
+    visited[used[0], used[1]] = True
+    complete = visited.all(axis=1)
+    _check_some_complete(file, frames, trials, visited, empty)
+    means = average_frames(frames.values, *used, shape)[complete]
+    attrs = {"units": frames.unit, "long_name": f"mean of {activity.series} over the frames of the bin"}
+    dataset = xr.Dataset(
+        {"event_amplitude": (("trial", dim, "unit"), means, attrs)},
+        coords=joint_coords(trials.coords.isel(trial=np.flatnonzero(complete)), frames.coords),
+    )
+    lines = [*trials.dropped, Dropped("trials", empty, int((~complete).sum())), *frames.dropped]
+    return with_dropped(dataset, lines)
+
+
+def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
+    """Return a RoiResponseSeries without the cells and frames that are not finite, which are counted.
+
+    Raises
+    ------
+    MissingTableError
+        If there is no such series.
+    DataFormatError
+        If its shape does not fit its clock or its cells.
+    """
+    series = read_series(file, activity.series)
+    values = series.values[:, None] if series.values.ndim == 1 else series.values
+    if values.ndim != 2:
+        raise DataFormatError(file.where(activity.series), found=f"data of shape {values.shape}", expected="(frame, cell)")
+    coords = _cells(file, activity.series, values.shape[1])
+    with np.errstate(over="ignore"):  # what float32 cannot hold counts as not finite
+        values = values.astype(np.float32, copy=False)
+    finite = np.isfinite(values)
+    known = finite.any(axis=0)
+    usable = finite[:, known].all(axis=1) if known.any() else np.zeros(len(values), dtype=bool)
+    if not usable.any():
+        raise DataFormatError(file.where(activity.series), found="no frame in which all cells are finite", expected="numbers")
+    lines = [
+        *series.dropped,
+        Dropped("units", "activity is never finite", int((~known).sum())),
+        Dropped("frames", "activity of a cell is not finite", int((~usable).sum())),
+    ]
+    return Frames(values[usable][:, known], series.times[usable], series.unit, coords.isel(unit=np.flatnonzero(known)), lines)
+
+
+def position_extremes(file: NwbFile, grid: PositionGrid) -> tuple[float, float]:
+    """Return the smallest and largest finite position in a file.
+
+    Raises
+    ------
+    DataFormatError
+        If there is none.
+    """
+    values = _positions(file, grid).values
+    values = values[np.isfinite(values)]
+    if not values.size:
+        raise DataFormatError(file.where(grid.series), found="no finite position", expected="numbers")
+    return float(values.min()), float(values.max())
+
+
+def _cells(file: NwbFile, path: str, cells: int) -> xr.Dataset:
+    """Return ids and, if known, the imaged region of the cells of a series."""
+    rois = f"{path}/rois"
+    table_path = file.attribute(rois, "table") if rois in file else None
+    if table_path is None:
+        return xr.Dataset(coords={"unit": np.arange(cells)})
+    rows = file.array(rois).reshape(-1).astype(np.int64)
+    table = read_table(file, table_path)
+    if len(rows) != cells or (rows.size and (rows.min() < 0 or rows.max() >= len(table))):
+        raise DataFormatError(
+            file.where(rois),
+            found=f"{len(rows)} rows of a table of {len(table)} cells for data with {cells} columns",
+            expected="one row for each column of (frame, cell) data",
+        )
+    coords = xr.Dataset(coords={"unit": table.ids[rows]})
+    coords = coords.assign_coords({name: ("unit", as_label(values)[rows]) for name, values in table.columns.items()})
+    region = file.text(f"{table_path}/imaging_plane/location")
+    return coords.assign_coords(region=("unit", np.full(cells, region))) if region else coords
+
+
+def _frames_in_laps(file: NwbFile, frames: Frames, grid: PositionGrid, trials: Trials) -> FrameBins:
+    """Return trial, position bin and number of every frame within a trial, start included and stop excluded."""
+    low, high = grid.range or position_extremes(file, grid)
+    position = _position_of_frames(_positions(file, grid), frames.times)
+    slack = 1e-3 * _period(frames.times)
+    first = np.searchsorted(frames.times, trials.coords["start_time"].values - slack)
+    last = np.searchsorted(frames.times, trials.coords["stop_time"].values - slack)
+    trial = np.repeat(np.arange(len(first)), last - first)
+    index = np.concatenate([np.empty(0, dtype=np.intp), *(np.arange(a, b) for a, b in zip(first, last, strict=True))])
+    share = (position[index] - low) / (high - low)
+    on_track = (share >= 0) & (share <= 1)  # False for NaN
+    trial, index, share = trial[on_track], index[on_track], share[on_track]
+    return trial, np.minimum((share * grid.bins).astype(np.intp), grid.bins - 1), index
+
+
+def _positions(file: NwbFile, grid: PositionGrid) -> Series:
+    series = read_series(file, grid.series)
+    if series.values.ndim == 2 and series.values.shape[1] == 1:
+        return Series(series.values[:, 0], series.times, series.unit, series.dropped)
+    if series.values.ndim != 1:
+        raise DataFormatError(
+            file.where(grid.series),
+            found=f"positions of shape {series.values.shape}",
+            expected="one coordinate along the track",
+            next_step="Store the linearised position as a SpatialSeries of its own",
+        )
+    return series
+
+
+def _position_of_frames(series: Series, times: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Return the position at each frame: of the nearest sample, NaN where none is within one sampling period."""
+    after = np.clip(np.searchsorted(series.times, times), 1, max(len(series.times) - 1, 1))
+    before = after - 1
+    after = np.minimum(after, len(series.times) - 1)
+    nearest = np.where(times - series.times[before] <= series.times[after] - times, before, after)
+    away = np.abs(series.times[nearest] - times) > 1.001 * _period(series.times)
+    return np.where(away, np.nan, series.values[nearest])
+
+
+def _period(times: NDArray[np.float64]) -> float:
+    return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+
+def _check_some_complete(file: NwbFile, frames: Frames, trials: Trials, visited: NDArray[np.bool_], empty: str) -> None:
+    if not len(visited) or visited.all(axis=1).any():
+        return
+    starts, stops = trials.coords["start_time"].values, trials.coords["stop_time"].values
+    raise AlignmentError(
+        str(file.path),
+        found=f"in every trial {empty}; frames from {frames.times[0]:.6g} to {frames.times[-1]:.6g} s, one every "
+        f"{_period(frames.times):.3g} s, trials from {starts.min():.6g} to {stops.max():.6g} s",
+        expected="a frame in every bin of a trial",
+        next_step="Choose wider bins, check grid.range or grid.window, and that all times are seconds of one clock",
+    )

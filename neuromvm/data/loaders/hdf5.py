@@ -1,0 +1,115 @@
+"""Opening HDF5 files with care: signature, locks, memory, and one type of error for whatever h5py raises."""
+
+import errno
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from neuromvm.errors import DataFormatError
+
+LOG = logging.getLogger(__name__)
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE_OFFSETS = (0, 512, 1024, 2048)  # HDF5 allows a user block in front
+LARGEST_SHARE_OF_MEMORY = 0.5
+# What h5py raises on damaged files depends on the byte that is wrong
+H5PY_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, UnicodeError, OverflowError, MemoryError)
+
+
+@contextmanager
+def guard(where: str) -> Iterator[None]:
+    """Turn whatever h5py raises into DataFormatError."""
+    try:
+        yield
+    except H5PY_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataFormatError(
+            where,
+            found=f"unreadable ({type(error).__name__}: {reason})",
+            expected="an intact NWB file",
+            next_step="Copy it again from its source and compare sizes or checksums",
+        ) from error
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Return an HDF5 file open for reading, without a lock where none can be had.
+
+    Raises
+    ------
+    DataFormatError
+        If the file is missing, empty, a pointer of git-lfs, not HDF5, or damaged.
+    """
+    with guard(str(path)):
+        _check_signature(path)
+        return _open(path)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with guard(str(path)), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that are free, or 4 GiB where the system does not say."""
+    try:
+        return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return 2**32
+
+
+def check_fits_memory(where: str, size: int, next_step: str) -> None:
+    """Raise DataFormatError if an array of so many bytes would take more than half of the free memory."""
+    budget = LARGEST_SHARE_OF_MEMORY * free_memory()
+    if size > budget:
+        raise DataFormatError(
+            where,
+            found=f"{size / 1e9:.3g} GB in memory",
+            expected=f"at most {budget / 1e9:.3g} GB (half of what is free)",
+            next_step=next_step,
+        )
+
+
+def _check_signature(path: Path) -> None:
+    if not path.exists():
+        raise DataFormatError(str(path), found="no such file", next_step="Check the folder and the patterns of the data spec")
+    if path.is_dir():
+        raise DataFormatError(
+            str(path),
+            found="a folder",
+            expected="an NWB file",
+            next_step="Zarr folders are not read: export them to HDF5",
+        )
+    with path.open("rb") as stream:
+        head = stream.read(SIGNATURE_OFFSETS[-1] + len(SIGNATURE))
+    if not head:
+        raise DataFormatError(str(path), found="an empty file", expected="an NWB file", next_step="Download it again")
+    if head.startswith(b"version https://git-lfs") or b"/annex/objects/" in head[:200]:
+        raise DataFormatError(
+            str(path),
+            found="a pointer of git-lfs or git-annex, not the data",
+            expected="an NWB file",
+            next_step="Run 'git lfs pull' or 'datalad get' in the folder of the file",
+        )
+    if not any(head[offset:].startswith(SIGNATURE) for offset in SIGNATURE_OFFSETS):
+        raise DataFormatError(
+            str(path),
+            found=f"not HDF5 (begins with {head[:8]!r})",
+            expected="an NWB file",
+            next_step="Check the file patterns",
+        )
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        locked = isinstance(error, BlockingIOError) or error.errno in {errno.EAGAIN, errno.EACCES}
+        if not locked or "lock" not in str(error):
+            raise
+        LOG.warning("%s is locked (another program has it open, or the file system has no locks): reading without a lock", path)
+        return h5py.File(path, "r", locking=False)

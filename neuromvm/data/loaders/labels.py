@@ -1,0 +1,82 @@
+"""Values of table columns as text and as labels, and the filters that name them."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.schema import ACTIVITY_NAMES, GRID_DIMS
+from neuromvm.specs.data import Scalar
+
+LARGEST_EXACT = 2.0**53
+
+
+def as_text(values: NDArray[Any]) -> NDArray[np.str_]:
+    """Return values as text: whole numbers without decimals, NaN as ''.
+
+    Examples
+    --------
+    >>> as_text(np.array([3.0, 0.5, np.nan])).tolist()
+    ['3', '0.5', '']
+    """
+    values = np.asarray(values)
+    if values.dtype.kind != "f":
+        return values.astype(str)
+    return np.array(["" if np.isnan(v) else str(int(v)) if _is_whole(v) else str(v) for v in values], dtype=str)
+
+
+def as_label(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a column as a label: text and bool as they are, whole numbers as int64, whole numbers with gaps as text.
+
+    Gaps are text because an absent label is '' everywhere, and integers have no such value.
+    """
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    if values.dtype.kind != "f":
+        return values
+    known = values[~np.isnan(values)]
+    if not all(_is_whole(value) for value in known):
+        return values.astype(np.float64)
+    return values.astype(np.int64) if len(known) == len(values) else as_text(values)
+
+
+def renamed(values: NDArray[Any], names: Mapping[str, str]) -> NDArray[np.str_]:
+    """Return text in which the values that ``names`` lists are replaced."""
+    return np.array([names.get(text, text) for text in as_text(values).tolist()], dtype=str)
+
+
+def spellings(value: Scalar) -> set[str]:
+    """Return the texts under which a value of a filter may stand in a column: flags are stored as bools or as 0 and 1."""
+    if value is True or (not isinstance(value, str) and value == 1):
+        return {"True", "1"}
+    if value is False or (not isinstance(value, str) and value == 0):
+        return {"False", "0"}
+    return set(as_text(np.array([value])).tolist())
+
+
+def is_one_of(values: NDArray[Any], wanted: Sequence[Scalar]) -> NDArray[np.bool_]:
+    """Return where a column holds one of the wanted values."""
+    texts = set().union(*(spellings(value) for value in wanted))
+    return np.isin(as_text(values), sorted(texts))
+
+
+def shown(values: Sequence[Any] | set[str], most: int = 12) -> str:
+    """Return values as a short list for messages and accounts."""
+    texts = sorted(map(str, values))
+    return ", ".join(texts[:most]) + (f", ... ({len(texts)} in all)" if len(texts) > most else "")
+
+
+def joint_coords(trials: xr.Dataset, units: xr.Dataset) -> dict[Hashable, xr.DataArray]:
+    """Return the coordinates of trials and of units; a unit column whose name is taken gets ``unit_`` in front."""
+    taken = {*map(str, trials.coords), *GRID_DIMS, *ACTIVITY_NAMES, "session", "trial_id"}
+    named = {name: f"unit_{name}" if name in taken else name for name in map(str, units.coords)}
+    return {
+        **trials.coords,
+        **{named[str(name)]: values.drop_vars(set(values.coords) - {"unit"}) for name, values in units.coords.items()},
+    }
+
+
+def _is_whole(value: Any) -> bool:
+    return bool(np.isfinite(value) and abs(value) < LARGEST_EXACT and float(value).is_integer())

@@ -1,0 +1,202 @@
+"""The one door to an NWB file: everything that comes out is a plain numpy array, text or number."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromvm.data.loaders.hdf5 import check_fits_memory, guard, open_hdf5
+from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
+
+SUSPECT_BYTES, SUSPECT_RATIO = 2**28, 1000  # deflate cannot exceed about 1030 : 1
+LONGEST_CHAIN_OF_LINKS = 16
+COPY_OUT = "Copy the data into one file (pynwb: NWBHDF5IO.export); files that read other files are refused"
+
+
+@contextmanager
+def open_nwb(path: Path) -> Iterator["NwbFile"]:
+    """Open an NWB 2 file for reading and close it at the end of the block.
+
+    Raises
+    ------
+    DataFormatError
+        If the file is missing, is not HDF5, is damaged, or is not NWB 2.
+    """
+    with open_hdf5(path) as handle:
+        file = NwbFile(path, handle)
+        file.check_version()
+        yield file
+
+
+class NwbFile:
+    """An open file. Paths are as in HDF5, without the leading slash, such as ``intervals/trials/odor``."""
+
+    def __init__(self, path: Path, handle: h5py.File) -> None:
+        self.path, self._handle = path, handle
+
+    def check_version(self) -> None:
+        """Raise DataFormatError unless the file says that it is NWB 2."""
+        version = self.attribute("", "nwb_version")
+        if version is None and "nwb_version" in self:
+            raise DataFormatError(
+                str(self.path),
+                found="NWB 1.x",
+                expected="NWB 2",
+                next_step="Convert it, or take the newer version of the data set",
+            )
+        if version is None:
+            raise DataFormatError(
+                str(self.path),
+                found=f"HDF5 without an NWB version; groups {self.children('')}",
+                expected="an NWB 2 file",
+            )
+        if not str(version).removeprefix("NWB-").startswith("2"):
+            raise DataFormatError(str(self.path), found=f"NWB version {version}", expected="NWB 2")
+
+    def where(self, path: str) -> str:
+        """Return file and path inside it, for messages."""
+        return f"{self.path}: /{path}"
+
+    def __contains__(self, path: str) -> bool:
+        with guard(self.where(path)):
+            return self._find(path) is not None
+
+    def children(self, path: str) -> list[str]:
+        """Return the sorted names inside a group, none if it is not a group."""
+        with guard(self.where(path)):
+            node = self._find(path)
+            if not isinstance(node, h5py.Group):
+                return []
+            return sorted(_as_text(name, self.where(path)) for name in node)
+
+    def is_group(self, path: str) -> bool:
+        """Say whether there is a group at a path."""
+        with guard(self.where(path)):
+            return isinstance(self._find(path), h5py.Group)
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        """Return the shape of a dataset."""
+        with guard(self.where(path)):
+            return tuple(self._dataset(path).shape or ())
+
+    def kind(self, path: str) -> str:
+        """Return what a dataset holds: ``text``, ``number``, ``bool`` or ``other`` (references, compounds, ragged)."""
+        with guard(self.where(path)):
+            dtype = self._dataset(path).dtype
+        if h5py.check_string_dtype(dtype) is not None:
+            return "text"
+        return {"b": "bool", "i": "number", "u": "number", "f": "number"}.get(dtype.kind, "other")
+
+    def array(self, path: str) -> NDArray[Any]:
+        """Return a dataset as numpy: numbers as stored, text as ``<U``.
+
+        Raises
+        ------
+        MissingTableError
+            If there is no such dataset.
+        DataFormatError
+            If it is damaged, lies in another file, would not fit memory, or has text that is not UTF-8.
+        """
+        where = self.where(path)
+        with guard(where):
+            dataset = self._dataset(path)
+            self._check_storage(dataset, where)
+            values = np.asarray(dataset[()]) if dataset.shape is not None else np.empty(0)
+        if h5py.check_string_dtype(dataset.dtype) is None:
+            return values
+        text = [_as_text(value, where) for value in values.ravel().tolist()]
+        return np.array(text, dtype=str).reshape(values.shape)
+
+    def text(self, path: str) -> str:
+        """Return a scalar text, or '' where there is none."""
+        if path not in self:
+            return ""
+        return str(self.array(path).ravel()[0]) if self.shape(path) in {(), (1,)} else ""
+
+    def attribute(self, path: str, name: str) -> Any:
+        """Return an attribute as text, number or array of text; None if it is absent. References come as paths."""
+        where = f"{self.where(path)}@{name}"
+        with guard(where):
+            node = self._find(path)
+            if node is None or name not in node.attrs:
+                return None
+            value = node.attrs[name]
+            if isinstance(value, h5py.Reference):
+                return str(self._handle[value].name).strip("/") if value else None
+        if isinstance(value, str | bytes):
+            return _as_text(value, where)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "OS":
+            return np.array([_as_text(item, where) for item in value.ravel().tolist()], dtype=str)
+        return value
+
+    def _find(self, path: str, followed: int = 0) -> h5py.Group | h5py.Dataset | None:
+        """Walk link by link, because h5py would follow a link into another file without asking."""
+        node: Any = self._handle
+        parts = [part for part in path.split("/") if part]
+        for depth, part in enumerate(parts):
+            name = part.encode("utf-8")
+            if not isinstance(node, h5py.Group) or not node.id.links.exists(name):
+                return None
+            kind = node.id.links.get_info(name).type
+            if kind == h5py.h5l.TYPE_EXTERNAL:
+                raise DataFormatError(
+                    self.where(path),
+                    found="a link to another file",
+                    expected="data inside the file",
+                    next_step=COPY_OUT,
+                )
+            if kind == h5py.h5l.TYPE_SOFT:
+                if followed > LONGEST_CHAIN_OF_LINKS:
+                    raise DataFormatError(self.where(path), found="links that lead in a circle")
+                target = _as_text(node.id.links.get_val(name), self.where(path))
+                base = "" if target.startswith("/") else "/".join(parts[:depth])
+                return self._find("/".join([base, target, *parts[depth + 1 :]]), followed + 1)
+            node = node[part]
+        return node if isinstance(node, h5py.Group | h5py.Dataset) else None
+
+    def _dataset(self, path: str) -> h5py.Dataset:
+        node = self._find(path)
+        if isinstance(node, h5py.Dataset):
+            return node
+        parent, _, name = path.rpartition("/")
+        siblings = self.children(parent)
+        if node is not None:
+            found, next_step = "a group", "Give the path of a dataset"
+        elif name in siblings:
+            found, next_step = "a link that leads nowhere", "Write the file again with the data inside it"
+        else:
+            found, next_step = "not there", did_you_mean(name, siblings)
+        raise MissingTableError(self.where(path), found=found, next_step=next_step)
+
+    @staticmethod
+    def _check_storage(dataset: h5py.Dataset, where: str) -> None:
+        """Refuse data that lie in other files, and small files that unfold into large arrays."""
+        virtual = dataset.is_virtual and any(source.file_name != "." for source in dataset.virtual_sources())
+        if dataset.external or virtual:
+            raise DataFormatError(where, found="data stored in another file", expected="data inside the file", next_step=COPY_OUT)
+        stored = dataset.id.get_storage_size()
+        if dataset.nbytes > SUSPECT_BYTES and dataset.nbytes > SUSPECT_RATIO * stored:
+            raise DataFormatError(
+                where,
+                found=f"{stored} stored bytes that unfold into {dataset.nbytes / 1e9:.3g} GB",
+                expected=f"a ratio below {SUSPECT_RATIO}",
+                next_step="The file is damaged or was made to exhaust memory; get it again from its source",
+            )
+        check_fits_memory(where, dataset.nbytes, "Use a machine with more memory, or cut the file")
+
+
+def _as_text(value: Any, where: str) -> str:
+    try:
+        # h5py hands undecodable bytes on as surrogates, which then fail when written
+        return value.decode("utf-8") if isinstance(value, bytes) else str(value).encode("utf-8").decode("utf-8")
+    except UnicodeError as error:
+        raise DataFormatError(
+            where,
+            found=f"text that is not UTF-8: {value!r}",
+            expected="UTF-8",
+            next_step="Write the file again with UTF-8 text",
+        ) from error

@@ -1,0 +1,86 @@
+"""Time series with either a rate or timestamps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromvm.data.loaders.nwb_file import NwbFile
+from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
+from neuromvm.schema import Dropped
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values ``(sample, ...)`` in their unit, at sorted times [s]."""
+
+    values: NDArray[np.floating]
+    times: NDArray[np.float64]
+    unit: str
+    dropped: list[Dropped]
+
+
+def read_series(file: NwbFile, path: str) -> Series:
+    """Return a TimeSeries in time order, converted to its unit; samples without a time are dropped and counted.
+
+    Raises
+    ------
+    MissingTableError
+        If there is no such series.
+    DataFormatError
+        If it has no clock, or one that does not fit its data.
+    """
+    data = f"{path}/data"
+    if data not in file:
+        raise MissingTableError(file.where(path), found="no such series", next_step=did_you_mean(path, series_paths(file)))
+    values = file.array(data)
+    if values.dtype.kind not in "iufb" or not values.size:
+        raise DataFormatError(file.where(data), found=f"{values.size} values of type {values.dtype}", expected="numbers")
+    values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
+    scale, offset = (file.attribute(data, "conversion"), file.attribute(data, "offset"))
+    if scale not in (None, 1.0):
+        values = values * values.dtype.type(scale)
+    if offset not in (None, 0.0):
+        values = values + values.dtype.type(offset)
+    times = _times(file, path, len(values))
+    known = np.isfinite(times)
+    order = np.flatnonzero(known)
+    unsorted = bool((np.diff(times[order]) < 0).any())
+    if unsorted:
+        order = order[np.argsort(times[order], kind="stable")]
+    if unsorted or not known.all():
+        values, times = values[order], times[order]
+    lines = [
+        Dropped(f"samples of {path}", "timestamp is not finite", int((~known).sum())),
+        Dropped(f"order of {path}", "timestamps were unsorted; sorted, no sample lost", int(unsorted)),
+    ]
+    return Series(values, times, str(file.attribute(data, "unit") or ""), lines)
+
+
+def _times(file: NwbFile, path: str, samples: int) -> NDArray[np.float64]:
+    where = file.where(path)
+    if f"{path}/timestamps" in file:
+        times = file.array(f"{path}/timestamps").reshape(-1).astype(np.float64)
+        if len(times) != samples:
+            raise DataFormatError(where, found=f"{len(times)} timestamps for {samples} samples", expected="data as (time, ...)")
+        if not np.isfinite(times).any():
+            raise DataFormatError(where, found="no finite timestamp", expected="seconds")
+        return times
+    rate = file.attribute(f"{path}/starting_time", "rate")
+    if rate is None or not float(rate) > 0:
+        raise DataFormatError(where, found=f"rate {rate} and no timestamps", expected="timestamps, or starting_time with a rate")
+    start = float(file.array(f"{path}/starting_time").ravel()[0])
+    return start + np.arange(samples) / float(rate)
+
+
+def series_paths(file: NwbFile) -> list[str]:
+    """Return the paths of all series under acquisition and processing, containers included."""
+    found = []
+    groups = ["acquisition", *(f"processing/{module}" for module in file.children("processing"))]
+    while groups:
+        group = groups.pop()
+        if f"{group}/data" in file:
+            found.append(group)
+        elif file.is_group(group):
+            groups += [f"{group}/{name}" for name in file.children(group)]
+    return sorted(found)

@@ -1,0 +1,188 @@
+"""Which files are which animals, and several sessions of one animal as one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from neuromvm.data.loaders.hdf5 import sha256
+from neuromvm.data.loaders.labels import shown
+from neuromvm.data.loaders.nwb_file import open_nwb
+from neuromvm.errors import DataFormatError, SchemaError, SpecError, did_you_mean
+from neuromvm.schema import Dropped, check_animal_name, dropped, with_dropped
+from neuromvm.specs.data import DataSpec
+
+
+@dataclass(frozen=True)
+class Session:
+    """One file: the node it belongs to, its session name and what the file says of itself."""
+
+    animal: str
+    name: str
+    path: Path
+    attrs: dict[str, str]
+
+
+def find_files(spec: DataSpec, folder: Path) -> list[Path]:
+    """Return the files that the patterns of a spec match, sorted by name.
+
+    Raises
+    ------
+    DataFormatError
+        If the folder is missing, a pattern matches nothing, or a file lies outside the folder behind a link.
+    """
+    if not folder.is_dir():
+        raise DataFormatError(
+            f"data spec {spec.name!r}",
+            found=f"no folder {str(folder)!r}",
+            expected="the folder with the recordings",
+            next_step="Give it as 'root' in the spec, or with --root",
+        )
+    files: set[Path] = set()
+    for pattern in spec.files:
+        try:
+            matched = [path for path in folder.glob(pattern) if not path.is_dir() or path.suffix == ".nwb"]
+        except (ValueError, NotImplementedError, IndexError) as error:
+            raise SpecError(
+                f"data spec {spec.name!r}", found=f"pattern {pattern!r}: {error}", expected="a glob pattern"
+            ) from error
+        if not matched:
+            here = [path.name for path in folder.iterdir()]
+            raise DataFormatError(
+                f"data spec {spec.name!r}",
+                found=f"nothing that matches {pattern!r} in {str(folder)!r}",
+                next_step=f"The folder has: {shown(here) or 'nothing'}. Check 'root' and 'files'",
+            )
+        files.update(matched)
+    inside = folder.resolve()
+    for path in files:
+        if not path.resolve().is_relative_to(inside):
+            raise DataFormatError(
+                str(path),
+                found=f"a link that leaves the data folder, to {path.resolve()}",
+                expected="files below the root",
+                next_step="Set 'root' to a folder that holds the linked files too, or copy them",
+            )
+    return sorted(files)
+
+
+def name_sessions(spec: DataSpec, files: Sequence[Path]) -> list[Session]:
+    """Return the sessions in order of file names, named after subject and, where a subject has several, session.
+
+    Raises
+    ------
+    SchemaError
+        If two files would become the same node, or a name cannot serve as one.
+    SpecError
+        If 'exclude' or 'rename' names an animal that is not there.
+    """
+    headers = [_header(path) for path in files]
+    in_file = [_animal_of(spec, path, header) for path, header in zip(files, headers, strict=True)]
+    subjects = [spec.rename.get(name, name) for name in in_file]
+    sessions = []
+    for path, header, subject in zip(files, headers, subjects, strict=True):
+        session = header.get("session_id") or path.stem
+        several = subjects.count(subject) > 1 and spec.sessions == "separate"
+        name = f"{subject}_{session}" if several else subject
+        sessions.append(Session(spec.rename.get(name, name), session, path, header))
+    names = {*in_file, *subjects, *(session.animal for session in sessions)}
+    names |= {f"{subject}_{session.name}" for subject, session in zip(subjects, sessions, strict=True)}
+    for setting, wanted in (("exclude", spec.exclude), ("rename", list(spec.rename))):
+        for name in wanted:
+            if name not in names:
+                raise SpecError(
+                    f"data spec {spec.name!r}",
+                    found=f"{setting}: no animal {name!r}",
+                    next_step=did_you_mean(name, sorted(names)),
+                )
+    kept = [
+        session
+        for session, *other_names in zip(sessions, subjects, in_file, strict=True)
+        if not {session.animal, *other_names} & set(spec.exclude)
+    ]
+    _check_names(spec, kept)
+    return kept
+
+
+def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Return the trials of all sessions one after another, over the units whose ids all sessions have.
+
+    Trials are numbered anew; ``session(trial)`` and ``trial_id(trial)`` say where each comes from.
+    """
+    attrs = {**sessions[0].attrs, "source_file": sessions[0].path.name, "sha256": sha256(sessions[0].path)}
+    if len(sessions) == 1:
+        return datasets[0].assign_attrs(attrs)
+    shared = reduce(np.intersect1d, [dataset["unit"].values for dataset in datasets])
+    lines: dict[tuple[str, str], int] = {}
+    for dataset in datasets:
+        for line in dropped(dataset):
+            lines[line.what, line.reason] = lines.get((line.what, line.reason), 0) + line.count
+    absent = len({unit for dataset in datasets for unit in dataset["unit"].values.tolist()}) - len(shared)
+    parts = []
+    for session, dataset in zip(sessions, datasets, strict=True):
+        part = dataset.sel(unit=shared).drop_attrs(deep=False)
+        part = part.assign_coords(
+            trial_id=("trial", dataset["trial"].values),
+            session=("trial", np.full(dataset.sizes["trial"], session.name)),
+        )
+        parts.append(part.drop_vars("trial"))
+    # columns of units that differ between sessions (rates, quality) are no property of the unit: keep those that agree
+    columns = sorted({str(name) for part in parts for name in part.coords if "unit" in part[name].dims} - {"unit"})
+    differ = [name for name in columns if not _agrees(name, parts)]
+    parts = [part.drop_vars(differ, errors="ignore") for part in parts]
+    joined = xr.concat(parts, dim="trial", data_vars="minimal", coords="minimal", compat="override", join="exact")
+    joined = joined.assign_coords(trial=np.arange(joined.sizes["trial"]))
+    attrs["source_file"] = ", ".join(session.path.name for session in sessions)
+    attrs["sha256"] = ", ".join(sha256(session.path) for session in sessions)
+    attrs["session_id"] = ", ".join(session.name for session in sessions)
+    account = [
+        *(Dropped(*key, count) for key, count in lines.items()),
+        Dropped("units", "not in all sessions", absent),
+        Dropped("columns of units", f"differ between sessions: {', '.join(differ)}", len(differ)),
+    ]
+    return with_dropped(joined.assign_attrs(attrs), account)
+
+
+def _agrees(name: str, parts: Sequence[xr.Dataset]) -> bool:
+    present = all(name in part.coords for part in parts)
+    return present and all(part[name].variable.equals(parts[0][name].variable) for part in parts)
+
+
+def _header(path: Path) -> dict[str, str]:
+    with open_nwb(path) as file:
+        fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
+        fields["session_id"] = file.text("general/session_id")
+        fields["identifier"] = file.text("identifier")
+    return {name: text for name, text in fields.items() if text}
+
+
+def _animal_of(spec: DataSpec, path: Path, header: dict[str, str]) -> str:
+    if spec.animal == "file":
+        return path.stem
+    if spec.animal not in header:
+        raise DataFormatError(
+            str(path),
+            found=f"no {spec.animal}",
+            expected="the name of the animal",
+            next_step="Set 'animal: file' to name animals after files",
+        )
+    return header[spec.animal]
+
+
+def _check_names(spec: DataSpec, sessions: Sequence[Session]) -> None:
+    seen: dict[str, Session] = {}
+    for session in sessions:
+        check_animal_name(session.animal)
+        # names become files, and some file systems do not tell cases apart
+        key = session.animal.casefold()
+        other = seen.setdefault(key, session)
+        if other is not session and (spec.sessions == "separate" or other.animal != session.animal):
+            raise SchemaError(
+                f"animal {session.animal!r}",
+                found=f"the same name in {other.path.name} and {session.path.name}",
+                expected="a name for every recording",
+                next_step="Set 'animal: file', 'rename', or 'sessions: concatenate' in the data spec",
+            )

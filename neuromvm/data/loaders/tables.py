@@ -1,0 +1,134 @@
+"""NWB tables (``DynamicTable``): one array a column, ragged columns split by row."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromvm.data.loaders.nwb_file import NwbFile
+from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns with one value a row; ``ids`` are the table's own row ids, ``names`` all columns of the file."""
+
+    where: str
+    ids: NDArray[Any]
+    columns: dict[str, NDArray[Any]]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def column(self, name: str, setting: str) -> NDArray[Any]:
+        """Return a column, or raise MissingTableError that names the setting which asked for it."""
+        if name not in self.columns:
+            raise MissingTableError(
+                self.where,
+                found=f"no column {name!r}" + (" with one value a row" if name in self.names else ""),
+                next_step=f"{did_you_mean(name, [other for other in self.names if other != name])}. "
+                f"Set {setting} in the data spec",
+            )
+        return self.columns[name]
+
+
+def column_names(file: NwbFile, path: str) -> list[str]:
+    """Return the columns of a table, ragged ones included, without ``id`` and the ``_index`` columns."""
+    names = file.children(path)
+    return [name for name in names if name != "id" and not (name.endswith("_index") and name.removesuffix("_index") in names)]
+
+
+def is_flat(file: NwbFile, path: str, name: str) -> bool:
+    """Say whether a column has one value a row: text, number or bool, not ragged, references or matrices."""
+    column = f"{path}/{name}"
+    if file.is_group(column) or f"{column}_index" in file or file.kind(column) == "other":
+        return False
+    shape = file.shape(column)
+    # MATLAB writers leave columns of shape (row, 1)
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+
+
+def read_table(file: NwbFile, path: str, wanted: Collection[str] | None = None) -> Table:
+    """Return those of the wanted columns (default: of all) that have one value a row.
+
+    Raises
+    ------
+    MissingTableError
+        If there is no such table.
+    DataFormatError
+        If columns differ in length or ids repeat.
+    """
+    where = file.where(path)
+    if not file.is_group(path):
+        known = f"{_tables_of(file)}. Name one of them in the data spec"
+        raise MissingTableError(where, found="no such table", next_step=known)
+    names = column_names(file, path)
+    asked = [name for name in names if wanted is None or name in wanted]
+    columns = {name: file.array(f"{path}/{name}").reshape(-1) for name in asked if is_flat(file, path, name)}
+    if f"{path}/id" in file:
+        ids = file.array(f"{path}/id").reshape(-1)
+    else:
+        ids = np.arange(len(next(iter(columns.values()))) if columns else 0)
+    for name, values in columns.items():
+        if len(values) != len(ids):
+            raise DataFormatError(where, found=f"column {name!r} with {len(values)} rows", expected=f"{len(ids)}, as many as ids")
+    if len(np.unique(ids)) != len(ids):
+        raise DataFormatError(where, found="ids that repeat", expected="a unique id for every row", next_step="Write new ids")
+    return Table(where, ids, columns, names)
+
+
+def read_ragged(file: NwbFile, path: str, name: str, rows: int) -> list[NDArray[Any]]:
+    """Return for each row of a table its own array of a ragged column, such as spike times.
+
+    Raises
+    ------
+    MissingTableError
+        If the column or its index is absent.
+    DataFormatError
+        If the index does not cut the values into one piece a row.
+    """
+    values = file.array(f"{path}/{name}")
+    ends = file.array(f"{path}/{name}_index").reshape(-1).astype(np.int64)
+    where = file.where(f"{path}/{name}_index")
+    if len(ends) != rows:
+        raise DataFormatError(where, found=f"{len(ends)} entries", expected=f"{rows}, one a row")
+    if rows and ((np.diff(ends, prepend=0) < 0).any() or ends[-1] != len(values)):
+        raise DataFormatError(
+            where, found="ends that fall or do not reach the end of the values", expected=f"rising to {len(values)}"
+        )
+    return np.split(values, ends[:-1]) if rows else []
+
+
+def linked_text(file: NwbFile, path: str, name: str, column: str, rows: int) -> NDArray[np.str_] | None:
+    """Return a text column of the table to which a column refers, for each row of this table.
+
+    A row that refers to several rows with different texts gets them joined by ``+``. None if there is nothing to follow.
+    """
+    source = f"{path}/{name}"
+    table = file.attribute(source, "table") if source in file else None
+    if table is None or f"{table}/{column}" not in file:
+        return None
+    texts = file.array(f"{table}/{column}").reshape(-1).astype(str)
+    if f"{source}_index" in file:
+        pieces = read_ragged(file, path, name, rows)
+    else:
+        pieces = list(file.array(source).reshape(rows, -1))
+    if any(piece.size and (piece.min() < 0 or piece.max() >= len(texts)) for piece in pieces):
+        raise DataFormatError(
+            file.where(source), found="rows beyond the end of the table it refers to", expected=f"0..{len(texts) - 1}"
+        )
+    return np.array(["+".join(dict.fromkeys(texts[piece.astype(np.int64)])) for piece in pieces], dtype=str)
+
+
+def _tables_of(file: NwbFile) -> str:
+    tables = [f"intervals/{name} ({_rows(file, f'intervals/{name}')} rows)" for name in file.children("intervals")]
+    if file.is_group("units"):
+        tables.append(f"units ({_rows(file, 'units')} rows)")
+    return f"The file has: {', '.join(tables)}" if tables else "The file has neither interval tables nor units"
+
+
+def _rows(file: NwbFile, path: str) -> int:
+    return file.shape(f"{path}/id")[0] if f"{path}/id" in file else 0

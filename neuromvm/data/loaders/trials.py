@@ -1,0 +1,104 @@
+"""Trials: rows of an interval table with their event, labels and filters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.data.loaders.labels import as_label, as_text, is_one_of, renamed, shown
+from neuromvm.data.loaders.nwb_file import NwbFile
+from neuromvm.data.loaders.tables import read_table
+from neuromvm.errors import DataFormatError
+from neuromvm.schema import Dropped
+from neuromvm.specs.data import TrialSpec
+
+Found = dict[tuple[str, str], set[str]]  # (setting, column) -> values in the file
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Trials that are usable and kept; ``found`` has the values met by each filter, to tell a typo from an absence."""
+
+    coords: xr.Dataset
+    dropped: list[Dropped]
+    found: Found
+
+    @property
+    def onsets(self) -> NDArray[np.float64]:
+        """Event times [s]."""
+        return np.asarray(self.coords["onset"].values, dtype=np.float64)
+
+
+def read_trials(file: NwbFile, spec: TrialSpec, align: str) -> Trials:
+    """Return the trials of a file, in the order of its table.
+
+    Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
+
+    Parameters
+    ----------
+    align
+        Column with the event [s].
+
+    Raises
+    ------
+    MissingTableError
+        If the table or a column that the spec names is absent.
+    DataFormatError
+        If no row can be used.
+    """
+    wanted = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
+    table = read_table(file, f"intervals/{spec.table}", wanted)
+    if not len(table):
+        raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
+    times = {
+        name: _seconds(table.column(column, setting), table.where, column)
+        for name, column, setting in [
+            ("start_time", "start_time", "trials.table"),
+            ("stop_time", "stop_time", "trials.table"),
+            ("onset", align, "grid.align"),
+        ]
+    }
+    labels: dict[str, NDArray[Any]] = {}
+    for label, column in spec.labels.items():
+        values = table.column(column, f"trials.labels.{label}")
+        labels[label] = renamed(values, spec.map[label]) if label in spec.map else as_label(values)
+    found: Found = {("trials.map", label): set(as_text(table.columns[spec.labels[label]])) for label in spec.map}
+
+    keep = np.ones(len(table), dtype=bool)
+    dropped = []
+
+    def drop(bad: NDArray[np.bool_], reason: str) -> None:
+        """Count each row once, under the first reason that meets it."""
+        dropped.append(Dropped("trials", reason, int((bad & keep).sum())))
+        keep[bad] = False
+
+    known = np.isfinite(times["start_time"]) & np.isfinite(times["stop_time"])
+    drop(~known, "start_time or stop_time is NaN")
+    drop(known & ~(times["stop_time"] > times["start_time"]), "stop_time is not after start_time")
+    drop(~np.isfinite(times["onset"]), f"{align} is NaN")
+    if not keep.any():
+        reasons = "; ".join(f"{line.count} where {line.reason}" for line in dropped if line.count)
+        raise DataFormatError(
+            table.where, found=f"no usable row among {len(table)}: {reasons}", expected="finite times in seconds"
+        )
+    for name, wanted in spec.keep.items():
+        values = labels[name] if name in labels else table.column(name, f"trials.keep.{name}")
+        found["trials.keep", name] = set(as_text(values))
+        drop(~is_one_of(values, wanted), f"{name} is none of {shown(wanted)}")
+
+    coords = xr.Dataset(
+        coords={
+            "trial": table.ids[keep],
+            **{name: ("trial", values[keep], {"units": "s"}) for name, values in times.items()},
+            **{name: ("trial", values[keep]) for name, values in labels.items()},
+        }
+    )
+    return Trials(coords, dropped, found)
+
+
+def _seconds(values: NDArray[Any], where: str, column: str) -> NDArray[np.float64]:
+    if values.dtype.kind not in "iuf":
+        raise DataFormatError(where, found=f"column {column!r} holds {values.dtype}", expected="numbers of seconds")
+    return values.astype(np.float64)

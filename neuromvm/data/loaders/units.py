@@ -1,0 +1,137 @@
+"""Units: sorted spike times, columns and regions of a ``Units`` table."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.data.loaders.labels import as_label, as_text, is_one_of, shown
+from neuromvm.data.loaders.nwb_file import NwbFile
+from neuromvm.data.loaders.tables import Table, column_names, linked_text, read_ragged, read_table
+from neuromvm.data.loaders.trials import Found
+from neuromvm.errors import DataFormatError, MissingTableError
+from neuromvm.schema import Dropped
+from neuromvm.specs.data import SpikeActivity
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units kept by their columns; ``observed`` has intervals ``(interval, 2)`` [s] for each, or is None if unknown."""
+
+    coords: xr.Dataset
+    times: list[NDArray[np.float64]]
+    observed: list[NDArray[np.float64]] | None
+    dropped: list[Dropped]
+    found: Found
+
+    def select(self, rows: NDArray[np.intp]) -> "Units":
+        """Return only these units, by position."""
+        return replace(
+            self,
+            coords=self.coords.isel(unit=rows),
+            times=[self.times[row] for row in rows],
+            observed=None if self.observed is None else [self.observed[row] for row in rows],
+        )
+
+
+def read_units(file: NwbFile, activity: SpikeActivity) -> Units:
+    """Return the units of a file that pass the filters on columns and region.
+
+    Spike times that are not finite are left out, unsorted ones sorted; both are counted.
+
+    Raises
+    ------
+    MissingTableError
+        If there is no such table, no spike times, or no column that a filter names.
+    DataFormatError
+        If the table has no rows or its index is broken.
+    """
+    path = activity.table
+    if file.is_group(path) and not (f"{path}/spike_times" in file and f"{path}/spike_times_index" in file):
+        raise MissingTableError(
+            file.where(path),
+            found="no spike_times with spike_times_index",
+            expected="spike times of every unit",
+            next_step=f"Columns: {shown(column_names(file, path))}. Name another table as activity.table",
+        )
+    table = read_table(file, path)
+    if not len(table):
+        raise DataFormatError(table.where, found="a table without rows", expected="one row a unit")
+    region = _region(file, activity, table)
+    keep, dropped, found = _filter(activity, table, region)
+    every_train = read_ragged(file, path, "spike_times", len(table))
+    rows = np.flatnonzero(keep)
+    times, lines = _sorted_times([every_train[row] for row in rows])
+    observed = None
+    if f"{path}/obs_intervals" in file:
+        pieces = read_ragged(file, path, "obs_intervals", len(table))
+        observed = [_merged(pieces[row], table.where) for row in rows] if any(map(len, pieces)) else None
+    coords = xr.Dataset(coords={"unit": table.ids[keep]})
+    coords = coords.assign_coords({name: ("unit", as_label(values)[keep]) for name, values in table.columns.items()})
+    if region is not None:
+        coords = coords.assign_coords(region=("unit", region[keep]))
+    return Units(coords, times, observed, [*dropped, *lines], found)
+
+
+def _region(file: NwbFile, activity: SpikeActivity, table: Table) -> NDArray[np.str_] | None:
+    if activity.region_column is not None:
+        return as_text(table.column(activity.region_column, "activity.region_column"))
+    region = linked_text(file, activity.table, "electrodes", "location", len(table))
+    if region is None and activity.regions is not None:
+        raise MissingTableError(
+            table.where,
+            found="no region: units do not refer to electrodes with a location",
+            next_step=f"Set activity.region_column to one of: {shown(list(table.columns))}",
+        )
+    return region
+
+
+def _filter(
+    activity: SpikeActivity, table: Table, region: NDArray[np.str_] | None
+) -> tuple[NDArray[np.bool_], list[Dropped], Found]:
+    keep = np.ones(len(table), dtype=bool)
+    dropped, found = [], {}
+    filters: list[tuple[str, str, NDArray[Any], Any]] = [
+        ("activity.keep", name, table.column(name, f"activity.keep.{name}"), wanted) for name, wanted in activity.keep.items()
+    ]
+    if activity.regions is not None and region is not None:
+        filters.append(("activity.regions", "region", region, activity.regions))
+    for setting, name, values, wanted in filters:
+        found[setting, name] = set(as_text(values).tolist())
+        passes = is_one_of(values, wanted)
+        dropped.append(Dropped("units", f"{name} is none of {shown(wanted)}", int((keep & ~passes).sum())))
+        keep &= passes
+    return keep, dropped, found
+
+
+def _sorted_times(trains: list[NDArray[Any]]) -> tuple[list[NDArray[np.float64]], list[Dropped]]:
+    times, not_finite, unsorted = [], 0, 0
+    for train in trains:
+        values = train.astype(np.float64)
+        finite = np.isfinite(values)
+        not_finite += int((~finite).sum())
+        values = values[finite]
+        if (np.diff(values) < 0).any():
+            unsorted += 1
+            values = np.sort(values)
+        times.append(values)
+    return times, [
+        Dropped("spikes", "time is not finite", not_finite),
+        Dropped("order of units' spikes", "times were unsorted; sorted, no spike lost", unsorted),
+    ]
+
+
+def _merged(intervals: NDArray[Any], where: str) -> NDArray[np.float64]:
+    """Return sorted intervals ``(interval, 2)``, joined where they touch or overlap."""
+    if not len(intervals):
+        return np.empty((0, 2))
+    if intervals.ndim != 2 or intervals.shape[1] != 2:
+        raise DataFormatError(where, found=f"obs_intervals of shape {intervals.shape}", expected="(interval, 2)")
+    intervals = intervals.astype(np.float64)
+    intervals = intervals[np.isfinite(intervals).all(axis=1)]
+    intervals = intervals[np.argsort(intervals[:, 0])]
+    reach = np.maximum.accumulate(intervals[:, 1])
+    begins = np.flatnonzero(np.r_[True, intervals[1:, 0] > reach[:-1] + 1e-6])
+    return np.column_stack([intervals[begins, 0], np.maximum.reduceat(intervals[:, 1], begins)])

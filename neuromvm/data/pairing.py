@@ -1,0 +1,101 @@
+"""Which samples of different animals stand in for one another: condition-matched tuples, drawn again each epoch or fixed.
+
+Trials of different animals are not the same trials. A tuple joins one sample of every animal that has the condition;
+an animal without it is absent from the tuple (-1), never filled in.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.integer]
+Pairs = NDArray[np.int64]
+
+
+class Pairing(Protocol):
+    """A way to pair samples."""
+
+    rows: int
+
+    def draw(self, random: np.random.Generator) -> Pairs:
+        """Return sample numbers ``(tuple, animal)``, -1 where an animal lacks the condition; tuples in random order."""
+
+
+class RedrawnPairing:
+    """New tuples at every draw, in which every sample of every animal occurs.
+
+    A condition has as many tuples as the animal with most samples of it; the samples of other animals return, in a
+    new order each time they have all been used.
+
+    Parameters
+    ----------
+    codes
+        For each animal the condition of each of its samples; a negative code leaves the sample out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pairing = RedrawnPairing([np.array([0, 0, 1]), np.array([1, 0])])
+    >>> pairs = pairing.draw(np.random.default_rng(0))
+    >>> pairs.shape, sorted(set(pairs[:, 0].tolist())), sorted(set(pairs[:, 1].tolist()))
+    ((3, 2), [0, 1, 2], [0, 1])
+    """
+
+    def __init__(self, codes: Sequence[Codes]) -> None:
+        samples, rounds, places = [], [], []
+        groups = [_by_code(animal) for animal in codes]
+        conditions = sorted(set().union(*groups)) if groups else []
+        longest = {code: max(len(group.get(code, ())) for group in groups) for code in conditions}
+        self.rows = sum(longest.values())
+        offset = next_round = 0
+        for group in groups:
+            place = np.full(self.rows, -1, dtype=np.int64)
+            row = 0
+            for code in conditions:
+                if code in group:
+                    members, needed = group[code], longest[code]
+                    times = -(-needed // len(members))
+                    samples.append(np.tile(members, times))
+                    rounds.append(np.repeat(np.arange(next_round, next_round + times), len(members)))
+                    place[row : row + needed] = offset + np.arange(needed)
+                    offset, next_round = offset + times * len(members), next_round + times
+                row += longest[code]
+            places.append(place)
+        self._samples = np.concatenate(samples) if samples else np.zeros(0, dtype=np.int64)
+        self._rounds = np.concatenate(rounds).astype(float) if rounds else np.zeros(0)
+        self._places = np.stack(places, axis=1) if places else np.zeros((0, 0), dtype=np.int64)
+
+    def draw(self, random: np.random.Generator) -> Pairs:
+        """Return sample numbers ``(tuple, animal)``, -1 where an animal lacks the condition; tuples in random order."""
+        # Sorting round number + uniform noise shuffles the samples inside every round at once.
+        order = np.argsort(self._rounds + random.random(len(self._rounds)))
+        shuffled = self._samples[order]
+        pairs = np.where(self._places >= 0, shuffled[self._places], -1) if len(shuffled) else self._places
+        return np.asarray(random.permutation(pairs, axis=0), dtype=np.int64)
+
+
+class PublishedPairing:
+    """The published pairing: i-th sample of a condition with the i-th, cut to the smallest animal, the same each epoch."""
+
+    def __init__(self, codes: Sequence[Codes]) -> None:
+        groups = [_by_code(animal) for animal in codes]
+        shared = sorted(set.intersection(*(set(group) for group in groups))) if groups else []
+        tuples = []
+        for code in shared:
+            shortest = min(len(group[code]) for group in groups)
+            tuples.append(np.stack([group[code][:shortest] for group in groups], axis=1))
+        self._pairs = np.concatenate(tuples) if tuples else np.zeros((0, len(groups)), dtype=np.int64)
+        self.rows = len(self._pairs)
+
+    def draw(self, random: np.random.Generator) -> Pairs:
+        """Return the fixed tuples ``(tuple, animal)`` in random order."""
+        return np.asarray(random.permutation(self._pairs, axis=0), dtype=np.int64)
+
+
+PAIRINGS: Mapping[str, Callable[[Sequence[Codes]], Pairing]] = {"redrawn": RedrawnPairing, "published": PublishedPairing}
+
+
+def _by_code(codes: Codes) -> dict[int, NDArray[np.int64]]:
+    return {int(code): np.flatnonzero(codes == code) for code in np.unique(codes) if code >= 0}

@@ -1,0 +1,208 @@
+"""From trials on a fine grid to samples: windows of coarser bins, with a label and a match code each.
+
+Windows never leave their trial, and a split is made on trials, so windows that overlap cannot cross a split.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import xarray as xr
+
+from neuromvm import schema
+from neuromvm.errors import AlignmentError, SchemaError, did_you_mean
+from neuromvm.schema import Dropped
+from neuromvm.specs.experiment import SampleSpec
+
+
+def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
+    """Cut every trial into windows and label them.
+
+    Parameters
+    ----------
+    recordings
+        One node an animal, see :mod:`neuromvm.schema`.
+    spec
+        Windows, trial filter and labels.
+
+    Returns
+    -------
+    One node an animal: ``activity (trial, window, bin, unit)``, ``label`` and ``match`` ``(trial, window)`` as codes into
+    ``attrs["classes"]``, which all animals share. Counts are summed in each bin, amplitudes averaged.
+
+    Raises
+    ------
+    AlignmentError
+        If windows leave the grid or are not whole numbers of its bins.
+    SchemaError
+        If a label is unknown, the filter leaves an animal without trials, or there is one class only.
+    """
+    chosen = {name: _keep_trials(name, dataset, spec) for name, dataset in schema.animals(recordings)}
+    label_names = {name: _join_labels(name, dataset, spec, spec.label) for name, dataset in chosen.items()}
+    match_names = {name: _join_labels(name, dataset, spec, spec.match_by) for name, dataset in chosen.items()}
+    classes, matches = _classes(label_names.values()), _classes(match_names.values())
+    if len(classes) < 2:
+        raise SchemaError(
+            f"label {' and '.join(spec.label)}",
+            found=f"one class only: {classes}",
+            expected="at least two",
+            next_step="Choose another label or widen samples.keep",
+        )
+    nodes = {}
+    for name, dataset in chosen.items():
+        windows = Windows.of(dataset, spec)
+        values = schema.activity(dataset)
+        node = dataset.drop_dims(str(values.dims[1])).assign(activity=windows.cut(values))
+        node = node.assign_coords(
+            window=("window", np.array(windows.centres), {"width": windows.width, "dim": str(values.dims[1])})
+        )
+        for variable, names, known in (("label", label_names, classes), ("match", match_names, matches)):
+            codes = np.searchsorted(known, names[name]).astype(np.int16)
+            codes[names[name] == ""] = -1
+            node[variable] = (("trial", "window"), codes, {"classes": json.dumps(known)})
+        nodes[name] = node
+    return xr.DataTree(
+        dataset=xr.Dataset(
+            attrs={
+                **recordings.attrs,
+                "classes": json.dumps(classes),
+                "label": " and ".join(spec.label),
+                "sample_spec": spec.model_dump_json(),
+            }
+        ),
+        children={name: xr.DataTree(node) for name, node in nodes.items()},
+    )
+
+
+def classes(samples: xr.DataTree) -> list[str]:
+    """Return the class names, in the order of the codes in ``label``."""
+    return cast(list[str], json.loads(samples.attrs["classes"]))
+
+
+def sample_spec(samples: xr.DataTree) -> SampleSpec:
+    """Return the spec that the samples were made with."""
+    return SampleSpec.model_validate_json(samples.attrs["sample_spec"])
+
+
+def make_path_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree | None:
+    """Slide the training window over the whole grid, so that an encoder can be followed in time; None if not asked for.
+
+    The windows have the width and bins of the training windows, ``spec.path_step`` apart; labels are those of the trials.
+    """
+    if spec.path_step is None:
+        return None
+    dataset = next(dataset for _, dataset in schema.animals(recordings))
+    windows = Windows.of(dataset, spec)
+    return make_samples(
+        recordings, spec.model_copy(update={"start": None, "stop": None, "width": windows.width, "step": spec.path_step})
+    )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows in units of the bins of the grid."""
+
+    starts: tuple[int, ...]
+    bins: int  # in a window
+    merged: int  # grid bins in a bin
+    centres: tuple[float, ...]
+    width: float
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset, spec: SampleSpec) -> "Windows":
+        """Place the windows of a spec on the grid of an animal; everything must be whole bins inside the grid."""
+        grid = dataset[schema.grid_dim(dataset)]
+        fine = float(grid.attrs["bin_width"])
+        first, last = float(grid[0]) - fine / 2, float(grid[-1]) + fine / 2
+        start = first if spec.start is None else spec.start
+        stop = last if spec.stop is None else spec.stop
+        width = stop - start if spec.width is None else spec.width
+        step = width if spec.step is None else spec.step
+        coarse = width if spec.bin_width is None else spec.bin_width
+        if start < first - 1e-6 or stop > last + 1e-6 or stop - start < width - 1e-6:
+            raise AlignmentError(
+                "samples",
+                found=f"windows of {width:g} from {start:g} to {stop:g}",
+                expected=f"windows inside the grid {first:g} to {last:g}",
+                next_step="Change samples.start, stop or width, or the window of the data spec",
+            )
+        whole = {}
+        for setting, length in (("start", start - first), ("width", width), ("step", step), ("bin_width", coarse)):
+            whole[setting] = round(length / fine)
+            if abs(length / fine - whole[setting]) > 1e-3:
+                raise AlignmentError(
+                    f"samples.{setting}", found=f"{length:g}", expected=f"a whole number of the data's bins of {fine:g}"
+                )
+        if whole["width"] % whole["bin_width"]:
+            raise AlignmentError("samples.bin_width", found=f"{coarse:g}", expected=f"a divisor of the window, {width:g}")
+        spare = round((stop - start) / fine) - whole["width"]
+        starts = tuple(whole["start"] + shift for shift in range(0, spare + 1, whole["step"]))
+        centres = tuple(round(first + begin * fine + width / 2, 9) for begin in starts)
+        return cls(starts, whole["width"] // whole["bin_width"], whole["bin_width"], centres, width)
+
+    def cut(self, values: xr.DataArray) -> xr.DataArray:
+        """Cut ``(trial, grid, unit)`` into ``(trial, window, bin, unit)``."""
+        array = values.to_numpy()
+        length = self.bins * self.merged
+        stacked = np.stack([array[:, begin : begin + length] for begin in self.starts], axis=1)
+        bins = stacked.reshape(*stacked.shape[:2], self.bins, self.merged, stacked.shape[3])
+        merged = bins.sum(axis=3, dtype=np.uint32) if array.dtype.kind == "u" else bins.mean(axis=3, dtype=np.float32)
+        if merged.dtype.kind == "u":
+            merged = merged.astype(np.min_scalar_type(int(merged.max(initial=0))))
+        return xr.DataArray(merged, dims=("trial", "window", "bin", "unit"), attrs={**values.attrs, "kind": str(values.name)})
+
+
+def _keep_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Dataset:
+    for label, wanted in spec.keep.items():
+        values = _canonical(_trial_label(name, dataset, label).to_numpy())
+        kept = np.isin(values, _canonical(np.array(wanted, dtype=object)))
+        if not kept.any():
+            raise SchemaError(
+                f"animal {name}",
+                found=f"no trial with {label} in {wanted}; the values are {sorted(set(values.tolist()))[:20]}",
+                next_step="Change samples.keep",
+            )
+        dataset = schema.with_dropped(
+            dataset.isel(trial=kept), [Dropped("trial", f"{label} is not in {wanted}", int((~kept).sum()))]
+        )
+    return dataset
+
+
+def _trial_label(name: str, dataset: xr.Dataset, label: str) -> xr.DataArray:
+    known = sorted(str(key) for key, coord in dataset.coords.items() if coord.dims == ("trial",))
+    if label not in known:
+        raise SchemaError(f"animal {name}", found=f"no trial label {label!r}", next_step=did_you_mean(label, known))
+    return dataset[label]
+
+
+def _canonical(values: np.ndarray) -> np.ndarray:
+    """Write True, 1 and 1.0 alike, so that a filter means what it says whatever type the file stored."""
+
+    def one(value: object) -> str:
+        if isinstance(value, bool | np.bool_):
+            return str(int(value))
+        if isinstance(value, float | np.floating) and float(value).is_integer():
+            return str(int(value))
+        return str(value)
+
+    return np.array([one(value) for value in values])
+
+
+def _join_labels(name: str, dataset: xr.Dataset, spec: SampleSpec, labels: list[str]) -> np.ndarray:
+    """Return the class name of every sample ``(trial, window)``; '' where a label is missing."""
+    windows = Windows.of(dataset, spec)
+    parts = []
+    for label in labels:
+        if label == "window":
+            values = np.array([f"{centre:g}" for centre in windows.centres])[None, :]
+        else:
+            values = _canonical(_trial_label(name, dataset, label).to_numpy())[:, None]
+        parts.append(np.broadcast_to(values, (dataset.sizes["trial"], len(windows.centres))))
+    joined = [["" if "" in row else ", ".join(row) for row in zip(*trial, strict=True)] for trial in zip(*parts, strict=True)]
+    return np.array(joined)
+
+
+def _classes(names: Iterable[np.ndarray]) -> list[str]:
+    return sorted({str(name) for array in names for name in array.ravel()} - {""})

@@ -1,0 +1,139 @@
+"""From an experiment's spec to a run folder with fitted models and their latents. Every step done is kept and not redone."""
+
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import xarray as xr
+
+from neuromvm import schema
+from neuromvm.data.loaders import load_recordings
+from neuromvm.data.splits import make_splits
+from neuromvm.data.windows import make_path_samples, make_samples
+from neuromvm.errors import RunFolderError, SpecError, did_you_mean
+from neuromvm.fitting import fit
+from neuromvm.folders import read_tree, write_atomically, write_json, write_tree
+from neuromvm.inference import FittedStack
+from neuromvm.runs import Study
+from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
+from neuromvm.training import choose_device
+
+RECORDED_PACKAGES = ("neuromvm", "torch", "numpy", "scipy", "xarray", "h5py", "scikit-learn")
+
+
+def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = False, progress: bool = True) -> Study:
+    """Load, split, fit and embed; analyses come after.
+
+    Parameters
+    ----------
+    spec
+        The experiment.
+    out
+        The run folder to make.
+    resume
+        Continue the run that is there: what is whole is kept, a training goes on from its last checkpoint.
+    progress
+        Show bars.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder holds something and ``resume`` is off, or holds a run of another spec.
+    """
+    out = Path(out)
+    _claim(out, spec, resume)
+    recordings = _once(out / "recordings.nc", lambda: load_experiment_recordings(spec))
+    samples = make_samples(recordings, spec.samples)
+    splits = _once(out / "splits.nc", lambda: make_splits(samples, spec.split))
+    write_json(out / "provenance.json", provenance(spec, recordings))
+    path_samples = make_path_samples(recordings, spec.samples)
+    for name, model in spec.models.items():
+        folder = out / "models" / name
+        if (folder / "fitted.json").is_file():
+            fitted = FittedStack.load(folder)
+        else:
+            fitted = fit(samples, splits, model, spec.training, folder=folder, progress=progress)
+        _once(folder / "latents.nc", partial(fitted.embed, samples))
+        if path_samples is not None:
+            _once(folder / "paths.nc", partial(fitted.first_replica().embed, path_samples))
+    return Study(out)
+
+
+def load_experiment_recordings(spec: ExperimentSpec) -> xr.DataTree:
+    """Load the animals of an experiment.
+
+    Raises
+    ------
+    SpecError
+        If an animal asked for is not in the data.
+    """
+    data = load_data_spec(spec.data.spec)
+    if spec.data.min_units is not None:
+        data = data.model_copy(update={"min_units": spec.data.min_units})
+    recordings = load_recordings(data, spec.data.root)
+    wanted = spec.data.animals
+    if wanted is None:
+        return recordings
+    there = list(recordings.children)
+    for animal in wanted:
+        if animal not in there:
+            raise SpecError("data.animals", found=f"no animal {animal!r}", next_step=did_you_mean(animal, there))
+    chosen = {name: node.copy() for name, node in recordings.children.items() if name in wanted}
+    return xr.DataTree(dataset=recordings.to_dataset(), children=chosen)
+
+
+def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, object]:
+    """Say what made this run: versions, device, threads, command and the hashes of the files read."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {package: version(package) for package in RECORDED_PACKAGES},
+        "device": str(choose_device(spec.training.device)),
+        "threads": torch.get_num_threads(),
+        "seeds": {"split": spec.split.seed, "training": spec.training.seeds},
+        "files": {
+            name: {key: str(node.attrs.get(key, "")) for key in ("source_file", "sha256")}
+            for name, node in schema.animals(recordings)
+        },
+    }
+
+
+def _claim(out: Path, spec: ExperimentSpec, resume: bool) -> None:
+    """Take a new folder, or go on with one that holds the same experiment."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        write_atomically(out / "spec.yaml", to_yaml(spec).encode())
+        return
+    if not resume:
+        raise RunFolderError(
+            str(out),
+            found="a folder that is not empty",
+            next_step="Add --resume to continue the run in it, or choose another --out",
+        )
+    if not (out / "spec.yaml").is_file():
+        raise RunFolderError(str(out), found="files but no spec.yaml", expected="a run folder", next_step="Choose another --out")
+    before = load_experiment_spec(out / "spec.yaml")
+    differing = [
+        name for name in ("data", "samples", "split", "models", "training") if getattr(before, name) != getattr(spec, name)
+    ]
+    if differing:
+        raise RunFolderError(
+            str(out),
+            found=f"a run with other settings of {', '.join(differing)}",
+            expected="the same experiment",
+            next_step="Resume with the settings in its spec.yaml, or choose another --out",
+        )
+    write_atomically(out / "spec.yaml", to_yaml(spec).encode())
+
+
+def _once(path: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
+    """Return the tree in a file, made and written first if it is not there."""
+    if not path.is_file():
+        write_tree(path, make())
+    return read_tree(path)

@@ -1,0 +1,139 @@
+"""Fit a model to samples: the training loop with a progress bar, checkpoints and a record of every epoch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from tqdm.auto import tqdm
+
+from neuromvm.build import scores_counts
+from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
+from neuromvm.data.batches import Replica, StackBatches
+from neuromvm.folders import write_atomically, write_tree
+from neuromvm.inference import FittedStack
+from neuromvm.specs.experiment import ModelSpec, TrainingSpec
+from neuromvm.training import EpochRecord, StackTrainer, choose_device
+
+
+def fit(
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    model: ModelSpec,
+    training: TrainingSpec | None = None,
+    *,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> FittedStack:
+    """Train one replica for every split and seed, all at once.
+
+    Parameters
+    ----------
+    samples
+        Of :func:`neuromvm.data.windows.make_samples`.
+    splits
+        Of :func:`neuromvm.data.splits.make_splits`; test trials are never touched.
+    model, training
+        What to train and how.
+    folder
+        Where to keep ``metrics.jsonl``, checkpoints, pairs and the fitted model. If it holds an unfinished training of
+        the same settings, that is continued, with the same result as if it had never stopped.
+    progress
+        Show a bar with loss and time left, if standard error is a terminal.
+
+    Returns
+    -------
+    The fitted stack, which embeds samples.
+
+    Raises
+    ------
+    SplitError
+        If an animal has no training trials or nothing can be paired.
+    TrainingError
+        If the device is absent or a loss is not finite.
+
+    Examples
+    --------
+    >>> fitted = fit(samples, splits, ModelSpec(sharing="mmvm", latent=8))  # doctest: +SKIP
+    >>> latents = fitted.embed(samples)  # doctest: +SKIP
+    """
+    training = training or TrainingSpec()
+    torch.set_num_threads(training.threads)
+    replicas = [Replica(int(split), seed) for split in _split_numbers(splits) for seed in training.seeds]
+    batches = StackBatches(
+        samples,
+        splits,
+        training,
+        replicas,
+        counts_are_targets=scores_counts(model),
+        dropout=model.dropout,
+        device=choose_device(training.device),
+    )
+    trainer = StackTrainer(model, training, batches)
+    record = _Record(Path(folder)) if folder is not None else None
+    if record is not None:
+        record.begin(trainer, samples)
+    label = f"{model.sharing} ({len(replicas)} replicas)"
+    with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
+        for epoch in trainer.run():
+            bar.set_postfix(loss=f"{np.mean(epoch.loss):.4g}", refresh=False)
+            bar.update()
+            if record is not None:
+                record.add(epoch, trainer)
+    fitted = FittedStack.of(model, batches, trainer.weights())
+    if record is not None:
+        fitted.save(record.folder)
+    return fitted
+
+
+class _Record:
+    """The part of a run folder that one training fills."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metrics = folder / "metrics.jsonl"
+        self.checkpoints = folder / "checkpoints"
+
+    def begin(self, trainer: StackTrainer, samples: xr.DataTree) -> None:
+        """Restore the newest checkpoint, and cut the record back to it."""
+        state = load_latest_checkpoint(self.checkpoints)
+        if state is not None:
+            trainer.restore(state)
+        lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.is_file() else []
+        write_atomically(self.metrics, "".join(lines[: trainer.epoch]).encode())
+        write_tree(self.folder / "pairs.nc", first_pairs(trainer.batches, samples, trainer.training.pairing))
+
+    def add(self, epoch: EpochRecord, trainer: StackTrainer) -> None:
+        """Append an epoch, and save a checkpoint when one is due."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(epoch._asdict()) + "\n")
+        if epoch.epoch % trainer.training.checkpoint_every == 0 or epoch.epoch == trainer.training.epochs:
+            save_checkpoint(self.checkpoints, trainer.state())
+
+
+def first_pairs(batches: StackBatches, samples: xr.DataTree, pairing: str) -> xr.Dataset:
+    """Return the tuples of the first epoch: ``trial`` and ``window`` ``(replica, tuple, animal)``, -1 where absent.
+
+    With ``pairing="published"`` they are those of every epoch; else later epochs draw others from the same seeds.
+    """
+    replicas = len(batches.replicas)
+    table = batches.epoch_pairs(0).reshape(replicas, -1, len(batches.animals))
+    trial, window = np.full_like(table, -1), np.full_like(table, -1)
+    for column, name in enumerate(batches.animals):
+        windows = samples[name].sizes["window"]
+        chosen = table[:, :, column]
+        numbers = samples[name]["trial"].to_numpy()[np.maximum(chosen, 0) // windows]
+        trial[:, :, column] = np.where(chosen >= 0, numbers, -1)
+        window[:, :, column] = np.where(chosen >= 0, chosen % windows, -1)
+    dims = ("replica", "tuple", "animal")
+    return xr.Dataset(
+        {"trial": (dims, trial), "window": (dims, window)},
+        coords={"animal": list(batches.animals), "split": ("replica", [replica.split for replica in batches.replicas])},
+        attrs={"pairing": pairing},
+    )
+
+
+def _split_numbers(splits: xr.DataTree) -> np.ndarray:
+    first = next(iter(splits.children.values()))
+    return first["split"].to_numpy()

@@ -1,0 +1,75 @@
+"""Files that are either whole or absent: written under a temporary name, then renamed."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from neuromvm.errors import RunFolderError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a run killed half-way, sees the old file or the new one and nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, indented, atomically."""
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def write_tree(path: Path, tree: xr.DataTree | xr.Dataset) -> None:
+    """Write a tree or dataset as compressed netCDF, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    compression = {"zlib": True, "complevel": 4, "shuffle": True}
+    if isinstance(tree, xr.DataTree):
+        encoding = {
+            node.path: {str(name): compression for name, variable in node.data_vars.items() if variable.ndim > 0}
+            for node in tree.subtree
+        }
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding={path: each for path, each in encoding.items() if each})
+    else:
+        numeric = {
+            str(name): compression for name, variable in tree.data_vars.items() if variable.ndim and variable.dtype.kind != "U"
+        }
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=numeric)
+    temporary.replace(path)
+
+
+def read_tree(path: Path) -> xr.DataTree:
+    """Read a tree into memory and close its file.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing or damaged.
+    """
+    tree: xr.DataTree = _read(path, xr.open_datatree)
+    return tree
+
+
+def read_dataset(path: Path) -> xr.Dataset:
+    """Read a dataset into memory and close its file; raises like :func:`read_tree`."""
+    dataset: xr.Dataset = _read(path, xr.open_dataset)
+    return dataset
+
+
+def _read(path: Path, opener: Any) -> Any:
+    if not path.is_file():
+        raise RunFolderError(
+            str(path), found="no such file", next_step="Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
+        )
+    try:
+        with opener(path, engine="h5netcdf") as opened:
+            return opened.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise RunFolderError(str(path), found=f"not readable ({error})", next_step="Delete it and resume the run") from error

@@ -1,0 +1,143 @@
+"""What every multimodal VAE has in common: it encodes, shares, decodes and scores."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neuromvm.errors import ShapeError
+from neuromvm.functional.gaussian import Posteriors
+from neuromvm.likelihoods import Likelihood
+
+
+class Batch(NamedTuple):
+    """Matched samples of all modalities.
+
+    ``inputs`` and ``targets``: modality -> ``(batch, feature)``, what the encoder sees and what the likelihood scores.
+    ``available``: ``(modality, batch)``, 1 where the modality is present; values where it is not are never used.
+    """
+
+    inputs: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
+    available: Tensor
+
+
+class Decodable(NamedTuple):
+    """Latents from which one modality is decoded: ``latent (source, batch, latent)``, ``weight (source, batch)``."""
+
+    latent: Tensor
+    weight: Tensor
+
+
+class SharedLatents(NamedTuple):
+    """What a way of sharing decides: what each modality is decoded from, and the rate.
+
+    ``rate (term, batch)`` [nats], unreduced; its terms are named by :meth:`MultimodalVAE.rate_terms`.
+    """
+
+    decodable: Mapping[str, Decodable]
+    rate: Tensor
+
+
+class Objective(NamedTuple):
+    """``log_likelihood (modality, batch)`` and ``rate (term, batch)`` [nats], and the scalar ``loss``."""
+
+    log_likelihood: Tensor
+    rate: Tensor
+    loss: Tensor
+
+
+class MultimodalVAE(nn.Module):
+    """A VAE with an encoder, a decoder and a likelihood for each modality.
+
+    Reductions are stated once: the loss is the mean over the batch of (beta * sum of rate terms - sum over modalities
+    of log-likelihoods, each summed over features). Rows in which no modality is present do not count.
+
+    Parameters
+    ----------
+    encoders, decoders, likelihoods
+        Modality -> module; the same modalities in each.
+    """
+
+    def __init__(
+        self, encoders: Mapping[str, nn.Module], decoders: Mapping[str, nn.Module], likelihoods: Mapping[str, Likelihood]
+    ) -> None:
+        super().__init__()
+        if not (set(encoders) == set(decoders) == set(likelihoods)):
+            raise ShapeError(
+                "MultimodalVAE",
+                found=f"encoders of {sorted(encoders)}, decoders of {sorted(decoders)}, likelihoods of {sorted(likelihoods)}",
+                expected="the same modalities in each",
+            )
+        self.modalities: tuple[str, ...] = tuple(encoders)
+        self.encoders = nn.ModuleDict(dict(encoders))
+        self.decoders = nn.ModuleDict({name: decoders[name] for name in encoders})
+        self.likelihoods = nn.ModuleDict({name: likelihoods[name] for name in encoders})
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> Posteriors:
+        """Return the posteriors of all modalities, stacked in the order of ``modalities``."""
+        means, scales = zip(*(self.encoders[name](inputs[name]) for name in self.modalities), strict=True)
+        return Posteriors(torch.stack(means), torch.stack(scales))
+
+    def share(self, posteriors: Posteriors, noise: Tensor, available: Tensor) -> SharedLatents:
+        """Decide what each modality is decoded from and what it costs.
+
+        Parameters
+        ----------
+        posteriors
+            ``(modality, batch, latent)``.
+        noise
+            Standard normal ``(modality, batch, latent)``.
+        available
+            ``(modality, batch)``.
+        """
+        raise NotImplementedError
+
+    def rate_terms(self) -> Sequence[str]:
+        """Name the terms of the rate; by default one for each modality."""
+        return self.modalities
+
+    def log_likelihood(self, target_name: str, target: Tensor, decodable: Decodable) -> Tensor:
+        """Return the weighted log-likelihood ``(batch,)`` of one modality over the latents it is decoded from."""
+        sources, rows = decodable.weight.shape
+        raw = self.decoders[target_name](decodable.latent.reshape(sources * rows, -1))
+        likelihood = self.likelihoods[target_name]
+        assert isinstance(likelihood, Likelihood)
+        each = likelihood.log_prob(raw.reshape(sources, rows, -1), target)
+        return (each * decodable.weight).sum(0)
+
+    def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float) -> Objective:
+        """Return log-likelihoods, rate terms and the loss of a batch."""
+        shared = self.share(self.encode(batch.inputs), noise, batch.available)
+        log_likelihood = torch.stack(
+            [self.log_likelihood(name, batch.targets[name], shared.decodable[name]) for name in self.modalities]
+        )
+        log_likelihood = log_likelihood * batch.available
+        rows = (batch.available.sum(0) > 0).to(log_likelihood.dtype)
+        per_row = beta * shared.rate.sum(0) - log_likelihood.sum(0)
+        return Objective(log_likelihood, shared.rate, (per_row * rows).sum() / rows.sum().clamp(min=1))
+
+    forward = objective
+
+
+def decode_own(latents: Tensor, modalities: Sequence[str]) -> dict[str, Decodable]:
+    """Decode every modality from its own latent ``(modality, batch, latent)``."""
+    weight = torch.ones_like(latents[:1, :, 0])
+    return {name: Decodable(latents[index : index + 1], weight) for index, name in enumerate(modalities)}
+
+
+def decode_across(latents: Tensor, modalities: Sequence[str], available: Tensor, across: float) -> dict[str, Decodable]:
+    """Decode every modality from its own latent with weight 1 - across, and from those of the others, which share the rest.
+
+    Weights sum to 1 over the modalities present; one that is alone is decoded from its own latent.
+    """
+    decodable = {}
+    for index, name in enumerate(modalities):
+        own = torch.zeros_like(available)
+        own[index] = 1
+        others = available * (1 - own)
+        count = others.sum(0, keepdim=True)
+        share = torch.where(count > 0, torch.full_like(count, across), torch.zeros_like(count))
+        decodable[name] = Decodable(latents, own * (1 - share) + others * share / count.clamp(min=1))
+    return decodable

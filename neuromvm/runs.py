@@ -1,0 +1,109 @@
+"""A run folder: everything an experiment computed, readable without the code that made it.
+
+``spec.yaml``, ``provenance.json``, ``recordings.nc``, ``splits.nc``, ``models/<name>/`` (metrics, pairs, checkpoints,
+weights, latents, paths), ``scores/<analysis>.nc``, ``figures/``, ``summary.json``, ``report.html``.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from neuromvm.data.windows import make_samples
+from neuromvm.errors import RunFolderError, did_you_mean
+from neuromvm.folders import read_dataset, read_tree
+from neuromvm.specs import ExperimentSpec, load_experiment_spec
+
+
+class Study:
+    """An open run folder. Trees are read when first asked for.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If it is not a run folder, or what is asked for has not been computed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "spec.yaml").is_file():
+            raise RunFolderError(
+                str(path),
+                found="no spec.yaml",
+                expected="a run folder",
+                next_step="Make one: neuromvm run EXPERIMENT.yaml --out RUN",
+            )
+
+    @cached_property
+    def spec(self) -> ExperimentSpec:
+        """The experiment, defaults written out."""
+        return load_experiment_spec(self.path / "spec.yaml")
+
+    @cached_property
+    def recordings(self) -> xr.DataTree:
+        """Activity of every animal on the grid of the data spec."""
+        return read_tree(self.path / "recordings.nc")
+
+    @cached_property
+    def samples(self) -> xr.DataTree:
+        """Windows, labels and match codes of every animal."""
+        return make_samples(self.recordings, self.spec.samples)
+
+    @cached_property
+    def splits(self) -> xr.DataTree:
+        """Which trials trained, validated and tested."""
+        return read_tree(self.path / "splits.nc")
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models of the experiment."""
+        return list(self.spec.models)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Versions, device, data hashes and command of the run."""
+        content: dict[str, Any] = json.loads((self.path / "provenance.json").read_text())
+        return content
+
+    def model_folder(self, model: str) -> Path:
+        """Return the folder of one model."""
+        if model not in self.models:
+            raise RunFolderError(str(self.path), found=f"no model {model!r}", next_step=did_you_mean(model, self.models))
+        return self.path / "models" / model
+
+    def latents(self, model: str) -> xr.DataTree:
+        """Return posteriors of all samples, see :meth:`neuromvm.inference.FittedStack.embed`."""
+        return read_tree(self.model_folder(model) / "latents.nc")
+
+    def paths(self, model: str) -> xr.DataTree | None:
+        """Return posteriors of windows slid over the whole grid, first replica only; None if ``path_step`` was not set."""
+        if self.spec.samples.path_step is None:
+            return None
+        return read_tree(self.model_folder(model) / "paths.nc")
+
+    def metrics(self, model: str) -> list[dict[str, Any]]:
+        """Return one record an epoch, see :class:`neuromvm.training.EpochRecord`."""
+        file = self.model_folder(model) / "metrics.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+    def scores(self, analysis: str) -> xr.Dataset:
+        """Return the saved scores of an analysis."""
+        return read_dataset(self.path / "scores" / f"{analysis}.nc")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Every score with its interval, floor, chance and n; see ``summary.json``."""
+        file = self.path / "summary.json"
+        if not file.is_file():
+            raise RunFolderError(
+                str(self.path), found="no summary.json", next_step="Compute scores: neuromvm analyze decoding RUN"
+            )
+        content: dict[str, Any] = json.loads(file.read_text())
+        return content

@@ -1,0 +1,141 @@
+"""Names of dims, variables and attributes of the trees that travel between the parts, and their checks.
+
+Recordings
+    One node an animal, each with ``spike_count`` (integers) or ``event_amplitude`` (floats), dims
+    ``(trial, time | position, unit)``. The grid coordinate (bin centres; ``time`` in s relative to the
+    alignment event) lives at the root and is shared; ``trial`` and ``unit`` lengths are each animal's own.
+Samples
+    Windows of recordings: ``activity (trial, window, bin, unit)`` with ``label`` and ``match`` ``(trial, window)``.
+Splits
+    ``part (split, trial)`` for each animal: see :class:`Part`.
+Latents
+    ``latent_mean, latent_scale (replica, trial, window, latent)`` for each animal.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from neuromvm.errors import SchemaError
+
+VERSION = "1"
+ACTIVITY_NAMES = ("spike_count", "event_amplitude")
+GRID_DIMS = ("time", "position")
+RESERVED_ANIMAL_NAMES = {"type", "train", "keys", "items", "values", "training", "forward", "pop", "clear"}
+
+
+class Part(IntEnum):
+    """Side of a split on which a trial lies. Decoders and scalers fit on TRAIN and VALIDATION, never on TEST."""
+
+    UNUSED = 0
+    TRAIN = 1
+    VALIDATION = 2
+    TEST = 3
+
+
+class Dropped(NamedTuple):
+    """One line of the data account: so many of what were left out, and why."""
+
+    what: str
+    reason: str
+    count: int  # type: ignore[assignment]  # shadows tuple.count, which nobody needs here
+
+
+def animals(tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield ``(animal, dataset)`` for every animal, grid coordinate included."""
+    for name, node in tree.children.items():
+        yield name, node.to_dataset()
+
+
+def activity(dataset: xr.Dataset) -> xr.DataArray:
+    """Return the one activity variable of an animal, dims ``(trial, grid, unit)``.
+
+    Raises
+    ------
+    SchemaError
+        If there is none, or more than one.
+    """
+    found = [name for name in ACTIVITY_NAMES if name in dataset.data_vars]
+    if len(found) != 1:
+        raise SchemaError(
+            "recordings",
+            found=f"activity variables {found} among {sorted(map(str, dataset.data_vars))}",
+            expected=f"exactly one of {', '.join(ACTIVITY_NAMES)}",
+        )
+    return dataset[found[0]]
+
+
+def grid_dim(dataset: xr.Dataset) -> str:
+    """Return the dim between trial and unit: ``time`` or ``position``."""
+    return str(activity(dataset).dims[1])
+
+
+def check_animal_name(name: str) -> str:
+    """Return a name that serves as tree node, file name and module key, or raise SchemaError.
+
+    Examples
+    --------
+    >>> check_animal_name("sub-C14M4_ses-env0")
+    'sub-C14M4_ses-env0'
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,99}", name) or name in RESERVED_ANIMAL_NAMES:
+        raise SchemaError(
+            f"animal {name!r}",
+            found="a name that cannot serve as node, file and module name",
+            expected="letters, digits, '_', '+', '-', at most 100, none of " + ", ".join(sorted(RESERVED_ANIMAL_NAMES)),
+            next_step="Map it in the data spec under 'rename'.",
+        )
+    return name
+
+
+def encode_labels(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return integer codes (int16, -1 for an empty label) and the class names in sorted order."""
+    text = np.asarray(values).astype(str)
+    names = sorted(set(text.ravel()) - {""})
+    codes = np.full(text.shape, -1, dtype=np.int16)
+    for code, name in enumerate(names):
+        codes[text == name] = code
+    return codes, names
+
+
+def dropped(dataset: xr.Dataset) -> list[Dropped]:
+    """Return the account of what was left out of an animal, from its attributes."""
+    return [Dropped(*line) for line in json.loads(dataset.attrs.get("dropped", "[]"))]
+
+
+def with_dropped(dataset: xr.Dataset, lines: list[Dropped]) -> xr.Dataset:
+    """Return the dataset with lines added to its account; lines with a count of zero are left out."""
+    kept = [line for line in [*dropped(dataset), *lines] if line.count]
+    return dataset.assign_attrs(dropped=json.dumps(kept))
+
+
+def validate_recordings(tree: xr.DataTree) -> xr.DataTree:
+    """Return the tree if it is a valid set of recordings.
+
+    Raises
+    ------
+    SchemaError
+        If there is no animal, a name or a dim is wrong, counts are not integers, or a coordinate lacks its length.
+    """
+    if not tree.children:
+        raise SchemaError("recordings", found="no animals", expected="one node an animal")
+    for name, dataset in animals(tree):
+        check_animal_name(name)
+        values = activity(dataset)
+        if len(values.dims) != 3 or values.dims[0] != "trial" or values.dims[2] != "unit" or values.dims[1] not in GRID_DIMS:
+            raise SchemaError(
+                f"recordings/{name}", found=f"{values.name} with dims {values.dims}", expected="(trial, time | position, unit)"
+            )
+        if values.name == "spike_count" and values.dtype.kind != "u":
+            raise SchemaError(f"recordings/{name}", found=f"spike_count of type {values.dtype}", expected="unsigned integers")
+        if values.name == "event_amplitude" and values.dtype.kind != "f":
+            raise SchemaError(f"recordings/{name}", found=f"event_amplitude of type {values.dtype}", expected="floats")
+        for dim in values.dims:
+            if dim not in dataset.coords:
+                raise SchemaError(f"recordings/{name}", found=f"dim {dim} without a coordinate", expected="labels on every dim")
+    return tree

@@ -1,0 +1,135 @@
+"""Spec of a data set: its files, animals, activity, grid and trials."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from neuromvm.errors import did_you_mean
+from neuromvm.specs.base import Spec
+
+Scalar = bool | int | float | str
+Values = Annotated[list[Scalar], Field(min_length=1)]
+# Names that trees of recordings and samples use themselves
+RESERVED_LABELS = {
+    *("trial", "unit", "time", "window", "bin", "onset", "start_time", "stop_time", "session", "trial_id"),
+    *("spike_count", "event_amplitude", "activity", "label", "match"),
+}
+
+
+class SpikeActivity(Spec):
+    """Spike counts of the rows of a ``Units`` table."""
+
+    kind: Literal["spikes"] = "spikes"
+    table: str = Field("units", description="Path of the Units table inside the file")
+    keep: dict[str, Values] = Field({}, description="Keep units whose column holds one of these values")
+    region_column: str | None = Field(None, description="Unit column with the brain region; default: the electrodes' location")
+    regions: list[str] | None = Field(None, min_length=1, description="Keep units of these regions")
+    min_rate: float = Field(0.0, ge=0, description="Keep units with at least this mean rate in the trial windows [Hz]")
+    min_observed: float = Field(
+        0.5, gt=0, le=1, description="Keep units whose obs_intervals cover this share of trials; other trials are then dropped"
+    )
+
+
+class RoiActivity(Spec):
+    """Fluorescence or inferred events of a ``RoiResponseSeries``, averaged in each bin."""
+
+    kind: Literal["roi_response"] = "roi_response"
+    series: str = Field(..., description="Path of the series, e.g. processing/ophys/event_amplitude")
+    min_active: float = Field(0.0, ge=0, le=1, description="Keep cells that are non-zero in at least this share of trials")
+
+
+class TimeGrid(Spec):
+    """Bins of equal width around an event of every trial."""
+
+    kind: Literal["time"] = "time"
+    align: str = Field("start_time", description="Trials column with the event [s]")
+    window: tuple[float, float] = Field(..., description="From, to [s] relative to the event")
+    bin_width: float = Field(0.01, gt=0, description="[s]")
+
+    @model_validator(mode="after")
+    def _whole_bins(self) -> "TimeGrid":
+        start, stop = self.window
+        bins = (stop - start) / self.bin_width
+        if stop <= start or abs(bins - round(bins)) > 1e-6:
+            raise ValueError(f"window {start}..{stop} s is not a positive whole number of bins of {self.bin_width} s")
+        return self
+
+    @property
+    def bins(self) -> int:
+        """Number of bins in the window."""
+        return round((self.window[1] - self.window[0]) / self.bin_width)
+
+
+class PositionGrid(Spec):
+    """Bins of equal width along a track, within every trial (lap)."""
+
+    kind: Literal["position"] = "position"
+    series: str = Field(..., description="Path of the SpatialSeries, e.g. processing/behavior/Position/position")
+    range: tuple[float, float] | None = Field(None, description="From, to, in the unit of the series; default: its extremes")
+    bins: int = Field(..., ge=1)
+
+    @model_validator(mode="after")
+    def _rising(self) -> "PositionGrid":
+        if self.range is not None and self.range[1] <= self.range[0]:
+            raise ValueError(f"range {self.range[0]}..{self.range[1]} does not rise")
+        return self
+
+
+class TrialSpec(Spec):
+    """Which rows of an interval table are trials and what they are labelled with."""
+
+    table: str = Field("trials", description="Interval table: trials, or any other under /intervals")
+    labels: dict[str, str] = Field({}, description="Our name of a label -> column of the table")
+    map: dict[str, dict[str, str]] = Field({}, description="Label -> {value in the file: name to use}")
+    keep: dict[str, Values] = Field({}, description="Keep trials whose label or column holds one of these values")
+
+    @model_validator(mode="after")
+    def _usable_labels(self) -> "TrialSpec":
+        for name in self.labels:
+            if not name.isidentifier() or name in RESERVED_LABELS:
+                raise ValueError(f"label {name!r}: use letters, digits and '_', and none of {', '.join(sorted(RESERVED_LABELS))}")
+        for name in self.map:
+            if name not in self.labels:
+                raise ValueError(f"map: {name!r} is no label; {did_you_mean(name, sorted(self.labels))}")
+        return self
+
+
+class DataSpec(Spec):
+    """One data set: where its files are and how they become one node an animal."""
+
+    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
+    description: str = ""
+    root: str = Field(".", description="Folder of the files; relative to the working directory")
+    files: list[str] = Field(..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb'")
+    animal: Literal["subject_id", "session_id", "file"] = "subject_id"
+    sessions: Literal["separate", "concatenate"] = Field(
+        "separate", description="Several files of one animal: a node each, or trials joined over the units they share"
+    )
+    rename: dict[str, str] = Field({}, description="Animal name in the file -> name to use")
+    exclude: list[str] = Field([], description="Animals to leave out")
+    activity: Annotated[SpikeActivity | RoiActivity, Field(discriminator="kind")] = SpikeActivity()
+    grid: Annotated[TimeGrid | PositionGrid, Field(discriminator="kind")]
+    trials: TrialSpec = TrialSpec()
+    min_units: int = Field(2, ge=1, description="Leave out animals with fewer units")
+    min_trials: int = Field(2, ge=1, description="Leave out animals with fewer trials")
+    licence: str = ""
+    citation: str = ""
+    doi: str = ""
+
+    @field_validator("files")
+    @classmethod
+    def _below_root(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            path = PurePosixPath(pattern)
+            if path.is_absolute() or ".." in path.parts or "\\" in pattern:
+                raise ValueError(f"{pattern!r} leaves the data folder; set 'root' and give patterns below it")
+        return patterns
+
+    @model_validator(mode="after")
+    def _calcium_or_spikes(self) -> "DataSpec":
+        if self.activity.kind == "spikes" and self.grid.kind == "position":
+            raise ValueError("a position grid is offered for roi_response activity only; use a time grid for spikes")
+        if self.grid.kind == "position" and "position" in self.trials.labels:
+            raise ValueError("label 'position': the position grid has that name; choose another")
+        return self

@@ -1,0 +1,171 @@
+"""Reading, overriding and writing spec files."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from neuromvm.errors import SpecError, did_you_mean
+from neuromvm.specs.base import Spec
+from neuromvm.specs.data import DataSpec
+from neuromvm.specs.experiment import ExperimentSpec
+
+LARGEST_FILE = 1_000_000
+AnySpec = TypeVar("AnySpec", bound=Spec)
+
+
+def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec:
+    """Return the data spec of that name in ``data_specs``, or in that YAML file.
+
+    Parameters
+    ----------
+    name_or_path
+        ``"odor_piriform"`` or ``"my_lab.yaml"``.
+    overrides
+        ``"a.b=value"`` settings, values read as YAML.
+
+    Raises
+    ------
+    SpecError
+        If there is no such spec, or it does not describe a data set.
+    """
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        return _load(path, DataSpec, overrides)
+    shipped = {entry.name.removesuffix(".yaml"): entry for entry in files("data_specs").iterdir() if entry.name.endswith(".yaml")}
+    if name_or_path not in shipped:
+        raise SpecError(
+            f"data spec {name_or_path!r}",
+            found="no such name in data_specs",
+            next_step=f"{did_you_mean(name_or_path, sorted(shipped))}. Or give the path of a .yaml file",
+        )
+    return _parse(shipped[name_or_path].read_text("utf-8"), f"data_specs/{name_or_path}.yaml", DataSpec, overrides)
+
+
+def load_experiment_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
+    """Return the experiment in a YAML file, with ``"a.b=value"`` overrides applied.
+
+    Raises
+    ------
+    SpecError
+        If the file is missing, is not YAML, or a setting is unknown or out of range.
+    """
+    return _load(Path(path), ExperimentSpec, overrides)
+
+
+def to_yaml(spec: Spec) -> str:
+    """Return a spec as YAML text with every default written out."""
+    stream = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.representer.sort_base_mapping_type_on_output = False  # keep the order of models
+    yaml.default_flow_style = False
+    yaml.dump(spec.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def _load(path: Path, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
+    if not path.is_file():
+        siblings = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise SpecError(str(path), found="no such file", next_step=did_you_mean(str(path), siblings))
+    if path.stat().st_size > LARGEST_FILE:
+        raise SpecError(str(path), found=f"{path.stat().st_size} bytes", expected="a YAML spec of less than 1 MB")
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(str(path), found=f"not UTF-8 text ({error.reason})", expected="a YAML file in UTF-8") from error
+    return _parse(text, str(path), kind, overrides)
+
+
+def _parse(text: str, where: str, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise SpecError(where, found=f"not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise SpecError(where, found=f"a {type(content).__name__}", expected="a mapping of settings")
+    for override in overrides:
+        _override(content, override)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise _spec_error(where, error, kind) from error
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """Return setting and value of ``"a.b=value"``; the value is read as YAML.
+
+    Examples
+    --------
+    >>> parse_override("training.learning_rate=1e-3")
+    ('training.learning_rate', 0.001)
+    """
+    path, equals, value = override.partition("=")
+    if not equals or not path:
+        raise SpecError(f"--set {override}", found="no 'a.b=value'", next_step="Example: --set training.epochs=50")
+    try:
+        return path, YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise SpecError(f"--set {override}", found="a value that is not YAML") from error
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    path, value = parse_override(override)
+    *parents, last = path.split(".")
+    node: Any = content
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise SpecError(f"--set {override}", found=f"{parent!r} is a value, not a group of settings")
+    node[last] = value
+
+
+def _spec_error(where: str, error: ValidationError, kind: type[Spec]) -> SpecError:
+    """Say what is wrong with the first offending setting, and how many more there are."""
+    problems = error.errors()
+    first = problems[0]
+    setting = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = f"unknown setting '{setting}'"
+        next_step = did_you_mean(str(first["loc"][-1]), _settings_at(kind, first["loc"][:-1]))
+    elif first["type"] == "missing":
+        message, next_step = f"setting '{setting}' is missing", "Add it"
+    else:
+        found = first.get("input")
+        shown = "" if isinstance(found, Mapping) else f" (found {found!r})"
+        message = f"'{setting}': {message}{shown}" if setting else message
+        next_step = "Mend it and run again"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return SpecError(where, found=message + more, next_step=next_step)
+
+
+def _settings_at(kind: type[Spec], location: tuple[int | str, ...]) -> list[str]:
+    """Return the setting names at a location of a spec, through optional, mapped and tagged fields."""
+    schema: dict[str, Any] = kind.model_json_schema()
+    definitions = schema.get("$defs", {})
+    node = schema
+    for part in location:
+        node = _resolve(node, definitions, part)
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or node
+        if not isinstance(node, dict):
+            return []
+    node = _resolve(node, definitions, None)
+    return sorted(node.get("properties", {}))
+
+
+def _resolve(node: dict[str, Any], definitions: dict[str, Any], part: int | str | None) -> dict[str, Any]:
+    """Follow references and tagged unions; ``part`` is then the tag of the union and stays at its node."""
+    while True:
+        if "$ref" in node:
+            node = definitions[node["$ref"].rpartition("/")[2]]
+        elif part is not None and "discriminator" in node and part in node["discriminator"]["mapping"]:
+            node = definitions[node["discriminator"]["mapping"][part].rpartition("/")[2]]
+        elif "anyOf" in node:
+            node = next(option for option in node["anyOf"] if option.get("type") != "null")
+        else:
+            return node

@@ -1,0 +1,223 @@
+"""The training loop: a generator of records that always trains a stack of replicas.
+
+Replicas are the same architecture on other splits or with other seeds. Their parameters are stacked along a first dim and
+one step runs them all; the sum of their losses gives each its own gradient, and Adam on stacked tensors is Adam on each.
+Randomness is a function of (seed, split, epoch), so a run continued from a checkpoint repeats the one that was cut off.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import functional_call, stack_module_state
+
+from neuromvm.build import build_model
+from neuromvm.data.batches import StackBatches
+from neuromvm.errors import TrainingError
+from neuromvm.models import Batch, MultimodalVAE, Objective
+from neuromvm.specs.experiment import ModelSpec, TrainingSpec
+
+
+class EpochRecord(NamedTuple):
+    """What one epoch gave, a number or row for each replica; ``validation_loss`` is None without validation trials."""
+
+    epoch: int
+    loss: list[float]
+    log_likelihood: list[list[float]]  # (replica, modality), mean over rows in which the modality is present
+    rate: list[list[float]]  # (replica, term), likewise [nats]
+    validation_loss: list[float] | None
+    stopped: list[bool]
+    seconds: float
+
+
+class StackState(NamedTuple):
+    """All that a stack needs to continue: stacked tensors by name, and what early stopping has seen."""
+
+    epoch: int
+    tensors: dict[str, Tensor]
+    best_loss: list[float]
+    best_epoch: list[int]
+
+
+class StackTrainer:
+    """Trains a stack of replicas of one model.
+
+    Parameters
+    ----------
+    model
+        The architecture.
+    training
+        Epochs, optimiser, early stopping.
+    batches
+        Data of the stack.
+
+    Examples
+    --------
+    >>> trainer = StackTrainer(model_spec, training_spec, batches)  # doctest: +SKIP
+    >>> for record in trainer.run():  # doctest: +SKIP
+    ...     print(record.epoch, record.loss)
+    """
+
+    def __init__(self, model: ModelSpec, training: TrainingSpec, batches: StackBatches) -> None:
+        self.spec, self.training, self.batches = model, training, batches
+        self.epoch = 0
+        replicas = len(batches.replicas)
+        members = [
+            build_model(model, batches.features, replica.seed, batches.training_targets(number)).to(batches.device)
+            for number, replica in enumerate(batches.replicas)
+        ]
+        self.model: MultimodalVAE = members[0]
+        self._parameters, self._buffers = stack_module_state(members)
+        names = list(self._parameters)
+        self._optimizer = torch.optim.Adam(
+            [self._parameters[name] for name in names], lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+        self._best = {name: value.detach().clone() for name, value in self._parameters.items()}
+        self._best_loss = np.full(replicas, np.inf)
+        self._best_epoch = np.zeros(replicas, dtype=int)
+
+    @property
+    def stopped(self) -> NDArray[np.bool_]:
+        """Say which replicas have gone ``patience`` epochs without a better validation loss."""
+        return self._stopped_by(self.epoch)
+
+    def _stopped_by(self, epoch: int) -> NDArray[np.bool_]:
+        if self.training.patience is None:
+            return np.zeros(len(self._best_epoch), dtype=bool)
+        return np.asarray(epoch - self._best_epoch >= self.training.patience)
+
+    def run(self) -> Iterator[EpochRecord]:
+        """Train until the last epoch, or until every replica has stopped; yields after each epoch.
+
+        Raises
+        ------
+        TrainingError
+            If a loss is not finite.
+        """
+        while self.epoch < self.training.epochs and not self.stopped.all():
+            started = time.perf_counter()
+            objective = self._train_epoch()
+            self.epoch += 1
+            validation = self._validate()
+            yield EpochRecord(self.epoch, *objective, validation, self.stopped.tolist(), round(time.perf_counter() - started, 4))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return parameters and buffers ``(replica, ...)``: the best on validation if early stopping is on, else the last."""
+        chosen = self._parameters if self.training.patience is None else self._best
+        return {name: value.detach() for name, value in {**chosen, **self._buffers}.items()}
+
+    def state(self) -> StackState:
+        """Return everything that :meth:`restore` needs."""
+        tensors = {f"parameter/{name}": value.detach() for name, value in self._parameters.items()}
+        tensors |= {f"buffer/{name}": value for name, value in self._buffers.items()}
+        tensors |= {f"best/{name}": value for name, value in self._best.items()}
+        for name, value in self._parameters.items():
+            tensors |= {f"adam/{key}/{name}": entry for key, entry in self._optimizer.state[value].items()}
+        return StackState(self.epoch, tensors, self._best_loss.tolist(), self._best_epoch.tolist())
+
+    def restore(self, state: StackState) -> None:
+        """Continue from a state of the same stack."""
+        groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "buffer": {}, "best": {}, "adam": {}}
+        for key, value in state.tensors.items():
+            group, _, name = key.partition("/")
+            groups[group][name] = value
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(groups["parameter"][name])
+                self._best[name].copy_(groups["best"][name])
+                self._optimizer.state[parameter] = {
+                    # Adam keeps its step counter on the CPU.
+                    key: groups["adam"][f"{key}/{name}"].to("cpu" if key == "step" else parameter.device)
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                }
+        for name, value in groups["buffer"].items():
+            self._buffers[name].copy_(value)
+        self.epoch = state.epoch
+        self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
+
+    def _train_epoch(self) -> tuple[list[float], list[list[float]], list[list[float]]]:
+        generators = self.batches.generators(self.epoch)
+        table = self.batches.epoch_pairs(self.epoch)
+        losses, likelihoods, rates, rows = [], [], [], []
+        for step in range(self.batches.steps):
+            batch = self.batches.batch(table[:, step], generators)
+            objective = self._objective(batch, generators)
+            self._optimizer.zero_grad(set_to_none=True)
+            objective.loss.sum().backward()  # type: ignore[no-untyped-call]
+            if self.training.clip_norm is not None:
+                self._clip_gradients(self.training.clip_norm)
+            self._optimizer.step()
+            losses.append(objective.loss.detach())
+            likelihoods.append(objective.log_likelihood.detach().sum(2))
+            rates.append(objective.rate.detach().sum(2))
+            rows.append(batch.available.sum(2))
+        loss = torch.stack(losses).mean(0)
+        if not torch.isfinite(loss).all():
+            bad = self.batches.replicas[int((~torch.isfinite(loss)).nonzero()[0, 0])]
+            raise TrainingError(
+                f"epoch {self.epoch + 1}, split {bad.split}, seed {bad.seed}",
+                found="a loss that is not finite",
+                next_step="Lower training.learning_rate or set training.clip_norm",
+            )
+        count = torch.stack(rows).sum(0).clamp(min=1)
+        likelihood, rate = torch.stack(likelihoods).sum(0) / count, torch.stack(rates).sum(0)
+        rate = rate / (count if rate.shape == count.shape else count.amax(1, keepdim=True))
+        return loss.tolist(), likelihood.tolist(), rate.tolist()
+
+    def _objective(self, batch: Batch, generators: list[torch.Generator]) -> Objective:
+        shape = (len(self.model.modalities), batch.available.shape[2], self.spec.latent)
+        noise = torch.stack([torch.randn(shape, generator=each, device=self.batches.device) for each in generators])
+
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, noise: Tensor) -> Objective:
+            result: Objective = functional_call(self.model, (parameters, buffers), (batch, noise, self.spec.beta))
+            return result
+
+        stacked: Objective = torch.func.vmap(one)(self._parameters, self._buffers, batch, noise)
+        return stacked
+
+    @torch.no_grad()
+    def _validate(self) -> list[float] | None:
+        held_out = self.batches.validation()
+        if held_out is None:
+            return None
+        batch, generators = held_out
+        loss = self._objective(batch, generators).loss
+        values = loss.cpu().numpy().astype(float)
+        better = (values < self._best_loss) & ~self._stopped_by(self.epoch - 1)
+        self._best_loss[better], self._best_epoch[better] = values[better], self.epoch
+        chosen = torch.from_numpy(better).to(self.batches.device)
+        for name, value in self._parameters.items():
+            self._best[name] = torch.where(chosen.view(-1, *[1] * (value.dim() - 1)), value.detach(), self._best[name])
+        return [float(value) for value in values]
+
+    def _clip_gradients(self, largest: float) -> None:
+        gradients = [value.grad for value in self._parameters.values() if value.grad is not None]
+        norm = torch.sqrt(
+            sum((gradient.flatten(1).square().sum(1) for gradient in gradients), torch.zeros(1, device=self.batches.device))
+        )
+        factor = (largest / norm.clamp(min=1e-12)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device asked for; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises
+    ------
+    TrainingError
+        If it is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, available in there.items() if available))
+    if not there[wanted]:
+        names = ", ".join(name for name, available in there.items() if available)
+        raise TrainingError(
+            f"device {wanted!r}", found=f"not on this machine, which has {names}", next_step="Set training.device=auto"
+        )
+    return torch.device(wanted)

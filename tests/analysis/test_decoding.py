@@ -1,0 +1,161 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from analysis import decoding
+from analysis.decoders import decode
+from analysis.decoding import Options
+from analysis.figures import style
+from analysis.representations import Inputs, Latents, RawFeatures
+from analysis.scoring import Resampling, score
+from neuromvm.errors import SpecError
+from neuromvm.specs import SplitSpec
+from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
+
+OPTIONS = Options(principal_components=4, canonical_components=3, bootstraps=100, permutations=500)
+
+
+@pytest.fixture(scope="module")
+def study():
+    plain = simulate()
+    return study_of(plain.samples, plain.splits, {"ideal": shared_latents(plain, seeds=2)})
+
+
+@pytest.fixture(scope="module")
+def scores(study):
+    return decoding.compute(study, OPTIONS)
+
+
+def test_alignments_read_across_animals_what_they_share(scores):
+    for name in ("ideal", "procrustes", "mcca"):
+        one = scores.sel(representation=name, setting="cross")
+        assert one["value"] > one["null_high"] + 0.1
+        assert one["p"] == pytest.approx(1 / 501)
+    assert (scores["value"].sel(representation="ideal") > 0.9).all()
+
+
+def test_settings_that_make_no_sense_are_absent(scores):
+    assert np.isnan(scores["value"].sel(representation=["raw", "pca"], setting=["cross", "others", "pooled"])).all()
+    assert np.isnan(scores["value"].sel(representation="procrustes", setting=["others", "pooled"])).all()
+    assert np.isfinite(scores["value"].sel(representation=["ideal", "mcca"])).all()
+    assert np.isfinite(scores["accuracy"].sel(representation="mcca")).all()
+
+
+def test_account_of_what_was_scored(study, scores):
+    assert scores.attrs["chance"] == 0.25
+    assert scores["seeds"].sel(representation="ideal") == 2
+    for name, node in study.splits.children.items():
+        assert scores["trials"].sel(target=name) == (node["part"] == 3).any("split").sum()
+    within = scores["accuracy"].sel(representation="mcca").mean("split")
+    means = [within.sel(source=name, target=name).item() for name in study.samples.children]
+    assert scores["value"].sel(representation="mcca", setting="within").item() == pytest.approx(np.mean(means))
+
+
+def test_difference_to_the_reference_is_paired(study, scores):
+    assert (scores["difference"].sel(representation="mcca") == 0).all()
+    assert (scores["difference_high"].sel(representation="mcca") == 0).all()
+    predictions = decode(Latents(study.latents("ideal"), study.splits, inverse_penalty=1), study.samples, study.splits)
+    twins = score({"one": predictions, "two": predictions}, study.samples, Resampling(100, 500), "one")
+    assert (twins["difference_low"] == 0).all()
+    assert (twins["value"] == twins["value"].isel(representation=0)).all()
+
+
+def test_noise_scores_at_the_floor():
+    p, outside = [], 0
+    for seed in range(12):
+        noise = simulate(seed, signal=0, repeats=(6, 6, 6), units=(6, 6, 6))
+        found = decoding.compute(noise, OPTIONS.model_copy(update={"baselines": ("raw", "procrustes", "mcca")}))
+        values = found[["value", "null_low", "null_high", "p"]].stack(score=("representation", "setting")).dropna("score")
+        outside += int(((values["value"] < values["null_low"]) | (values["value"] > values["null_high"])).sum())
+        p.append(values["p"].mean().item())
+    assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 12)  # as if the scores of one study were all the same
+    assert outside / (12 * 7) < 0.25
+
+
+def test_no_decoder_learns_from_test_trials(study):
+    """Other labels on all test trials of a split change no prediction; other activity, only those of that animal."""
+    representation = RawFeatures(Inputs(study.samples, study.splits, study.spec.samples), inverse_penalty=0.1)
+    shared = Latents(study.latents("ideal"), study.splits, inverse_penalty=1)
+    relabelled = study.samples
+    for name, node in study.samples.children.items():
+        dataset = node.to_dataset().copy(deep=True)
+        dataset["label"].values[study.splits[name]["part"].values[0] == 3] = 1
+        relabelled = with_node(relabelled, name, dataset)
+    for one in (representation, shared):
+        before, after = (decode(one, samples, study.splits) for samples in (study.samples, relabelled))
+        for name in study.samples.children:
+            first = (before[name]["split"] == 0).values
+            xr.testing.assert_equal(before[name]["predicted"][first], after[name]["predicted"][first])
+    moved = study.latents("ideal")["rat0"].to_dataset().copy(deep=True)
+    moved["latent_mean"].values[:2, study.splits["rat0"]["part"].values[0] == 3] = 50
+    other = Latents(with_node(study.latents("ideal"), "rat0", moved), study.splits, inverse_penalty=1)
+    before, after = (decode(one, study.samples, study.splits) for one in (shared, other))
+    for name in ("rat1", "rat2"):
+        xr.testing.assert_equal(before[name]["predicted"][:2], after[name]["predicted"][:2])
+    assert (before["rat0"]["predicted"][:2] != after["rat0"]["predicted"][:2]).any()
+
+
+def test_only_test_trials_are_predicted(study):
+    shared = Latents(study.latents("ideal"), study.splits, inverse_penalty=1)
+    for name, node in decode(shared, study.samples, study.splits).children.items():
+        part = study.splits[name]["part"].values[node["split"].values]
+        assert np.array_equal(node["predicted"].values[:, 0, :, 0] >= 0, part == 3)
+
+
+def test_order_of_animals_leaves_scores_unchanged(study, scores):
+    samples = xr.DataTree.from_dict({name: study.samples[name].to_dataset() for name in reversed(list(study.samples.children))})
+    samples.attrs = study.samples.attrs
+    turned = decoding.compute(study_of(samples, study.splits), OPTIONS).sel(target=scores["target"])
+    same = scores.sel(representation=["raw", "pca", "procrustes", "mcca"])
+    for key in ("target_value", "target_p", "value", "low", "null_high"):
+        np.testing.assert_allclose(turned[key], same[key], atol=1e-6)
+
+
+def test_an_animal_left_out_is_read_by_the_others():
+    loao = simulate(splits=SplitSpec(kind="leave_one_animal_out"))
+    loao = study_of(loao.samples, loao.splits, {"ideal": shared_latents(loao)})
+    found = decoding.compute(loao, OPTIONS)
+    assert np.isnan(found["value"].sel(setting="within")).all()
+    assert found["value"].sel(representation="ideal", setting="others") > 0.9
+    assert np.isnan(found["value"].sel(representation="mcca")).all()
+
+
+def test_windows_of_a_trial_stay_together():
+    whole = simulate(windows=3, repeats=(6, 6, 6))
+    found = decoding.compute(whole, OPTIONS.model_copy(update={"baselines": ("mcca",)}))
+    assert found["trials"].sum() == 3 * 4 * 6
+    assert found["value"].sel(setting="within").item() > 0.5
+
+
+def test_a_model_may_not_bear_the_name_of_a_baseline(study):
+    named = study_of(study.samples, study.splits, {"mcca": study.latents("ideal")})
+    with pytest.raises(SpecError, match="name of a baseline"):
+        decoding.compute(named, OPTIONS)
+
+
+def test_summary_has_a_line_for_every_score(scores):
+    lines = decoding.summarize(scores)
+    assert len(lines) == 4 + 1 + 1 + 2 + 4
+    line = next(line for line in lines if line.representation == "mcca" and line.setting == "cross")
+    assert line.low < line.value < line.high
+    assert line.floor_low < line.chance < line.floor_high
+    assert (line.n_animals, line.n_splits) == (3, 2)
+
+
+def test_figures_are_drawn_from_saved_scores_and_saved_alike(scores, tmp_path):
+    scores.to_netcdf(tmp_path / "decoding.nc", engine="h5netcdf")
+    saved = xr.load_dataset(tmp_path / "decoding.nc", engine="h5netcdf")
+    for attempt in ("first", "second"):
+        figures = decoding.plot(saved)
+        assert set(figures) == {"settings", "difference", "transfer"}
+        style.save(figures["transfer"], saved, tmp_path / attempt)
+    for suffix in (".png", ".pdf", ".csv"):
+        assert (tmp_path / f"first{suffix}").read_bytes() == (tmp_path / f"second{suffix}").read_bytes()
+
+
+def test_computing_loads_neither_torch_nor_a_plotting_library():
+    code = "import sys, analysis.decoding, analysis.trajectories; sys.exit(bool({'torch', 'matplotlib', 'umap'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

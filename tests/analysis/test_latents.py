@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from analysis import latent_scatter, trajectories
+from analysis.figures import style
+from analysis.representations import held_out
+from neuromvm.errors import SpecError
+from tests.analysis.simulation import CLASSES, shared_latents, simulate, study_of, with_node
+
+
+@pytest.fixture(scope="module")
+def study():
+    plain = simulate(windows=3, repeats=(4, 6, 8))
+    latents = {"wide": shared_latents(plain, dimensions=5), "flat": shared_latents(plain, dimensions=2)}
+    return study_of(plain.samples, plain.splits, latents)
+
+
+def round_trip(scores, path):
+    scores.to_netcdf(path, engine="h5netcdf")
+    return xr.load_dataset(path, engine="h5netcdf")
+
+
+def test_scatter_shows_test_samples_only(study, tmp_path):
+    scores = latent_scatter.compute(study, latent_scatter.Options())
+    trials = {name: held_out(study.splits, 0, name).sum() for name in study.samples.children}
+    assert scores.sizes["sample"] == 2 * 3 * sum(trials.values())
+    flat = scores.isel(sample=(scores["model"] == "flat").values & (scores["animal"] == "rat0").values)
+    latents = study.latents("flat")["rat0"]["latent_mean"].values[0, held_out(study.splits, 0, "rat0")]
+    np.testing.assert_allclose(np.stack([flat["x"], flat["y"]], axis=-1), latents.reshape(-1, 2))
+    assert list(scores["x_name"].values)[1] == "latent 1"
+    figure = latent_scatter.plot(round_trip(scores, tmp_path / "scatter.nc"))["latents"]
+    style.save(figure, scores, tmp_path / "scatter")
+    assert (tmp_path / "scatter.png").stat().st_size > 10_000
+
+
+def test_scatter_axes_do_not_depend_on_test_trials(study):
+    latents = study.latents("wide")
+    changed = latents
+    for name in ("rat0", "rat1"):
+        dataset = latents[name].to_dataset().copy(deep=True)
+        dataset["latent_mean"].values[:, held_out(study.splits, 0, name)] += 100
+        changed = with_node(changed, name, dataset)
+    before, after = (
+        latent_scatter.compute(study_of(study.samples, study.splits, {"wide": one}), latent_scatter.Options())
+        for one in (latents, changed)
+    )
+    untouched = (before["animal"] == "rat2").values
+    np.testing.assert_array_equal(before["x"][untouched], after["x"][untouched])
+
+
+def test_trajectories_are_means_over_animals_of_means_over_test_trials(study, tmp_path):
+    scores = trajectories.compute(study, trajectories.Options(bootstraps=100))
+    assert scores["condition"].values.tolist() == CLASSES
+    expected = []
+    for name, node in study.samples.children.items():
+        chosen = held_out(study.splits, 0, name) & (node["odor"].values == "B")
+        expected.append(study.latents("flat")[name]["latent_mean"].values[0, chosen].mean(axis=0))
+    found = scores.sel(model="flat", condition="B")
+    np.testing.assert_allclose(found["mean"][:, :2], np.mean(expected, axis=0), rtol=1e-5)
+    assert np.isnan(found["mean"][:, 2]).all()
+    assert ((found["low"] <= found["mean"]) & (found["mean"] <= found["high"]))[:, :2].all()
+    assert trajectories.plot(round_trip(scores, tmp_path / "trajectories.nc"))["trajectories"].axes
+
+
+def test_condition_may_be_any_trial_label(study):
+    named = trajectories.compute(study, trajectories.Options(condition="odor", bootstraps=100))
+    xr.testing.assert_equal(named["mean"], trajectories.compute(study, trajectories.Options(bootstraps=100))["mean"])
+    with pytest.raises(SpecError, match="Did you mean 'odor'"):
+        trajectories.compute(study, trajectories.Options(condition="odour"))
+
+
+def test_one_window_makes_no_trajectory():
+    plain = simulate()
+    single = study_of(plain.samples, plain.splits, {"ideal": shared_latents(plain)})
+    with pytest.raises(SpecError, match="one window a trial"):
+        trajectories.compute(single, trajectories.Options())
+
+
+def test_unknown_split_is_refused(study):
+    with pytest.raises(SpecError, match="expected one of|Expected one of"):
+        latent_scatter.compute(study, latent_scatter.Options(split=9))

@@ -1,0 +1,137 @@
+"""Divergences against quadrature and torch.distributions; the laws of the mixture rate."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate
+from scipy.special import logsumexp
+from scipy.stats import norm
+from torch.distributions import Independent, Normal, kl_divergence
+
+from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, log_density
+from neuromvm.functional.gaussian import kl_divergence as our_kl
+from neuromvm.functional.mixture import kl_to_mixture, mean_pairwise_kl
+
+
+def posteriors(modalities: int, batch: int, latent: int, seed: int, spread: float = 1.0) -> Posteriors:
+    generator = torch.Generator().manual_seed(seed)
+    mean = spread * torch.randn(modalities, batch, latent, generator=generator, dtype=torch.float64)
+    scale = torch.exp(0.5 * torch.randn(modalities, batch, latent, generator=generator, dtype=torch.float64))
+    return Posteriors(mean, scale)
+
+
+def test_kl_divergence_is_that_of_torch():
+    one, other = posteriors(1, 6, 3, seed=0), posteriors(1, 6, 3, seed=1)
+    expected = kl_divergence(Independent(Normal(one.mean, one.scale), 1), Independent(Normal(other.mean, other.scale), 1))
+    torch.testing.assert_close(our_kl(*one, *other), expected)
+
+
+def test_kl_to_standard_normal_is_that_of_torch():
+    one = posteriors(2, 6, 3, seed=0)
+    standard = Normal(torch.zeros_like(one.mean), torch.ones_like(one.mean))
+    torch.testing.assert_close(kl_to_standard_normal(one), kl_divergence(Normal(*one), standard).sum(-1))
+
+
+def test_log_density_is_that_of_scipy():
+    one = posteriors(1, 5, 2, seed=3)
+    value = torch.linspace(-2, 2, 10, dtype=torch.float64).reshape(1, 5, 2)
+    expected = norm.logpdf(value.numpy(), one.mean.numpy(), one.scale.numpy()).sum(-1)
+    np.testing.assert_allclose(log_density(value, *one).numpy(), expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kl_to_mixture_is_that_of_quadrature_in_one_dimension(seed):
+    mean, scale = (values[:, 0, 0].numpy() for values in posteriors(3, 1, 1, seed, spread=2.0))
+
+    def integrand(value: float, m: int) -> float:
+        each = norm.logpdf(value, mean, scale)
+        return float(np.exp(each[m]) * (each[m] - logsumexp(each) + math.log(3)))
+
+    expected = [integrate.quad(integrand, mean[m] - 12 * scale[m], mean[m] + 12 * scale[m], args=(m,), limit=200)[0] for m in range(3)]
+    samples = 200_000
+    many = Posteriors(torch.tensor(mean)[:, None, None].expand(3, samples, 1), torch.tensor(scale)[:, None, None].expand(3, samples, 1))
+    noise = torch.randn(3, samples, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    drawn = kl_to_mixture(many, many.mean + many.scale * noise, torch.ones(3, samples, dtype=torch.float64))
+    standard_error = drawn.std(1).numpy() / math.sqrt(samples)
+    assert (np.abs(drawn.mean(1).numpy() - expected) < 5 * standard_error + 1e-9).all()
+
+
+@given(modalities=st.integers(2, 5), seed=st.integers(0, 10_000), spread=st.floats(0, 20))
+@settings(max_examples=40, deadline=None)
+def test_mixture_rate_never_passes_log_m_and_the_pairwise_rate_bounds_it(modalities, seed, spread):
+    samples = 400
+    one = posteriors(modalities, 1, 2, seed, spread)
+    many = Posteriors(one.mean.expand(-1, samples, -1), one.scale.expand(-1, samples, -1))
+    noise = torch.randn(modalities, samples, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    everyone = torch.ones(modalities, samples, dtype=torch.float64)
+    mixture = kl_to_mixture(many, many.mean + many.scale * noise, everyone)
+    # log q_m - log mixture <= log M holds for every single sample, not only on average.
+    assert (mixture <= math.log(modalities) + 1e-9).all()
+    standard_error = mixture.std(1) / math.sqrt(samples)
+    assert (mixture.mean(1) >= -5 * standard_error - 1e-9).all()
+    pairwise = mean_pairwise_kl(many, everyone)[:, 0]
+    assert (mixture.mean(1) <= pairwise + 5 * standard_error + 1e-9).all()
+
+
+def test_the_mixture_rate_has_a_ceiling_and_the_pairwise_rate_has_none():
+    mean = 8.0 * torch.arange(5, dtype=torch.float64)[:, None, None].expand(5, 4000, 1)
+    far = Posteriors(mean, torch.ones_like(mean))
+    noise = torch.randn(5, 4000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    everyone = torch.ones(5, 4000, dtype=torch.float64)
+    assert kl_to_mixture(far, mean + noise, everyone).mean(1).sum().item() == pytest.approx(5 * math.log(5), abs=0.01)
+    # Sum over ordered pairs of 32 d^2, over 5: 2 (4*1 + 3*4 + 2*9 + 1*16) * 32 / 5.
+    assert mean_pairwise_kl(far, everyone)[:, 0].sum().item() == pytest.approx(640.0)
+
+
+def test_equal_posteriors_have_no_rate():
+    one = posteriors(1, 7, 3, seed=5)
+    same = Posteriors(one.mean.expand(4, 7, 3), one.scale.expand(4, 7, 3))
+    noise = torch.randn(4, 7, 3, dtype=torch.float64)
+    everyone = torch.ones(4, 7, dtype=torch.float64)
+    assert kl_to_mixture(same, same.mean + same.scale * noise, everyone).abs().max() < 1e-9
+    assert mean_pairwise_kl(same, everyone).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("rate", ["mixture", "pairwise"])
+def test_an_absent_modality_changes_nothing(rate):
+    one = posteriors(4, 6, 2, seed=7)
+    noise = torch.randn(4, 6, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    available = torch.ones(4, 6, dtype=torch.float64)
+    available[2] = 0
+    three = torch.tensor([0, 1, 3])
+
+    def rates(some: Posteriors, noise: torch.Tensor, available: torch.Tensor) -> torch.Tensor:
+        if rate == "pairwise":
+            return mean_pairwise_kl(some, available)
+        return kl_to_mixture(some, some.mean + some.scale * noise, available)
+
+    masked = rates(one, noise, available)
+    without = rates(Posteriors(one.mean[three], one.scale[three]), noise[three], available[three])
+    torch.testing.assert_close(masked[three], without)
+    assert (masked[2] == 0).all()
+
+
+def test_a_row_without_any_modality_is_finite_in_value_and_gradient():
+    one = posteriors(3, 2, 2, seed=8)
+    mean = one.mean.clone().requires_grad_()
+    available = torch.tensor([[1.0, 0.0]] * 3, dtype=torch.float64)
+    rate = kl_to_mixture(Posteriors(mean, one.scale), mean + one.scale, available)
+    rate.sum().backward()
+    assert torch.isfinite(rate).all()
+    assert torch.isfinite(mean.grad).all()
+    assert (rate[:, 1] == 0).all()
+
+
+def test_order_of_modalities_is_irrelevant():
+    one = posteriors(4, 6, 2, seed=9)
+    noise = torch.randn(4, 6, 2, dtype=torch.float64)
+    order = torch.tensor([2, 0, 3, 1])
+    everyone = torch.ones(4, 6, dtype=torch.float64)
+    latents = one.mean + one.scale * noise
+    straight = kl_to_mixture(one, latents, everyone)
+    shuffled = kl_to_mixture(Posteriors(one.mean[order], one.scale[order]), latents[order], everyone)
+    torch.testing.assert_close(straight[order], shuffled)

@@ -1,0 +1,96 @@
+"""Splits: classes on both sides, trials never on two, and refusals with a way out."""
+
+import numpy as np
+import pytest
+
+from neuromvm import schema
+from neuromvm.data.splits import make_splits, trial_strata
+from neuromvm.data.windows import make_samples
+from neuromvm.errors import SplitError
+from neuromvm.schema import Part
+from neuromvm.specs import SampleSpec, SplitSpec
+from tests.conftest import tuned_recordings, with_trial_label
+
+
+def samples_of(animals=None, **settings):
+    recordings = tuned_recordings(animals or {"mitt": (4, 60), "stella": (3, 45)})
+    return make_samples(recordings, SampleSpec(label=["odor"], **settings))
+
+
+def sorted_samples():
+    recordings = tuned_recordings({"mitt": (4, 30), "stella": (3, 30)})
+    recordings = with_trial_label(recordings, "odor", lambda animal: np.sort(animal["odor"].values))
+    return make_samples(recordings, SampleSpec(label=["odor"]))
+
+
+@pytest.mark.parametrize("kind", ["halves", "kfold", "chronological", "blocks"])
+@pytest.mark.parametrize("validation", [0.0, 0.25])
+def test_every_class_trains_and_tests_in_every_split(kind, validation):
+    samples = samples_of()
+    splits = make_splits(samples, SplitSpec(kind=kind, folds=3, repeats=2, validation=validation))
+    for name, dataset in schema.animals(samples):
+        strata = trial_strata(dataset)
+        for part in splits[name]["part"].values:
+            assert set(strata[part == Part.TRAIN]) == set(strata[part == Part.TEST]) == {0, 1, 2}
+            assert (part == Part.VALIDATION).any() == (validation > 0)
+
+
+def test_folds_test_every_trial_once_and_halves_are_halves():
+    samples = samples_of()
+    folds = make_splits(samples, SplitSpec(kind="kfold", folds=5))["mitt"]["part"].values
+    assert ((folds == Part.TEST).sum(0) == 1).all()
+    halves = make_splits(samples, SplitSpec(kind="halves", repeats=3))["mitt"]["part"].values
+    assert ((halves == Part.TEST).sum(1) == 30).all()
+    assert not np.array_equal(halves[0], halves[1])
+
+
+def test_an_animals_split_does_not_depend_on_the_others():
+    both, alone = samples_of(), samples_of({"mitt": (4, 60)})
+    spec = SplitSpec(repeats=2, validation=0.2)
+    np.testing.assert_array_equal(make_splits(both, spec)["mitt"]["part"], make_splits(alone, spec)["mitt"]["part"])
+
+
+def test_a_chronological_split_tests_on_later_trials():
+    part = make_splits(samples_of(), SplitSpec(kind="chronological", train_share=0.6))["mitt"]["part"].values[0]
+    assert np.flatnonzero(part == Part.TRAIN).max() < np.flatnonzero(part == Part.TEST).min()
+    assert (part == Part.TRAIN).sum() == 36
+
+
+@pytest.mark.parametrize("kind", ["chronological", "blocks"])
+def test_a_split_by_time_of_trials_sorted_by_label_is_refused(kind):
+    with pytest.raises(SplitError, match="sorted by label.*halves or kfold"):
+        make_splits(sorted_samples(), SplitSpec(kind=kind, folds=3))
+
+
+def test_stratified_halves_of_sorted_trials_are_allowed():
+    assert make_splits(sorted_samples(), SplitSpec())["mitt"]["part"].shape == (1, 30)
+
+
+def test_named_blocks_are_kept_together():
+    days = ["mon", "tue", "wed"]
+    samples = with_trial_label(samples_of(), "day", lambda animal: np.repeat(days, animal.sizes["trial"] // 3))
+    splits = make_splits(samples, SplitSpec(kind="blocks", block="day", folds=3))
+    part = splits["mitt"]["part"].values
+    assert all(len(set(part[number][samples["mitt"]["day"].values == day])) == 1 for number in range(3) for day in ("mon", "tue"))
+    with pytest.raises(SplitError, match="split.folds=3"):
+        make_splits(samples, SplitSpec(kind="blocks", block="day", folds=2))
+
+
+def test_leaving_one_animal_out_tests_all_its_trials_once():
+    splits = make_splits(samples_of(), SplitSpec(kind="leave_one_animal_out"))
+    assert (splits["mitt"]["part"].values == [[Part.TEST] * 60, [Part.TRAIN] * 60]).all()
+    assert (splits["stella"]["part"].values[1] == Part.TEST).all()
+
+
+def test_too_few_trials_of_a_class_are_refused_by_name():
+    samples = samples_of({"mitt": (4, 60), "stella": (3, 7)})
+    with pytest.raises(SplitError, match="animal stella: 2 trials of class 'B'"):
+        make_splits(samples, SplitSpec(kind="kfold", folds=5))
+    with pytest.raises(SplitError, match="split.validation=0"):
+        make_splits(samples, SplitSpec(kind="halves", validation=0.2))
+
+
+def test_all_windows_of_a_trial_are_on_its_side():
+    samples = samples_of(start=0, stop=1, width=0.5, step=0.1)
+    splits = make_splits(samples, SplitSpec())
+    assert splits["mitt"]["part"].dims == ("split", "trial")

@@ -1,0 +1,108 @@
+"""Windows, labels and match codes."""
+
+import numpy as np
+import pytest
+
+from neuromvm import schema
+from neuromvm.data.features import Scaler, features
+from neuromvm.data.windows import classes, make_path_samples, make_samples, sample_spec
+from neuromvm.errors import AlignmentError, SchemaError
+from neuromvm.specs import SampleSpec
+from tests.conftest import tuned_recordings, with_trial_label
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return tuned_recordings({"mitt": (4, 12), "stella": (3, 9)})
+
+
+def test_bins_sum_the_counts_of_their_time(recordings):
+    samples = make_samples(recordings, SampleSpec(start=-0.5, stop=0.5, width=0.4, step=0.3, bin_width=0.2, label=["odor"]))
+    counts = recordings["mitt"]["spike_count"].values  # 100 ms bins from -1 s
+    activity = samples["mitt"]["activity"].values
+    assert activity.shape == (12, 3, 2, 4)
+    for window, begin in enumerate((5, 8, 11)):
+        np.testing.assert_array_equal(activity[:, window, 1], counts[:, begin + 2 : begin + 4].sum(1))
+    np.testing.assert_allclose(samples["mitt"]["window"], [-0.3, 0.0, 0.3])
+
+
+def test_labels_have_the_same_codes_in_every_animal(recordings):
+    samples = make_samples(recordings, SampleSpec(label=["odor"]))
+    assert classes(samples) == ["A", "B", "C"]
+    for name, dataset in schema.animals(samples):
+        np.testing.assert_array_equal(np.array(classes(samples))[dataset["label"].values[:, 0]], recordings[name]["odor"].values)
+
+
+def test_a_label_may_name_the_window(recordings):
+    samples = make_samples(recordings, SampleSpec(start=0, stop=1, width=0.5, label=["odor"], match=["odor", "window"]))
+    assert len(np.unique(samples["mitt"]["match"])) == 6
+    assert len(np.unique(samples["mitt"]["label"])) == 3
+
+
+def test_a_filter_drops_trials_and_says_so(recordings):
+    samples = make_samples(recordings, SampleSpec(label=["odor"], keep={"odor": ["A", "B"]}))
+    assert samples["mitt"].sizes["trial"] == 8
+    assert [(line.what, line.count) for line in schema.dropped(samples["mitt"].to_dataset())] == [("trial", 4)]
+
+
+@pytest.mark.parametrize("stored", [np.array([True, False]), np.array([1, 0]), np.array([1.0, 0.0]), np.array(["1", "0"])])
+def test_a_filter_means_the_same_whatever_type_the_file_stored(recordings, stored):
+    tree = with_trial_label(recordings, "correct", lambda animal: np.resize(stored, animal.sizes["trial"]))
+    for wanted in ([1], [True], ["1"]):
+        samples = make_samples(tree, SampleSpec(label=["odor"], keep={"correct": wanted}))
+        assert samples["mitt"].sizes["trial"] == 6
+
+
+def test_path_samples_have_the_training_windows_features(recordings):
+    spec = SampleSpec(start=0, stop=1, bin_width=0.5, label=["odor"], path_step=0.2)
+    path = make_path_samples(recordings, spec)
+    assert path["mitt"]["activity"].shape == (12, 6, 2, 4)
+    there = int(np.flatnonzero(np.isclose(path["mitt"]["window"], 0.5))[0])
+    np.testing.assert_array_equal(path["mitt"]["activity"][:, there], make_samples(recordings, spec)["mitt"]["activity"][:, 0])
+
+
+def test_the_spec_travels_with_the_samples(recordings):
+    spec = SampleSpec(label=["odor"], transform="log1p", clip=3)
+    assert sample_spec(make_samples(recordings, spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"start": 0, "stop": 3}, "inside the grid -1 to 1"),
+        ({"start": 0.05, "stop": 1}, "whole number of the data's bins"),
+        ({"start": 0, "stop": 1, "bin_width": 0.3}, "divisor of the window"),
+        ({"start": 0, "stop": 0.2, "width": 0.5}, "inside the grid"),
+    ],
+)
+def test_windows_that_do_not_fit_are_refused(recordings, settings, complaint):
+    with pytest.raises(AlignmentError, match=complaint):
+        make_samples(recordings, SampleSpec(label=["odor"], **settings))
+
+
+def test_an_unknown_label_is_refused_with_the_nearest_name(recordings):
+    with pytest.raises(SchemaError, match="Did you mean 'odor'"):
+        make_samples(recordings, SampleSpec(label=["odour"]))
+
+
+def test_one_class_is_refused(recordings):
+    with pytest.raises(SchemaError, match="one class only"):
+        make_samples(recordings, SampleSpec(label=["odor"], keep={"odor": ["A"]}))
+
+
+def test_a_filter_that_leaves_nothing_is_refused_with_the_values(recordings):
+    with pytest.raises(SchemaError, match="'A'.*'B'.*'C'"):
+        make_samples(recordings, SampleSpec(label=["odor"], keep={"odor": ["D"]}))
+
+
+def test_features_are_bin_major_and_scaled_by_training_statistics(recordings):
+    samples = make_samples(recordings, SampleSpec(start=0, stop=1, bin_width=0.5, label=["odor"]))
+    flat = features(samples["mitt"]["activity"], "sqrt")
+    assert flat.shape == (12, 1, 8)
+    np.testing.assert_allclose(flat[:, 0, 4:] ** 2, samples["mitt"]["activity"][:, 0, 1], rtol=1e-5)
+    training = flat[:6, 0]
+    scaled = Scaler.fit(training)(flat[:, 0])
+    np.testing.assert_allclose(scaled[:6].mean(0), 0, atol=1e-5)
+    changed = flat.copy()
+    changed[6:] = 100
+    np.testing.assert_array_equal(Scaler.fit(changed[:6, 0])(flat[:, 0]), scaled)
