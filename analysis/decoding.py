@@ -4,6 +4,7 @@ Every representation is decoded by the same kind of classifier, from the same tr
 settings and for the floors and intervals, :mod:`analysis.alignment` for the baselines.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -41,17 +42,49 @@ class Options(Spec):
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
     """Decode every model of a run and the linear baselines; :func:`analysis.scoring.score` says what is returned."""
-    inputs = Inputs(study.samples, study.splits, study.spec.samples)
+    return compare(study.samples, study.splits, {name: study.latents(name) for name in study.models}, options)
+
+
+def compare(
+    samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options | None = None
+) -> xr.Dataset:
+    """Decode latents and the linear baselines on the same splits.
+
+    Parameters
+    ----------
+    samples, splits
+        What the latents were inferred from, and the splits they were trained on.
+    latents
+        Name -> tree of :meth:`neuromvm.inference.FittedStack.embed`.
+    options
+        Baselines, decoders and resampling.
+
+    Returns
+    -------
+    See :func:`analysis.scoring.score`.
+
+    Raises
+    ------
+    SpecError
+        If a model has the name of a baseline.
+
+    Examples
+    --------
+    >>> scores = compare(samples, splits, {"mmvm": fitted.embed(samples)})  # doctest: +SKIP
+    >>> scores["value"].sel(representation="mmvm", setting="cross")  # doctest: +SKIP
+    """
+    options = options or Options()
+    inputs = Inputs(samples, splits)
     representations: dict[str, Representation] = {
-        name: Latents(study.latents(name), study.splits, inverse_penalty=options.latent_inverse_penalty) for name in study.models
+        name: Latents(tree, splits, inverse_penalty=options.latent_inverse_penalty) for name, tree in latents.items()
     }
     for name in options.baselines:
         if name in representations:
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
         representations[name] = baseline(name, inputs, options)
-    predictions = {name: decode(one, study.samples, study.splits) for name, one in representations.items()}
+    predictions = {name: decode(one, samples, splits) for name, one in representations.items()}
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
-    return score(predictions, study.samples, resampling, options.reference)
+    return score(predictions, samples, resampling, options.reference)
 
 
 def baseline(name: str, inputs: Inputs, options: Options) -> Representation:

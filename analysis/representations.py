@@ -9,9 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.features import Scaler, features
+from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError
 from neuromvm.schema import Part
-from neuromvm.specs import SampleSpec
 
 Floats = NDArray[np.floating]
 
@@ -39,13 +39,13 @@ class Inputs:
     Parameters
     ----------
     samples, splits
-        One node an animal; see :mod:`neuromvm.schema`.
-    spec
-        Its ``transform``, ``scale`` and ``clip`` are applied, the scale fitted on training-side trials of the split.
+        One node an animal; see :mod:`neuromvm.schema`. The transform, scale and clip of the spec that made the samples are
+        applied, the scale fitted on training-side trials of the split.
     """
 
-    def __init__(self, samples: xr.DataTree, splits: xr.DataTree, spec: SampleSpec) -> None:
-        self._spec, self._splits = spec, splits
+    def __init__(self, samples: xr.DataTree, splits: xr.DataTree) -> None:
+        self._spec = spec = sample_spec(samples)
+        self._splits = splits
         self._features = {
             name: features(node.to_dataset()["activity"], spec.transform) for name, node in samples.children.items()
         }

@@ -6,7 +6,7 @@ Settings: *within*, the decoder of an animal on its own test trials; *cross*, me
 
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from analysis import statistics
 from analysis.decoders import OTHERS, POOLED
 from analysis.statistics import Floats, LabelRows, Tally
 
+LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
 SETTINGS = ("within", "cross", OTHERS, POOLED)
 
 
@@ -82,8 +83,10 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
         ("representation", "split", "source", "target"),
         np.stack([_stack(one, "sources") for one in draws.values()]),
     )
-    some = next(iter(predictions.values()))
-    tested = {target: _tested(some[target]["predicted"].to_numpy()).any(axis=(0, 1)) for target in targets}
+    tested = {
+        target: np.any([_tested(tree[target]["predicted"].to_numpy()).any(axis=(0, 1)) for tree in predictions.values()], axis=0)
+        for target in targets
+    }
     counts = {
         target: np.bincount(samples[target]["label"].to_numpy()[one].ravel(), minlength=classes) for target, one in tested.items()
     }
@@ -91,7 +94,7 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     variables["majority_share"] = (("target",), np.array([one.max() / max(one.sum(), 1) for one in counts.values()]))
     floor = f"{resampling.permutations} permutations of labels among the test trials of each animal, decoders not refitted"
     if any((node["label"] != node["label"].isel(window=0)).any() for node in samples.children.values()):
-        floor += "; whole trials are permuted, so what windows at the same place share stays in the floor"
+        floor += ", and shifted circularly among the windows of each trial"
     seeds = [np.bincount(tree[targets[0]]["split"].to_numpy()).max() for tree in predictions.values()]
     variables["seeds"] = (("representation",), np.array(seeds))
     return xr.Dataset(
@@ -131,13 +134,20 @@ def _draw(predicted: xr.Dataset, labels: NDArray[np.int16], target: str, classes
 
     rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
     bootstrap = statistics.bootstrap(rows, resampling.bootstraps, rng)
-    null = statistics.permutations(rows, resampling.permutations, rng)
+    null = [scores(settings, some) for some in _in_pieces(rows, resampling.permutations, rng)]
     return TargetDraws(
         scores(settings, statistics.as_they_are(rows))[0],
         scores(sources, statistics.as_they_are(rows))[0],
         statistics.mean_of_scored(scores(settings, bootstrap), axis=1),
-        statistics.mean_of_scored(scores(settings, null), axis=1),
+        statistics.mean_of_scored(np.concatenate(null), axis=1),
     )
+
+
+def _in_pieces(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yield permutations in pieces that fit in memory."""
+    piece = max(1, LARGEST_PIECE // max(1, len(rows.row) * len(rows.labels)))
+    for begin in range(0, draws, piece):
+        yield statistics.permutations(rows, min(piece, draws - begin), rng)
 
 
 def _tally(
@@ -145,16 +155,17 @@ def _tally(
 ) -> Tally:
     """Tally the votes of groups of decoders, seeds of a split together; scores are ordered (split, group)."""
     splits, (trials, windows) = int(split.max()) + 1, codes.shape[2:]
-    votes = np.zeros((splits, len(groups), trials, windows, classes), dtype=np.float32)
-    tested = np.zeros((splits, len(groups), trials), dtype=bool)
+    votes = np.zeros((splits * len(groups), trials, windows, classes), dtype=np.float32)
+    tested = np.zeros((splits * len(groups), trials), dtype=bool)
     for number in range(splits):
         for place, group in enumerate(groups):
-            voters = codes[split == number][:, list(group)].reshape(-1, trials, windows)
+            members = codes[split == number][:, list(group)]
+            voters = members.reshape(members.shape[0] * members.shape[1], trials, windows)
             voters = voters[_tested(voters).any(axis=-1)]
             if len(voters):
-                votes[number, place] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
-                tested[number, place] = _tested(voters).any(axis=0)
-    return Tally.of(votes.reshape(-1, trials, windows, classes), tested.reshape(-1, trials), rows)
+                votes[number * len(groups) + place] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
+                tested[number * len(groups) + place] = _tested(voters).any(axis=0)
+    return Tally.of(votes, tested, rows)
 
 
 def _tested(codes: NDArray[np.int16]) -> NDArray[np.bool_]:

@@ -14,16 +14,24 @@ Floats = NDArray[np.floating]
 
 
 class LabelRows(NamedTuple):
-    """Distinct rows of labels and which of them each trial carries."""
+    """Distinct rows of labels, with all their circular shifts, and which of them each trial carries."""
 
     labels: NDArray[np.int16]  # (row, window)
     row: NDArray[np.intp]  # (trial,)
+    shifted: NDArray[np.intp]  # (row, shift): the row that a row becomes
 
     @classmethod
     def of(cls, labels: NDArray[np.int16]) -> "LabelRows":
         """Find the distinct rows of ``(trial, window)``."""
-        rows, row = np.unique(labels, axis=0, return_inverse=True)
-        return cls(rows, row.reshape(-1))
+        trials, windows = labels.shape
+        shifts = np.stack([np.roll(labels, shift, axis=1) for shift in range(windows)])
+        rows, number = np.unique(shifts.reshape(windows * trials, windows), axis=0, return_inverse=True)
+        number = number.reshape(windows, trials)
+        shifted = np.zeros((len(rows), windows), dtype=np.intp)
+        for shift in range(windows):
+            for start in range(windows):
+                shifted[number[start], shift] = number[(start + shift) % windows]
+        return cls(rows, number[0], shifted)
 
 
 class Tally(NamedTuple):
@@ -71,18 +79,21 @@ def as_they_are(rows: LabelRows) -> Floats:
 def bootstrap(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
     """Draw trials with replacement among trials of the same row of labels, ``(draw, trial, row)``."""
     weight = np.zeros((draws, len(rows.row)), dtype=np.float32)
-    for row in range(len(rows.labels)):
+    for row in np.unique(rows.row):
         members = np.flatnonzero(rows.row == row)
         weight[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
     return weight[:, :, None] * as_they_are(rows)
 
 
 def permutations(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
-    """Permute rows of labels among trials, ``(draw, trial, row)``.
+    """Permute rows of labels among trials and shift each circularly among its windows, ``(draw, trial, row)``.
 
     A trial carries the same row wherever it is tested: splits share trials, and scores over them are as dependent as they were.
+    The shift tells labels of windows (places on a track) from chance and keeps neighbouring windows neighbours; where all
+    windows of a trial share a label it changes nothing.
     """
     permuted = rng.permuted(np.broadcast_to(rows.row, (draws, len(rows.row))), axis=1)
+    permuted = rows.shifted[permuted, rng.integers(rows.labels.shape[1], size=permuted.shape)]
     return np.asarray(np.eye(len(rows.labels), dtype=np.float32)[permuted])
 
 

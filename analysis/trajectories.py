@@ -100,7 +100,8 @@ def average(latents: xr.DataTree, splits: xr.DataTree, conditions: Conditions, o
     for animal, values in shown.values.items():
         codes = conditions.codes[animal]
         used = held_out(splits, options.split, animal) & (codes >= 0)
-        rows = LabelRows(np.arange(len(conditions.names), dtype=np.int16)[:, None], codes[used])
+        labels = np.arange(len(conditions.names), dtype=np.int16)[:, None]
+        rows = LabelRows(labels, codes[used], shifted=labels.astype(np.intp))
         rng = np.random.default_rng([options.seed, zlib.crc32(animal.encode())])
         observed.append(_means(statistics.as_they_are(rows), values[used])[0])
         drawn.append(_means(statistics.bootstrap(rows, options.bootstraps, rng), values[used]))

@@ -71,12 +71,11 @@ def describe_data(
     overrides: Overrides = None,
 ) -> None:
     """Load recordings and print one row an animal, and what was dropped and why."""
-    from neuromvm.data.describe import describe, label_counts
+    from neuromvm.data.describe import describe
     from neuromvm.data.loaders import load_recordings
 
     recordings = load_recordings(_data_spec(spec, overrides), root)
-    _print_table(describe(recordings), "Recordings")
-    _print_table(label_counts(recordings), "Labels")
+    _print_table(describe(recordings).reset_index(), f"{len(recordings.children)} animals of {spec}")
 
 
 @data_app.command("validate")
@@ -207,3 +206,7 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.3g}"
     return "" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    main()

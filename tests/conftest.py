@@ -55,4 +55,6 @@ def tuned_recordings(
             )
         )
     time = -1 + bin_width * (np.arange(bins) + 0.5)
-    return xr.DataTree(dataset=xr.Dataset(coords={"time": ("time", time, {"bin_width": bin_width, "units": "s"})}), children=children)
+    return xr.DataTree(
+        dataset=xr.Dataset(coords={"time": ("time", time, {"bin_width": bin_width, "units": "s"})}), children=children
+    )

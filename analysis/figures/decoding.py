@@ -73,7 +73,7 @@ def transfer(scores: xr.Dataset) -> Figure:
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 0.5 + 2.0 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
-        limits = {"vmin": min(scores.attrs["chance"], float(matrices.min())), "vmax": float(matrices.max())}
+        limits = {"vmin": 0.0, "vmax": float(matrices.max())}
         for axes, name in zip(grid.flat, shown, strict=False):
             image = axes.imshow(matrices.sel(representation=name), cmap="viridis", **limits)
             _animal_ticks(axes, [str(animal) for animal in scores["target"].values])

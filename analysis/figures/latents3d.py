@@ -10,9 +10,13 @@ import plotly.graph_objects as go
 
 from analysis.figures import style
 
-SYMBOLS = ("circle", "square", "diamond", "cross", "x", "circle-open", "square-open")  # known to two and three dimensions
+# Known to two and three dimensions, where they are glyphs of a font: "x" is an emoji that many systems lack.
+SYMBOLS = ("circle", "square", "diamond", "cross", "circle-open", "square-open", "diamond-open")
+LONGEST = 24  # characters of a name in the legend
 TEST = "test"
-CONFIG = {"displaylogo": False, "responsive": True}
+# The library's default is a button that uploads the data of a figure to its maker's servers: recordings stay where they are.
+CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
+CAMERA = {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.15}}
 
 
 def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequence[str]) -> go.Figure:
@@ -44,26 +48,19 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
                 if len(chosen):
                     traces.append(_trace(chosen, axes, names, place, is_test))
                     shown.append((key, is_test))
-    if all(key_and_part[1] is False for key_and_part in shown):
-        raise ValueError("no test trials to show")
+    buttons: list[dict[str, Any]] = []
+    for every in (False, True):
+        for key in groups:
+            title = label if key == "label" else key
+            visible = [key == of and (every or is_test) for of, is_test in shown]
+            state = {"visible": visible, "showlegend": _first_of_group(traces, visible)}
+            trials = "all trials (training: small)" if every else "test trials"
+            args = [state, {"legend.title.text": _shown(title)}]
+            buttons.append({"label": _shown(f"by {title}, {trials}"), "method": "update", "args": args})
+    for trace, is_visible, is_named in zip(traces, *buttons[0]["args"][0].values(), strict=True):
+        trace.update(visible=is_visible, showlegend=is_named)
     figure = go.Figure(traces)
-    views = [(key, every) for every in (False, True) for key in groups]
-    buttons = []
-    for key, every in views:
-        visible = [key == of and (every or is_test) for of, is_test in shown]
-        title = label if key == "label" else key
-        trials = "all trials (training: small)" if every else "test trials"
-        buttons.append(
-            {
-                "label": escape(f"by {title}, {trials}"),
-                "method": "update",
-                "args": [{"visible": visible, "showlegend": _first_of_name(traces, visible)}, {"legend.title.text": escape(title)}],
-            }
-        )
-    first = buttons[0]["args"][0]
-    for trace, visible, named in zip(figure.data, first["visible"], first["showlegend"], strict=True):
-        trace.update(visible=visible, showlegend=named)
-    figure.update_layout(**_layout(axes, escape(label), buttons))
+    figure.update_layout(**_layout(axes, _shown(label), buttons))
     return figure
 
 
@@ -74,12 +71,15 @@ def _trace(points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], plac
         columns.append(pd.Series(np.zeros(len(points)), index=points.index))
     coordinates = dict(zip("xyz", columns, strict=False))
     three = len(columns) == 3
-    about = [[escape(str(value)) for value in row] for row in points[["animal", "trial", "window", "label", "part"]].itertuples(index=False)]
+    about = [
+        [_shown(str(value)) for value in row]
+        for row in points[["animal", "trial", "window", "label", "part"]].itertuples(index=False)
+    ]
     return (go.Scatter3d if three else go.Scatter)(
         **coordinates,
         mode="markers",
-        name=escape(names[place]),
-        legendgroup=escape(names[place]),
+        name=_shown(_short(names[place])),
+        legendgroup=names[place],
         marker={
             "color": f"rgb({red},{green},{blue})",
             "symbol": SYMBOLS[place % len(SYMBOLS)],
@@ -92,27 +92,50 @@ def _trace(points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], plac
     )
 
 
-def _first_of_name(traces: Sequence[Any], visible: Sequence[bool]) -> list[bool]:
-    """Say which traces stand in the legend: the first visible one of each name."""
+def _first_of_group(traces: Sequence[Any], visible: Sequence[bool]) -> list[bool]:
+    """Say which traces stand in the legend: the first visible one of each group."""
     seen: set[str] = set()
     named = []
     for trace, is_visible in zip(traces, visible, strict=True):
-        named.append(is_visible and trace.name not in seen)
+        named.append(is_visible and trace.legendgroup not in seen)
         if is_visible:
-            seen.add(trace.name)
+            seen.add(trace.legendgroup)
     return named
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _shown(text: str) -> str:
+    """Write text so that the library, which reads a little HTML, shows it as it is."""
+    return escape(text, quote=False)
+
+
 def _layout(axes: Sequence[str], label: str, buttons: list[dict[str, Any]]) -> dict[str, Any]:
-    titles = {f"{axis}axis": {"title": {"text": escape(name)}} for axis, name in zip("xyz", axes, strict=False)}
+    titles = {f"{axis}axis": {"title": {"text": _shown(name)}} for axis, name in zip("xyz", axes, strict=False)}
     layout: dict[str, Any] = {
-        "height": 560,
+        "height": 640,
         "margin": {"l": 10, "r": 10, "t": 50, "b": 10},
         "paper_bgcolor": "white",
         "font": {"family": "system-ui, sans-serif", "size": 13},
-        "legend": {"title": {"text": label}, "itemsizing": "constant"},
+        "legend": {
+            "title": {"text": label},
+            "itemsizing": "constant",
+            "orientation": "h",
+            "yanchor": "top",
+            "y": -0.02 if len(axes) == 3 else -0.16,
+        },
         "updatemenus": [
-            {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "direction": "down", "showactive": True}
+            {
+                "buttons": buttons,
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.02,
+                "yanchor": "bottom",
+                "direction": "down",
+                "showactive": True,
+            }
         ],
     }
-    return layout | ({"scene": titles} if len(axes) == 3 else {"template": "simple_white", **titles})
+    return layout | ({"scene": {**titles, "camera": CAMERA}} if len(axes) == 3 else {"template": "simple_white", **titles})

@@ -1,20 +1,17 @@
 """Figure of a training: what each epoch gave, for every replica and animal."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from analysis.figures import style
 from analysis.figures.style import Axes, Figure
 
 
-def history(
-    records: Sequence[Mapping[str, Any]], animals: Sequence[str], trained: NDArray[np.bool_] | None = None
-) -> xr.Dataset:
+def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str]) -> xr.Dataset:
     """Turn the records of a training into labelled arrays.
 
     Parameters
@@ -23,8 +20,6 @@ def history(
         One an epoch, as :meth:`neuromvm.runs.Study.metrics` returns them; at least one.
     animals
         In the order of the model's modalities.
-    trained
-        ``(replica, animal)``: False where an animal was left out of a replica; what is recorded there is made NaN.
 
     Returns
     -------
@@ -35,10 +30,6 @@ def history(
     validation = [record["validation_loss"] or [np.nan] * loss.shape[1] for record in records]
     likelihood = np.array([record["log_likelihood"] for record in records], dtype=float)
     rate = np.array([record["rate"] for record in records], dtype=float)
-    if trained is not None:
-        likelihood[:, ~trained] = np.nan
-        if rate.shape[2] == trained.shape[1]:
-            rate[:, ~trained] = np.nan
     terms = list(animals) if rate.shape[2] == len(animals) else [f"term {number + 1}" for number in range(rate.shape[2])]
     epoch = np.array([record["epoch"] for record in records])
     over = np.array([record["stopped"] for record in records], dtype=bool)
@@ -77,7 +68,9 @@ def curves(records: xr.Dataset) -> Figure:
         for axes in (left, middle, right):
             axes.set_xlabel("epoch")
         color = style.colors(animals)
-        handles += [Line2D([], [], color=color[name], linestyle=_line_style(place), label=name) for place, name in enumerate(animals)]
+        handles += [
+            Line2D([], [], color=color[name], linestyle=_line_style(place), label=name) for place, name in enumerate(animals)
+        ]
         style.legend(figure, handles)
         dotted = " Dotted: epochs at which replicas stopped." if np.isfinite(records["stopped"]).any() else ""
         style.caption(
@@ -97,13 +90,14 @@ def _animals(axes: Axes, values: xr.DataArray, names: Sequence[str]) -> None:
     color = style.colors(names)
     dim = str(values.dims[-1])
     for place, name in enumerate(names):
-        one = values.sel({dim: name}).dropna("replica", how="all")
-        if not one.sizes["replica"]:
-            continue
+        one = values.sel({dim: name})
         axes.fill_between(one["epoch"], one.min("replica"), one.max("replica"), color=color[name], alpha=0.2, linewidth=0)
         axes.plot(one["epoch"], one.mean("replica"), color=color[name], linestyle=_line_style(place))
 
 
-def _line_style(place: int) -> str:
+def _line_style(place: int) -> Literal["-", "--", ":", "-."]:
     """Give the names that share a color different lines."""
-    return ("-", "--", ":", "-.")[place // 10 % 4]
+    return _LINE_STYLES[place // 10 % 4]
+
+
+_LINE_STYLES: tuple[Literal["-"], Literal["--"], Literal[":"], Literal["-."]] = ("-", "--", ":", "-.")

@@ -73,9 +73,7 @@ class SimulationConfig(Spec):
     private_timescales: tuple[float, ...] = Field((0.3, 0.3, 1.0, 60.0), description="One private latent each [s]")
     gain_spread: float = Field(0.5, ge=0, description="Standard deviation of the gain of trials, whose mean is 1")
     silent_share: float = Field(4 / 46, ge=0, le=1, description="Share of units that never fire")
-    out_of_sequence: float = Field(
-        0.13, ge=0, le=1, description="Probability of an item out of sequence, after the first"
-    )
+    out_of_sequence: float = Field(0.13, ge=0, le=1, description="Probability of an item out of sequence, after the first")
     error_in_sequence: float = Field(0.07, ge=0, le=1, description="Probability of withdrawing early in sequence")
     error_out_of_sequence: float = Field(0.25, ge=0, le=1, description="Probability of holding out of sequence")
 
@@ -214,9 +212,7 @@ def shared_trajectory(
     )
 
 
-def recordings_from(
-    simulation: Simulation, window: tuple[float, float] = WINDOW, bin_width: float = STEP
-) -> xr.DataTree:
+def recordings_from(simulation: Simulation, window: tuple[float, float] = WINDOW, bin_width: float = STEP) -> xr.DataTree:
     """Return the recordings tree of a simulation without writing files.
 
     Parameters

@@ -83,12 +83,18 @@ class Animal:
     def __init__(self, name: str, index: int, animals: int, dataset: xr.Dataset, strata: NDArray[np.intp]) -> None:
         self.name, self.index, self.animals, self.dataset, self.strata = name, index, animals, dataset, strata
 
-    @property
-    def in_time(self) -> NDArray[np.intp]:
-        """Labelled trials in order of their onset."""
-        onset = self.dataset["onset"].to_numpy() if "onset" in self.dataset.coords else np.arange(len(self.strata))
+    def label(self, name: str) -> NDArray[np.generic]:
+        """Return a label of the trials."""
+        known = sorted(str(key) for key, coord in self.dataset.coords.items() if coord.dims == ("trial",))
+        if name not in known:
+            raise SplitError(f"animal {self.name}", found=f"no trial label {name!r}", next_step=did_you_mean(name, known))
+        return np.asarray(self.dataset[name].to_numpy())
+
+    def in_time(self, spec: SplitSpec) -> NDArray[np.intp]:
+        """Return the labelled trials in order of ``spec.order``, by default of their onset."""
+        onset = self.label("onset" if spec.order is None else spec.order)
         order = np.argsort(onset, kind="stable")
-        return order[self.strata[order] >= 0]
+        return np.asarray(order[self.strata[order] >= 0])
 
     def seed(self, spec: SplitSpec, number: int) -> int:
         """Return a seed that depends on the animal's name, not on its place among the others."""
@@ -112,7 +118,8 @@ def _kfold(animal: Animal, spec: SplitSpec) -> Parts:
 def _chronological(animal: Animal, spec: SplitSpec) -> Parts:
     _refuse_sorted(animal, spec)
     parts = np.full((1, len(animal.strata)), Part.TEST, dtype=np.int8)
-    parts[0, animal.in_time[: round(spec.train_share * len(animal.in_time))]] = Part.TRAIN
+    order = animal.in_time(spec)
+    parts[0, order[: round(spec.train_share * len(order))]] = Part.TRAIN
     return parts
 
 
@@ -120,15 +127,10 @@ def _blocks(animal: Animal, spec: SplitSpec) -> Parts:
     if spec.block is None:
         _refuse_sorted(animal, spec)
         blocks = np.zeros(len(animal.strata), dtype=int)
-        for number, run in enumerate(np.array_split(animal.in_time, spec.folds)):
+        for number, run in enumerate(np.array_split(animal.in_time(spec), spec.folds)):
             blocks[run] = number
     else:
-        known = sorted(str(key) for key, coord in animal.dataset.coords.items() if coord.dims == ("trial",))
-        if spec.block not in known:
-            raise SplitError(
-                f"animal {animal.name}", found=f"no trial label {spec.block!r}", next_step=did_you_mean(spec.block, known)
-            )
-        names, blocks = np.unique(animal.dataset[spec.block].to_numpy().astype(str), return_inverse=True)
+        names, blocks = np.unique(animal.label(spec.block).astype(str), return_inverse=True)
         if len(names) != spec.folds:
             raise SplitError(
                 f"animal {animal.name}",
@@ -193,7 +195,7 @@ def _keep_validation(
 
 
 def _refuse_sorted(animal: Animal, spec: SplitSpec) -> None:
-    if sorted_by_label(animal.strata[animal.in_time]):
+    if sorted_by_label(animal.strata[animal.in_time(spec)]):
         raise SplitError(
             f"split.kind={spec.kind}, animal {animal.name}",
             found="trials sorted by label, so a split by time is a split by label",

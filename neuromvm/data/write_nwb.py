@@ -106,9 +106,7 @@ def read_truth(directory: str | Path) -> xr.DataTree:
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             return tree.load()
     except OSError as error:
-        raise RunFolderError(
-            str(path), found=f"not a readable file ({error})", expected="the truth of a simulation"
-        ) from error
+        raise RunFolderError(str(path), found=f"not a readable file ({error})", expected="the truth of a simulation") from error
 
 
 def _replaced(directory: Path, overwrite: bool) -> list[Path]:
@@ -218,9 +216,7 @@ def _add_units(file: NWBFile, animal: SimulatedAnimal) -> None:
             np.concatenate(animal.spike_times),
             list(map(len, animal.spike_times)),
         ),
-        *_ragged(
-            "obs_intervals", "Recorded throughout [s].", np.tile([[0.0, animal.duration]], (units, 1)), [1] * units
-        ),
+        *_ragged("obs_intervals", "Recorded throughout [s].", np.tile([[0.0, animal.duration]], (units, 1)), [1] * units),
         *_ragged("electrodes", "Wires of the unit's tetrode.", wires, [WIRES] * units, file.electrodes),
     ]
     file.units = Units(

@@ -52,6 +52,7 @@ class SplitSpec(Spec):
     folds: int = Field(5, ge=2, description="kfold and blocks: number of folds")
     repeats: int = Field(1, ge=1, description="halves and kfold: independent repetitions")
     train_share: float = Field(0.5, gt=0, lt=1, description="chronological: leading share of trials")
+    order: str | None = Field(None, description="chronological and blocks: trial label that orders trials; default: their onset")
     block: str | None = Field(None, description="blocks: trial label that names the block; default: equal runs of trials")
     validation: float = Field(0.0, ge=0, lt=1, description="Share of training-side trials kept for early stopping")
     seed: int = 0

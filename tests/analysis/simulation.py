@@ -32,7 +32,8 @@ def simulate(seed=0, *, signal=1.0, repeats=(10, 12, 14), units=(8, 10, 12), win
             },
         )
     samples = xr.DataTree.from_dict(nodes)
-    samples.attrs = {"classes": json.dumps(CLASSES), "label": "odor"}
+    spec = SampleSpec(label=["odor"])
+    samples.attrs = {"classes": json.dumps(CLASSES), "label": "odor", "sample_spec": spec.model_dump_json()}
     return study_of(samples, make_splits(samples, splits or SplitSpec(kind="halves", repeats=2)))
 
 
@@ -42,7 +43,6 @@ def study_of(samples, splits, latents=None):
     return SimpleNamespace(
         samples=samples,
         splits=splits,
-        spec=SimpleNamespace(samples=SampleSpec(label=["odor"])),
         models=list(latents),
         latents=latents.__getitem__,
         paths=lambda model: None,

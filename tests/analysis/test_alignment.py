@@ -24,7 +24,7 @@ def training_sets(rng, animals=3, classes=4, per_class=6, features=5):
 
 
 def inputs_of(study):
-    return Inputs(study.samples, study.splits, study.spec.samples)
+    return Inputs(study.samples, study.splits)
 
 
 def test_principal_axes_span_those_of_sklearn():
@@ -72,7 +72,9 @@ def test_multiset_cca_is_the_same_with_more_features_than_samples():
     repeated = {name: Training(np.tile(one.features, (1, 8)), one.match) for name, one in training.items()}
     few = multiset_cca(training, components=2, ridge=1.0)
     many = multiset_cca(repeated, components=2, ridge=8.0)  # eight copies: eight times the variance in each direction
-    views = [np.concatenate([sets[name].features @ maps[name] for name in sets]) for sets, maps in ((training, few), (repeated, many))]
+    views = [
+        np.concatenate([sets[name].features @ maps[name] for name in sets]) for sets, maps in ((training, few), (repeated, many))
+    ]
     assert subspace_angles(*views).max() < 1e-6
 
 

@@ -34,11 +34,28 @@ def test_permutations_agree_with_scores_of_permuted_rows(decoded):
     labels, predicted = decoded
     rows, tally = tally_of(labels, predicted, 6)
     assignments = statistics.permutations(rows, 20, np.random.default_rng(1))
-    found = tally.balanced_accuracy(assignments)[:, 0]
+    found, shifted = tally.balanced_accuracy(assignments)[:, 0], 0
     for assignment, value in zip(assignments, found, strict=True):
         permuted = rows.labels[assignment.argmax(axis=1)]
-        assert sorted(map(tuple, permuted)) == sorted(map(tuple, labels))
+        assert sorted(map(first_shift, permuted)) == sorted(map(first_shift, labels))
+        shifted += sum(tuple(row) not in set(map(tuple, labels)) for row in permuted)
         assert value == pytest.approx(balanced_accuracy_score(permuted.ravel(), predicted.ravel()))
+
+
+    assert shifted / (20 * len(labels)) == pytest.approx(2 / 3, abs=0.1)  # two of three shifts of a row are new
+
+
+def test_permutations_of_labels_of_trials_shift_nothing():
+    labels = np.random.default_rng(0).integers(0, 3, 30).astype(np.int16)[:, None].repeat(4, axis=1)
+    rows = LabelRows.of(labels)
+    assert len(rows.labels) == 3
+    for assignment in statistics.permutations(rows, 5, np.random.default_rng(1)):
+        assert sorted(assignment.argmax(axis=1)) == sorted(rows.row)
+
+
+def first_shift(row):
+    """Name a row by the smallest of its circular shifts."""
+    return min(tuple(np.roll(row, shift).tolist()) for shift in range(len(row)))
 
 
 def test_bootstrap_agrees_with_scores_of_repeated_trials(decoded):

@@ -51,9 +51,13 @@ def test_kl_to_mixture_is_that_of_quadrature_in_one_dimension(seed):
         each = norm.logpdf(value, mean, scale)
         return float(np.exp(each[m]) * (each[m] - logsumexp(each) + math.log(3)))
 
-    expected = [integrate.quad(integrand, mean[m] - 12 * scale[m], mean[m] + 12 * scale[m], args=(m,), limit=200)[0] for m in range(3)]
+    expected = [
+        integrate.quad(integrand, mean[m] - 12 * scale[m], mean[m] + 12 * scale[m], args=(m,), limit=200)[0] for m in range(3)
+    ]
     samples = 200_000
-    many = Posteriors(torch.tensor(mean)[:, None, None].expand(3, samples, 1), torch.tensor(scale)[:, None, None].expand(3, samples, 1))
+    many = Posteriors(
+        torch.tensor(mean)[:, None, None].expand(3, samples, 1), torch.tensor(scale)[:, None, None].expand(3, samples, 1)
+    )
     noise = torch.randn(3, samples, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     drawn = kl_to_mixture(many, many.mean + many.scale * noise, torch.ones(3, samples, dtype=torch.float64))
     standard_error = drawn.std(1).numpy() / math.sqrt(samples)

@@ -35,7 +35,9 @@ def test_gaussian_is_that_of_scipy():
 
 
 def test_squared_error_is_a_gaussian_of_variance_one_half_without_its_constant():
-    total, _ = integrate.quad(lambda x: math.exp(SquaredError().log_prob(torch.tensor([[0.3]]), torch.tensor([[x]])).item()), -9, 9)
+    total, _ = integrate.quad(
+        lambda x: math.exp(SquaredError().log_prob(torch.tensor([[0.3]]), torch.tensor([[x]])).item()), -9, 9
+    )
     assert total == pytest.approx(math.sqrt(math.pi), rel=1e-5)
 
 

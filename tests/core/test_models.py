@@ -25,7 +25,9 @@ SPECS = [
     ModelSpec(**sharing, networks=networks, likelihood=likelihood, scale=scale, latent=3)
     for sharing, networks, likelihood, scale in itertools.product(SHARING, NETWORKS, LIKELIHOODS, ["predicted", "constant"])
 ]
-every_model = pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.sharing}-{s.rate}-{s.networks.kind}-{s.likelihood.kind}-{s.scale}")
+every_model = pytest.mark.parametrize(
+    "spec", SPECS, ids=lambda s: f"{s.sharing}-{s.rate}-{s.networks.kind}-{s.likelihood.kind}-{s.scale}"
+)
 
 
 def batch_of(rows: int, seed: int = 0) -> Batch:
@@ -56,7 +58,10 @@ def test_a_stack_gives_each_replica_the_loss_and_gradient_of_a_single_model(spec
     batches, noises = [batch_of(5, seed) for seed in (3, 4)], [noise_of(5, seed) for seed in (5, 6)]
     parameters, buffers = stack_module_state(singles)
     stacked = Batch(
-        *({name: torch.stack([getattr(one, field)[name] for one in batches]) for name in FEATURES} for field in ("inputs", "targets")),
+        *(
+            {name: torch.stack([getattr(one, field)[name] for one in batches]) for name in FEATURES}
+            for field in ("inputs", "targets")
+        ),
         torch.stack([one.available for one in batches]),
     )
 
@@ -88,7 +93,9 @@ def test_values_of_an_absent_animal_do_not_matter(spec):
 def test_a_row_without_any_animal_does_not_count(spec):
     model = build_model(spec, FEATURES, seed=0)
     short, long = batch_of(4), batch_of(4)
-    kept = Batch({n: v[:3] for n, v in short.inputs.items()}, {n: v[:3] for n, v in short.targets.items()}, short.available[:, :3])
+    kept = Batch(
+        {n: v[:3] for n, v in short.inputs.items()}, {n: v[:3] for n, v in short.targets.items()}, short.available[:, :3]
+    )
     long.available[:, 3] = 0
     torch.testing.assert_close(model.objective(long, noise_of(4), 1.0).loss, model.objective(kept, noise_of(4)[:, :3], 1.0).loss)
 
@@ -96,7 +103,9 @@ def test_a_row_without_any_animal_does_not_count(spec):
 def test_order_of_rows_is_irrelevant():
     model = build_model(ModelSpec(sharing="mmvm", cross_reconstruction=0.5, latent=3), FEATURES, seed=0)
     batch, noise, order = batch_of(6), noise_of(6), torch.tensor([3, 1, 5, 0, 2, 4])
-    shuffled = Batch({n: v[order] for n, v in batch.inputs.items()}, {n: v[order] for n, v in batch.targets.items()}, batch.available)
+    shuffled = Batch(
+        {n: v[order] for n, v in batch.inputs.items()}, {n: v[order] for n, v in batch.targets.items()}, batch.available
+    )
     one, other = model.objective(batch, noise, 1.0), model.objective(shuffled, noise[:, order], 1.0)
     torch.testing.assert_close(one.log_likelihood[:, order], other.log_likelihood)
 

@@ -2,6 +2,8 @@
 
 import fcntl
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -10,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from neuromvm.data.loaders import hdf5, load_recordings, nwb_file
-from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError, NeuromvmError, SpecError
+from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError, SchemaError, SpecError
 from neuromvm.specs import load_data_spec
 from tests.data.nwb_files import spike_spec, spike_trains, trial_columns, write_spikes
 
@@ -61,21 +63,22 @@ def test_truncated_file(good, share):
     assert "unreadable" in refusal(good.parent)
 
 
-def test_flipped_bytes_are_typed_errors_or_a_good_read(good):
-    content = good.read_bytes()
-    rng = np.random.default_rng(0)
-    outcomes = set()
-    for _ in range(40):
-        damaged = bytearray(content)
-        for position in rng.integers(0, len(content), 30):
-            damaged[position] = rng.integers(256)
-        good.write_bytes(damaged)
-        try:
-            load_recordings(spike_spec(), good.parent)
-            outcomes.add("read")
-        except NeuromvmError:
-            outcomes.add("refused")
-    assert "refused" in outcomes
+def test_random_damage_is_a_typed_error_or_a_read(good):
+    (good.parent / "damaged").mkdir()
+    repository = Path(__file__).parents[2]
+    outcomes: dict[int, str] = {}
+    first, last = 0, 30
+    while first < last:
+        command = [sys.executable, "-m", "tests.data.damaged_reads", str(good), str(first), str(last)]
+        done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+        assert done.returncode <= 0, done.stderr  # negative: HDF5 itself crashed
+        lines = [line.partition(" ") for line in done.stdout.splitlines()]
+        assert lines
+        outcomes |= {int(number): outcome for number, _, outcome in lines}
+        first = int(lines[-1][0]) + 1
+    assert set(outcomes.values()) <= {"read", "refused", ""}
+    assert list(outcomes.values()).count("refused") > 2
+    assert list(outcomes.values()).count("") < 4
 
 
 def test_missing_folder_and_files(tmp_path):
@@ -209,6 +212,29 @@ def test_name_that_is_not_utf8(good):
         trials = file["intervals/trials"].id
         trials.links.move(b"odor", trials, b"od\xe9r")
     assert "text that is not UTF-8" in refusal(good.parent)
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("units/spike_times", np.array([b"x"] * 545)),
+        ("units/spike_times_index", np.array([b"x"] * 3)),
+        ("units/electrodes", np.array([b"x"] * 3)),
+        ("intervals/trials/start_time", np.array([b"x"] * 6)),
+    ],
+)
+def test_text_in_place_of_numbers(good, path, values):
+    with h5py.File(good, "a") as file:
+        attrs = dict(file[path].attrs)
+        del file[path]
+        file[path] = values
+        file[path].attrs.update(attrs)
+    assert f"/{path.removesuffix('/start_time')}" in refusal(good.parent)
+
+
+def test_copies_of_one_recording(good):
+    (good.parent / "b.nwb").write_bytes(good.read_bytes())
+    assert "a.nwb and b.nwb are copies" in refusal(good.parent, SchemaError, animal="file")
 
 
 def test_repeated_ids(tmp_path):

@@ -82,6 +82,15 @@ def test_position_on_its_own_clock(tmp_path):
     np.testing.assert_allclose(found[2, 0], ACTIVITY[60:65].mean(axis=0), rtol=1e-5)
 
 
+def test_frames_without_a_position_are_no_visit(tmp_path):
+    # tracking stops at frame 106, in the last quarter of the fourth lap; a frame takes a position at most one sample away
+    write_calcium(tmp_path / "a.nwb", activity=ACTIVITY, position=PLACE[:107])
+    found = mouse(calcium_spec(TRACK), tmp_path)
+    assert found["trial"].values.tolist() == [0, 1, 2, 3]
+    assert dropped(found) == [Dropped("trials", "a position bin was not visited", 2)]
+    np.testing.assert_allclose(found["event_amplitude"].sel(trial=3)[3], ACTIVITY[105:108].mean(axis=0), rtol=1e-5)
+
+
 def test_frames_and_cells_without_numbers_are_counted(tmp_path):
     activity = ACTIVITY.copy()
     activity[:, 1] = np.nan
@@ -129,7 +138,7 @@ def test_trials_in_milliseconds_are_refused(tmp_path):
     trials = {name: values * 1000 for name, values in columns.items()}
     write_calcium(tmp_path / "a.nwb", activity=ACTIVITY, position=PLACE, trials=trials)
     for grid in (TIME, TRACK):
-        with pytest.raises(AlignmentError, match="frames from 0 to 17.9, trials from 0 to 17000"):
+        with pytest.raises(AlignmentError, match=r"frames from 0 to 17\.9, trials from 0 to 17000"):
             load_recordings(calcium_spec(grid, min_trials=1), tmp_path)
 
 
@@ -147,5 +156,5 @@ def test_series_that_are_missing_or_do_not_fit(tmp_path):
         load_recordings(calcium_spec(TIME), tmp_path)
     with h5py.File(path, "a") as file:
         del file["processing/ophys/events/starting_time"]
-    with pytest.raises(DataFormatError, match="no timestamps"):
+    with pytest.raises(DataFormatError, match="no timestamps and no rate"):
         load_recordings(calcium_spec(TIME), tmp_path)

@@ -155,6 +155,23 @@ def test_trials_and_spikes_that_cannot_be_used_are_counted(tmp_path):
         np.testing.assert_array_equal(rat["spike_count"][:, :, unit], brute_counts(TRAINS[unit], [1000, 16000]))
 
 
+def test_long_silences_do_not_stretch_the_recording(tmp_path):
+    # silent from 2 to 8 s, longer than a window; the last spike at 10.5 s ends the fourth window (9 to 11 s) a little early
+    trains = [train[(train <= 2) | ((train >= 8) & (train <= 10.5))] for train in TRAINS]
+    write_spikes(tmp_path / "a.nwb", trains=trains)
+    rat = only(load_recordings(spike_spec(), tmp_path))
+    assert rat["trial"].values.tolist() == [0, 1, 2, 3]
+    assert int(rat["spike_count"].sel(trial=1).sum()) == 0
+
+
+def test_the_recording_runs_as_long_as_any_unit_fires(tmp_path):
+    trains = [np.array([0.5, 1.5, 2.5]), *TRAINS[1:]]  # the kept unit falls silent early: that is data
+    write_spikes(tmp_path / "a.nwb", trains=trains, columns={"quality": ["good", "mua", "mua"]})
+    rat = only(load_recordings(spike_spec(activity={"keep": {"quality": ["good"]}}, min_units=1), tmp_path))
+    assert rat.sizes["trial"] == 6
+    assert int(rat["spike_count"].sum()) == 2
+
+
 def test_overlapping_trials_share_spikes(tmp_path):
     cues = np.array([1, 1.5, 7, 7, 13, 16])
     write_spikes(tmp_path / "a.nwb", trials=trial_columns(cue_time=cues, stop_time=3.0 * np.arange(6) + 20))
@@ -189,13 +206,13 @@ def test_sessions_side_by_side_or_joined(tmp_path):
         session="day2",
         ids=[3, 9, 1],
         columns={"depth": [30.0, 90, 10], "snr": [9.0, 9, 9]},
-        trials=trial_columns(odor=list("CCCCCC")),
+        trials=trial_columns(odor=[7.0] * 6),  # codes in one session, text in the other
     )
     assert list(load_recordings(spike_spec(), tmp_path).children) == ["rat_day1", "rat_day2"]
     rat = only(load_recordings(spike_spec(sessions="concatenate"), tmp_path))
     assert rat["unit"].values.tolist() == [1, 3]
     assert rat["session"].values.tolist() == ["day1"] * 6 + ["day2"] * 6
-    assert rat["odor"].values.tolist() == ODORS + ["C"] * 6
+    assert rat["odor"].values.tolist() == ODORS + ["7"] * 6
     assert rat["trial"].values.tolist() == list(range(12))
     cues = 3000 * np.arange(6) + 1000
     np.testing.assert_array_equal(rat["spike_count"][6:].sel(unit=3), brute_counts(TRAINS[0], cues))
@@ -220,7 +237,7 @@ def test_animals_by_file_renamed_and_excluded(tmp_path):
 
 def test_duplicate_names_are_refused(tmp_path):
     write_spikes(tmp_path / "a.nwb", session="s")
-    write_spikes(tmp_path / "b.nwb", session="s")
+    write_spikes(tmp_path / "b.nwb", session="s", ids=[4, 5, 6])
     with pytest.raises(SchemaError, match=r"rat_s.*a\.nwb and b\.nwb"):
         load_recordings(spike_spec(), tmp_path)
     write_spikes(tmp_path / "b.nwb", subject="Rat", session="s")
@@ -241,5 +258,5 @@ def test_small_animals_are_left_out_and_counted_at_the_root(tmp_path):
     tree = load_recordings(spike_spec(), tmp_path)
     assert list(tree.children) == ["rat"]
     assert dropped(tree.to_dataset()) == [Dropped("animal poor", "1 units, fewer than 2", 1)]
-    with pytest.raises(DataFormatError, match="no animal is left.*rat: 3 units.*poor: 1 units"):
+    with pytest.raises(DataFormatError, match=r"no animal is left.*rat: 3 units.*poor: 1 units"):
         load_recordings(spike_spec(min_units=4), tmp_path)

@@ -124,9 +124,7 @@ def test_truth_has_the_promised_shapes_and_the_same_trajectory_in_all_animals(sm
 
     def trajectory_of_b(name: str) -> xr.DataArray:
         truth = small.truth[name].to_dataset()
-        return truth["shared_latent"][np.flatnonzero((truth["odor"] == "B") & truth["in_sequence"])].drop_vars(
-            ["trial"]
-        )
+        return truth["shared_latent"][np.flatnonzero((truth["odor"] == "B") & truth["in_sequence"])].drop_vars(["trial"])
 
     first = trajectory_of_b("ada")[0]
     assert np.ptp(trajectory_of_b("bob").values, axis=0).max() == 0
@@ -151,9 +149,7 @@ def test_counts_are_poisson_about_the_truth(small: Simulation) -> None:
 
 
 def test_a_poisson_regression_recovers_the_loadings() -> None:
-    config = SimulationConfig.model_validate(
-        {"animals": {"ada": {"units": 30, "trials": 250}}, "private_strength": 0.2}
-    )
+    config = SimulationConfig.model_validate({"animals": {"ada": {"units": 30, "trials": 250}}, "private_strength": 0.2})
     simulation = simulate(config, seed=1)
     truth = simulation.truth["ada"].to_dataset()
     counts = recordings_from(simulation)["ada"].to_dataset()["spike_count"].sel(time=slice(0.1, 1.0)).sum("time")
@@ -179,9 +175,7 @@ def test_the_same_seed_gives_the_same_spikes_and_each_animal_its_own(small: Simu
         np.testing.assert_array_equal(again.animals["bob"].spike_times[unit], times)
         np.testing.assert_array_equal(alone.animals["bob"].spike_times[unit], times)
         assert (np.diff(times) > 0).all()
-    assert len(np.concatenate(other.animals["bob"].spike_times)) != len(
-        np.concatenate(again.animals["bob"].spike_times)
-    )
+    assert len(np.concatenate(other.animals["bob"].spike_times)) != len(np.concatenate(again.animals["bob"].spike_times))
     assert small.animals["bob"].trials["odor"].tolist()[:60] != small.animals["eve"].trials["odor"].tolist()
 
 
@@ -237,9 +231,7 @@ def test_loaded_files_equal_the_tree_made_without_files(folder: Path, small: Sim
 
 
 def test_an_experiment_is_not_overwritten_unasked(tmp_path: Path) -> None:
-    one = SimulationConfig.model_validate(
-        {"animals": {"ada": {"units": 3, "trials": 6}, "bob": {"units": 2, "trials": 6}}}
-    )
+    one = SimulationConfig.model_validate({"animals": {"ada": {"units": 3, "trials": 6}, "bob": {"units": 2, "trials": 6}}})
     first = write_experiment(tmp_path / "new" / "folder", one)
     identifier = _identifier(first[0])
     with pytest.raises(RunFolderError, match="experiment is there"):

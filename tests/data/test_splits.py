@@ -58,7 +58,7 @@ def test_a_chronological_split_tests_on_later_trials():
 
 @pytest.mark.parametrize("kind", ["chronological", "blocks"])
 def test_a_split_by_time_of_trials_sorted_by_label_is_refused(kind):
-    with pytest.raises(SplitError, match="sorted by label.*halves or kfold"):
+    with pytest.raises(SplitError, match=r"sorted by label.*halves or kfold"):
         make_splits(sorted_samples(), SplitSpec(kind=kind, folds=3))
 
 
@@ -72,7 +72,7 @@ def test_named_blocks_are_kept_together():
     splits = make_splits(samples, SplitSpec(kind="blocks", block="day", folds=3))
     part = splits["mitt"]["part"].values
     assert all(len(set(part[number][samples["mitt"]["day"].values == day])) == 1 for number in range(3) for day in ("mon", "tue"))
-    with pytest.raises(SplitError, match="split.folds=3"):
+    with pytest.raises(SplitError, match=r"split\.folds=3"):
         make_splits(samples, SplitSpec(kind="blocks", block="day", folds=2))
 
 
@@ -86,7 +86,7 @@ def test_too_few_trials_of_a_class_are_refused_by_name():
     samples = samples_of({"mitt": (4, 60), "stella": (3, 7)})
     with pytest.raises(SplitError, match="animal stella: 2 trials of class 'B'"):
         make_splits(samples, SplitSpec(kind="kfold", folds=5))
-    with pytest.raises(SplitError, match="split.validation=0"):
+    with pytest.raises(SplitError, match=r"split\.validation=0"):
         make_splits(samples, SplitSpec(kind="halves", validation=0.2))
 
 

@@ -91,7 +91,7 @@ def test_one_class_is_refused(recordings):
 
 
 def test_a_filter_that_leaves_nothing_is_refused_with_the_values(recordings):
-    with pytest.raises(SchemaError, match="'A'.*'B'.*'C'"):
+    with pytest.raises(SchemaError, match=r"'A'.*'B'.*'C'"):
         make_samples(recordings, SampleSpec(label=["odor"], keep={"odor": ["D"]}))
 
 

@@ -120,7 +120,7 @@ def _cells(file: NwbFile, path: str, cells: int) -> xr.Dataset:
     table_path = file.attribute(rois, "table") if rois in file else None
     if table_path is None:
         return xr.Dataset(coords={"unit": np.arange(cells)})
-    rows = file.array(rois).reshape(-1).astype(np.int64)
+    rows = file.numbers(rois).reshape(-1).astype(np.int64)
     table = read_table(file, table_path)
     if len(rows) != cells or (rows.size and (rows.min() < 0 or rows.max() >= len(table))):
         raise DataFormatError(

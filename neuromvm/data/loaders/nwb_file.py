@@ -21,6 +21,8 @@ COPY_OUT = "Copy the data into one file (pynwb: NWBHDF5IO.export); files that re
 def open_nwb(path: Path) -> Iterator["NwbFile"]:
     """Open an NWB 2 file for reading and close it at the end of the block.
 
+    Open only files that you trust: the HDF5 library underneath can crash on a file damaged on purpose.
+
     Raises
     ------
     DataFormatError
@@ -110,6 +112,13 @@ class NwbFile:
             return values
         text = [_as_text(value, where) for value in values.ravel().tolist()]
         return np.array(text, dtype=str).reshape(values.shape)
+
+    def numbers(self, path: str) -> NDArray[Any]:
+        """Return a dataset of numbers, or raise DataFormatError; otherwise as :meth:`array`."""
+        values = self.array(path)
+        if values.dtype.kind not in "iufb":
+            raise DataFormatError(self.where(path), found=f"values of type {values.dtype}", expected="numbers")
+        return values
 
     def text(self, path: str) -> str:
         """Return a scalar text, or '' where there is none."""

@@ -33,13 +33,13 @@ def check_spans(file: NwbFile, what: str, first: float, last: float, trials: Tri
 
 def check_clock(file: NwbFile, units: Units, trials: Trials) -> None:
     """Raise AlignmentError if spikes or trials are evidently not in seconds of one clock."""
-    firing = [times for times in units.times if len(times)]
-    if not firing or not len(trials.onsets):
+    extent = units.extent
+    if extent is None or not len(trials.onsets):
         return
-    first, last = min(times[0] for times in firing), max(times[-1] for times in firing)
+    first, last = extent.first, extent.last
     check_spans(file, "spikes", first, last, trials)
     trial_span = float(trials.coords["stop_time"].max() - trials.coords["start_time"].min())
-    rate = float(np.median([len(times) for times in firing])) / max(last - first, trial_span)
+    rate = extent.median_count / max(last - first, trial_span)
     low, high = PLAUSIBLE_RATE
     if not low <= rate <= high:
         raise AlignmentError(
@@ -62,15 +62,13 @@ def inside_recording(file: NwbFile, units: Units, onsets: NDArray[np.float64], g
     AlignmentError
         If no window lies in the recording.
     """
-    pooled = np.sort(np.concatenate([np.empty(0), *units.times]))
-    marks = [pooled[[0, -1]]] if pooled.size else []
-    marks += [intervals.ravel() for intervals in units.observed or [] if len(intervals)]
-    if not marks or not onsets.size:
+    extent = units.extent
+    if extent is None or not onsets.size:
         return np.zeros(onsets.shape, dtype=bool)
-    first, last = min(mark.min() for mark in marks), max(mark.max() for mark in marks)
+    marks = [intervals.ravel() for intervals in units.observed or [] if len(intervals)]
+    first, last = min([extent.first, *(mark.min() for mark in marks)]), max([extent.last, *(mark.max() for mark in marks)])
     start, stop = grid.window
-    silence = float(np.diff(pooled).max()) if pooled.size > 1 else 0.0
-    margin = min(silence, (stop - start) / 2) + EDGE
+    margin = min(extent.longest_silence, (stop - start) / 2) + EDGE
     inside = np.asarray((onsets + start >= first - margin) & (onsets + stop <= last + margin))
     if not inside.any():
         raise AlignmentError(

@@ -33,14 +33,14 @@ def read_series(file: NwbFile, path: str) -> Series:
     data = f"{path}/data"
     if data not in file:
         raise MissingTableError(file.where(path), found="no such series", next_step=did_you_mean(path, series_paths(file)))
-    values = file.array(data)
-    if values.dtype.kind not in "iufb" or not values.size:
-        raise DataFormatError(file.where(data), found=f"{values.size} values of type {values.dtype}", expected="numbers")
+    values = file.numbers(data)
+    if not values.size:
+        raise DataFormatError(file.where(data), found="no values", expected="one or more samples")
     values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
-    scale, offset = (file.attribute(data, "conversion"), file.attribute(data, "offset"))
-    if scale not in (None, 1.0):
+    scale, offset = _number(file, data, "conversion", 1.0), _number(file, data, "offset", 0.0)
+    if scale != 1:
         values = values * values.dtype.type(scale)
-    if offset not in (None, 0.0):
+    if offset:
         values = values + values.dtype.type(offset)
     times = _times(file, path, len(values))
     known = np.isfinite(times)
@@ -60,17 +60,26 @@ def read_series(file: NwbFile, path: str) -> Series:
 def _times(file: NwbFile, path: str, samples: int) -> NDArray[np.float64]:
     where = file.where(path)
     if f"{path}/timestamps" in file:
-        times = file.array(f"{path}/timestamps").reshape(-1).astype(np.float64)
+        times = file.numbers(f"{path}/timestamps").reshape(-1).astype(np.float64)
         if len(times) != samples:
             raise DataFormatError(where, found=f"{len(times)} timestamps for {samples} samples", expected="data as (time, ...)")
         if not np.isfinite(times).any():
             raise DataFormatError(where, found="no finite timestamp", expected="seconds")
         return times
-    rate = file.attribute(f"{path}/starting_time", "rate")
-    if rate is None or not float(rate) > 0:
-        raise DataFormatError(where, found=f"rate {rate} and no timestamps", expected="timestamps, or starting_time with a rate")
-    start = float(file.array(f"{path}/starting_time").ravel()[0])
-    return start + np.arange(samples) / float(rate)
+    rate = _number(file, f"{path}/starting_time", "rate", 0.0)
+    start = file.numbers(f"{path}/starting_time").ravel() if rate > 0 else np.empty(0)
+    if start.size != 1:
+        raise DataFormatError(where, found="no timestamps and no rate", expected="timestamps, or starting_time with a rate")
+    return float(start[0]) + np.arange(samples) / rate
+
+
+def _number(file: NwbFile, path: str, name: str, default: float) -> float:
+    value = file.attribute(path, name)
+    if value is None:
+        return default
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+        raise DataFormatError(f"{file.where(path)}@{name}", found=repr(value), expected="a finite number")
+    return float(value)
 
 
 def series_paths(file: NwbFile) -> list[str]:

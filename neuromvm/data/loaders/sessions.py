@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.data.loaders.hdf5 import sha256
-from neuromvm.data.loaders.labels import shown
+from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.loaders.nwb_file import open_nwb
 from neuromvm.errors import DataFormatError, SchemaError, SpecError, did_you_mean
 from neuromvm.schema import Dropped, check_animal_name, dropped, with_dropped
@@ -75,7 +75,7 @@ def name_sessions(spec: DataSpec, files: Sequence[Path]) -> list[Session]:
     Raises
     ------
     SchemaError
-        If two files would become the same node, or a name cannot serve as one.
+        If two files would become the same node or are copies of each other, or a name cannot serve as one.
     SpecError
         If 'exclude' or 'rename' names an animal that is not there.
     """
@@ -112,9 +112,8 @@ def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -
 
     Trials are numbered anew; ``session(trial)`` and ``trial_id(trial)`` say where each comes from.
     """
-    attrs = {**sessions[0].attrs, "source_file": sessions[0].path.name, "sha256": sha256(sessions[0].path)}
     if len(sessions) == 1:
-        return datasets[0].assign_attrs(attrs)
+        return datasets[0].assign_attrs(sessions[0].attrs)
     shared = reduce(np.intersect1d, [dataset["unit"].values for dataset in datasets])
     lines: dict[tuple[str, str], int] = {}
     for dataset in datasets:
@@ -133,11 +132,13 @@ def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -
     columns = sorted({str(name) for part in parts for name in part.coords if "unit" in part[name].dims} - {"unit"})
     differ = [name for name in columns if not _agrees(name, parts)]
     parts = [part.drop_vars(differ, errors="ignore") for part in parts]
-    joined = xr.concat(parts, dim="trial", data_vars="minimal", coords="minimal", compat="override", join="exact")
+    joined = xr.concat(
+        _with_equal_types(parts), dim="trial", data_vars="minimal", coords="minimal", compat="override", join="exact"
+    )
     joined = joined.assign_coords(trial=np.arange(joined.sizes["trial"]))
-    attrs["source_file"] = ", ".join(session.path.name for session in sessions)
-    attrs["sha256"] = ", ".join(sha256(session.path) for session in sessions)
-    attrs["session_id"] = ", ".join(session.name for session in sessions)
+    attrs = dict(sessions[0].attrs)
+    for name in ("source_file", "sha256", "session_id", "identifier"):
+        attrs[name] = ", ".join(session.attrs.get(name, "") for session in sessions)
     account = [
         *(Dropped(*key, count) for key, count in lines.items()),
         Dropped("units", "not in all sessions", absent),
@@ -147,8 +148,17 @@ def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -
 
 
 def _agrees(name: str, parts: Sequence[xr.Dataset]) -> bool:
-    present = all(name in part.coords for part in parts)
-    return present and all(part[name].variable.equals(parts[0][name].variable) for part in parts)
+    if not all(name in part.coords for part in parts):
+        return False
+    first = parts[0][name].reset_coords(drop=True)
+    return all(part[name].reset_coords(drop=True).equals(first) for part in parts)
+
+
+def _with_equal_types(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """Return parts in which a label that is of several types (codes here, text there) is text throughout."""
+    names = [name for name, values in parts[0].coords.items() if values.dims == ("trial",)]
+    mixed = [name for name in names if len({part[name].dtype.kind for part in parts}) > 1]
+    return [part.assign_coords({name: ("trial", as_text(part[name].values)) for name in mixed}) for part in parts]
 
 
 def _header(path: Path) -> dict[str, str]:
@@ -156,6 +166,7 @@ def _header(path: Path) -> dict[str, str]:
         fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
         fields["session_id"] = file.text("general/session_id")
         fields["identifier"] = file.text("identifier")
+    fields |= {"source_file": path.name, "sha256": sha256(path)}
     return {name: text for name, text in fields.items() if text}
 
 
@@ -174,7 +185,16 @@ def _animal_of(spec: DataSpec, path: Path, header: dict[str, str]) -> str:
 
 def _check_names(spec: DataSpec, sessions: Sequence[Session]) -> None:
     seen: dict[str, Session] = {}
+    contents: dict[str, Session] = {}
     for session in sessions:
+        twin = contents.setdefault(session.attrs["sha256"], session)
+        if twin is not session:
+            raise SchemaError(
+                f"animal {session.animal!r}",
+                found=f"{twin.path.name} and {session.path.name} are copies of one recording",
+                expected="different recordings, since a copy would pass for a second animal",
+                next_step="Remove one of them",
+            )
         check_animal_name(session.animal)
         # names become files, and some file systems do not tell cases apart
         key = session.animal.casefold()

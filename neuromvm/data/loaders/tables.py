@@ -81,7 +81,7 @@ def read_table(file: NwbFile, path: str, wanted: Collection[str] | None = None) 
 
 
 def read_ragged(file: NwbFile, path: str, name: str, rows: int) -> list[NDArray[Any]]:
-    """Return for each row of a table its own array of a ragged column, such as spike times.
+    """Return for each row of a table its own array of a ragged column of numbers, such as spike times.
 
     Raises
     ------
@@ -90,8 +90,8 @@ def read_ragged(file: NwbFile, path: str, name: str, rows: int) -> list[NDArray[
     DataFormatError
         If the index does not cut the values into one piece a row.
     """
-    values = file.array(f"{path}/{name}")
-    ends = file.array(f"{path}/{name}_index").reshape(-1).astype(np.int64)
+    values = file.numbers(f"{path}/{name}")
+    ends = file.numbers(f"{path}/{name}_index").reshape(-1).astype(np.int64)
     where = file.where(f"{path}/{name}_index")
     if len(ends) != rows:
         raise DataFormatError(where, found=f"{len(ends)} entries", expected=f"{rows}, one a row")
@@ -115,7 +115,10 @@ def linked_text(file: NwbFile, path: str, name: str, column: str, rows: int) -> 
     if f"{source}_index" in file:
         pieces = read_ragged(file, path, name, rows)
     else:
-        pieces = list(file.array(source).reshape(rows, -1))
+        single = file.numbers(source)
+        if len(single) != rows:
+            raise DataFormatError(file.where(source), found=f"{len(single)} rows", expected=f"{rows}")
+        pieces = list(single.reshape(rows, -1))
     if any(piece.size and (piece.min() < 0 or piece.max() >= len(texts)) for piece in pieces):
         raise DataFormatError(
             file.where(source), found="rows beyond the end of the table it refers to", expected=f"0..{len(texts) - 1}"

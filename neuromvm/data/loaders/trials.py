@@ -48,8 +48,8 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str) -> Trials:
     DataFormatError
         If no row can be used.
     """
-    wanted = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
-    table = read_table(file, f"intervals/{spec.table}", wanted)
+    asked = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
+    table = read_table(file, f"intervals/{spec.table}", asked)
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
     times = {

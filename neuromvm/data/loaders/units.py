@@ -17,12 +17,23 @@ from neuromvm.specs.data import SpikeActivity
 
 
 @dataclass(frozen=True)
+class Extent:
+    """When any unit of a file fired, kept or not [s]: it says when the recording ran, and in which unit time is."""
+
+    first: float
+    last: float
+    longest_silence: float
+    median_count: float  # spikes a unit, of those that fire
+
+
+@dataclass(frozen=True)
 class Units:
     """Units kept by their columns; ``observed`` has intervals ``(interval, 2)`` [s] for each, or is None if unknown."""
 
     coords: xr.Dataset
     times: list[NDArray[np.float64]]
     observed: list[NDArray[np.float64]] | None
+    extent: Extent | None
     dropped: list[Dropped]
     found: Found
 
@@ -72,7 +83,7 @@ def read_units(file: NwbFile, activity: SpikeActivity) -> Units:
     coords = coords.assign_coords({name: ("unit", as_label(values)[keep]) for name, values in table.columns.items()})
     if region is not None:
         coords = coords.assign_coords(region=("unit", region[keep]))
-    return Units(coords, times, observed, [*dropped, *lines], found)
+    return Units(coords, times, observed, _extent(every_train), [*dropped, *lines], found)
 
 
 def _region(file: NwbFile, activity: SpikeActivity, table: Table) -> NDArray[np.str_] | None:
@@ -121,6 +132,17 @@ def _sorted_times(trains: list[NDArray[Any]]) -> tuple[list[NDArray[np.float64]]
         Dropped("spikes", "time is not finite", not_finite),
         Dropped("order of units' spikes", "times were unsorted; sorted, no spike lost", unsorted),
     ]
+
+
+def _extent(trains: list[NDArray[Any]]) -> Extent | None:
+    """Return the extent of all spikes of a file, or None if there is none."""
+    pooled = np.sort(np.concatenate(trains).astype(np.float64))
+    pooled = pooled[np.isfinite(pooled)]
+    if not pooled.size:
+        return None
+    counts = [len(train) for train in trains if len(train)]
+    silence = float(np.diff(pooled).max(initial=0.0))
+    return Extent(float(pooled[0]), float(pooled[-1]), silence, float(np.median(counts)))
 
 
 def _merged(intervals: NDArray[Any], where: str) -> NDArray[np.float64]:

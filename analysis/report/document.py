@@ -1,0 +1,92 @@
+"""The report of a run: one HTML file that needs nothing else."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from analysis.report import account
+from analysis.report.caveats import caveats
+from analysis.report.headline import compare, sentences
+from analysis.report.latents import clouds
+from analysis.report.results import missing, results, rows_of, saved_scores
+from analysis.report.tables import Table
+from analysis.report.trainings import trainings
+from neuromvm.folders import write_atomically
+from neuromvm.runs import Study
+
+FILE = "report.html"
+LONG = 30  # rows above which a table is folded
+
+
+def write_report(study: Study) -> Path:
+    """Write ``report.html`` into a run folder and return its path.
+
+    The file holds its figures, its styles and the library behind the interactive clouds, and loads nothing. Names that came
+    from recordings are shown as text, whatever they contain. What a run lacks is named, with the command that makes it.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder has no recordings or splits.
+    """
+    path = study.path / FILE
+    write_atomically(path, render(study).encode())
+    return path
+
+
+def render(study: Study) -> str:
+    """Return the report as HTML."""
+    environment = Environment(
+        loader=PackageLoader("analysis.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(_content(study))
+
+
+def _content(study: Study) -> dict[str, Any]:
+    """Gather all that the template shows."""
+    attrs = study.recordings.attrs
+    shared = [name for name, model in study.spec.models.items() if model.sharing != "independent"]
+    rows = rows_of(study, "decoding")
+    comparisons = compare(rows, saved_scores(study, "decoding"), shared, study.models)
+    representations = list(dict.fromkeys(str(row["representation"]) for row in rows))
+    return {
+        "name": study.spec.name,
+        "about": study.spec.description or attrs.get("description", ""),
+        "data": {"spec": study.spec.data.spec, **{key: attrs.get(key, "") for key in ("licence", "citation", "doi")}},
+        "headline": [(comparison.verdict, sentences(comparison)) for comparison in comparisons],
+        "scored": bool(rows),
+        "shared": shared,
+        "run": shlex.quote(str(study.path)),
+        "results": results(study),
+        "missing": missing(study),
+        "clouds": clouds(study),
+        "recordings": account.recordings_table(study),
+        "dropped": account.dropped_table(study),
+        "classes": account.classes_table(study),
+        "splits": account.splits_table(study),
+        "splits_sentence": account.splits_sentence(study),
+        "caveats": caveats(study, shared, representations),
+        "trainings": trainings(study),
+        "provenance": _provenance(study),
+        "spec": (study.path / "spec.yaml").read_text(encoding="utf-8"),
+        "long": LONG,
+    }
+
+
+def _provenance(study: Study) -> list[Table]:
+    """Lay out versions, device, command, seeds and the files read; empty if nothing was recorded."""
+    if not (study.path / "provenance.json").is_file():
+        return []
+    made = dict(study.provenance)
+    files, versions, seeds = (made.pop(key, {}) for key in ("files", "versions", "seeds"))
+    made["command"] = shlex.join(made.get("command", []))
+    made |= {f"seed of {key}" if key == "split" else f"seeds of {key}": json.dumps(value) for key, value in seeds.items()}
+    rows = [[str(key), str(value)] for key, value in (made | versions).items()]
+    hashes = [[name, str(file.get("source_file", "")), str(file.get("sha256", ""))] for name, file in files.items()]
+    return [
+        Table("Where and with what the run was made.", ["what", "value"], rows, [False, False]),
+        Table("Files read.", ["animal", "file", "SHA-256"], hashes, [False, False, False]),
+    ]

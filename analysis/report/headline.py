@@ -1,0 +1,125 @@
+"""The first paragraph: what the shared models reach, beside the best linear baseline. Every word follows from numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import xarray as xr
+
+from analysis.report.tables import interval
+
+Row = Mapping[str, Any]  # a line of summary.json, see analysis.scores.Score
+Verdict = Literal["ahead", "behind", "tie", "alone"]
+READ = {
+    "cross": "Across animals (the decoder of one animal reads another)",
+    "within": "Within animals (each reads its own test trials)",
+}
+ALONE = 0.05  # largest p at which a score is called above its floor
+
+
+class Difference(NamedTuple):
+    """A model minus a baseline, draws paired."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Comparison(NamedTuple):
+    """The best shared model and the best linear baseline in one setting."""
+
+    setting: str
+    model: Row
+    models: int  # among which the best was chosen
+    baseline: Row | None
+    baselines: int
+    difference: Difference | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Say what the interval of the paired difference allows to say; without it, whether the two intervals overlap."""
+        if self.baseline is None:
+            return "alone"
+        if self.difference is not None:
+            return "ahead" if self.difference.low > 0 else "behind" if self.difference.high < 0 else "tie"
+        if self.model["low"] > self.baseline["high"]:
+            return "ahead"
+        return "behind" if self.model["high"] < self.baseline["low"] else "tie"
+
+
+def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str], models: Sequence[str]) -> list[Comparison]:
+    """Pick the best shared model and the best linear baseline of each setting.
+
+    Parameters
+    ----------
+    rows
+        Lines of ``summary.json`` of the analysis ``decoding``.
+    scores
+        Its saved scores, for the paired differences to their reference; None if they are not there.
+    shared, models
+        Names of the models that share a latent space, and of all models; what is no model is a baseline.
+    """
+    comparisons = []
+    for setting in READ:
+        scored = [row for row in rows if row["setting"] == setting and row["value"] is not None]
+        ours = [row for row in scored if row["representation"] in shared]
+        baselines = [row for row in scored if row["representation"] not in models]
+        if ours:
+            model = max(ours, key=lambda row: float(row["value"]))
+            baseline = max(baselines, key=lambda row: float(row["value"]), default=None)
+            difference = None if baseline is None or scores is None else _difference(scores, setting, model, baseline)
+            comparisons.append(Comparison(setting, model, len(ours), baseline, len(baselines), difference))
+    return comparisons
+
+
+def _difference(scores: xr.Dataset, setting: str, model: Row, baseline: Row) -> Difference | None:
+    """Return the paired difference, which is saved for one reference only."""
+    if scores.attrs.get("reference") != baseline["representation"]:
+        return None
+    one = scores.sel(representation=model["representation"], setting=setting)
+    return Difference(*(float(one[key]) for key in ("difference", "difference_low", "difference_high")))
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Write a comparison in plain words, the verdict last.
+
+    Examples
+    --------
+    >>> ours = {"what": "accuracy", "representation": "mmvm", "value": 0.2, "low": 0.1, "high": 0.3, "p": 0.01}
+    >>> ours |= {"floor": 0.1, "floor_low": 0.05, "floor_high": 0.15, "n_animals": 3, "n_trials": 90, "n_splits": 1}
+    >>> theirs = {**ours, "representation": "pca", "value": 0.4}
+    >>> sentences(Comparison("within", ours, 1, theirs, 1, Difference(-0.2, -0.3, -0.1)))[-1]
+    'The shared model loses to the linear baseline pca: paired difference −0.200 [−0.300, −0.100].'
+    """
+    model, baseline = comparison.model, comparison.baseline
+    above = "above" if model["p"] <= ALONE else "not above"
+    said = [
+        f"{READ[comparison.setting]}, {_chosen('shared model', model, comparison.models)} reaches a {model['what']} of "
+        f"{interval(model['value'], model['low'], model['high'])}, {above} the floor of permuted labels, "
+        f"{interval(model['floor'], model['floor_low'], model['floor_high'])} "
+        f"(p = {model['p']:.2g}, {model['n_animals']} animals, {model['n_trials']} test trials, {model['n_splits']} splits)."
+    ]
+    if baseline is None:
+        return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]
+    name = baseline["representation"]
+    reached = interval(baseline["value"], baseline["low"], baseline["high"])
+    said.append(f"In comparison, {_chosen('linear baseline', baseline, comparison.baselines)} reaches {reached}.")
+    if comparison.difference is not None:
+        evidence = f"paired difference {interval(*comparison.difference, signed=True)}"
+    else:
+        if comparison.verdict == "tie":
+            open_question = "overlap, and without their paired difference it is open which is better."
+            return [*said, f"The intervals of the shared model and of the linear baseline {name} {open_question}"]
+        said.append(f"No paired difference to {name} is saved; the option reference={name} of the analysis decoding gives it.")
+        evidence = "their intervals do not overlap"
+    verdict = {
+        "ahead": f"The shared model is ahead of the linear baseline {name}",
+        "behind": f"The shared model loses to the linear baseline {name}",
+        "tie": f"The shared model ties with the linear baseline {name}, these data do not tell which is better",
+    }
+    return [*said, f"{verdict[comparison.verdict]}: {evidence}."]
+
+
+def _chosen(kind: str, row: Row, among: int) -> str:
+    """Name a representation, and say that it was picked by the score that is reported."""
+    name = row["representation"]
+    return f"the {kind} {name}" if among == 1 else f"the best of {among} {kind}s by this very score, {name},"

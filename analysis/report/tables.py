@@ -1,0 +1,84 @@
+"""Tables of the report, and how numbers are written in it."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+NONE = "–"
+
+
+class Table(NamedTuple):
+    """A table ready to be shown: text in every cell."""
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+    numeric: list[bool]  # columns to align right
+    best: frozenset[int] = frozenset()  # rows to mark
+
+    @classmethod
+    def of(cls, caption: str, frame: pd.DataFrame) -> "Table":
+        """Take a data frame, its index left out."""
+        numeric = [bool(kind.kind in "iuf") for kind in frame.dtypes]
+        rows = [[cell(value) for value in row] for row in frame.itertuples(index=False)]
+        return cls(caption, [str(name) for name in frame.columns], rows, numeric)
+
+
+def cell(value: object) -> str:
+    """Write a value of any type."""
+    if isinstance(value, float):
+        return number(value)
+    return NONE if value is None or value == "" else str(value)
+
+
+def number(value: float | None, signed: bool = False) -> str:
+    """Write a number with as many digits as a reader needs; a minus sign, not a hyphen.
+
+    Examples
+    --------
+    >>> number(0.18933), number(-0.1, signed=True), number(1234.5), number(None)
+    ('0.189', '−0.100', '1,234', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    digits = 3 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:{'+' if signed else ''},.{digits}f}".replace("-", "−")
+
+
+def interval(value: float | None, low: float | None, high: float | None, signed: bool = False) -> str:
+    """Write ``value [low, high]``, or the value alone where there is no interval.
+
+    Examples
+    --------
+    >>> interval(0.189, 0.163, 0.218)
+    '0.189 [0.163, 0.218]'
+    """
+    text = number(value, signed)
+    if NONE in (number(low), number(high)):
+        return text
+    return f"{text} [{number(low, signed)}, {number(high, signed)}]"
+
+
+def span(values: Sequence[int]) -> str:
+    """Write a number that may differ, e.g. between splits.
+
+    Examples
+    --------
+    >>> span([75, 75]), span([70, 75, 72])
+    ('75', '70 to 75')
+    """
+    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Write names one after another, the rest as a number.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
+    ('a, b and c', 'a, b and 1 more')
+    """
+    names = list(names) if len(names) <= most else [*names[:most], f"{len(names) - most} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

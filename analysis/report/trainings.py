@@ -1,0 +1,54 @@
+"""How the models of a run were trained, for the report."""
+
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.figures.style import applied
+from analysis.figures.training import curves, history
+from analysis.report.results import embedded
+from analysis.report.tables import number, span
+from neuromvm.runs import Study
+
+RESOLUTION = 150  # dots an inch
+
+
+class Training(NamedTuple):
+    """Curves of one model, or '' if nothing was recorded."""
+
+    model: str
+    sentence: str
+    data: str
+
+
+def trainings(study: Study) -> list[Training]:
+    """Draw the curves of every model that has any."""
+    return [_training(study, model) for model in study.models]
+
+
+def _training(study: Study, model: str) -> Training:
+    records = study.metrics(model)
+    if not records:
+        return Training(model, "No epoch is recorded. Go on with the run: neuromvm run EXPERIMENT.yaml --out RUN --resume", "")
+    about = history(records, list(study.samples.children))
+    picture = BytesIO()
+    with applied():
+        curves(about).savefig(picture, format="png", dpi=RESOLUTION, metadata={"Software": None})
+    seconds = sum(record["seconds"] for record in records)
+    last, wanted = int(about["epoch"][-1]), study.spec.training.epochs
+    loss, end = float(about["loss"][-1].mean()), _end(about["stopped"].to_numpy(), last, wanted)
+    sentence = (
+        f"{about.sizes['replica']} replicas, {last} of {wanted} epochs, {number(seconds)} s; "
+        f"mean loss at the last epoch {number(loss)}. {end}"
+    )
+    return Training(model, sentence, embedded(picture.getvalue()))
+
+
+def _end(stopped: np.ndarray, last: int, wanted: int) -> str:
+    early = stopped[np.isfinite(stopped)].astype(int).tolist()
+    if early:
+        return f"Early stopping ended {len(early)} of {len(stopped)} replicas, at epochs {span(early)}."
+    if last < wanted:
+        return "The training was cut off and can be resumed."
+    return "No replica was stopped early: the loss need not have settled, look at the curves."

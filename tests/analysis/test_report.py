@@ -1,0 +1,313 @@
+"""The report of a run: its words follow from the numbers, and names from files stay text."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from analysis.figures.latents3d import TEST, cloud
+from analysis.pipeline import analyze
+from analysis.report import write_report
+from analysis.report.caveats import confounded_labels, sorted_trials, unequal_classes
+from analysis.report.document import render
+from analysis.report.headline import Difference, compare, sentences
+from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.data.splits import make_splits
+from neuromvm.data.windows import make_samples
+from neuromvm.experiment import provenance
+from neuromvm.fitting import fit
+from neuromvm.folders import write_json, write_tree
+from neuromvm.runs import Study
+from neuromvm.specs import ExperimentSpec, to_yaml
+
+HOSTILE = '</script><script>console.error("taken over")</script><img src=x onerror="console.error(1)">'
+SPEC = {
+    "name": "tiny",
+    "data": {"spec": "simulated_rats"},
+    "samples": {"label": ["odor"], "bin_width": 0.25},
+    "split": {"kind": "halves", "repeats": 2, "validation": 0.5},
+    "models": {"mmvm": {"sharing": "mmvm", "latent": 4}, "independent": {"sharing": "independent", "latent": 2}},
+    "training": {"epochs": 4, "patience": 2, "device": "cpu"},
+    "analyses": {"decoding": {"bootstraps": 100, "permutations": 500, "canonical_components": 4, "principal_components": 4}},
+}
+
+
+def tiny_run(folder):
+    """Make a run folder of two simulated animals whose files say nasty things."""
+    spec = ExperimentSpec.model_validate(SPEC)
+    config = SimulationConfig(animals={"one": {"units": 8, "trials": 60}, "two": {"units": 9, "trials": 60}})
+    recordings = recordings_from(simulate(config, seed=1), window=(0.0, 1.0), bin_width=0.25)
+    recordings = recordings.map_over_datasets(with_hostile_odor)
+    recordings.attrs |= {
+        "citation": f"Nobody {HOSTILE}",
+        "licence": "CC-BY-4.0",
+        "dropped": json.dumps([["animal x", HOSTILE, 1]]),
+    }
+    samples = make_samples(recordings, spec.samples)
+    splits = make_splits(samples, spec.split)
+    folder.mkdir()
+    (folder / "spec.yaml").write_text(to_yaml(spec))
+    write_tree(folder / "recordings.nc", recordings)
+    write_tree(folder / "splits.nc", splits)
+    write_json(folder / "provenance.json", provenance(spec, recordings))
+    for name, model in spec.models.items():
+        fitted = fit(samples, splits, model, spec.training, folder=folder / "models" / name, progress=False)
+        write_tree(folder / "models" / name / "latents.nc", fitted.embed(samples))
+    return Study(folder)
+
+
+def with_hostile_odor(dataset):
+    if "odor" not in dataset.coords:
+        return dataset
+    odor = dataset["odor"].values.astype(object)
+    odor[odor == "A"] = HOSTILE
+    return dataset.assign_coords(odor=("trial", odor.astype(str)))
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    return tiny_run(tmp_path_factory.mktemp("runs") / "bare")
+
+
+@pytest.fixture(scope="module")
+def scored(bare):
+    folder = bare.path.parent / "scored"
+    shutil.copytree(bare.path, folder)
+    study = Study(folder)
+    analyze(study, "decoding")
+    write_report(study)
+    return study
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, references, texts outside scripts, and rows of tables."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.references, self.text, self.rows, self.open = [], [], [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.references += [value for key, value in attrs if key in ("src", "href", "srcset", "data", "action")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def page(scored):
+    return Page((scored.path / "report.html").read_text())
+
+
+def test_report_loads_nothing(page):
+    assert page.references
+    assert all(reference.startswith(("data:image/png;base64,", "#")) for reference in page.references)
+    policy = next(attrs["content"] for tag, attrs in page.elements if tag == "meta" and "http-equiv" in attrs)
+    assert "default-src 'none'" in policy
+
+
+def test_every_score_stands_in_a_table(scored, page):
+    rows = [" | ".join(row) for row in page.rows]
+    lines = scored.summary["analyses"]["decoding"]["scores"]
+    assert len(lines) > 6
+    for line in lines:
+        value, low, high = (f"{line[key]:.3f}" for key in ("value", "low", "high"))
+        assert any(
+            row.startswith(f"{line['setting']} | {line['representation']}") and f"{value} [{low}, {high}]" in row for row in rows
+        )
+
+
+def test_names_from_files_stay_text(scored, page):
+    html = (scored.path / "report.html").read_text()
+    assert HOSTILE not in html
+    assert "taken over" in "".join(page.text)  # it is shown
+    assert not any("onerror" in attrs for _, attrs in page.elements)
+    assert sum(tag == "h1" for tag, _ in page.elements) == 1
+
+
+def test_the_library_that_draws_is_there_once_and_uploads_nothing(scored):
+    html = (scored.path / "report.html").read_text()
+    assert html.count("Plotly.newPlot(") == 2 + html.split("Plotly.newPlot(", 1)[0].count("Plotly.newPlot(")
+    assert html.count("plotly.js v") == 1
+    assert html.count('"showSendToCloud": false') == 2
+
+
+def test_images_have_alternatives_and_tables_captions(page):
+    images = [attrs for tag, attrs in page.elements if tag == "img"]
+    assert len(images) >= 5
+    assert all(len(attrs["alt"]) > 20 for attrs in images)
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("caption") == tags.count("table") >= 6
+
+
+def test_the_same_run_gives_the_same_report(scored):
+    assert render(Study(scored.path)) == (scored.path / "report.html").read_text()
+
+
+def test_a_run_without_scores_names_the_command(bare):
+    page = Page(render(bare))
+    text = " ".join(page.text)
+    assert f"neuromvm analyze decoding {bare.path}" in text
+    assert "part of this experiment and was not computed" in text
+    assert "neuromvm analyze latent_scatter" in text
+    assert not re.search(r"\b(loses|ahead of|ties)\b", text)
+
+
+def test_a_run_cut_off_says_what_is_missing(bare, tmp_path):
+    folder = tmp_path / "cut"
+    shutil.copytree(bare.path, folder)
+    shutil.rmtree(folder / "models" / "independent")
+    (folder / "provenance.json").unlink()
+    text = " ".join(Page(render(Study(folder))).text)
+    assert "No latents of independent" in text
+    assert "No epoch is recorded" in text
+    assert "No provenance.json" in text
+
+
+def row(representation, value, p=0.001, setting="cross"):
+    return {
+        **{"what": "balanced accuracy", "representation": representation, "setting": setting, "value": value, "p": p},
+        **{"low": value - 0.05, "high": value + 0.05, "floor": 0.2, "floor_low": 0.15, "floor_high": 0.25},
+        **{"n_animals": 2, "n_trials": 50, "n_splits": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict", "said"),
+    [
+        ((0.1, 0.02, 0.2), "ahead", "is ahead of"),
+        ((-0.1, -0.2, -0.02), "behind", "loses to"),
+        ((0.01, -0.1, 0.1), "tie", "ties with"),
+    ],
+)
+def test_the_verdict_is_that_of_the_paired_difference(difference, verdict, said):
+    dims = ("representation", "setting")
+    names = ("difference", "difference_low", "difference_high")
+    scores = xr.Dataset(
+        {name: (dims, [[value]]) for name, value in zip(names, difference, strict=True)},
+        coords={"representation": ["mmvm"], "setting": ["cross"]},
+        attrs={"reference": "mcca"},
+    )
+    rows = [row("mmvm", 0.5), row("independent", 0.9), row("pca", 0.3), row("mcca", 0.5 - difference[0])]
+    (comparison,) = compare(rows, scores, shared=["mmvm"], models=["mmvm", "independent"])
+    assert comparison.difference == Difference(*difference)
+    assert comparison.verdict == verdict
+    assert said in sentences(comparison)[-1]
+    assert "best of 2 linear baselines" in " ".join(sentences(comparison))
+
+
+@pytest.mark.parametrize(("baseline", "said"), [(0.7, "loses to"), (0.3, "is ahead of"), (0.52, "it is open which is better")])
+def test_without_a_paired_difference_intervals_are_compared(baseline, said):
+    (comparison,) = compare([row("mmvm", 0.5), row("mcca", baseline)], None, ["mmvm"], ["mmvm"])
+    assert said in sentences(comparison)[-1]
+
+
+def test_a_score_at_its_floor_is_not_called_above_it():
+    (comparison,) = compare([row("mmvm", 0.21, p=0.4)], None, ["mmvm"], ["mmvm"])
+    said = sentences(comparison)
+    assert "not above the floor" in said[0]
+    assert "No linear baseline" in said[-1]
+
+
+def test_trials_sorted_by_label_are_warned_of(bare):
+    assert sorted_trials(bare.samples, "onset") == ""
+
+    def one_class_after_another(dataset):
+        return dataset.isel(trial=np.argsort(dataset["odor"].values, kind="stable")).assign_coords(
+            onset=dataset["onset"].variable
+        )
+
+    recordings = xr.DataTree.from_dict(
+        {name: one_class_after_another(node.to_dataset()) for name, node in bare.recordings.children.items()}
+    )
+    said = sorted_trials(make_samples(recordings, bare.spec.samples), "onset")
+    assert "2 of 2 animals (one and two)" in said
+
+
+def test_trials_that_all_have_the_same_labels_are_not_called_sorted(bare):
+    by_window = bare.spec.samples.model_copy(update={"label": ["window"], "width": 0.5})
+    assert sorted_trials(make_samples(bare.recordings, by_window), "onset") == ""
+
+
+def test_a_label_that_tells_the_decoded_one_is_warned_of(bare):
+    said = confounded_labels(bare)  # odor is position on all trials in sequence
+    assert len(said) == 1
+    assert "odor follows from position" in said[0]
+
+
+def test_unequal_classes_are_warned_of(bare):
+    assert unequal_classes(bare.samples) == ""
+    trials = {name: node.isel(trial=np.r_[np.repeat(0, 60), 0:60]) for name, node in bare.samples.children.items()}
+    assert "Classes are unequal" in unequal_classes(xr.DataTree(bare.samples.to_dataset(), children=trials))
+
+
+def test_a_cloud_shows_what_its_menu_says():
+    draw = np.random.default_rng(0)
+    points = pd.DataFrame({"x": draw.normal(size=40), "y": draw.normal(size=40), "window": 0.5, "trial": np.arange(40)})
+    points["animal"] = np.where(points["trial"] < 20, "<script>", "mitt")
+    points["label"] = np.where(points["trial"] % 2, "A", "<b>B</b>")
+    points["part"] = np.where(points["trial"] % 10 < 3, TEST, "training")
+    figure = cloud(points, ["x", "y"], "odor", ["A", "<b>B</b>"])
+    names = {"odor": {"A", "&lt;b&gt;B&lt;/b&gt;"}, "animal": {"&lt;script&gt;", "mitt"}}
+    assert sum(len(trace.x) for trace in figure.data if trace.visible) == 12
+    for button in figure.layout.updatemenus[0].buttons:
+        state, title = button.args
+        shown = [trace for trace, visible in zip(figure.data, state["visible"], strict=True) if visible]
+        assert sum(len(trace.x) for trace in shown) == (40 if "all trials" in button.label else 12)
+        in_legend = [trace.name for trace, named in zip(figure.data, state["showlegend"], strict=True) if named]
+        assert sorted(in_legend) == sorted(names[title["legend.title.text"]])
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+NOISE = ("GL Driver Message", "Canvas2D: Multiple readback")
+
+
+def browse(file, profile):
+    """Return the page after its scripts have run, and what they wrote to the console."""
+    flags = "--headless --no-sandbox --disable-gpu --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-sync"
+    flags += (
+        " --disable-background-networking --disable-component-update --enable-logging=stderr --v=0 --virtual-time-budget=4000"
+    )
+    command = [CHROMIUM, *flags.split(), f"--user-data-dir={profile}", "--dump-dom", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line and not any(noise in line for noise in NOISE)]
+    return done.stdout, console
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome installed")
+def test_a_browser_draws_the_clouds_and_complains_of_nothing(scored, tmp_path):
+    dom, console = browse(scored.path / "report.html", tmp_path)
+    assert console == []
+    three, two = (
+        re.search(f'<div id="cloud-{number}" class="[^"]*js-plotly-plot.*?</figure>', dom, re.S).group() for number in (0, 1)
+    )
+    assert "<canvas" in three
+    assert two.count('<path class="point') == 60  # half of 120 trials are held out
+    assert "by odor, test trials" in three
+    assert '<td class="number">' in dom
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome installed")
+def test_the_browser_would_have_told(tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text("<script>console.error('wrong')</script>")
+    assert len(browse(page, tmp_path / "profile")[1]) == 1

@@ -1,0 +1,159 @@
+"""The stacked trainer: a stack is its members, test trials do not exist for it, and it continues as if never stopped."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
+from neuromvm.data.batches import Replica, StackBatches
+from neuromvm.data.splits import make_splits
+from neuromvm.data.windows import make_samples
+from neuromvm.errors import RunFolderError, SplitError, TrainingError
+from neuromvm.fitting import fit
+from neuromvm.inference import FittedStack
+from neuromvm.schema import Part
+from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training import StackTrainer, choose_device
+from tests.conftest import tuned_recordings
+
+MODEL = ModelSpec(sharing="mmvm", rate="pairwise", latent=3, cross_reconstruction=0.5, dropout=0.3, networks={"kind": "linear"})
+SAMPLES = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}), SampleSpec(start=0, label=["odor"]))
+SPLITS = make_splits(SAMPLES, SplitSpec(repeats=2, validation=1 / 3))
+
+
+def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, **settings) -> StackTrainer:
+    training = TrainingSpec(**{"epochs": 6, "batch_size": 9, "learning_rate": 0.01, **settings})
+    batches = StackBatches(
+        samples,
+        splits,
+        training,
+        replicas,
+        counts_are_targets=model.likelihood.kind == "poisson",
+        dropout=model.dropout,
+        device=torch.device("cpu"),
+    )
+    return StackTrainer(model, training, batches)
+
+
+@pytest.mark.parametrize("likelihood", ["squared_error", "gaussian", "poisson"])
+def test_a_stack_equals_its_members_trained_alone(likelihood):
+    model = MODEL.model_copy(update={"likelihood": ModelSpec(sharing="mmvm", likelihood={"kind": likelihood}).likelihood})
+    replicas = [Replica(0, 0), Replica(1, 0), Replica(0, 7)]
+    stack = trainer_of(replicas, model, clip_norm=1.0)
+    together = list(stack.run())
+    for number, replica in enumerate(replicas):
+        single = trainer_of([replica], model, clip_norm=1.0)
+        alone = list(single.run())
+        np.testing.assert_allclose([record.loss[number] for record in together], [record.loss[0] for record in alone], rtol=1e-4)
+        for name, value in single.weights().items():
+            torch.testing.assert_close(stack.weights()[name][number], value[0], rtol=1e-3, atol=1e-4)
+
+
+def test_training_lowers_the_loss():
+    records = list(trainer_of([Replica(0, 0)], epochs=40).run())
+    assert np.mean([record.loss[0] for record in records[-5:]]) < 0.9 * records[0].loss[0]
+
+
+def test_test_trials_do_not_exist_for_a_training():
+    changed = SAMPLES.copy(deep=True)
+    for name in changed.children:
+        held_out = (SPLITS[name]["part"].values[0] == Part.TEST).nonzero()[0]
+        changed[name]["activity"].values[held_out] = 200
+        changed[name]["match"].values[held_out] = 0
+    one, other = trainer_of([Replica(0, 0)]), trainer_of([Replica(0, 0)], samples=changed)
+    for record, same in zip(one.run(), other.run(), strict=True):
+        assert record.loss == same.loss
+        assert record.validation_loss == same.validation_loss
+    assert all(torch.equal(value, other.weights()[name]) for name, value in one.weights().items())
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_a_restored_training_goes_on_bit_for_bit(tmp_path, stop_after):
+    replicas = [Replica(0, 0), Replica(1, 3)]
+    through = trainer_of(replicas, patience=4)
+    expected = [record._replace(seconds=0) for record in through.run()]
+    first = trainer_of(replicas, patience=4)
+    for record in first.run():
+        if record.epoch == stop_after:
+            break
+    save_checkpoint(tmp_path, first.state())
+    second = trainer_of(replicas, patience=4)
+    second.restore(load_latest_checkpoint(tmp_path))
+    assert [record._replace(seconds=0) for record in second.run()] == expected[stop_after:]
+    assert all(torch.equal(value, second.weights()[name]) for name, value in through.weights().items())
+
+
+def test_early_stopping_returns_the_weights_of_the_best_epoch():
+    noise = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}, tuning=0), SampleSpec(start=0, label=["odor"]))
+    settings = {"model": MODEL.model_copy(update={"dropout": 0.0}), "samples": noise, "learning_rate": 0.03}
+    stopping = trainer_of([Replica(0, 0)], **settings, epochs=300, patience=5)
+    losses = [record.validation_loss[0] for record in stopping.run()]
+    best = int(np.argmin(losses)) + 1
+    assert best + 5 == len(losses) < 300
+    until_best = trainer_of([Replica(0, 0)], **settings, epochs=best)
+    list(until_best.run())
+    assert all(torch.equal(value, stopping.weights()[name]) for name, value in until_best.weights().items())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    trainer = trainer_of([Replica(0, 0)], epochs=1)
+    list(trainer.run())
+    save_checkpoint(tmp_path, trainer.state())
+    file = tmp_path / "epoch-000001" / "state.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(RunFolderError, match="epoch-000001"):
+        load_latest_checkpoint(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_is_an_error_with_its_replica():
+    with pytest.raises(TrainingError, match=r"split 1, seed 0.*learning_rate"):
+        list(trainer_of([Replica(1, 0)], learning_rate=1e30).run())
+
+
+def test_an_animal_without_training_trials_is_refused():
+    splits = make_splits(SAMPLES, SplitSpec(kind="leave_one_animal_out"))
+    with pytest.raises(SplitError, match="without training trials"):
+        trainer_of([Replica(0, 0)], splits=splits)
+
+
+def test_fit_saves_loads_and_embeds_the_same(tmp_path):
+    fitted = fit(SAMPLES, SPLITS, MODEL, TrainingSpec(epochs=3, seeds=[0, 1]), folder=tmp_path, progress=False)
+    latents = fitted.embed(SAMPLES)
+    assert latents["mitt"]["latent_mean"].dims == ("replica", "trial", "window", "latent")
+    assert latents["mitt"]["split"].values.tolist() == [0, 0, 1, 1]
+    assert latents["mitt"]["seed"].values.tolist() == [0, 1, 0, 1]
+    assert FittedStack.load(tmp_path).embed(SAMPLES).identical(latents)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_embedding_is_the_encoder_of_scaled_features():
+    fitted = fit(SAMPLES, SPLITS, MODEL, TrainingSpec(epochs=2), progress=False)
+    counts = np.sqrt(SAMPLES["stella"]["activity"].values[:, 0].reshape(48, -1).astype(np.float32))
+    training = SPLITS["stella"]["part"].values[1] != Part.TEST
+    scaled = (counts - counts[training].mean(0)) / counts[training].std(0)
+    weight, bias = (fitted.weights[f"encoders.stella.mean.{kind}"][1].numpy() for kind in ("weight", "bias"))
+    np.testing.assert_allclose(
+        fitted.embed(SAMPLES)["stella"]["latent_mean"].values[1, :, 0], scaled @ weight.T + bias, atol=1e-4
+    )
+
+
+def test_dropout_hides_the_stated_share_and_keeps_the_mean():
+    trainer = trainer_of([Replica(0, 0)], batch_size=1000)
+    batches = trainer.batches
+    batch = batches.batch(batches.epoch_pairs(0)[:, 0], batches.generators(0))
+    hidden = torch.cat([(batch.inputs[name] == 0).float().flatten() for name in batch.inputs])
+    shown = torch.cat([(batch.targets[name] == 0).float().flatten() for name in batch.targets])
+    share, standard_error = (hidden.mean() - shown.mean()).item(), math.sqrt(0.3 * 0.7 / len(hidden))
+    assert abs(share - 0.3) < 5 * standard_error
+    kept = batch.inputs["mitt"] != 0
+    torch.testing.assert_close(batch.inputs["mitt"][kept], batch.targets["mitt"][kept] / 0.7)
+
+
+def test_an_absent_device_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(TrainingError, match="which has cpu"):
+        choose_device("cuda")
+    assert choose_device("auto").type in {"cpu", "mps"}
