@@ -1,6 +1,7 @@
 """Analysis ``latent_scatter``: test samples in two dimensions, by label and by animal."""
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -25,21 +26,42 @@ class Options(Spec):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Place every test sample of every model in two dimensions.
+    """Place every test sample of every model of a run in two dimensions; see :func:`latent_plane`."""
+    return latent_plane(study.samples, study.splits, {name: study.latents(name) for name in study.models}, options)
+
+
+def latent_plane(
+    samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options | None = None
+) -> xr.Dataset:
+    """Place test samples in two dimensions, axes fitted on training-side trials.
+
+    Parameters
+    ----------
+    samples, splits
+        What the latents were inferred from, and the splits they were trained on.
+    latents
+        Name -> tree of :meth:`neuromvm.inference.FittedStack.embed`.
+    options
+        Split and projection.
 
     Returns
     -------
-    ``x, y (sample)`` with coordinates ``model, animal, trial, window, label`` along ``sample``; ``x_name, y_name (model)``.
+    ``x, y (sample)`` with coordinates ``model, animal, trial, window, label`` along ``sample``; ``x_name, y_name (shown_model)``.
+
+    Examples
+    --------
+    >>> figure = scatter(latent_plane(samples, splits, {"mmvm": fitted.embed(samples)}))  # doctest: +SKIP
     """
+    options = options or Options()
     fit = fit_umap if options.projection == "umap" else fit_pca
-    classes = np.array(json.loads(study.samples.attrs["classes"]))
+    classes = np.array(json.loads(samples.attrs["classes"]))
     parts, names = [], []
-    for model in study.models:
-        shown = projected(study.latents(model), study.splits, options.split, fit, axes=2)
+    for model, tree in latents.items():
+        shown = projected(tree, splits, options.split, fit, axes=2)
         names.append([*shown.axes, ""][:2])
         for animal, values in shown.values.items():
-            node = study.samples[animal].to_dataset()
-            trials = np.flatnonzero(held_out(study.splits, options.split, animal))
+            node = samples[animal].to_dataset()
+            trials = np.flatnonzero(held_out(splits, options.split, animal))
             trial, window = (grid.ravel() for grid in np.meshgrid(trials, np.arange(values.shape[1]), indexing="ij"))
             labels = node["label"].to_numpy()[trial, window]
             kept = labels >= 0
@@ -57,8 +79,8 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
             parts.append(xr.Dataset({key: ("sample", column) for key, column in columns.items()}))
     scatter = xr.concat(parts, dim="sample").set_coords(["model", "animal", "trial", "window", "label"])
     scatter["x_name"], scatter["y_name"] = (("shown_model", [pair[axis] for pair in names]) for axis in (0, 1))
-    return scatter.assign_coords(shown_model=list(study.models)).assign_attrs(
-        label=study.samples.attrs.get("label", "label"), classes=study.samples.attrs["classes"], split=options.split
+    return scatter.assign_coords(shown_model=list(latents)).assign_attrs(
+        label=samples.attrs.get("label", "label"), classes=samples.attrs["classes"], split=options.split
     )
 
 

@@ -74,7 +74,8 @@ def sorted_by_label(strata: NDArray[np.intp]) -> bool:
     """
     used = strata[strata >= 0]
     runs = 1 + int((np.diff(used) != 0).sum())
-    return bool(runs == len(set(used.tolist())) and runs < len(used))
+    classes = len(set(used.tolist()))
+    return bool(classes > 1 and runs == classes and runs < len(used))
 
 
 class Animal:

@@ -41,7 +41,6 @@ def test_permutations_agree_with_scores_of_permuted_rows(decoded):
         shifted += sum(tuple(row) not in set(map(tuple, labels)) for row in permuted)
         assert value == pytest.approx(balanced_accuracy_score(permuted.ravel(), predicted.ravel()))
 
-
     assert shifted / (20 * len(labels)) == pytest.approx(2 / 3, abs=0.1)  # two of three shifts of a row are new
 
 

@@ -34,7 +34,8 @@ class Experiment:
         self.samples = make_samples(recordings_from(self.simulation), SAMPLES)
         self.splits = make_splits(self.samples, SplitSpec(repeats=repeats, seed=seed))
         self.latents = {
-            name: fit(self.samples, self.splits, model, TRAINING, progress=False).embed(self.samples) for name, model in MODELS.items()
+            name: fit(self.samples, self.splits, model, TRAINING, progress=False).embed(self.samples)
+            for name, model in MODELS.items()
         }
 
     def truth(self, animal: str) -> np.ndarray:
