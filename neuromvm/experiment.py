@@ -46,21 +46,26 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
         If the folder holds something and ``resume`` is off, or holds a run of another spec.
     """
     out = Path(out)
-    _claim(out, spec, resume)
-    recordings = _once(out / "recordings.nc", lambda: load_experiment_recordings(spec))
+    _check_folder(out, spec, resume)
+    # Whatever is wrong with data, samples or splits is said before the folder exists.
+    recordings = _there_or(out / "recordings.nc", partial(load_experiment_recordings, spec))
     samples = make_samples(recordings, spec.samples)
-    splits = _once(out / "splits.nc", lambda: make_splits(samples, spec.split))
-    write_json(out / "provenance.json", provenance(spec, recordings))
+    splits = _there_or(out / "splits.nc", partial(make_splits, samples, spec.split))
     path_samples = make_path_samples(recordings, spec.samples)
+    write_atomically(out / "spec.yaml", to_yaml(spec).encode())
+    write_json(out / "provenance.json", provenance(spec, recordings))
+    _keep(out / "recordings.nc", recordings)
+    _keep(out / "splits.nc", splits)
     for name, model in spec.models.items():
         folder = out / "models" / name
         if (folder / "fitted.json").is_file():
             fitted = FittedStack.load(folder)
         else:
             fitted = fit(samples, splits, model, spec.training, folder=folder, progress=progress)
-        _once(folder / "latents.nc", partial(fitted.embed, samples))
-        if path_samples is not None:
-            _once(folder / "paths.nc", partial(fitted.first_replica().embed, path_samples))
+        if not (folder / "latents.nc").is_file():
+            write_tree(folder / "latents.nc", fitted.embed(samples))
+        if path_samples is not None and not (folder / "paths.nc").is_file():
+            write_tree(folder / "paths.nc", fitted.first_replica().embed(path_samples))
     return Study(out)
 
 
@@ -105,10 +110,9 @@ def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, objec
     }
 
 
-def _claim(out: Path, spec: ExperimentSpec, resume: bool) -> None:
-    """Take a new folder, or go on with one that holds the same experiment."""
+def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
+    """Refuse a folder that holds anything, unless it is the same experiment and is to be resumed."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        write_atomically(out / "spec.yaml", to_yaml(spec).encode())
         return
     if not resume:
         raise RunFolderError(
@@ -129,11 +133,14 @@ def _claim(out: Path, spec: ExperimentSpec, resume: bool) -> None:
             expected="the same experiment",
             next_step="Resume with the settings in its spec.yaml, or choose another --out",
         )
-    write_atomically(out / "spec.yaml", to_yaml(spec).encode())
 
 
-def _once(path: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
-    """Return the tree in a file, made and written first if it is not there."""
+def _there_or(path: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
+    """Return the tree in a file, or make it."""
+    return read_tree(path) if path.is_file() else make()
+
+
+def _keep(path: Path, tree: xr.DataTree) -> None:
+    """Write a tree unless it is there."""
     if not path.is_file():
-        write_tree(path, make())
-    return read_tree(path)
+        write_tree(path, tree)

@@ -121,7 +121,7 @@ def _replaced(directory: Path, overwrite: bool) -> list[Path]:
             str(directory),
             found="an experiment is there",
             expected="an empty folder",
-            next_step="Choose another folder, or overwrite",
+            next_step="Choose another folder, or replace it: --force on the command line, overwrite=True in Python",
         )
     written = [directory / _file_name(str(name)) for name in read_truth(directory).children]
     files = [path for entry in present for path in [entry, *entry.rglob("*")] if not path.is_dir()]
