@@ -50,16 +50,16 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     resampling
         Number of bootstrap draws and permutations.
     reference
-        Representation with which the others are compared.
+        Representation with which tables and figures compare the others.
 
     Returns
     -------
     Balanced accuracies, averaged over seeds, splits and targets: ``value (representation, setting)`` with ``low, high`` (95 %
     bootstrap interval over test trials, drawn within animal and label; animals are not resampled), ``null_mean, null_low,
     null_high, p`` (labels permuted among an animal's test trials, decoders not refitted), ``difference, difference_low,
-    difference_high`` to the reference, paired by draw. The same with prefix ``target_`` for each target. ``split_value
-    (representation, split, setting)``; ``accuracy (representation, split, source, target)``; ``majority_share, trials
-    (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``, ``reference``.
+    difference_high (reference, representation, setting)``, paired by draw. The same with prefix ``target_`` for each target.
+    ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)``; ``majority_share,
+    trials (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``, ``reference``.
     """
     targets, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
     draws = {
@@ -69,14 +69,15 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
         ]
         for name, tree in predictions.items()
     }
-    compared = draws.get(reference)
     variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
     for prefix, dims, over in (
         ("", ("representation", "setting"), lambda values: statistics.mean_of_scored(values, axis=-1)),
         ("target_", ("representation", "setting", "target"), lambda values: values),
     ):
-        summaries = [_summary(one, compared, over) for one in draws.values()]
+        summaries = [_summary(one, over) for one in draws.values()]
         variables |= {prefix + key: (dims, np.stack([one[key] for one in summaries])) for key in summaries[0]}
+        for key, values in _differences(list(draws.values()), over).items():
+            variables[prefix + key] = (("reference", *dims), values)
     observed = np.stack([_stack(one, "observed") for one in draws.values()])
     variables["split_value"] = (("representation", "split", "setting"), statistics.mean_of_scored(observed, axis=-1))
     variables["accuracy"] = (
@@ -99,12 +100,18 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     variables["seeds"] = (("representation",), np.array(seeds))
     return xr.Dataset(
         variables,
-        coords={"representation": list(predictions), "setting": list(SETTINGS), "target": targets, "source": targets},
+        coords={
+            "representation": list(predictions),
+            "reference": list(predictions),
+            "setting": list(SETTINGS),
+            "target": targets,
+            "source": targets,
+        },
         attrs={
             "chance": 1 / int(np.any(list(counts.values()), axis=0).sum()),
             "classes": samples.attrs["classes"],
             "label": samples.attrs.get("label", "label"),
-            "reference": reference if compared else "",
+            "reference": reference if reference in predictions else "",
             "interval": f"95 % over {resampling.bootstraps} bootstrap draws of test trials within animal and label",
             "floor": floor,
         },
@@ -177,21 +184,26 @@ def _stack(draws: Sequence[TargetDraws], field: str) -> Floats:
     return np.stack([getattr(one, field) for one in draws], axis=-1)
 
 
-def _summary(
-    draws: Sequence[TargetDraws], reference: Sequence[TargetDraws] | None, over: Callable[[Floats], Floats]
-) -> dict[str, Floats]:
+def _value(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> Floats:
+    return over(statistics.mean_of_scored(_stack(draws, "observed"), axis=0))
+
+
+def _summary(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
     """Summarise the draws of all targets, after ``over`` has averaged the targets or left them apart."""
-
-    def value_of(some: Sequence[TargetDraws]) -> Floats:
-        return over(statistics.mean_of_scored(_stack(some, "observed"), axis=0))
-
-    value, null = value_of(draws), over(_stack(draws, "null"))
-    bootstrap = over(_stack(draws, "bootstrap"))
+    value, null = _value(draws, over), over(_stack(draws, "null"))
     found = {"value": value, "null_mean": null.mean(axis=0), "p": statistics.p_value(value, null)}
-    found["low"], found["high"] = statistics.interval(bootstrap)
+    found["low"], found["high"] = statistics.interval(over(_stack(draws, "bootstrap")))
     found["null_low"], found["null_high"] = statistics.interval(null)
-    if reference is not None:
-        found["difference"] = value - value_of(reference)
-        difference = bootstrap - over(_stack(reference, "bootstrap"))
-        found["difference_low"], found["difference_high"] = statistics.interval(difference)
     return found
+
+
+def _differences(draws: Sequence[Sequence[TargetDraws]], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
+    """Return the difference of each representation to each, paired by draw, ``(reference, representation, ...)``."""
+    values = np.stack([_value(one, over) for one in draws])
+    bootstraps = [over(_stack(one, "bootstrap")) for one in draws]
+    intervals = np.array([[statistics.interval(one - other) for one in bootstraps] for other in bootstraps])
+    return {
+        "difference": values[None] - values[:, None],
+        "difference_low": intervals[:, :, 0],
+        "difference_high": intervals[:, :, 1],
+    }

@@ -45,6 +45,7 @@ def settings(scores: xr.Dataset) -> Figure:
 def difference(scores: xr.Dataset) -> Figure:
     """Draw the paired difference of every representation to the reference."""
     reference = scores.attrs["reference"]
+    scores = scores.sel(reference=reference)
     names = [str(name) for name in scores["representation"].values if name != reference]
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 2.5), layout="constrained")

@@ -72,10 +72,10 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
 
 
 def _difference(scores: xr.Dataset, setting: str, model: Row, baseline: Row) -> Difference | None:
-    """Return the paired difference, which is saved for one reference only."""
-    if scores.attrs.get("reference") != baseline["representation"]:
+    """Return the paired difference to a baseline, None if it is not saved."""
+    if baseline["representation"] not in scores["reference"]:
         return None
-    one = scores.sel(representation=model["representation"], setting=setting)
+    one = scores.sel(reference=baseline["representation"], representation=model["representation"], setting=setting)
     return Difference(*(float(one[key]) for key in ("difference", "difference_low", "difference_high")))
 
 
@@ -109,7 +109,6 @@ def sentences(comparison: Comparison) -> list[str]:
         if comparison.verdict == "tie":
             open_question = "overlap, and without their paired difference it is open which is better."
             return [*said, f"The intervals of the shared model and of the linear baseline {name} {open_question}"]
-        said.append(f"No paired difference to {name} is saved; the option reference={name} of the analysis decoding gives it.")
         evidence = "their intervals do not overlap"
     verdict = {
         "ahead": f"The shared model is ahead of the linear baseline {name}",

@@ -139,6 +139,6 @@ def _summarized(study: Study) -> dict[str, Any]:
 def _difference(scores: xr.Dataset, row: Row, reference: str) -> str:
     if row["representation"] == reference:
         return "reference"
-    one = scores.sel(representation=row["representation"], setting=row["setting"])
+    one = scores.sel(reference=reference, representation=row["representation"], setting=row["setting"])
     value, low, high = (float(one[key]) for key in ("difference", "difference_low", "difference_high"))
     return interval(value, low, high, signed=True)

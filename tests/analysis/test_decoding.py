@@ -55,8 +55,12 @@ def test_account_of_what_was_scored(study, scores):
 
 
 def test_difference_to_the_reference_is_paired(study, scores):
-    assert (scores["difference"].sel(representation="mcca") == 0).all()
-    assert (scores["difference_high"].sel(representation="mcca") == 0).all()
+    for name in scores["representation"].values:
+        assert (scores["difference_high"].sel(reference=name, representation=name).fillna(0) == 0).all()
+    value = scores["value"]
+    expected = (value.sel(representation="ideal") - value.sel(representation="mcca")).values
+    found = scores["difference"].sel(reference="mcca", representation="ideal").values
+    np.testing.assert_allclose(found, expected)
     predictions = decode(Latents(study.latents("ideal"), study.splits, inverse_penalty=1), study.samples, study.splits)
     twins = score({"one": predictions, "two": predictions}, study.samples, Resampling(100, 500), "one")
     assert (twins["difference_low"] == 0).all()

@@ -200,12 +200,11 @@ def row(representation, value, p=0.001, setting="cross"):
     ],
 )
 def test_the_verdict_is_that_of_the_paired_difference(difference, verdict, said):
-    dims = ("representation", "setting")
+    dims = ("reference", "representation", "setting")
     names = ("difference", "difference_low", "difference_high")
     scores = xr.Dataset(
-        {name: (dims, [[value]]) for name, value in zip(names, difference, strict=True)},
-        coords={"representation": ["mmvm"], "setting": ["cross"]},
-        attrs={"reference": "mcca"},
+        {name: (dims, [[[value]]]) for name, value in zip(names, difference, strict=True)},
+        coords={"reference": ["mcca"], "representation": ["mmvm"], "setting": ["cross"]},
     )
     rows = [row("mmvm", 0.5), row("independent", 0.9), row("pca", 0.3), row("mcca", 0.5 - difference[0])]
     (comparison,) = compare(rows, scores, shared=["mmvm"], models=["mmvm", "independent"])
