@@ -1,5 +1,7 @@
 """Logistic regressions fitted on training-side trials of some animals and applied to test trials of one."""
 
+import json
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -26,29 +28,44 @@ def decode(representation: Representation, samples: xr.DataTree, splits: xr.Data
     Returns
     -------
     One node a target: ``predicted (replica, decoder, trial, window)``, class codes, -1 where the trial is not tested or the
-    decoder does not exist; coordinates ``decoder`` (animals, ``others``, ``pooled``) and ``split(replica)``.
+    decoder does not exist; ``common (replica, decoder, class)``, the classes that decoder and target share, among which the
+    decoder chooses and on which alone it is to be scored; coordinates ``decoder`` (animals, ``others``, ``pooled``) and
+    ``split(replica)``. A decoder that shares fewer than two classes with a target is left out.
     """
     animals = list(samples.children)
     names = [*animals, OTHERS, POOLED]
-    predicted = {}
+    classes = len(json.loads(samples.attrs["classes"]))
+    predicted, common = {}, {}
     for target, node in samples.children.items():
-        shape = (len(representation.replicas), len(names), *node["label"].shape)
-        predicted[target] = np.full(shape, -1, dtype=np.int16)
+        shape = (len(representation.replicas), len(names))
+        predicted[target] = np.full((*shape, *node["label"].shape), -1, dtype=np.int16)
+        common[target] = np.zeros((*shape, classes), dtype=bool)
     for replica, split in enumerate(representation.replicas):
         fitted = _Decoders(representation, replica, samples, splits)
         for target in animals:
             tested = held_out(splits, split, target)
             if not tested.any():
                 continue
+            own = np.setdiff1d(samples[target]["label"].to_numpy(), [-1])
             for place, name in enumerate(names):
                 decoder = fitted.of(name, target)
                 view = representation.seen(replica, name if name in animals else target, target)
-                if decoder is not None and view is not None:
-                    predicted[target][replica, place, tested] = _predict(decoder, view[tested])
+                if decoder is None or view is None:
+                    continue
+                shared = np.intersect1d(decoder.classes_, own)
+                if len(shared) > 1:
+                    predicted[target][replica, place, tested] = _predict(decoder, view[tested], shared)
+                    common[target][replica, place, shared] = True
     coords = {"decoder": names, "split": ("replica", representation.replicas)}
     return xr.DataTree.from_dict(
         {
-            target: xr.Dataset({"predicted": (("replica", "decoder", "trial", "window"), codes)}, coords=coords)
+            target: xr.Dataset(
+                {
+                    "predicted": (("replica", "decoder", "trial", "window"), codes),
+                    "common": (("replica", "decoder", "class"), common[target]),
+                },
+                coords=coords,
+            )
             for target, codes in predicted.items()
         }
     )
@@ -83,6 +100,7 @@ class _Decoders:
         return self._fitted.get(sources)
 
 
-def _predict(decoder: LogisticRegression, view: Floats) -> NDArray[np.int16]:
-    codes: NDArray[np.int64] = decoder.predict(view.reshape(-1, view.shape[-1]))
-    return codes.reshape(view.shape[:2]).astype(np.int16)
+def _predict(decoder: LogisticRegression, view: Floats, among: NDArray[np.integer]) -> NDArray[np.int16]:
+    """Return the most probable of some classes, ``(trial, window)``."""
+    probability = decoder.predict_proba(view.reshape(-1, view.shape[-1]))[:, np.isin(decoder.classes_, among)]
+    return np.asarray(among[probability.argmax(axis=1)].reshape(view.shape[:2]).astype(np.int16))

@@ -16,12 +16,16 @@ from analysis.decoders import decode
 from analysis.representations import Inputs, Latents, RawFeatures, Representation
 from analysis.scores import Score
 from analysis.scoring import Resampling, score
-from neuromvm.errors import SpecError
+from neuromvm.errors import SchemaError, SpecError, expect
+from neuromvm.schema import check_same_trials, expect_tree
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:
     from analysis.figures.style import Figure
     from neuromvm.runs import Study
+
+
+ALIGNMENTS = {"procrustes", "mcca"}
 
 
 class Options(Spec):
@@ -74,11 +78,23 @@ def compare(
     >>> scores["value"].sel(representation="mmvm", setting="cross")  # doctest: +SKIP
     """
     options = options or Options()
+    expect(latents, Mapping, "latents", 'Name each tree: {"mmvm": fitted.embed(samples)}')
+    for name, tree in latents.items():
+        expect_tree(tree, "latent_mean", f"latents[{name!r}]", "Make it: fitted.embed(samples)")
+        if tree.attrs.get("sample_spec", samples.attrs["sample_spec"]) != samples.attrs["sample_spec"]:
+            raise SchemaError(
+                f"latents[{name!r}]", found="latents of samples made with another spec", expected="latents of these samples"
+            )
+    check_same_trials(samples, splits)
     inputs = Inputs(samples, splits)
     representations: dict[str, Representation] = {
         name: Latents(tree, splits, inverse_penalty=options.latent_inverse_penalty) for name, tree in latents.items()
     }
+    # Alignments need two animals; with one, only what it has of its own is compared.
+    alone = len(inputs.animals) < 2
     for name in options.baselines:
+        if alone and name in ALIGNMENTS:
+            continue
         if name in representations:
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
         representations[name] = baseline(name, inputs, options)
@@ -121,10 +137,10 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     floor=float(one["null_mean"]),
                     floor_low=float(one["null_low"]),
                     floor_high=float(one["null_high"]),
-                    chance=float(scores.attrs["chance"]),
+                    chance=float(one["chance"]),
                     p=float(one["p"]),
-                    n_animals=scores.sizes["target"],
-                    n_trials=int(scores["trials"].sum()),
+                    n_animals=int(np.isfinite(one["target_value"]).sum()),
+                    n_trials=int(one["trials"].where(np.isfinite(one["target_value"])).sum()),
                     n_splits=scores.sizes["split"],
                 )
             )

@@ -13,8 +13,9 @@ import xarray as xr
 from pydantic import ValidationError
 
 from analysis.scores import Score
+from neuromvm import schema
 from neuromvm.errors import SpecError, did_you_mean
-from neuromvm.folders import write_json, write_tree
+from neuromvm.folders import locked, read_json, write_json, write_tree
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.base import Spec
 
@@ -89,10 +90,15 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
     overrides
         Options in place of those of the experiment.
     """
+    module, options = options_of(name, {**study.spec.analyses.get(name, {}), **(overrides or {})})
+    with locked(study.path):
+        return _analyze(study, name, module, options)
+
+
+def _analyze(study: "Study", name: str, module: Analysis, options: Spec) -> list[Score]:
     from analysis.figures.style import save
 
-    module, options = options_of(name, {**study.spec.analyses.get(name, {}), **(overrides or {})})
-    scores = module.compute(study, options)
+    scores = module.compute(study, options).assign_attrs(schema_version=schema.VERSION)
     write_tree(study.path / "scores" / f"{name}.nc", scores)
     figures = study.path / "figures"
     figures.mkdir(exist_ok=True)
@@ -107,7 +113,7 @@ def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None
     """Put the lines of one analysis into ``summary.json``, whole or not at all."""
     file = study.path / "summary.json"
     new: dict[str, Any] = {"experiment": study.spec.name, "analyses": {}}
-    summary = json.loads(file.read_text()) if file.is_file() else new
+    summary = read_json(file) if file.is_file() else new
     summary["models"] = {model: _training(study, model) for model in study.models}
     summary["analyses"][name] = {
         "options": options.model_dump(mode="json"),

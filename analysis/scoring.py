@@ -36,6 +36,7 @@ class TargetDraws(NamedTuple):
     sources: Floats  # (split, source)
     bootstrap: Floats  # (draw, setting), mean over splits
     null: Floats  # (draw, setting), mean over splits
+    chance: Floats  # (setting,)
 
 
 def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampling: Resampling, reference: str) -> xr.Dataset:
@@ -56,7 +57,7 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     -------
     Balanced accuracies, averaged over seeds, splits and targets: ``value (representation, setting)`` with ``low, high`` (95 %
     bootstrap interval over test trials, drawn within animal and label; animals are not resampled), ``null_mean, null_low,
-    null_high, p`` (labels permuted among an animal's test trials, decoders not refitted), ``difference, difference_low,
+    null_high, chance, p`` (labels permuted among an animal's test trials, decoders not refitted), ``difference, difference_low,
     difference_high (reference, representation, setting)``, paired by draw. The same with prefix ``target_`` for each target.
     ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)``; ``majority_share,
     trials (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``, ``reference``.
@@ -64,7 +65,7 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     targets, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
     draws = {
         name: [
-            _draw(tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, classes, resampling)
+            _draw(tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, resampling)
             for target in targets
         ]
         for name, tree in predictions.items()
@@ -118,7 +119,7 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     )
 
 
-def _draw(predicted: xr.Dataset, labels: NDArray[np.int16], target: str, classes: int, resampling: Resampling) -> TargetDraws:
+def _draw(predicted: xr.Dataset, labels: NDArray[np.int16], target: str, resampling: Resampling) -> TargetDraws:
     """Score one target; its draws depend on its name only, so that representations can be compared draw by draw."""
     codes, split = predicted["predicted"].to_numpy(), predicted["split"].to_numpy()
     used = _tested(codes).any(axis=(0, 1))
@@ -131,22 +132,19 @@ def _draw(predicted: xr.Dataset, labels: NDArray[np.int16], target: str, classes
         OTHERS: [OTHERS],
         POOLED: [POOLED],
     }
-    members = [[decoders.index(name) for name in groups[setting]] for setting in SETTINGS]
-    splits = int(split.max()) + 1
-    settings = _tally(codes, split, members, rows, classes)
-    sources = _tally(codes, split, [[decoders.index(name)] for name in animals], rows, classes)
-
-    def scores(tally: Tally, assignments: Floats) -> Floats:
-        return tally.balanced_accuracy(assignments).reshape(len(assignments), splits, -1)
+    common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
+    settings = _Panel([[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows)
+    sources = _Panel([[decoders.index(name)] for name in animals], codes, split, common, rows)
 
     rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
     bootstrap = statistics.bootstrap(rows, resampling.bootstraps, rng)
-    null = [scores(settings, some) for some in _in_pieces(rows, resampling.permutations, rng)]
+    null = [settings.scores(some) for some in _in_pieces(rows, resampling.permutations, rng)]
     return TargetDraws(
-        scores(settings, statistics.as_they_are(rows))[0],
-        scores(sources, statistics.as_they_are(rows))[0],
-        statistics.mean_of_scored(scores(settings, bootstrap), axis=1),
+        settings.scores(statistics.as_they_are(rows))[0],
+        sources.scores(statistics.as_they_are(rows))[0],
+        statistics.mean_of_scored(settings.scores(bootstrap), axis=1),
         statistics.mean_of_scored(np.concatenate(null), axis=1),
+        settings.chance,
     )
 
 
@@ -157,22 +155,68 @@ def _in_pieces(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterato
         yield statistics.permutations(rows, min(piece, draws - begin), rng)
 
 
-def _tally(
-    codes: NDArray[np.int16], split: NDArray[np.intp], groups: Sequence[Sequence[int]], rows: LabelRows, classes: int
-) -> Tally:
-    """Tally the votes of groups of decoders, seeds of a split together; scores are ordered (split, group)."""
-    splits, (trials, windows) = int(split.max()) + 1, codes.shape[2:]
-    votes = np.zeros((splits * len(groups), trials, windows, classes), dtype=np.float32)
-    tested = np.zeros((splits * len(groups), trials), dtype=bool)
-    for number in range(splits):
+class _Panel:
+    """Scores of groups of decoders on one target, each the mean over the decoders that exist.
+
+    Decoders that share the same classes with the target are tallied together, seeds of a split too; there is more than one
+    such party in a group only where animals lack classes.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[int]],
+        codes: NDArray[np.int16],
+        split: NDArray[np.intp],
+        common: NDArray[np.bool_],
+        rows: LabelRows,
+    ) -> None:
+        self._splits = int(split.max()) + 1
+        parties: dict[tuple[int, bytes], list[int]] = {}
         for place, group in enumerate(groups):
-            members = codes[split == number][:, list(group)]
+            for member in group:
+                if common[member].any():
+                    parties.setdefault((place, common[member].tobytes()), []).append(member)
+        # How much each party counts in each group, (group, party).
+        self._weight = np.zeros((len(groups), len(parties)))
+        for number, ((place, _), members) in enumerate(parties.items()):
+            self._weight[place, number] = len(members)
+        counted = np.array([common[members[0]] for members in parties.values()]).reshape(len(parties), common.shape[1])
+        chances = self._weight @ (1 / np.maximum(counted.sum(axis=1), 1))
+        total = self._weight.sum(axis=1)
+        self.chance: Floats = np.where(total > 0, chances / np.maximum(total, 1), np.nan)
+        self._tally = _tally(codes, split, list(parties.values()), counted, rows) if parties else None
+
+    def scores(self, assignments: Floats) -> Floats:
+        """Return balanced accuracies ``(draw, split, group)``, NaN where no decoder exists."""
+        if self._tally is None:
+            return np.full((len(assignments), self._splits, len(self._weight)), np.nan)
+        each = self._tally.balanced_accuracy(assignments).reshape(len(assignments), self._splits, 1, -1)
+        weight = np.where(np.isnan(each), 0, self._weight)
+        total = weight.sum(axis=-1)
+        summed = (weight * np.where(np.isnan(each), 0, each)).sum(axis=-1)
+        return np.where(total > 0, summed / np.where(total > 0, total, 1), np.nan)
+
+
+def _tally(
+    codes: NDArray[np.int16],
+    split: NDArray[np.intp],
+    parties: Sequence[Sequence[int]],
+    counted: NDArray[np.bool_],
+    rows: LabelRows,
+) -> Tally:
+    """Tally the votes of parties of decoders; scores are ordered (split, party)."""
+    splits, (trials, windows), classes = int(split.max()) + 1, codes.shape[2:], counted.shape[1]
+    votes = np.zeros((splits * len(parties), trials, windows, classes), dtype=np.float32)
+    tested = np.zeros((splits * len(parties), trials), dtype=bool)
+    for number in range(splits):
+        for place, party in enumerate(parties):
+            members = codes[split == number][:, list(party)]
             voters = members.reshape(members.shape[0] * members.shape[1], trials, windows)
             voters = voters[_tested(voters).any(axis=-1)]
             if len(voters):
-                votes[number * len(groups) + place] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
-                tested[number * len(groups) + place] = _tested(voters).any(axis=0)
-    return Tally.of(votes, tested, rows)
+                votes[number * len(parties) + place] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
+                tested[number * len(parties) + place] = _tested(voters).any(axis=0)
+    return Tally.of(votes, tested, np.tile(counted, (splits, 1)), rows)
 
 
 def _tested(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
@@ -192,6 +236,7 @@ def _summary(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> 
     """Summarise the draws of all targets, after ``over`` has averaged the targets or left them apart."""
     value, null = _value(draws, over), over(_stack(draws, "null"))
     found = {"value": value, "null_mean": null.mean(axis=0), "p": statistics.p_value(value, null)}
+    found["chance"] = over(_stack(draws, "chance"))
     found["low"], found["high"] = statistics.interval(over(_stack(draws, "bootstrap")))
     found["null_low"], found["null_high"] = statistics.interval(null)
     return found

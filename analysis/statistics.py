@@ -41,7 +41,7 @@ class Tally(NamedTuple):
     tested: Floats  # (trial, row, score, class)
 
     @classmethod
-    def of(cls, votes: Floats, tested: NDArray[np.bool_], rows: LabelRows) -> "Tally":
+    def of(cls, votes: Floats, tested: NDArray[np.bool_], counted: NDArray[np.bool_], rows: LabelRows) -> "Tally":
         """Count for every trial and row.
 
         Parameters
@@ -50,12 +50,15 @@ class Tally(NamedTuple):
             ``(score, trial, window, class)``, share of decoders that predict the class; zero where not tested.
         tested
             ``(score, trial)``, whether the trial counts for the score.
+        counted
+            ``(score, class)``, whether the class does.
         rows
             Rows of labels of the trials.
         """
         carried = rows.labels[:, :, None] == np.arange(votes.shape[-1])
         hits = np.einsum("ktwc,rwc->trkc", votes, carried.astype(np.float32), optimize=True)
-        return cls(hits, tested.T[:, None, :, None] * carried.sum(axis=1).astype(np.float32)[None, :, None, :])
+        windows = tested.T[:, None, :, None] * carried.sum(axis=1).astype(np.float32)[None, :, None, :]
+        return cls(hits * counted, windows * counted)
 
     def balanced_accuracy(self, assignments: Floats) -> Floats:
         """Return the mean recall over classes that are tested, ``(draw, score)``; NaN where nothing is.

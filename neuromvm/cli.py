@@ -1,6 +1,7 @@
 """The command line: thin commands over the library. Heavy imports happen inside commands, so that help is quick."""
 
 import json
+import logging
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,6 +13,7 @@ from neuromvm.errors import NeuromvmError, RunFolderError, SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
     from neuromvm.runs import Study
     from neuromvm.specs import DataSpec
@@ -37,14 +39,11 @@ def main() -> None:
         sys.argv.remove("--debug")
     try:
         app()
-    except NeuromvmError as error:
+    except (NeuromvmError, OSError) as error:
         if debug:
             raise
         typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho("Interrupted. What is finished is kept: add --resume to the same command to go on.", err=True)
-        sys.exit(130)
 
 
 @app.callback(epilog="Add --debug to any command for the full traceback of an error.")
@@ -75,7 +74,8 @@ def describe_data(
     from neuromvm.data.loaders import load_recordings
 
     recordings = load_recordings(_data_spec(spec, overrides), root)
-    _print_table(describe(recordings).reset_index(), f"{len(recordings.children)} animals of {spec}")
+    _print_table(describe(recordings).reset_index(), f"{spec}: {_animals(len(recordings.children))}")
+    _print_left_out(recordings)
 
 
 @data_app.command("validate")
@@ -89,7 +89,8 @@ def validate_data(
     from neuromvm.schema import validate_recordings
 
     recordings = validate_recordings(load_recordings(_data_spec(spec, overrides), root))
-    typer.echo(f"{spec}: {len(recordings.children)} animals are valid")
+    typer.echo(f"{spec}: valid, {_animals(len(recordings.children))}")
+    _print_left_out(recordings)
 
 
 @data_app.command("inspect")
@@ -113,11 +114,17 @@ def run(
 
     spec = load_experiment_spec(experiment, overrides or ())
     _plugin("check")(spec)
-    study = run_experiment(spec, out, resume=resume)
-    for name in spec.analyses:
-        typer.echo(f"analysis: {name}", err=True)
-        _plugin("analyze")(study, name)
-    typer.echo(f"report: {_plugin('report')(study)}", err=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("neuromvm").setLevel(logging.INFO)
+    try:
+        study = run_experiment(spec, out, resume=resume)
+        for name in spec.analyses:
+            typer.echo(f"analysis: {name}", err=True)
+            _plugin("analyze")(study, name)
+        typer.echo(f"report: {_plugin('report')(study)}", err=True)
+    except KeyboardInterrupt as error:
+        typer.echo("\nInterrupted. What is finished is kept: add --resume to the same command to go on.", err=True)
+        raise typer.Exit(130) from error
     if spec.analyses:
         _print_scores(study)
 
@@ -128,13 +135,14 @@ def analyze(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     overrides: Overrides = None,
 ) -> None:
-    """Compute one analysis of a run again, perhaps with other options (--set option=value)."""
+    """Compute one analysis of a run again, perhaps with other options (--set option=value), and renew the report."""
     from neuromvm.runs import Study
     from neuromvm.specs.files import parse_override
 
     options = dict(parse_override(override) for override in overrides or ())
     study = Study(run_folder)
     _plugin("analyze")(study, name, options)
+    _plugin("report")(study)
     _print_scores(study, name)
 
 
@@ -175,6 +183,18 @@ def _data_spec(name: str, overrides: list[str] | None) -> "DataSpec":
     from neuromvm.specs import load_data_spec
 
     return load_data_spec(name, overrides or ())
+
+
+def _animals(number: int) -> str:
+    return "1 animal" if number == 1 else f"{number} animals"
+
+
+def _print_left_out(recordings: "xr.DataTree") -> None:
+    """Say which whole animals were left out, and why."""
+    from neuromvm.schema import dropped
+
+    for line in dropped(recordings.to_dataset()):
+        typer.echo(f"left out: {line.what} ({line.reason})")
 
 
 def _print_scores(study: "Study", only: str | None = None) -> None:

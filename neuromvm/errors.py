@@ -64,6 +64,34 @@ class RunFolderError(NeuromvmError):
     """A run folder is incomplete, damaged, of another version, or would be overwritten."""
 
 
+class ArgumentError(NeuromvmError, TypeError):
+    """A function was given something of another kind than it takes."""
+
+
+def expect(value: object, kind: type, name: str, make: str) -> None:
+    """Raise ArgumentError unless an argument is of the kind it should be.
+
+    Parameters
+    ----------
+    value
+        The argument.
+    kind
+        What it should be.
+    name
+        Its name.
+    make
+        How to make one.
+
+    Examples
+    --------
+    >>> expect(3, int, "bins", "count them")
+    """
+    if not isinstance(value, kind):
+        raise ArgumentError(
+            f"argument {name!r}", found=f"a {type(value).__name__}", expected=f"a {kind.__name__}", next_step=make
+        )
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
     """Return "The choices are: ...", preceded by the nearest spelling if there is one.
 

@@ -1,5 +1,6 @@
 """From an experiment's spec to a run folder with fitted models and their latents. Every step done is kept and not redone."""
 
+import logging
 import platform
 import sys
 from collections.abc import Callable
@@ -17,12 +18,13 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.fitting import fit
-from neuromvm.folders import read_tree, write_atomically, write_json, write_tree
+from neuromvm.folders import LOCK, locked, read_tree, write_atomically, write_json, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
 from neuromvm.training import choose_device
 
+log = logging.getLogger(__name__)
 RECORDED_PACKAGES = ("neuromvm", "torch", "numpy", "scipy", "xarray", "h5py", "scikit-learn")
 
 
@@ -52,20 +54,23 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     samples = make_samples(recordings, spec.samples)
     splits = _there_or(out / "splits.nc", partial(make_splits, samples, spec.split))
     path_samples = make_path_samples(recordings, spec.samples)
-    write_atomically(out / "spec.yaml", to_yaml(spec).encode())
-    write_json(out / "provenance.json", provenance(spec, recordings))
-    _keep(out / "recordings.nc", recordings)
-    _keep(out / "splits.nc", splits)
-    for name, model in spec.models.items():
-        folder = out / "models" / name
-        if (folder / "fitted.json").is_file():
-            fitted = FittedStack.load(folder)
-        else:
-            fitted = fit(samples, splits, model, spec.training, folder=folder, progress=progress)
-        if not (folder / "latents.nc").is_file():
-            write_tree(folder / "latents.nc", fitted.embed(samples))
-        if path_samples is not None and not (folder / "paths.nc").is_file():
-            write_tree(folder / "paths.nc", fitted.first_replica().embed(path_samples))
+    with locked(out):
+        _check_folder(out, spec, resume)  # again: another process may have been quicker
+        write_atomically(out / "spec.yaml", to_yaml(spec).encode())
+        write_json(out / "provenance.json", provenance(spec, recordings))
+        _keep(out / "recordings.nc", recordings)
+        _keep(out / "splits.nc", splits)
+        for name, model in spec.models.items():
+            folder = out / "models" / name
+            if (folder / "fitted.json").is_file():
+                fitted = FittedStack.load(folder)
+            else:
+                log.info("training: %s", name)
+                fitted = fit(samples, splits, model, spec.training, folder=folder, progress=progress)
+            if not (folder / "latents.nc").is_file():
+                write_tree(folder / "latents.nc", fitted.embed(samples))
+            if path_samples is not None and not (folder / "paths.nc").is_file():
+                write_tree(folder / "paths.nc", fitted.first_replica().embed(path_samples))
     return Study(out)
 
 
@@ -112,7 +117,9 @@ def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, objec
 
 def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
     """Refuse a folder that holds anything, unless it is the same experiment and is to be resumed."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and not out.is_dir():
+        raise RunFolderError(str(out), found="a file", expected="a folder to make", next_step="Choose another --out")
+    if not out.exists() or all(path.name == LOCK for path in out.iterdir()):
         return
     if not resume:
         raise RunFolderError(

@@ -8,9 +8,11 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
+from neuromvm import schema
 from neuromvm.build import scores_counts
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
+from neuromvm.errors import expect
 from neuromvm.folders import write_atomically, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.specs.experiment import ModelSpec, TrainingSpec
@@ -59,6 +61,11 @@ def fit(
     >>> latents = fitted.embed(samples)  # doctest: +SKIP
     """
     training = training or TrainingSpec()
+    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
+    schema.expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
+    expect(model, ModelSpec, "model", 'Make one: ModelSpec(sharing="mmvm")')
+    expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
+    schema.check_same_trials(samples, splits)
     torch.set_num_threads(training.threads)
     replicas = [Replica(int(split), seed) for split in _split_numbers(splits) for seed in training.seeds]
     batches = StackBatches(

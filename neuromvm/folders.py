@@ -2,12 +2,43 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from filelock import FileLock, Timeout
 
 from neuromvm.errors import RunFolderError
+
+RESUME = "Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
+
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder, made if need be, for this process alone; the lock goes with the process, however it ends.
+
+    Raises
+    ------
+    RunFolderError
+        If another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunFolderError(
+            str(folder), found="another process at work in it", next_step="Wait until that has ended, or choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -24,6 +55,22 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented, atomically."""
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(str(path), found="no such file", next_step=RESUME) from error
+    except ValueError as error:
+        raise RunFolderError(str(path), found=f"damaged JSON ({error})", next_step=f"Delete it. {RESUME}") from error
 
 
 def write_tree(path: Path, tree: xr.DataTree | xr.Dataset) -> None:
@@ -65,9 +112,7 @@ def read_dataset(path: Path) -> xr.Dataset:
 
 def _read(path: Path, opener: Any) -> Any:
     if not path.is_file():
-        raise RunFolderError(
-            str(path), found="no such file", next_step="Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
-        )
+        raise RunFolderError(str(path), found="no such file", next_step=RESUME)
     try:
         with opener(path, engine="h5netcdf") as opened:
             return opened.load()

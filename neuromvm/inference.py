@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from neuromvm import schema
 from neuromvm.build import build_model
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.data.features import Scaler, features
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import RunFolderError, SchemaError
-from neuromvm.folders import write_atomically
+from neuromvm.folders import read_json, write_atomically
 from neuromvm.models import MultimodalVAE
 from neuromvm.specs.experiment import ModelSpec
 
@@ -46,6 +48,10 @@ class FittedStack:
     ) -> None:
         self.spec, self.replicas, self.scalers = spec, list(replicas), scalers
         self.weights = {name: value.detach().cpu() for name, value in weights.items()}
+
+    def __repr__(self) -> str:
+        animals = ", ".join(self.scalers)
+        return f"FittedStack({self.spec.sharing}, {len(self.replicas)} replicas, {self.spec.latent} latents, animals: {animals})"
 
     @classmethod
     def of(cls, spec: ModelSpec, batches: StackBatches, weights: dict[str, Tensor]) -> "FittedStack":
@@ -92,6 +98,7 @@ class FittedStack:
         >>> latents["mitt"].latent_mean.dims  # doctest: +SKIP
         ('replica', 'trial', 'window', 'latent')
         """
+        schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
         values = {name: self._features(name, samples) for name in self.scalers}
         posteriors: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in self.scalers}
         for number in range(len(self.replicas)):
@@ -134,10 +141,16 @@ class FittedStack:
             If a file is missing or of another version.
         """
         try:
-            about = json.loads((folder / "fitted.json").read_text())
+            about = read_json(folder / "fitted.json")
             tensors = load((folder / "weights.safetensors").read_bytes())
         except FileNotFoundError as error:
             raise RunFolderError(str(folder), found=f"no {Path(error.filename).name}", expected="a fitted model") from error
+        except SafetensorError as error:
+            raise RunFolderError(
+                str(folder / "weights.safetensors"),
+                found=f"damaged ({error})",
+                next_step="Delete fitted.json beside it and resume the run: training goes on from its last checkpoint",
+            ) from error
         if about["version"] != VERSION:
             raise RunFolderError(str(folder), found=f"version {about['version']}", expected=f"version {VERSION}")
         weights = {key.removeprefix("weight/"): value for key, value in tensors.items() if key.startswith("weight/")}

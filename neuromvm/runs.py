@@ -11,9 +11,10 @@ from typing import Any
 
 import xarray as xr
 
+from neuromvm import schema
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
-from neuromvm.folders import read_dataset, read_tree
+from neuromvm.folders import read_dataset, read_json, read_tree
 from neuromvm.specs import ExperimentSpec, load_experiment_spec
 
 
@@ -69,7 +70,7 @@ class Study:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Versions, device, data hashes and command of the run."""
-        content: dict[str, Any] = json.loads((self.path / "provenance.json").read_text())
+        content: dict[str, Any] = read_json(self.path / "provenance.json")
         return content
 
     def model_folder(self, model: str) -> Path:
@@ -91,11 +92,25 @@ class Study:
     def metrics(self, model: str) -> list[dict[str, Any]]:
         """Return one record an epoch, see :class:`neuromvm.training.EpochRecord`."""
         file = self.model_folder(model) / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        if not file.is_file():
+            return []
+        try:
+            return [json.loads(line) for line in file.read_text().splitlines()]
+        except ValueError as error:
+            raise RunFolderError(
+                str(file), found=f"a damaged line ({error})", next_step="Delete the model's folder and resume the run"
+            ) from error
 
     def scores(self, analysis: str) -> xr.Dataset:
         """Return the saved scores of an analysis."""
-        return read_dataset(self.path / "scores" / f"{analysis}.nc")
+        scores = read_dataset(self.path / "scores" / f"{analysis}.nc")
+        if scores.attrs.get("schema_version") != schema.VERSION:
+            raise RunFolderError(
+                str(self.path / "scores" / f"{analysis}.nc"),
+                found="scores of another version",
+                next_step=f"Compute them again: neuromvm analyze {analysis} RUN",
+            )
+        return scores
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -105,5 +120,5 @@ class Study:
             raise RunFolderError(
                 str(self.path), found="no summary.json", next_step="Compute scores: neuromvm analyze decoding RUN"
             )
-        content: dict[str, Any] = json.loads(file.read_text())
+        content: dict[str, Any] = read_json(file)
         return content

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from neuromvm.errors import SchemaError
+from neuromvm.errors import ArgumentError, SchemaError, expect
 
 VERSION = "1"
 ACTIVITY_NAMES = ("spike_count", "event_amplitude")
@@ -44,6 +44,29 @@ class Dropped(NamedTuple):
     what: str
     reason: str
     count: int  # type: ignore[assignment]  # shadows tuple.count, which nobody needs here
+
+
+def expect_tree(tree: xr.DataTree, variable: str, name: str, make: str) -> None:
+    """Raise ArgumentError unless an argument is a tree whose animals have a variable.
+
+    Parameters
+    ----------
+    tree
+        The argument.
+    variable
+        One that tells this kind of tree: ``activity`` samples, ``part`` splits, ``latent_mean`` latents.
+    name, make
+        The argument's name and how to make one.
+    """
+    expect(tree, xr.DataTree, name, make)
+    there = {str(key) for node in tree.children.values() for key in node.data_vars}
+    if variable not in there:
+        raise ArgumentError(
+            f"argument {name!r}",
+            found=f"a tree with {', '.join(sorted(there)) or 'nothing'}",
+            expected=f"one with {variable}",
+            next_step=make,
+        )
 
 
 def animals(tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
@@ -91,6 +114,17 @@ def check_animal_name(name: str) -> str:
             next_step="Map it in the data spec under 'rename'.",
         )
     return name
+
+
+def check_same_trials(tree: xr.DataTree, splits: xr.DataTree) -> None:
+    """Raise SchemaError unless splits divide the trials of these animals."""
+    for name, node in tree.children.items():
+        if name not in splits.children:
+            raise SchemaError("splits", found=f"no animal {name!r}", expected="splits made of these samples")
+        if not np.array_equal(node["trial"].to_numpy(), splits[name]["trial"].to_numpy()):
+            raise SchemaError(
+                f"splits/{name}", found="other trials than the samples have", expected="splits made of these samples"
+            )
 
 
 def encode_labels(values: np.ndarray) -> tuple[np.ndarray, list[str]]:

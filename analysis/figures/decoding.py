@@ -8,8 +8,10 @@ from matplotlib.patches import Patch
 
 from analysis.figures import style
 from analysis.figures.style import Axes, Figure
+from analysis.figures.text import shortened
 
-CELLS_WITH_NUMBERS = 8  # animals up to which every cell of a transfer matrix carries its number
+CELLS_WITH_NUMBERS = 8  # animals up to which every cell of a transfer matrix carries its number, and four panels fill a row
+TALLEST = 2.8  # side of a panel of a transfer matrix [inch]
 
 
 def settings(scores: xr.Dataset) -> Figure:
@@ -37,7 +39,9 @@ def settings(scores: xr.Dataset) -> Figure:
         handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
         style.legend(figure, handles)
         style.caption(
-            figure, f"Bars: {scores.attrs['interval']}; dots: animals.\nGrey: 95 % of {scores.attrs['floor']}.\n{_n(scores)}."
+            figure,
+            f"Bars: {scores.attrs['interval']}; dots: animals.\nGrey: 95 % of {scores.attrs['floor']}.{_fewer_classes(scores)}\n"
+            f"{_n(scores)}.",
         )
     return figure
 
@@ -69,28 +73,40 @@ def transfer(scores: xr.Dataset) -> Figure:
     across = matrices.where(scores["source"] != scores["target"])
     names = [str(name) for name in scores["representation"].values if np.isfinite(across.sel(representation=name)).any()]
     shown = names or [str(scores["representation"].values[0])]
-    columns = min(4, len(shown))
+    prefix, animals = shortened([str(animal) for animal in scores["target"].values])
+    columns = min(4 if len(animals) <= CELLS_WITH_NUMBERS else 2, len(shown))
     rows = -(-len(shown) // columns)
+    side = min(TALLEST, (style.DOUBLE - 1.3) / columns)
     with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.5 + 2.0 * rows), layout="constrained")
+        figure = Figure(figsize=(style.DOUBLE, 0.9 + (side + 0.2) * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         limits = {"vmin": 0.0, "vmax": float(matrices.max())}
-        for axes, name in zip(grid.flat, shown, strict=False):
+        for place, (axes, name) in enumerate(zip(grid.flat, shown, strict=False)):
             image = axes.imshow(matrices.sel(representation=name), cmap="viridis", **limits)
-            _animal_ticks(axes, [str(animal) for animal in scores["target"].values])
             axes.set_title(name)
-            if scores.sizes["target"] <= CELLS_WITH_NUMBERS:
+            _animal_ticks(axes, animals, left=place % columns == 0, bottom=place + columns >= len(shown))
+            if len(animals) <= CELLS_WITH_NUMBERS:
                 _write_numbers(axes, matrices.sel(representation=name).to_numpy(), limits["vmin"], limits["vmax"])
         for axes in grid.flat[len(shown) :]:
             axes.set_axis_off()
-        for axes in grid[:, 0]:
-            axes.set_ylabel("decoder of")
-        for axes in grid.flat[: len(shown)]:
-            axes.set_xlabel("test trials of")
-        bar = figure.colorbar(image, ax=grid, shrink=0.8, label="balanced accuracy")
-        bar.ax.axhline(scores.attrs["chance"], color="white", linestyle="--", linewidth=1)
+        bar = figure.colorbar(image, ax=grid, shrink=min(1.0, 2.5 / (side * rows)), label="balanced accuracy")
+        bar.ax.axhline(scores.attrs["chance"], color="white", linewidth=1.2)
+        bar.ax.annotate(
+            "chance",
+            xy=(0, scores.attrs["chance"]),
+            xycoords=("axes fraction", "data"),
+            xytext=(-3, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=6,
+        )
+        unscored = " White: cannot be scored." if not np.isfinite(matrices.sel(representation=shown)).all() else ""
+        left_out = f" Names of animals without their common beginning, {prefix}." if prefix else ""
         style.caption(
-            figure, f"Mean over splits and seeds. Dashed line in the scale: chance, {scores.attrs['chance']:.3g}. {_n(scores)}."
+            figure,
+            f"Mean over splits and seeds. Chance: {scores.attrs['chance']:.3g}.{_fewer_classes(scores)}{unscored}{left_out}\n"
+            f"{_n(scores)}.",
         )
     return figure
 
@@ -119,10 +135,21 @@ def _chance(axes: Axes, scores: xr.Dataset) -> None:
     axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
 
 
-def _animal_ticks(axes: Axes, animals: list[str]) -> None:
-    axes.set_xticks(range(len(animals)), animals, rotation=90, fontsize=5)
-    axes.set_yticks(range(len(animals)), animals, fontsize=5)
+def _fewer_classes(scores: xr.Dataset) -> str:
+    """Say that chance is higher where a decoder and its target share fewer classes, if that occurs."""
+    if "chance" not in scores or not (scores["chance"] > scores.attrs["chance"] + 1e-9).any():
+        return ""
+    return " Animals lack classes: where fewer are shared, chance is higher than the one marked."
+
+
+def _animal_ticks(axes: Axes, animals: list[str], left: bool, bottom: bool) -> None:
+    """Name animals where no other panel of the row or column names them."""
+    size = 6 if len(animals) <= 2 * CELLS_WITH_NUMBERS else 4
+    axes.set_xticks(range(len(animals)), animals if bottom else [], rotation=90, fontsize=size)
+    axes.set_yticks(range(len(animals)), animals if left else [], fontsize=size)
     axes.tick_params(length=0)
+    axes.set_xlabel("test trials of" if bottom else "")
+    axes.set_ylabel("decoder of" if left else "")
 
 
 def _write_numbers(axes: Axes, matrix: np.ndarray, low: float, high: float) -> None:

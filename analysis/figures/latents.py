@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -10,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures import style
 from analysis.figures.style import Axes, Figure
+from analysis.figures.text import ordered, span
 
 RASTERIZED_FROM = 5000  # points above which a cloud becomes an image inside the PDF
 
@@ -18,7 +18,7 @@ def scatter(scores: xr.Dataset) -> Figure:
     """Draw one row a model: test samples colored by label, and by animal."""
     models = [str(name) for name in scores["shown_model"].values]
     animals = list(dict.fromkeys(scores["animal"].values.tolist()))
-    keys = {"label": json.loads(scores.attrs["classes"]), "animal": animals}
+    keys = {"label": ordered(json.loads(scores.attrs["classes"])), "animal": animals}
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 0.4 + 2.5 * len(models)), layout="constrained")
         grid = figure.subplots(len(models), 2, squeeze=False)
@@ -39,72 +39,81 @@ def scatter(scores: xr.Dataset) -> Figure:
                 fontsize=6,
             )
         trials = len(set(zip(scores["animal"].values.tolist(), scores["trial"].values.tolist(), strict=True)))
+        means = " Large, edged: means." if any(len(names) > style.MANY for names in keys.values()) else ""
         style.caption(
             figure,
-            f"Test samples of split {scores.attrs['split']}, first seed; axes fitted on training trials. "
+            f"Test samples of split {scores.attrs['split']}, first seed; axes fitted on training trials.{means}\n"
             f"Animals: {len(animals)}; test trials: {trials}; samples of a model: {int((scores['model'] == models[0]).sum())}.",
         )
     return figure
 
 
 def trajectories(scores: xr.Dataset) -> Figure:
-    """Draw one row a model: the mean latent of each condition on each axis, with its band."""
+    """Draw one row a model: the mean latent of each condition on each axis, with its band unless conditions are many."""
     models = [str(name) for name in scores["model"].values]
-    conditions = [str(name) for name in scores["condition"].values]
+    conditions = ordered([str(name) for name in scores["condition"].values])
+    many = len(conditions) > style.MANY
     with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.6 + 1.9 * len(models)), layout="constrained")
+        figure = Figure(figsize=(style.DOUBLE, 0.6 + (2.4 if many else 1.9) * len(models)), layout="constrained")
         grid = figure.subplots(len(models), scores.sizes["axis"], squeeze=False)
-        color = style.colors(conditions)
+        color, line_style = style.colors(conditions), style.line_styles(conditions)
         for row, model in zip(grid, models, strict=True):
             for number, axes in enumerate(row):
                 one = scores.sel(model=model).isel(axis=number)
                 if not np.isfinite(one["mean"]).any():
                     axes.set_axis_off()
                     continue
-                for condition in conditions:
-                    line = one.sel(condition=condition)
-                    axes.fill_between(line["window"], line["low"], line["high"], color=color[condition], alpha=0.25, linewidth=0)
-                    axes.plot(line["window"], line["mean"], color=color[condition], linestyle=_line_style(conditions, condition))
+                for name in conditions:
+                    line = one.sel(condition=name)
+                    if not many:
+                        axes.fill_between(line["window"], line["low"], line["high"], color=color[name], alpha=0.25, linewidth=0)
+                    axes.plot(line["window"], line["mean"], color=color[name], linestyle=line_style[name])
                 axes.set_title(f"{model}: {one['axis_name'].item()}")
                 axes.set_xlabel(_GRID_LABEL.get(scores.attrs["grid"], scores.attrs["grid"]))
             row[0].set_ylabel("mean latent")
-        handles = [Line2D([], [], color=color[name], linestyle=_line_style(conditions, name), label=name) for name in conditions]
+        handles = [Line2D([], [], color=color[name], linestyle=line_style[name], label=name) for name in conditions]
         style.legend(figure, handles, title=scores.attrs["condition"])
-        trials, condition = scores["trials"].sum("animal"), scores.attrs["condition"]
+        interval = scores.attrs["interval"]
+        bands = (
+            f"Lines without bands, {len(conditions)} would hide one another; in the CSV: {interval}"
+            if many
+            else f"Bands: {interval}"
+        )
+        trials = scores["trials"].sum("animal").to_numpy().tolist()
         style.caption(
             figure,
-            f"Bands: {scores.attrs['interval']}. Split {scores.attrs['split']}, first seed; axes fitted on training trials.\n"
-            f"Animals: {scores.sizes['animal']}; test trials of a {condition}: {int(trials.min())} to {int(trials.max())}.",
+            f"{bands}.\nSplit {scores.attrs['split']}, first seed; axes fitted on training trials. "
+            f"Animals: {scores.sizes['animal']}; test trials of each {scores.attrs['condition']}: {span(trials)}.",
         )
     return figure
 
 
 _GRID_LABEL = {"time": "time [s]"}
-_LINE_STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 
 
 def _cloud(axes: Axes, one: xr.Dataset, key: str, names: Sequence[str]) -> None:
+    """Draw samples, and the mean of every name on top where names are many."""
     color, marker = style.colors(names), style.markers(names)
+    many = len(names) > style.MANY
     for name in names:
         chosen = one[key].values == name
+        x, y = one["x"].values[chosen], one["y"].values[chosen]
         axes.plot(
-            one["x"].values[chosen],
-            one["y"].values[chosen],
+            x,
+            y,
             linestyle="",
             marker=marker[name],
             color=color[name],
             markersize=2.5,
             markeredgewidth=0,
-            alpha=0.7,
+            alpha=0.35 if many else 0.7,
             rasterized=one.sizes["sample"] > RASTERIZED_FROM,
         )
+        if many and chosen.any():
+            mean = {"markersize": 5.5, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 3}
+            axes.plot(np.nanmean(x), np.nanmean(y), marker=marker[name], color=color[name], **mean)
 
 
 def _handles(names: Sequence[str]) -> list[Line2D]:
     color, marker = style.colors(names), style.markers(names)
     return [Line2D([], [], color=color[name], marker=marker[name], linestyle="", markersize=3.5, label=name) for name in names]
-
-
-def _line_style(conditions: Sequence[str], name: str) -> Literal["-", "--", ":", "-."]:
-    """Give the names that share a color different lines."""
-    return _LINE_STYLES[conditions.index(name) // 10 % len(_LINE_STYLES)]

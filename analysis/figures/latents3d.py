@@ -120,7 +120,7 @@ def _layout(axes: Sequence[str], label: str, buttons: list[dict[str, Any]]) -> d
         "paper_bgcolor": "white",
         "font": {"family": "system-ui, sans-serif", "size": 13},
         "legend": {
-            "title": {"text": label},
+            "title": {"text": label, "side": "top"},
             "itemsizing": "constant",
             "orientation": "h",
             "yanchor": "top",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import pandas as pd
@@ -13,10 +13,29 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["DOUBLE", "SINGLE", "Axes", "Figure", "applied", "caption", "colors", "legend", "markers", "save", "tidy"]
+__all__ = [
+    "DOUBLE",
+    "MANY",
+    "SINGLE",
+    "Axes",
+    "Figure",
+    "LineStyle",
+    "applied",
+    "caption",
+    "colors",
+    "legend",
+    "line_styles",
+    "markers",
+    "save",
+    "tidy",
+]
+
+LineStyle = Literal["-", "--", ":", "-."]
 
 SINGLE, DOUBLE = 3.5, 7.2  # widths of one and two columns of a journal [inch]
+MANY = 6  # names above which bands and clouds hide one another, so that they are drawn in another way
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 RC: dict[str, Any] = {
     "figure.dpi": 150,
     "savefig.dpi": 300,
@@ -49,14 +68,23 @@ def applied() -> Iterator[None]:
 
 
 def colors(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    """Give each name a color that the color-blind can tell apart; after ten they come again, with another marker."""
+    """Give each name a color: up to ten that the color-blind can tell apart, more as hues, dark and light in turn."""
     palette = sns.color_palette("colorblind")
-    return {name: palette[place % len(palette)] for place, name in enumerate(names)}
+    if len(names) > len(palette):
+        dark, light = (sns.husl_palette(len(names), s=0.9, l=lightness) for lightness in (0.45, 0.7))
+        palette = [(light if place % 2 else dark)[place] for place in range(len(names))]
+    return dict(zip(names, palette, strict=False))
 
 
 def markers(names: Sequence[str]) -> dict[str, str]:
-    """Give each name a marker; with :func:`colors` the pair is unique among seventy names."""
+    """Give each name a marker; neighbors in hue differ in it."""
     return {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(names)}
+
+
+def line_styles(names: Sequence[str]) -> dict[str, LineStyle]:
+    """Give each name a line: solid where :func:`colors` tells all apart, else neighbors in hue differ in it."""
+    used = LINE_STYLES if len(names) > len(sns.color_palette("colorblind")) else LINE_STYLES[:1]
+    return {name: used[place % len(used)] for place, name in enumerate(names)}
 
 
 def legend(figure: Figure, handles: Sequence[Artist], title: str = "") -> None:

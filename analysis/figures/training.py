@@ -1,7 +1,7 @@
 """Figure of a training: what each epoch gave, for every replica and animal."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -67,15 +67,14 @@ def curves(records: xr.Dataset) -> Figure:
         right.set_ylabel("rate [nats]")
         for axes in (left, middle, right):
             axes.set_xlabel("epoch")
-        color = style.colors(animals)
-        handles += [
-            Line2D([], [], color=color[name], linestyle=_line_style(place), label=name) for place, name in enumerate(animals)
-        ]
+        color, line_style = style.colors(animals), style.line_styles(animals)
+        handles += [Line2D([], [], color=color[name], linestyle=line_style[name], label=name) for name in animals]
         style.legend(figure, handles)
         dotted = " Dotted: epochs at which replicas stopped." if np.isfinite(records["stopped"]).any() else ""
         style.caption(
             figure,
-            f"Loss: thin lines are replicas, the thick one their mean. Log-likelihood and rate: mean and range over replicas.\n"
+            f"Loss: thin lines are replicas, the thick one their mean. Log-likelihood and rate: mean"
+            f"{'' if len(animals) > style.MANY else ' and range'} over replicas.\n"
             f"Replicas: {records.sizes['replica']}; epochs: {int(records['epoch'][-1])}.{dotted}",
         )
     return figure
@@ -87,17 +86,10 @@ def _replicas(axes: Axes, values: xr.DataArray, color: str, linestyle: str) -> N
 
 
 def _animals(axes: Axes, values: xr.DataArray, names: Sequence[str]) -> None:
-    color = style.colors(names)
+    color, line_style = style.colors(names), style.line_styles(names)
     dim = str(values.dims[-1])
-    for place, name in enumerate(names):
+    for name in names:
         one = values.sel({dim: name})
-        axes.fill_between(one["epoch"], one.min("replica"), one.max("replica"), color=color[name], alpha=0.2, linewidth=0)
-        axes.plot(one["epoch"], one.mean("replica"), color=color[name], linestyle=_line_style(place))
-
-
-def _line_style(place: int) -> Literal["-", "--", ":", "-."]:
-    """Give the names that share a color different lines."""
-    return _LINE_STYLES[place // 10 % 4]
-
-
-_LINE_STYLES: tuple[Literal["-"], Literal["--"], Literal[":"], Literal["-."]] = ("-", "--", ":", "-.")
+        if len(names) <= style.MANY:
+            axes.fill_between(one["epoch"], one.min("replica"), one.max("replica"), color=color[name], alpha=0.2, linewidth=0)
+        axes.plot(one["epoch"], one.mean("replica"), color=color[name], linestyle=line_style[name])

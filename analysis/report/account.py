@@ -3,11 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from analysis.report.tables import Table, span
+from analysis.figures.text import counted, ordered, shortened, span
+from analysis.report.tables import Table
 from neuromvm.data.describe import describe
 from neuromvm.data.windows import classes
 from neuromvm.runs import Study
 from neuromvm.schema import Part, animals, dropped
+
+WIDE = 6  # classes above which a table of them must save space
+NO_LABEL = "no label"
 
 
 def recordings_table(study: Study) -> Table:
@@ -31,13 +35,18 @@ def dropped_table(study: Study) -> Table | None:
 
 
 def classes_table(study: Study) -> Table:
-    """Lay out the number of trials of every class in every animal."""
+    """Lay out the number of trials of every class, one row an animal; many classes are named without their common beginning."""
     names = classes(study.samples)
     counts = {name: trials_of_classes(node["label"].to_numpy(), len(names)) for name, node in animals(study.samples)}
-    frame = pd.DataFrame({study.samples.attrs["label"]: [*names, "no label"], **counts})
-    if not frame.iloc[-1, 1:].any():
-        frame = frame.iloc[:-1]
-    return Table.of(f"Trials of every class of {study.samples.attrs['label']}.", frame)
+    frame = pd.DataFrame.from_dict(counts, orient="index", columns=[*names, NO_LABEL])[[*ordered(names), NO_LABEL]]
+    if not frame[NO_LABEL].any():
+        frame = frame.drop(columns=NO_LABEL)
+    prefix, short = shortened(ordered(names)) if len(names) > WIDE else ("", ordered(names))
+    frame.columns = pd.Index([*short, *frame.columns[len(names) :]])
+    caption = f"Trials of every class of {study.samples.attrs['label']}."
+    if prefix:
+        caption += f" Classes are named without their common beginning, {prefix}."
+    return Table.of(caption, frame.reset_index(names="animal"))
 
 
 def trials_of_classes(labels: np.ndarray, classes: int) -> list[int]:
@@ -70,14 +79,14 @@ def splits_sentence(study: Study) -> str:
     spec = study.spec.split
     number = next(iter(animals(study.splits)))[1].sizes["split"]
     kinds = {
-        "halves": f"each trial is drawn into one of two halves, evenly within classes, {spec.repeats} times",
-        "kfold": f"{spec.folds} folds drawn evenly within classes, {spec.repeats} times",
+        "halves": f"each trial is drawn into one of two halves, evenly within classes, {counted(spec.repeats, 'time')}",
+        "kfold": f"{spec.folds} folds drawn evenly within classes, {counted(spec.repeats, 'time')}",
         "chronological": f"the first {spec.train_share:.0%} of the trials train, the later ones test",
         "blocks": f"{spec.folds} blocks of trials, each tested once" + (f", named by {spec.block}" if spec.block else ""),
         "leave_one_animal_out": "each animal is left out of training and tested once",
     }
     kept = f"; {spec.validation:.0%} of the training trials are kept for early stopping" if spec.validation else ""
-    return f"Kind {spec.kind}: {kinds[spec.kind]}; {number} splits{kept}. Windows of a trial never lie on two sides."
+    return f"Kind {spec.kind}: {kinds[spec.kind]}; {counted(number, 'split')}{kept}. Windows of a trial never lie on two sides."
 
 
 def _activity_names(study: Study) -> set[str]:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from analysis.figures.text import counted
 from analysis.report.account import trials_of_classes
-from analysis.report.tables import listed, span
+from analysis.report.tables import listed
 from neuromvm.data.describe import label_counts
 from neuromvm.data.splits import sorted_by_label, trial_strata
 from neuromvm.data.windows import classes
@@ -36,6 +37,8 @@ def caveats(study: Study, shared: Sequence[str], representations: Sequence[str])
         sorted_trials(study.samples, study.spec.split.order or "onset"),
         *confounded_labels(study),
         pairing(study, shared, representations),
+        repeated_animals(study.recordings),
+        lacking_classes(study.samples),
         unequal_classes(study.samples),
         few_animals(study.samples),
         few_test_trials(study),
@@ -106,6 +109,40 @@ def pairing(study: Study, shared: Sequence[str], representations: Sequence[str])
     )
 
 
+def repeated_animals(recordings: xr.DataTree) -> str:
+    """Warn of nodes that are recordings of one animal, by the subject that their files name."""
+    sessions: dict[str, list[str]] = {}
+    for name, node in animals(recordings):
+        if subject := str(node.attrs.get("subject_id", "")):
+            sessions.setdefault(subject, []).append(name)
+    same = [f"{subject}: {listed(names)}" for subject, names in sessions.items() if len(names) > 1]
+    if not same:
+        return ""
+    return (
+        f"Some animals of this run are recordings of the same subject ({'; '.join(same)}). Scores across animals ('cross' and "
+        "'others') then include decoding between sessions of one animal, and the number of animals is smaller than the number "
+        "of rows."
+    )
+
+
+def lacking_classes(samples: xr.DataTree) -> str:
+    """Warn of animals without trials of a class that others have."""
+    label, names = samples.attrs["label"], classes(samples)
+    counts = {name: trials_of_classes(node["label"].to_numpy(), len(names))[:-1] for name, node in animals(samples)}
+    there = np.any([one for one in counts.values()], axis=0)
+    lacks = {
+        name: [known for known, number, some in zip(names, one, there, strict=True) if some and not number]
+        for name, one in counts.items()
+    }
+    said = [f"{name} lacks {listed(absent)}" for name, absent in lacks.items() if absent]
+    if not said:
+        return ""
+    return (
+        f"Not every animal has every class of {label}: {'; '.join(said)}. Each decoder is scored on the classes that it and its "
+        "target share, so chance differs between cells, and averages mix easier and harder problems."
+    )
+
+
 def unequal_classes(samples: xr.DataTree) -> str:
     """Warn if a class is much more frequent than the others."""
     number = len(classes(samples))
@@ -129,7 +166,7 @@ def few_animals(samples: xr.DataTree) -> str:
     if number >= FEW_ANIMALS:
         return ""
     return (
-        f"There are {number} animals. Intervals are over their test trials and animals are not drawn anew, so they say how well "
+        f"Animals: {number}. Intervals are over their test trials and animals are not drawn anew, so they say how well "
         "these animals are known and not what other animals would give."
     )
 
@@ -147,7 +184,8 @@ def few_test_trials(study: Study) -> str:
     least = min(fewest.values(), default=FEW_TRIALS)
     if least >= FEW_TRIALS:
         return ""
-    return f"The rarest class has {span(list(fewest.values()))} test trials in an animal and split: single trials move its score."
+    number = counted(list(fewest.values()), "test trial")
+    return f"The rarest class has {number} in an animal and split: single trials move its score."
 
 
 def dependent_splits(study: Study) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import xarray as xr
 
+from analysis.figures.text import counted
 from analysis.report.tables import interval
 
 Row = Mapping[str, Any]  # a line of summary.json, see analysis.scores.Score
@@ -13,6 +14,7 @@ READ = {
     "cross": "Across animals (the decoder of one animal reads another)",
     "within": "Within animals (each reads its own test trials)",
 }
+PAIRED = ("difference", "difference_low", "difference_high")
 ALONE = 0.05  # largest p at which a score is called above its floor
 
 
@@ -60,23 +62,28 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
     """
     comparisons = []
     for setting in READ:
-        scored = [row for row in rows if row["setting"] == setting and row["value"] is not None]
+        scored = [row for row in rows if row["setting"] == setting and None not in (row["value"], row["p"])]
         ours = [row for row in scored if row["representation"] in shared]
         baselines = [row for row in scored if row["representation"] not in models]
         if ours:
             model = max(ours, key=lambda row: float(row["value"]))
             baseline = max(baselines, key=lambda row: float(row["value"]), default=None)
-            difference = None if baseline is None or scores is None else _difference(scores, setting, model, baseline)
+            pair = None if baseline is None else (baseline["representation"], model["representation"])
+            difference = None if pair is None or scores is None else paired_difference(scores, *pair, setting)
             comparisons.append(Comparison(setting, model, len(ours), baseline, len(baselines), difference))
     return comparisons
 
 
-def _difference(scores: xr.Dataset, setting: str, model: Row, baseline: Row) -> Difference | None:
-    """Return the paired difference to a baseline, None if it is not saved."""
-    if baseline["representation"] not in scores["reference"]:
+def paired_difference(scores: xr.Dataset, reference: str, representation: str, setting: str) -> Difference | None:
+    """Return the paired difference to a reference, None if the scores do not hold it."""
+    one = scores
+    for dim, name in (("reference", reference), ("representation", representation), ("setting", setting)):
+        if dim not in one.coords or name not in one[dim].values:
+            return None
+        one = one.sel({dim: name})
+    if any(key not in one or one[key].dims for key in PAIRED):
         return None
-    one = scores.sel(reference=baseline["representation"], representation=model["representation"], setting=setting)
-    return Difference(*(float(one[key]) for key in ("difference", "difference_low", "difference_high")))
+    return Difference(*(float(one[key]) for key in PAIRED))
 
 
 def sentences(comparison: Comparison) -> list[str]:
@@ -96,7 +103,8 @@ def sentences(comparison: Comparison) -> list[str]:
         f"{READ[comparison.setting]}, {_chosen('shared model', model, comparison.models)} reaches a {model['what']} of "
         f"{interval(model['value'], model['low'], model['high'])}, {above} the floor of permuted labels, "
         f"{interval(model['floor'], model['floor_low'], model['floor_high'])} "
-        f"(p = {model['p']:.2g}, {model['n_animals']} animals, {model['n_trials']} test trials, {model['n_splits']} splits)."
+        f"(p = {model['p']:.2g}, {counted(model['n_animals'], 'animal')}, {counted(model['n_trials'], 'test trial')}, "
+        f"{counted(model['n_splits'], 'split')})."
     ]
     if baseline is None:
         return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]

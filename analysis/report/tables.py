@@ -61,17 +61,6 @@ def interval(value: float | None, low: float | None, high: float | None, signed:
     return f"{text} [{number(low, signed)}, {number(high, signed)}]"
 
 
-def span(values: Sequence[int]) -> str:
-    """Write a number that may differ, e.g. between splits.
-
-    Examples
-    --------
-    >>> span([75, 75]), span([70, 75, 72])
-    ('75', '70 to 75')
-    """
-    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
-
-
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Write names one after another, the rest as a number.
 

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.figures.style import applied
+from analysis.figures.text import counted, span
 from analysis.figures.training import curves, history
 from analysis.report.results import embedded
-from analysis.report.tables import number, span
+from analysis.report.tables import number
+from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
 
 RESOLUTION = 150  # dots an inch
@@ -28,7 +30,10 @@ def trainings(study: Study) -> list[Training]:
 
 
 def _training(study: Study, model: str) -> Training:
-    records = study.metrics(model)
+    try:
+        records = study.metrics(model)
+    except RunFolderError as error:
+        return Training(model, f"Its record of epochs cannot be read. {error}", "")
     if not records:
         return Training(model, "No epoch is recorded. Go on with the run: neuromvm run EXPERIMENT.yaml --out RUN --resume", "")
     about = history(records, list(study.samples.children))
@@ -39,7 +44,7 @@ def _training(study: Study, model: str) -> Training:
     last, wanted = int(about["epoch"][-1]), study.spec.training.epochs
     loss, end = float(about["loss"][-1].mean()), _end(about["stopped"].to_numpy(), last, wanted)
     sentence = (
-        f"{about.sizes['replica']} replicas, {last} of {wanted} epochs, {number(seconds)} s; "
+        f"{counted(about.sizes['replica'], 'replica')}, {last} of {wanted} epochs, {number(seconds)} s; "
         f"mean loss at the last epoch {number(loss)}. {end}"
     )
     return Training(model, sentence, embedded(picture.getvalue()))
@@ -48,7 +53,7 @@ def _training(study: Study, model: str) -> Training:
 def _end(stopped: np.ndarray, last: int, wanted: int) -> str:
     early = stopped[np.isfinite(stopped)].astype(int).tolist()
     if early:
-        return f"Early stopping ended {len(early)} of {len(stopped)} replicas, at epochs {span(early)}."
+        return f"Early stopping ended {len(early)} of {counted(len(stopped), 'replica')}, at epoch {span(early)}."
     if last < wanted:
         return "The training was cut off and can be resumed."
     return "No replica was stopped early: the loss need not have settled, look at the curves."

@@ -12,6 +12,7 @@ from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
 from neuromvm.data.loaders.series import series_paths
 from neuromvm.data.loaders.tables import column_names, is_flat
+from neuromvm.errors import expect
 from neuromvm.schema import activity, animals, dropped, grid_dim
 
 TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id"}
@@ -41,6 +42,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
     >>> describe(tree)[["units", "trials", "mean_activity", "labels"]].values.tolist()
     [[3, 4, 2.0, 'odor: A 3, B 1']]
     """
+    expect(recordings, xr.DataTree, "recordings", 'Make them: load_recordings(load_data_spec("my_lab.yaml"))')
     rows = []
     for animal, dataset in animals(recordings):
         values = activity(dataset)

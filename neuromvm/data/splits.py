@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from neuromvm import schema
-from neuromvm.errors import SplitError, did_you_mean
+from neuromvm.errors import SplitError, did_you_mean, expect
 from neuromvm.schema import Part
 from neuromvm.specs.experiment import SplitSpec
 
@@ -37,6 +37,8 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
     SplitError
         If a class is left without training trials, or the time order of trials coincides with the label.
     """
+    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
+    expect(spec, SplitSpec, "spec", 'Make one: SplitSpec(kind="halves", repeats=5)')
     divide = _DIVIDE[spec.kind]
     children = {}
     for index, (name, dataset) in enumerate(schema.animals(samples)):

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from neuromvm import schema
-from neuromvm.errors import AlignmentError, SchemaError, did_you_mean
+from neuromvm.errors import AlignmentError, SchemaError, did_you_mean, expect
 from neuromvm.schema import Dropped
 from neuromvm.specs.experiment import SampleSpec
 
@@ -39,6 +39,8 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
     SchemaError
         If a label is unknown, the filter leaves an animal without trials, or there is one class only.
     """
+    expect(recordings, xr.DataTree, "recordings", 'Make them: load_recordings(load_data_spec("my_lab.yaml"))')
+    expect(spec, SampleSpec, "spec", 'Make one: SampleSpec(start=0, stop=1, label=["odor"])')
     chosen = {name: _keep_trials(name, dataset, spec) for name, dataset in schema.animals(recordings)}
     label_names = {name: _join_labels(name, dataset, spec, spec.label) for name, dataset in chosen.items()}
     match_names = {name: _join_labels(name, dataset, spec, spec.match_by) for name, dataset in chosen.items()}
@@ -60,7 +62,6 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
         )
         for variable, names, known in (("label", label_names, classes), ("match", match_names, matches)):
             codes = np.searchsorted(known, names[name]).astype(np.int16)
-            codes[names[name] == ""] = -1
             node[variable] = (("trial", "window"), codes, {"classes": json.dumps(known)})
         nodes[name] = node
     return xr.DataTree(
@@ -95,9 +96,12 @@ def make_path_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree 
         return None
     dataset = next(dataset for _, dataset in schema.animals(recordings))
     windows = Windows.of(dataset, spec)
-    return make_samples(
-        recordings, spec.model_copy(update={"start": None, "stop": None, "width": windows.width, "step": spec.path_step})
-    )
+    fine = float(dataset[schema.grid_dim(dataset)].attrs["bin_width"])
+    if abs(spec.path_step / fine - round(spec.path_step / fine)) > 1e-3:
+        found, expected = f"{spec.path_step:g}", f"a whole number of the data's bins of {fine:g}"
+        raise AlignmentError("samples.path_step", found=found, expected=expected)
+    along = {"start": None, "stop": None, "width": windows.width, "step": spec.path_step}
+    return make_samples(recordings, spec.model_copy(update=along))
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,17 @@ def _keep_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Dataset
         dataset = schema.with_dropped(
             dataset.isel(trial=kept), [Dropped("trial", f"{label} is not in {wanted}", int((~kept).sum()))]
         )
+    return _drop_unlabelled(name, dataset, spec)
+
+
+def _drop_unlabelled(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Dataset:
+    """Leave out trials that lack a label that is decoded or matched; a missing one is '' or NaN."""
+    for label in dict.fromkeys([*spec.label, *spec.match_by]):
+        if label == "window":
+            continue
+        missing = np.isin(_canonical(_trial_label(name, dataset, label).to_numpy()), ["", "nan"])
+        lines = [Dropped("trial", f"{label} has no value", int(missing.sum()))]
+        dataset = schema.with_dropped(dataset.isel(trial=~missing), lines)
     return dataset
 
 
@@ -191,7 +206,7 @@ def _canonical(values: np.ndarray) -> np.ndarray:
 
 
 def _join_labels(name: str, dataset: xr.Dataset, spec: SampleSpec, labels: list[str]) -> np.ndarray:
-    """Return the class name of every sample ``(trial, window)``; '' where a label is missing."""
+    """Return the class name of every sample ``(trial, window)``."""
     windows = Windows.of(dataset, spec)
     parts = []
     for label in labels:
@@ -200,9 +215,9 @@ def _join_labels(name: str, dataset: xr.Dataset, spec: SampleSpec, labels: list[
         else:
             values = _canonical(_trial_label(name, dataset, label).to_numpy())[:, None]
         parts.append(np.broadcast_to(values, (dataset.sizes["trial"], len(windows.centres))))
-    joined = [["" if "" in row else ", ".join(row) for row in zip(*trial, strict=True)] for trial in zip(*parts, strict=True)]
-    return np.array(joined)
+    joined = [", ".join(row) for trial in zip(*parts, strict=True) for row in zip(*trial, strict=True)]
+    return np.array(joined, dtype=str).reshape(dataset.sizes["trial"], len(windows.centres))
 
 
 def _classes(names: Iterable[np.ndarray]) -> list[str]:
-    return sorted({str(name) for array in names for name in array.ravel()} - {""})
+    return sorted({str(name) for array in names for name in array.ravel()})

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from neuromvm.specs.base import Spec
 from neuromvm.specs.data import Scalar
@@ -39,6 +39,17 @@ class SampleSpec(Spec):
         None, gt=0, description="Also embed windows slid by this step over the whole grid, to follow the latent in time"
     )
 
+    @field_validator("label", "match", mode="before")
+    @classmethod
+    def _one_label(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _forward(self) -> "SampleSpec":
+        if self.start is not None and self.stop is not None and self.stop <= self.start:
+            raise ValueError(f"samples stop at {self.stop:g}, which is not after their start at {self.start:g}")
+        return self
+
     @property
     def match_by(self) -> list[str]:
         """Labels that paired samples share."""
@@ -55,7 +66,7 @@ class SplitSpec(Spec):
     order: str | None = Field(None, description="chronological and blocks: trial label that orders trials; default: their onset")
     block: str | None = Field(None, description="blocks: trial label that names the block; default: equal runs of trials")
     validation: float = Field(0.0, ge=0, lt=1, description="Share of training-side trials kept for early stopping")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
 
 class LinearNetworks(Spec):
@@ -106,6 +117,13 @@ class ModelSpec(Spec):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of input features hidden from the encoder in training")
 
+    @model_validator(mode="after")
+    def _meaningful(self) -> "ModelSpec":
+        for setting in ("rate", "cross_reconstruction"):
+            if self.sharing == "independent" and getattr(self, setting) != type(self).model_fields[setting].default:
+                raise ValueError(f"independent VAEs share nothing, so {setting!r} means nothing to them: leave it out")
+        return self
+
 
 class TrainingSpec(Spec):
     """How every model is trained."""
@@ -118,10 +136,18 @@ class TrainingSpec(Spec):
     pairing: Literal["redrawn", "published"] = Field(
         "redrawn", description="redrawn: new matched tuples each epoch, every sample used; published: i-th with i-th, fixed"
     )
-    seeds: list[int] = Field([0], min_length=1, description="One replica for each seed and split")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One replica for each seed and split")
     patience: int | None = Field(None, ge=1, description="Stop a replica after so many epochs without a better validation loss")
     checkpoint_every: int = Field(50, ge=1, description="[epochs]")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"a seed occurs twice in {seeds}: the same training would count as two")
+        return seeds
+
     threads: int = Field(1, ge=1, description="CPU threads; small models are many times faster on one than on two")
 
 

@@ -69,6 +69,8 @@ def to_yaml(spec: Spec) -> str:
 
 
 def _load(path: Path, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
+    if path.is_dir():
+        raise SpecError(str(path), found="a folder", expected="a YAML file")
     if not path.is_file():
         siblings = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise SpecError(str(path), found="no such file", next_step=did_you_mean(str(path), siblings))
@@ -87,7 +89,8 @@ def _parse(text: str, where: str, kind: type[AnySpec], overrides: Sequence[str])
     except YAMLError as error:
         raise SpecError(where, found=f"not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise SpecError(where, found=f"a {type(content).__name__}", expected="a mapping of settings")
+        found = "an empty file" if content is None else f"a {type(content).__name__}"
+        raise SpecError(where, found=found, expected="a mapping of settings")
     for override in overrides:
         _override(content, override)
     try:

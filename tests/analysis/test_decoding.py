@@ -11,6 +11,7 @@ from analysis.decoding import Options
 from analysis.figures import style
 from analysis.representations import Inputs, Latents, RawFeatures
 from analysis.scoring import Resampling, score
+from neuromvm.data.splits import make_splits
 from neuromvm.errors import SpecError
 from neuromvm.specs import SplitSpec
 from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
@@ -165,3 +166,36 @@ def test_computing_loads_neither_torch_nor_a_plotting_library():
         "import sys, analysis.decoding, analysis.trajectories; sys.exit(bool({'torch', 'matplotlib', 'umap'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def incomplete():
+    """Return a study in which rat2 lacks classes C and D, and rat1 lacks A; what they have in common is B."""
+    whole = simulate(repeats=(12, 12, 12))
+    kept = {"rat0": [0, 1, 2, 3], "rat1": [1, 2, 3], "rat2": [0, 1]}
+    nodes = {}
+    for name, codes in kept.items():
+        node = whole.samples[name].to_dataset()
+        nodes[name] = node.isel(trial=np.isin(node["label"].values[:, 0], codes))
+    samples = xr.DataTree.from_dict(nodes)
+    samples.attrs = whole.samples.attrs
+    study = study_of(samples, make_splits(samples, SplitSpec(kind="halves", repeats=2)))
+    return study_of(study.samples, study.splits, {"ideal": shared_latents(study, noise=0.05)})
+
+
+def test_decoders_are_scored_on_the_classes_they_share_with_the_target(incomplete):
+    found = decoding.compute(incomplete, OPTIONS)
+    ideal = found.sel(representation="ideal")
+    assert (ideal["value"] > 0.97).all()  # no class is counted that a decoder cannot know
+    cross = ideal.sel(setting="cross")
+    # rat0 is read by rat1 (B, C, D) and rat2 (A, B); rat1 and rat2 share B alone, so they read rat0 only.
+    assert cross["target_chance"].values == pytest.approx([(1 / 3 + 1 / 2) / 2, 1 / 3, 1 / 2])
+    assert ideal.sel(setting="within")["target_chance"].values == pytest.approx([1 / 4, 1 / 3, 1 / 2])
+    assert np.isnan(ideal["accuracy"].sel(source="rat1", target="rat2")).all()
+
+
+def test_all_representations_are_scored_on_the_same_pairs(incomplete):
+    found = decoding.compute(incomplete, OPTIONS)
+    there = np.isfinite(found["accuracy"].sel(representation=["ideal", "mcca", "procrustes"]).values)
+    assert (there == there[0]).all()
+    np.testing.assert_allclose(found["null_mean"].sel(setting="cross").dropna("representation"), 0.4167, atol=0.06)

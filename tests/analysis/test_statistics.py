@@ -11,7 +11,7 @@ def tally_of(labels, predicted, classes):
     """Tally one decoder's predictions ``(trial, window)``, every trial tested."""
     votes = (predicted[None, ..., None] == np.arange(classes)).astype(np.float32)
     rows = LabelRows.of(labels)
-    return rows, Tally.of(votes, np.ones((1, len(labels)), bool), rows)
+    return rows, Tally.of(votes, np.ones((1, len(labels)), bool), np.ones((1, classes), bool), rows)
 
 
 @pytest.fixture

@@ -106,3 +106,12 @@ def test_features_are_bin_major_and_scaled_by_training_statistics(recordings):
     changed = flat.copy()
     changed[6:] = 100
     np.testing.assert_array_equal(Scaler.fit(changed[:6, 0])(flat[:, 0]), scaled)
+
+
+@pytest.mark.parametrize("missing", [np.array(["A", "B", ""]), np.array([1.5, 2.5, np.nan])])
+def test_trials_without_a_label_are_left_out_and_counted(recordings, missing):
+    tree = with_trial_label(recordings, "cue", lambda animal: np.resize(missing, animal.sizes["trial"]))
+    samples = make_samples(tree, SampleSpec(label="cue"))
+    assert len(classes(samples)) == 2
+    assert samples["mitt"].sizes["trial"] == 8
+    assert [tuple(line) for line in schema.dropped(samples["mitt"].to_dataset())] == [("trial", "cue has no value", 4)]

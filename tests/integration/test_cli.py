@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from neuromvm import cli
 from neuromvm.data.simulate import SimulationConfig
 from neuromvm.data.write_nwb import write_experiment
+from neuromvm.folders import locked
 from neuromvm.runs import Study
 
 EXPERIMENT = """
@@ -33,6 +36,7 @@ def lab(tmp_path_factory) -> Path:
     sizes = {"mitt": {"units": 10, "trials": 90}, "stella": {"units": 8, "trials": 80}}
     write_experiment(folder / "data", SimulationConfig(animals=sizes), seed=2)
     (folder / "small.yaml").write_text(EXPERIMENT)
+    (folder / "empty.yaml").write_text("")
     return folder
 
 
@@ -197,6 +201,17 @@ MISTAKES = {
         ["without training trials"],
     ),
     "an experiment that is there": (["simulate", "data"], ["--force"]),
+    "a folder for a spec": (["run", "data", "--out", "x"], ["a folder", "a YAML file"]),
+    "an empty spec": (["run", "empty.yaml", "--out", "x"], ["an empty file"]),
+    "a file for a run folder": (["run", "small.yaml", "--out", "small.yaml"], ["a file", "choose another", "--out"]),
+    "a run folder below a file": (["run", "small.yaml", "--out", "small.yaml/run"], ["small.yaml/run"]),
+    "windows that run backwards": (["run", "small.yaml", "--out", "x", "--set", "samples.start=1"], ["not after their start"]),
+    "a path between bins": (["run", "small.yaml", "--out", "x", "--set", "samples.path_step=0.003"], ["samples.path_step"]),
+    "a seed twice": (["run", "small.yaml", "--out", "x", "--set", "training.seeds=[1,1]"], ["a seed occurs twice"]),
+    "sharing settings that mean nothing": (
+        ["run", "small.yaml", "--out", "x", "--set", "models.mmvm={sharing: independent, rate: pairwise}"],
+        ["'rate' means nothing"],
+    ),
     "patience without validation": (["run", "small.yaml", "--out", "x", "--set", "training.patience=3"], ["split.validation"]),
 }
 
@@ -212,7 +227,58 @@ def test_a_mistake_is_one_paragraph_and_exit_code_2(mistake, finished, monkeypat
     assert out == ""
     assert len(error.strip().splitlines()) == 1
     for words in expected:
-        assert words in error
+        assert words.lower() in error.lower()
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("summary.json", ["scores", "hurt"]),
+        ("summary.json", ["run", "small.yaml", "--out", "hurt", "--resume"]),
+        ("models/mmvm/metrics.jsonl", ["analyze", "decoding", "hurt"]),
+        ("models/mmvm/fitted.json", ["run", "small.yaml", "--out", "hurt", "--resume"]),
+        ("models/mmvm/latents.nc", ["analyze", "decoding", "hurt"]),
+    ],
+)
+def test_a_damaged_run_folder_is_named_by_file(file, command, finished, monkeypatch, capsys):
+    hurt = finished.with_name("hurt")
+    shutil.copytree(finished, hurt)
+    whole = (hurt / file).read_bytes()
+    (hurt / file).write_bytes(whole[: len(whole) // 2])
+    code, _, error = call(command, finished.parent, monkeypatch, capsys)
+    shutil.rmtree(hurt)
+    assert code == 2
+    assert Path(file).name in error
+
+
+def test_two_processes_cannot_work_in_one_run_folder(finished, monkeypatch, capsys):
+    with locked(finished):
+        code, _, error = call(["analyze", "trajectories", "run"], finished.parent, monkeypatch, capsys)
+    assert code == 2
+    assert "another process" in error
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(lab):
+    command = [sys.executable, "-m", "neuromvm.cli", "run", "small.yaml", "--out", "interrupted", "--set", "training.epochs=3000"]
+    process = subprocess.Popen(command, cwd=lab, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (lab / "interrupted" / "models" / "mmvm" / "checkpoints" / "epoch-000050").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in error
+    assert "Traceback" not in error
+    assert not (lab / "interrupted" / "models" / "mmvm" / "fitted.json").exists()
+
+
+def test_animals_left_out_are_said(lab, monkeypatch, capsys):
+    arguments = ["data", "validate", "simulated_rats", "--root", "data", "--set", "min_units=9"]
+    code, out, _ = call(arguments, lab, monkeypatch, capsys)
+    assert code == 0
+    assert "1 animal\n" in out
+    assert "left out: animal stella (8 units, fewer than 9)" in out
 
 
 def test_a_damaged_file_stops_a_run_before_anything_is_trained(lab, monkeypatch, capsys):

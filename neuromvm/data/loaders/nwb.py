@@ -11,7 +11,7 @@ from neuromvm.data.loaders.nwb_file import open_nwb
 from neuromvm.data.loaders.sessions import Session, find_files, join_sessions, name_sessions
 from neuromvm.data.loaders.spikes import spike_dataset
 from neuromvm.data.loaders.trials import Found, read_trials
-from neuromvm.errors import DataFormatError, SpecError, did_you_mean
+from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
 from neuromvm.specs.data import DataSpec, PositionGrid, RoiActivity, TimeGrid
 
@@ -51,6 +51,7 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     Traceback (most recent call last):
     neuromvm.errors.DataFormatError: data spec 'mine': no folder 'no/such/folder'. ...
     """
+    expect(spec, DataSpec, "spec", 'Make one: load_data_spec("my_lab.yaml")')
     folder = Path(spec.root if root is None else root).expanduser()
     sessions = name_sessions(spec, find_files(spec, folder))
     if isinstance(spec.grid, PositionGrid) and spec.grid.range is None and sessions:

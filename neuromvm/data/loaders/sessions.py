@@ -39,7 +39,7 @@ def find_files(spec: DataSpec, folder: Path) -> list[Path]:
             f"data spec {spec.name!r}",
             found=f"no folder {str(folder)!r}",
             expected="the folder with the recordings",
-            next_step="Give it as 'root' in the spec, or with --root",
+            next_step="Set root in the data spec, data.root in the experiment, or --root on the command line",
         )
     files: set[Path] = set()
     for pattern in spec.files:
