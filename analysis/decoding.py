@@ -34,7 +34,8 @@ class Options(Spec):
     baselines: tuple[Literal["raw", "pca", "procrustes", "mcca"], ...] = ("raw", "pca", "procrustes", "mcca")
     raw_inverse_penalty: float = Field(0.02, gt=0, description="C of decoders of raw features")
     component_inverse_penalty: float = Field(0.1, gt=0, description="C of decoders of principal components")
-    latent_inverse_penalty: float = Field(1.0, gt=0, description="C of decoders of latents and canonical variates of sd 1")
+    latent_inverse_penalty: float = Field(1.0, gt=0, description="C of decoders of latents, scaled to 1 sd")
+    canonical_inverse_penalty: float = Field(1.0, gt=0, description="C of decoders of canonical variates, scaled to 1 sd")
     principal_components: int = Field(20, ge=1, description="pca, procrustes: components an animal; 30 for hundreds of cells")
     canonical_components: int = Field(14, ge=1, description="mcca: shared components; classes - 1 is a good choice")
     ridge: float = Field(3.0, gt=0, description="mcca: added to the covariance of scaled features; 30 for hundreds of cells")
@@ -112,7 +113,7 @@ def baseline(name: str, inputs: Inputs, options: Options) -> Representation:
             inputs,
             components=options.canonical_components,
             ridge=options.ridge,
-            inverse_penalty=options.latent_inverse_penalty,
+            inverse_penalty=options.canonical_inverse_penalty,
         )
     kind = {"pca": PrincipalComponents, "procrustes": ProcrustesAligned}[name]
     return kind(inputs, components=options.principal_components, inverse_penalty=options.component_inverse_penalty)

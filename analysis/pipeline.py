@@ -3,7 +3,6 @@
 Analyses are found by the entry point group ``neuromvm.analyses``, so that a lab's own stands beside ours.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from importlib.metadata import entry_points

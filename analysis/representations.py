@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.features import Scaler, features
+from neuromvm.data.features import Scaler, features, fit_scaler
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError
 from neuromvm.schema import Part
@@ -46,9 +46,8 @@ class Inputs:
     def __init__(self, samples: xr.DataTree, splits: xr.DataTree) -> None:
         self._spec = spec = sample_spec(samples)
         self._splits = splits
-        self._features = {
-            name: features(node.to_dataset()["activity"], spec.transform) for name, node in samples.children.items()
-        }
+        self._features = {name: features(node.to_dataset()["activity"], spec) for name, node in samples.children.items()}
+        self._units = {name: node.sizes["unit"] for name, node in samples.children.items()}
         self._match = {name: node["match"].to_numpy() for name, node in samples.children.items()}
         self.animals = list(self._features)
         self.splits = next(iter(splits.children.values())).sizes["split"]
@@ -69,11 +68,10 @@ class Inputs:
         return Training(self.scaled(split, animal)[side][match >= 0].astype(np.float64), match[match >= 0])
 
     def _scaler(self, split: int, animal: str) -> Scaler:
-        values = self._features[animal]
-        if self._spec.scale == "none":
-            return Scaler.identity(values.shape[-1], self._spec.clip)
-        training = values[training_side(self._splits, split, animal)]
-        return Scaler.fit(training.reshape(-1, values.shape[-1]), self._spec.clip)
+        side = training_side(self._splits, split, animal)
+        training = self._features[animal][side]
+        flat = training.reshape(-1, training.shape[-1])
+        return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), self._units[animal])
 
 
 class Representation(ABC):

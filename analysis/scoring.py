@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from analysis import statistics
 from analysis.decoders import OTHERS, POOLED
 from analysis.statistics import Floats, LabelRows, Tally
+from neuromvm.errors import SplitError
 
 LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
 SETTINGS = ("within", "cross", OTHERS, POOLED)
@@ -64,10 +65,7 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     """
     targets, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
     draws = {
-        name: [
-            _draw(tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, resampling)
-            for target in targets
-        ]
+        name: [_draw(tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, resampling) for target in targets]
         for name, tree in predictions.items()
     }
     variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
@@ -94,6 +92,13 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     }
     variables["trials"] = (("target",), np.array([one.sum() for one in tested.values()]))
     variables["majority_share"] = (("target",), np.array([one.max() / max(one.sum(), 1) for one in counts.values()]))
+    if not any(one.sum() for one in counts.values()):
+        raise SplitError(
+            "analysis decoding",
+            found="no trial that any decoder can be tested on",
+            expected="animals with trials on both sides of a split",
+            next_step="An animal without training trials cannot be encoded or aligned: use split.kind=halves or kfold",
+        )
     floor = f"{resampling.permutations} permutations of labels among the test trials of each animal, decoders not refitted"
     if any((node["label"] != node["label"].isel(window=0)).any() for node in samples.children.values()):
         floor += ", and shifted circularly among the windows of each trial"

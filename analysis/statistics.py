@@ -80,11 +80,21 @@ def as_they_are(rows: LabelRows) -> Floats:
 
 
 def bootstrap(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
-    """Draw trials with replacement among trials of the same row of labels, ``(draw, trial, row)``."""
+    """Draw trials with replacement among the n trials of the same row of labels, ``(draw, trial, row)``.
+
+    n - 1 are drawn, since drawing n gives a variance too small by (n - 1) / n, which counts when a class has few trials. All
+    rows weigh as much as they did. The spread of a row with one trial cannot be known: it stays as it is.
+
+    References
+    ----------
+    Rao & Wu (1988). Resampling inference with complex survey data. *J. Am. Stat. Assoc.* 83, 231-241.
+    """
     weight = np.zeros((draws, len(rows.row)), dtype=np.float32)
     for row in np.unique(rows.row):
         members = np.flatnonzero(rows.row == row)
-        weight[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
+        drawn = max(1, len(members) - 1)
+        counts = rng.multinomial(drawn, np.full(len(members), 1 / len(members)), size=draws)
+        weight[:, members] = counts * (len(members) / drawn)
     return weight[:, :, None] * as_they_are(rows)
 
 

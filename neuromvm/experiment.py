@@ -9,7 +9,6 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 import xarray as xr
 
 from neuromvm import schema
@@ -18,7 +17,7 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.fitting import fit
-from neuromvm.folders import LOCK, locked, read_tree, write_atomically, write_json, write_tree
+from neuromvm.folders import locked, read_json, read_tree, write_atomically, write_json, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
@@ -57,7 +56,7 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     with locked(out):
         _check_folder(out, spec, resume)  # again: another process may have been quicker
         write_atomically(out / "spec.yaml", to_yaml(spec).encode())
-        write_json(out / "provenance.json", provenance(spec, recordings))
+        _record_provenance(out / "provenance.json", provenance(spec, recordings))
         _keep(out / "recordings.nc", recordings)
         _keep(out / "splits.nc", splits)
         for name, model in spec.models.items():
@@ -106,7 +105,7 @@ def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, objec
         "platform": platform.platform(),
         "versions": {package: version(package) for package in RECORDED_PACKAGES},
         "device": str(choose_device(spec.training.device)),
-        "threads": torch.get_num_threads(),
+        "threads": spec.training.threads,
         "seeds": {"split": spec.split.seed, "training": spec.training.seeds},
         "files": {
             name: {key: str(node.attrs.get(key, "")) for key in ("source_file", "sha256")}
@@ -115,11 +114,20 @@ def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, objec
     }
 
 
+def _record_provenance(path: Path, about: dict[str, object]) -> None:
+    """Write what made a run; a resumed run keeps that of the first and lists the others."""
+    if path.is_file():
+        before = read_json(path)
+        before.setdefault("resumed", []).append(about)
+        about = before
+    write_json(path, about)
+
+
 def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
     """Refuse a folder that holds anything, unless it is the same experiment and is to be resumed."""
     if out.exists() and not out.is_dir():
         raise RunFolderError(str(out), found="a file", expected="a folder to make", next_step="Choose another --out")
-    if not out.exists() or all(path.name == LOCK for path in out.iterdir()):
+    if not out.exists() or all(path.name.startswith(".") for path in out.iterdir()):
         return
     if not resume:
         raise RunFolderError(

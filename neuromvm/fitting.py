@@ -1,7 +1,9 @@
 """Fit a model to samples: the training loop with a progress bar, checkpoints and a record of every epoch."""
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +14,8 @@ from neuromvm import schema
 from neuromvm.build import scores_counts
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
-from neuromvm.errors import expect
-from neuromvm.folders import write_atomically, write_tree
+from neuromvm.errors import RunFolderError, expect
+from neuromvm.folders import read_json, write_atomically, write_json, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.specs.experiment import ModelSpec, TrainingSpec
 from neuromvm.training import EpochRecord, StackTrainer, choose_device
@@ -75,12 +77,13 @@ def fit(
         replicas,
         counts_are_targets=scores_counts(model),
         dropout=model.dropout,
+        input_noise=model.input_noise,
         device=choose_device(training.device),
     )
     trainer = StackTrainer(model, training, batches)
     record = _Record(Path(folder)) if folder is not None else None
     if record is not None:
-        record.begin(trainer, samples)
+        record.begin(trainer, samples, splits)
     label = f"{model.sharing} ({len(replicas)} replicas)"
     with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
         for epoch in trainer.run():
@@ -102,14 +105,39 @@ class _Record:
         self.metrics = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
 
-    def begin(self, trainer: StackTrainer, samples: xr.DataTree) -> None:
-        """Restore the newest checkpoint, and cut the record back to it."""
+    def begin(self, trainer: StackTrainer, samples: xr.DataTree, splits: xr.DataTree) -> None:
+        """Restore the newest checkpoint of the same training, and cut the record back to it."""
+        self._claim(
+            {
+                "model": trainer.spec.model_dump(mode="json"),
+                "training": trainer.training.model_dump(mode="json", exclude={"device", "threads", "checkpoint_every"}),
+                "replicas": [replica._asdict() for replica in trainer.batches.replicas],
+                "data": _fingerprint(samples, splits),
+            }
+        )
         state = load_latest_checkpoint(self.checkpoints)
         if state is not None:
             trainer.restore(state)
         lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.is_file() else []
-        write_atomically(self.metrics, "".join(lines[: trainer.epoch]).encode())
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= trainer.epoch]
+        write_atomically(self.metrics, "".join(kept).encode())
         write_tree(self.folder / "pairs.nc", first_pairs(trainer.batches, samples, trainer.training.pairing))
+
+    def _claim(self, about: dict[str, Any]) -> None:
+        """Write what is trained here, or refuse a folder in which something else was."""
+        file = self.folder / "training.json"
+        if not file.is_file():
+            write_json(file, about)
+            return
+        before = read_json(file)
+        differing = [key for key in about if before.get(key) != about[key]]
+        if differing:
+            raise RunFolderError(
+                str(self.folder),
+                found=f"a training with other {' and '.join(differing)}",
+                expected="the same training, to be continued",
+                next_step="Choose another folder",
+            )
 
     def add(self, epoch: EpochRecord, trainer: StackTrainer) -> None:
         """Append an epoch, and save a checkpoint when one is due."""
@@ -117,6 +145,18 @@ class _Record:
             file.write(json.dumps(epoch._asdict()) + "\n")
         if epoch.epoch % trainer.training.checkpoint_every == 0 or epoch.epoch == trainer.training.epochs:
             save_checkpoint(self.checkpoints, trainer.state())
+
+
+def _fingerprint(samples: xr.DataTree, splits: xr.DataTree) -> str:
+    """Return a hash of everything of the data that a training depends on."""
+    digest = hashlib.sha256(samples.attrs["sample_spec"].encode())
+    for name, dataset in schema.animals(samples):
+        digest.update(name.encode())
+        for array in (dataset["activity"], dataset["match"], splits[name]["part"]):
+            values = np.ascontiguousarray(array.to_numpy())
+            digest.update(f"{values.dtype}{values.shape}".encode())
+            digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def first_pairs(batches: StackBatches, samples: xr.DataTree, pairing: str) -> xr.Dataset:

@@ -19,7 +19,7 @@ from neuromvm.data.windows import sample_spec
 from neuromvm.errors import RunFolderError, SchemaError
 from neuromvm.folders import read_json, write_atomically
 from neuromvm.models import MultimodalVAE
-from neuromvm.specs.experiment import ModelSpec
+from neuromvm.specs.experiment import ModelSpec, SampleSpec
 
 VERSION = 1
 
@@ -37,6 +37,8 @@ class FittedStack:
         Parameter or buffer -> ``(replica, ...)``.
     scalers
         Animal -> one scaler a replica.
+    trained_on
+        Spec of the samples.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class FittedStack:
         replicas: Sequence[Replica],
         weights: dict[str, Tensor],
         scalers: dict[str, list[Scaler]],
+        trained_on: SampleSpec,
     ) -> None:
-        self.spec, self.replicas, self.scalers = spec, list(replicas), scalers
+        self.spec, self.replicas, self.scalers, self.trained_on = spec, list(replicas), scalers, trained_on
         self.weights = {name: value.detach().cpu() for name, value in weights.items()}
 
     def __repr__(self) -> str:
@@ -56,7 +59,7 @@ class FittedStack:
     @classmethod
     def of(cls, spec: ModelSpec, batches: StackBatches, weights: dict[str, Tensor]) -> "FittedStack":
         """Join trained weights with the scaling of their data."""
-        return cls(spec, batches.replicas, weights, batches.scalers)
+        return cls(spec, batches.replicas, weights, batches.scalers, batches.sample_spec)
 
     def first_replica(self) -> "FittedStack":
         """Return a stack of the first replica alone."""
@@ -65,6 +68,7 @@ class FittedStack:
             self.replicas[:1],
             {name: value[:1] for name, value in self.weights.items()},
             {name: each[:1] for name, each in self.scalers.items()},
+            self.trained_on,
         )
 
     def member(self, replica: int) -> MultimodalVAE:
@@ -120,13 +124,12 @@ class FittedStack:
         for name, each in self.scalers.items():
             tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in each]))
             tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in each]))
-        clip = next(iter(self.scalers.values()))[0].clip
         about = {
             "version": VERSION,
             "model": self.spec.model_dump(mode="json"),
             "replicas": [replica._asdict() for replica in self.replicas],
             "animals": list(self.scalers),
-            "clip": clip,
+            "samples": self.trained_on.model_dump(mode="json"),
         }
         write_atomically(folder / "weights.safetensors", save(tensors))
         write_atomically(folder / "fitted.json", json.dumps(about, indent=1).encode())
@@ -154,22 +157,31 @@ class FittedStack:
         if about["version"] != VERSION:
             raise RunFolderError(str(folder), found=f"version {about['version']}", expected=f"version {VERSION}")
         weights = {key.removeprefix("weight/"): value for key, value in tensors.items() if key.startswith("weight/")}
+        trained_on = SampleSpec.model_validate(about["samples"])
         scalers = {
             name: [
-                Scaler(center, spread, about["clip"])
+                Scaler(center, spread, trained_on.clip)
                 for center, spread in zip(tensors[f"center/{name}"].numpy(), tensors[f"spread/{name}"].numpy(), strict=True)
             ]
             for name in about["animals"]
         }
         replicas = [Replica(**replica) for replica in about["replicas"]]
-        return cls(ModelSpec.model_validate(about["model"]), replicas, weights, scalers)
+        return cls(ModelSpec.model_validate(about["model"]), replicas, weights, scalers, trained_on)
 
     def _features(self, name: str, samples: xr.DataTree) -> np.ndarray:
         if name not in samples.children:
             raise SchemaError(
                 "samples", found=f"no animal {name!r}", expected=f"the animals trained on: {', '.join(self.scalers)}"
             )
-        values = features(samples[name].to_dataset()["activity"], sample_spec(samples).transform)
+        spec = sample_spec(samples)
+        for setting in ("transform", "smooth"):
+            if getattr(spec, setting) != getattr(self.trained_on, setting):
+                raise SchemaError(
+                    f"samples.{setting}",
+                    found=f"{getattr(spec, setting)}",
+                    expected=f"{getattr(self.trained_on, setting)}, as trained on",
+                )
+        values = features(samples[name].to_dataset()["activity"], spec)
         trained = len(self.scalers[name][0].center)
         if values.shape[2] != trained:
             raise SchemaError(

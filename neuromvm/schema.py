@@ -118,6 +118,15 @@ def check_animal_name(name: str) -> str:
 
 def check_same_trials(tree: xr.DataTree, splits: xr.DataTree) -> None:
     """Raise SchemaError unless splits divide the trials of these animals."""
+    for name, node in splits.children.items():
+        numbers = node["split"].to_numpy()
+        if not np.array_equal(numbers, np.arange(len(numbers))):
+            raise SchemaError(
+                f"splits/{name}",
+                found=f"splits numbered {numbers.tolist()}",
+                expected="all of them, from 0",
+                next_step="Do not select",
+            )
     for name, node in tree.children.items():
         if name not in splits.children:
             raise SchemaError("splits", found=f"no animal {name!r}", expected="splits made of these samples")

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
 from neuromvm.build import build_model
-from neuromvm.data.batches import StackBatches
+from neuromvm.data.batches import VALIDATION, StackBatches
 from neuromvm.errors import TrainingError
 from neuromvm.models import Batch, MultimodalVAE, Objective
 from neuromvm.specs.experiment import ModelSpec, TrainingSpec
@@ -64,6 +64,13 @@ class StackTrainer:
 
     def __init__(self, model: ModelSpec, training: TrainingSpec, batches: StackBatches) -> None:
         self.spec, self.training, self.batches = model, training, batches
+        if training.patience is not None and not batches.validated.all():
+            raise TrainingError(
+                "training.patience",
+                found="replicas without matched validation samples",
+                expected="validation trials of every split, to stop on",
+                next_step="Set split.validation above 0, or leave patience out",
+            )
         self.epoch = 0
         replicas = len(batches.replicas)
         members = [
@@ -142,10 +149,10 @@ class StackTrainer:
     def _train_epoch(self) -> tuple[list[float], list[list[float]], list[list[float]]]:
         generators = self.batches.generators(self.epoch)
         table = self.batches.epoch_pairs(self.epoch)
-        losses, likelihoods, rates, rows = [], [], [], []
+        losses, likelihoods, rates, rows, counts = [], [], [], [], []
         for step in range(self.batches.steps):
             batch = self.batches.batch(table[:, step], generators)
-            objective = self._objective(batch, generators)
+            objective = self._objective(batch, self.batches.noise(table[:, step], generators, self.spec.latent))
             self._optimizer.zero_grad(set_to_none=True)
             objective.loss.sum().backward()  # type: ignore[no-untyped-call]
             if self.training.clip_norm is not None:
@@ -155,7 +162,9 @@ class StackTrainer:
             likelihoods.append(objective.log_likelihood.detach().sum(2))
             rates.append(objective.rate.detach().sum(2))
             rows.append(batch.available.sum(2))
-        loss = torch.stack(losses).mean(0)
+            counts.append(batch.available.amax(1).sum(1))
+        tuples = torch.stack(counts)
+        loss = (torch.stack(losses) * tuples).sum(0) / tuples.sum(0)
         if not torch.isfinite(loss).all():
             bad = self.batches.replicas[int((~torch.isfinite(loss)).nonzero()[0, 0])]
             raise TrainingError(
@@ -168,10 +177,7 @@ class StackTrainer:
         rate = rate / (count if rate.shape == count.shape else count.amax(1, keepdim=True))
         return loss.tolist(), likelihood.tolist(), rate.tolist()
 
-    def _objective(self, batch: Batch, generators: list[torch.Generator]) -> Objective:
-        shape = (len(self.model.modalities), batch.available.shape[2], self.spec.latent)
-        noise = torch.stack([torch.randn(shape, generator=each, device=self.batches.device) for each in generators])
-
+    def _objective(self, batch: Batch, noise: Tensor) -> Objective:
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, noise: Tensor) -> Objective:
             result: Objective = functional_call(self.model, (parameters, buffers), (batch, noise, self.spec.beta))
             return result
@@ -181,12 +187,17 @@ class StackTrainer:
 
     @torch.no_grad()
     def _validate(self) -> list[float] | None:
-        held_out = self.batches.validation()
-        if held_out is None:
+        pairs = self.batches.validation_pairs
+        if pairs is None:
             return None
-        batch, generators = held_out
-        loss = self._objective(batch, generators).loss
+        # The same noise at every call, so that epochs differ by their weights alone.
+        noise = self.batches.noise(pairs, self.batches.generators(0, VALIDATION), self.spec.latent)
+        loss = self._objective(self.batches.batch(pairs, None), noise).loss
         values = loss.cpu().numpy().astype(float)
+        if not np.isfinite(values[self.batches.validated]).all():
+            raise TrainingError(
+                f"epoch {self.epoch}", found="a validation loss that is not finite", next_step="Lower training.learning_rate"
+            )
         better = (values < self._best_loss) & ~self._stopped_by(self.epoch - 1)
         self._best_loss[better], self._best_epoch[better] = values[better], self.epoch
         chosen = torch.from_numpy(better).to(self.batches.device)

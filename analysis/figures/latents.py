@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -110,7 +111,7 @@ def _cloud(axes: Axes, one: xr.Dataset, key: str, names: Sequence[str]) -> None:
             rasterized=one.sizes["sample"] > RASTERIZED_FROM,
         )
         if many and chosen.any():
-            mean = {"markersize": 5.5, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 3}
+            mean: dict[str, Any] = {"markersize": 5.5, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 3}
             axes.plot(np.nanmean(x), np.nanmean(y), marker=marker[name], color=color[name], **mean)
 
 

@@ -129,16 +129,16 @@ def lacking_classes(samples: xr.DataTree) -> str:
     """Warn of animals without trials of a class that others have."""
     label, names = samples.attrs["label"], classes(samples)
     counts = {name: trials_of_classes(node["label"].to_numpy(), len(names))[:-1] for name, node in animals(samples)}
-    there = np.any([one for one in counts.values()], axis=0)
+    there = np.any(list(counts.values()), axis=0)
     lacks = {
         name: [known for known, number, some in zip(names, one, there, strict=True) if some and not number]
         for name, one in counts.items()
     }
-    said = [f"{name} lacks {listed(absent)}" for name, absent in lacks.items() if absent]
+    said = [f"{name} lacks {', '.join(absent)}" for name, absent in lacks.items() if absent]
     if not said:
         return ""
     return (
-        f"Not every animal has every class of {label}: {'; '.join(said)}. Each decoder is scored on the classes that it and its "
+        f"Not every animal has every class of {label}: {listed(said)}. Each decoder is scored on the classes that it and its "
         "target share, so chance differs between cells, and averages mix easier and harder problems."
     )
 

@@ -11,9 +11,10 @@ from analysis.report import account
 from analysis.report.caveats import caveats
 from analysis.report.headline import compare, sentences
 from analysis.report.latents import clouds
-from analysis.report.results import missing, results, rows_of, saved_scores
+from analysis.report.results import DECODING, missing, options_used, read_summary, results, saved_scores
 from analysis.report.tables import Table
 from analysis.report.trainings import trainings
+from neuromvm.errors import RunFolderError
 from neuromvm.folders import write_atomically
 from neuromvm.runs import Study
 
@@ -49,8 +50,9 @@ def _content(study: Study) -> dict[str, Any]:
     """Gather all that the template shows."""
     attrs = study.recordings.attrs
     shared = [name for name, model in study.spec.models.items() if model.sharing != "independent"]
-    rows = rows_of(study, "decoding")
-    comparisons = compare(rows, saved_scores(study, "decoding"), shared, study.models)
+    summary = read_summary(study)
+    rows = summary.analyses[DECODING].rows if DECODING in summary.analyses else []
+    comparisons = compare(rows, saved_scores(study, DECODING).scores, shared, study.models)
     representations = list(dict.fromkeys(str(row["representation"]) for row in rows))
     return {
         "name": study.spec.name,
@@ -60,8 +62,10 @@ def _content(study: Study) -> dict[str, Any]:
         "scored": bool(rows),
         "shared": shared,
         "run": shlex.quote(str(study.path)),
-        "results": results(study),
-        "missing": missing(study),
+        "summary_problem": summary.problem,
+        "results": results(study, summary),
+        "missing": missing(study, summary),
+        "options": options_used(summary),
         "clouds": clouds(study),
         "recordings": account.recordings_table(study),
         "dropped": account.dropped_table(study),
@@ -70,23 +74,25 @@ def _content(study: Study) -> dict[str, Any]:
         "splits_sentence": account.splits_sentence(study),
         "caveats": caveats(study, shared, representations),
         "trainings": trainings(study),
-        "provenance": _provenance(study),
+        **_provenance(study),
         "spec": (study.path / "spec.yaml").read_text(encoding="utf-8"),
         "long": LONG,
     }
 
 
-def _provenance(study: Study) -> list[Table]:
-    """Lay out versions, device, command, seeds and the files read; empty if nothing was recorded."""
-    if not (study.path / "provenance.json").is_file():
-        return []
-    made = dict(study.provenance)
+def _provenance(study: Study) -> dict[str, Any]:
+    """Lay out versions, device, command, seeds and the files read, or say why they are unknown."""
+    try:
+        made = dict(study.provenance)
+    except RunFolderError as error:
+        return {"provenance": [], "provenance_problem": error.found}
     files, versions, seeds = (made.pop(key, {}) for key in ("files", "versions", "seeds"))
     made["command"] = shlex.join(made.get("command", []))
     made |= {f"seed of {key}" if key == "split" else f"seeds of {key}": json.dumps(value) for key, value in seeds.items()}
     rows = [[str(key), str(value)] for key, value in (made | versions).items()]
     hashes = [[name, str(file.get("source_file", "")), str(file.get("sha256", ""))] for name, file in files.items()]
-    return [
+    tables = [
         Table("Where and with what the run was made.", ["what", "value"], rows, [False, False]),
         Table("Files read.", ["animal", "file", "SHA-256"], hashes, [False, False, False]),
     ]
+    return {"provenance": tables, "provenance_problem": ""}

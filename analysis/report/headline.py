@@ -76,13 +76,13 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
 
 def paired_difference(scores: xr.Dataset, reference: str, representation: str, setting: str) -> Difference | None:
     """Return the paired difference to a reference, None if the scores do not hold it."""
+    if not all(key in scores for key in PAIRED):
+        return None
     one = scores
     for dim, name in (("reference", reference), ("representation", representation), ("setting", setting)):
         if dim not in one.coords or name not in one[dim].values:
             return None
         one = one.sel({dim: name})
-    if any(key not in one or one[key].dims for key in PAIRED):
-        return None
     return Difference(*(float(one[key]) for key in PAIRED))
 
 

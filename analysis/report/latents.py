@@ -9,6 +9,7 @@ from markupsafe import Markup
 from plotly.io import to_html
 
 from analysis.figures.latents3d import CONFIG, TEST, cloud
+from analysis.figures.text import ordered
 from analysis.projection import fit_pca, projected
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
@@ -37,7 +38,7 @@ def clouds(study: Study) -> list[Cloud]:
             continue
         everything = len(points)
         points = points.iloc[:: -(-everything // MOST_POINTS)]
-        figure = cloud(points, axes, study.samples.attrs["label"], json.loads(study.samples.attrs["classes"]))
+        figure = cloud(points, axes, study.samples.attrs["label"], ordered(json.loads(study.samples.attrs["classes"])))
         first = not any(one.html for one in drawn)
         html = to_html(figure, CONFIG, include_plotlyjs=first, full_html=False, div_id=f"cloud-{place}")
         tested = int((points["part"] == TEST).sum())

@@ -1,16 +1,23 @@
 """Scores and figures of every analysis of a run, and what was not computed."""
 
 import base64
+import json
+import shlex
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import xarray as xr
 
-from analysis.report.headline import Row
+from analysis.report.headline import PAIRED, Row, paired_difference
 from analysis.report.tables import NONE, Table, cell, interval, number
+from analysis.scores import Score
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
+
+DECODING = "decoding"  # the analysis that the headline reads
+FIRST = ("settings", "difference", "transfer")  # figures, in the order of what they tell; others follow by name
 
 
 class Picture(NamedTuple):
@@ -29,6 +36,29 @@ class AnalysisResult(NamedTuple):
     table: Table | None
     pictures: list[Picture]
     notes: list[str]
+    problems: list[str]
+
+
+class Entry(NamedTuple):
+    """What the summary holds of one analysis."""
+
+    rows: list[Row]
+    options: dict[str, Any]
+    problem: str = ""
+
+
+class Summary(NamedTuple):
+    """The analyses of a run by name, and why the file that lists them cannot be read, '' if it can."""
+
+    analyses: dict[str, Entry]
+    problem: str = ""
+
+
+class Saved(NamedTuple):
+    """The scores of an analysis, and why they cannot be used, '' if they can."""
+
+    scores: xr.Dataset | None
+    problem: str = ""
 
 
 class Missing(NamedTuple):
@@ -38,42 +68,78 @@ class Missing(NamedTuple):
     asked_for: bool
 
 
-def results(study: Study) -> list[AnalysisResult]:
+def read_summary(study: Study) -> Summary:
+    """Read ``summary.json``; where it is damaged, the analyses are those with saved scores, without lines."""
+    if not (study.path / "summary.json").is_file():
+        return Summary({})
+    try:
+        analyses = study.summary["analyses"]
+        return Summary({name: _entry(study, name, content) for name, content in analyses.items()})
+    except (RunFolderError, KeyError, TypeError, AttributeError) as error:
+        found = error.found if isinstance(error, RunFolderError) else "no analyses in it"
+        known = sorted(file.stem for file in (study.path / "scores").glob("*.nc"))
+        problem = f"summary.json cannot be read: {found}. Delete it, then compute every analysis again: {command(study, 'NAME')}"
+        return Summary({name: Entry([], {}) for name in known}, problem)
+
+
+def _entry(study: Study, name: str, content: Mapping[str, Any]) -> Entry:
+    rows = content.get("scores", [])
+    if all(set(Score._fields) <= set(row) for row in rows):
+        return Entry(rows, content.get("options", {}))
+    problem = f"The lines of {name} in summary.json are of another version. Compute them again: {command(study, name)}"
+    return Entry([], content.get("options", {}), problem)
+
+
+def saved_scores(study: Study, analysis: str) -> Saved:
+    """Read the scores of an analysis; those of ``decoding`` must hold paired differences."""
+    again = f"Compute them again: {command(study, analysis)}"
+    try:
+        scores = study.scores(analysis)
+    except RunFolderError as error:
+        return Saved(None, f"The saved scores of {analysis} cannot be used: {error.found}. {again}")
+    if analysis == DECODING and not _has_differences(scores):
+        return Saved(scores, f"The saved scores of {analysis} lack paired differences. {again}")
+    return Saved(scores)
+
+
+def command(study: Study, analysis: str) -> str:
+    """Write the command that computes an analysis."""
+    return f"neuromvm analyze {analysis} {shlex.quote(str(study.path))}"
+
+
+def results(study: Study, summary: Summary) -> list[AnalysisResult]:
     """Gather every analysis in the summary, and what the scores say about their own intervals and floors."""
     found = []
-    for name, entry in _summarized(study).items():
-        scores, rows = saved_scores(study, name), entry["scores"]
-        about = {} if scores is None or not rows else scores.attrs
+    for name, entry in summary.analyses.items():
+        saved = saved_scores(study, name)
+        about = saved.scores.attrs if saved.scores is not None and entry.rows else {}
         notes = [f"{key.capitalize()}: {about[key]}." for key in ("interval", "floor") if key in about]
-        found.append(AnalysisResult(name, score_table(name, rows, scores) if rows else None, pictures(study.path, name), notes))
+        problems = [problem for problem in (entry.problem, saved.problem) if problem]
+        table = score_table(name, entry.rows, saved.scores) if entry.rows else None
+        found.append(AnalysisResult(name, table, pictures(study.path, name), notes, problems))
     return found
 
 
-def rows_of(study: Study, analysis: str) -> list[Row]:
-    """Return the lines of one analysis, none if it was not computed."""
-    return list(_summarized(study).get(analysis, {"scores": []})["scores"])
-
-
-def missing(study: Study) -> list[Missing]:
+def missing(study: Study, summary: Summary) -> list[Missing]:
     """Name the analyses that are installed or asked for and not computed, asked for first."""
     asked = list(study.spec.analyses)
     installed = sorted(point.name for point in entry_points(group="neuromvm.analyses"))
-    computed = _summarized(study)
-    names = [name for name in dict.fromkeys([*asked, *installed]) if name not in computed]
+    names = [name for name in dict.fromkeys([*asked, *installed]) if name not in summary.analyses]
     return [Missing(name, name in asked) for name in names]
 
 
-def saved_scores(study: Study, analysis: str) -> xr.Dataset | None:
-    """Return the scores of an analysis, None if the file is not there."""
-    try:
-        return study.scores(analysis)
-    except RunFolderError:
-        return None
+def options_used(summary: Summary) -> str:
+    """Write the options with which every analysis was computed, '' if there is none."""
+    lines = []
+    for name, entry in summary.analyses.items():
+        if entry.options:
+            lines += [f"{name}:", *(f"  {option}: {json.dumps(value)}" for option, value in entry.options.items())]
+    return "\n".join(lines)
 
 
 def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     """Lay out all lines of an analysis by setting, the best first and marked; what is the same in all stands in the caption."""
-    reference = "" if scores is None or "difference" not in scores else str(scores.attrs["reference"])
+    reference = "" if scores is None or not _has_differences(scores) else str(scores.attrs.get("reference", ""))
     kinds = sorted({str(row["what"]) for row in rows})
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -81,9 +147,10 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     lines: list[dict[str, str]] = []
     best = set()
     for setting, group in groups.items():
-        if len(group) > 1:
-            best.add(len(lines))
-        for row in sorted(group, key=lambda row: float("inf") if row["value"] is None else -row["value"]):
+        ranked = sorted(group, key=lambda row: float("inf") if row["value"] is None else -row["value"])
+        for row in ranked:
+            if len(group) > 1 and NONE != number(row["value"]) == number(ranked[0]["value"]):
+                best.add(len(lines))
             line = {
                 "setting": setting,
                 "representation": str(row["representation"]),
@@ -100,18 +167,20 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
             }
             lines.append({column: text for column, text in line.items() if text})
     same = [key for key in ("chance", "animals", "trials", "splits") if len({line[key] for line in lines}) == 1]
-    about = ", ".join(f"{key} {lines[0][key]}" for key in same)
-    caption = f"Analysis {name}: {', '.join(kinds)}; {about}. The highest score of each setting stands first and is marked."
+    about = ", ".join([*kinds, *(f"{key} {lines[0][key]}" for key in same)])
+    caption = f"Analysis {name}: {about}. The highest scores of each setting, as printed, stand first and are marked."
     columns = [column for column in lines[0] if column not in same]
     text = [[line[column] for column in columns] for line in lines]
     return Table(caption, columns, text, [False, False, *[True] * (len(columns) - 2)], frozenset(best))
 
 
 def pictures(run: Path, analysis: str) -> list[Picture]:
-    """Read the figures of an analysis; their names are ``<analysis>-<key>.png``."""
+    """Read the figures of an analysis, the most telling first; their names are ``<analysis>-<key>.png``."""
     found = []
-    for file in sorted((run / "figures").glob(f"{analysis}-*.png")):
-        key = file.stem.removeprefix(f"{analysis}-").replace("_", " ")
+    files = {file.stem.removeprefix(f"{analysis}-"): file for file in sorted((run / "figures").glob(f"{analysis}-*.png"))}
+    first = {key: files.pop(key) for key in FIRST if key in files}
+    for name, file in (first | files).items():
+        key = name.replace("_", " ")
         numbers = file.with_suffix(".csv")
         found.append(
             Picture(
@@ -129,16 +198,13 @@ def embedded(png: bytes) -> str:
     return base64.b64encode(png).decode("ascii")
 
 
-def _summarized(study: Study) -> dict[str, Any]:
-    try:
-        return dict(study.summary["analyses"])
-    except RunFolderError:
-        return {}
+def _has_differences(scores: xr.Dataset) -> bool:
+    dims = {"reference", "representation", "setting"}
+    return dims <= set(scores.coords) and all(key in scores and set(scores[key].dims) == dims for key in PAIRED)
 
 
 def _difference(scores: xr.Dataset, row: Row, reference: str) -> str:
     if row["representation"] == reference:
         return "reference"
-    one = scores.sel(reference=reference, representation=row["representation"], setting=row["setting"])
-    value, low, high = (float(one[key]) for key in ("difference", "difference_low", "difference_high"))
-    return interval(value, low, high, signed=True)
+    found = paired_difference(scores, reference, row["representation"], row["setting"])
+    return NONE if found is None else interval(*found, signed=True)

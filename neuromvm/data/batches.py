@@ -1,6 +1,6 @@
 """The bridge in: samples and splits become tensors on a device, and tuples of sample numbers become batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.data.features import Floats, Scaler, features
+from neuromvm.data.features import Floats, Scaler, features, fit_scaler
 from neuromvm.data.pairing import PAIRINGS
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
@@ -40,15 +40,18 @@ class AnimalSamples(NamedTuple):
     counts: NDArray[np.generic]  # (sample, feature), as recorded
     match: NDArray[np.int16]  # (sample,)
     part: NDArray[np.int8]  # (split, sample)
+    units: int
 
     @classmethod
     def of(cls, samples: xr.Dataset, splits: xr.Dataset, spec: SampleSpec) -> "AnimalSamples":
         """Flatten trials and windows; a window is on the side of its trial."""
-        flat = features(samples["activity"], spec.transform)
+        flat = features(samples["activity"], spec)
         trials, windows, width = flat.shape
         counts = features_of_counts(samples["activity"]).reshape(trials * windows, width)
         part = np.repeat(splits["part"].to_numpy(), windows, axis=1)
-        return cls(flat.reshape(trials * windows, width), counts, samples["match"].to_numpy().reshape(-1), part)
+        return cls(
+            flat.reshape(trials * windows, width), counts, samples["match"].to_numpy().reshape(-1), part, samples.sizes["unit"]
+        )
 
     def scaler(self, split: int, spec: SampleSpec) -> Scaler:
         """Fit the scaler on training-side samples of a split."""
@@ -59,9 +62,8 @@ class AnimalSamples(NamedTuple):
                 expected="training trials of every animal that is encoded",
                 next_step="A held-out animal has no encoder of its own: use split.kind=halves or kfold to train one",
             )
-        if spec.scale == "none":
-            return Scaler.identity(self.features.shape[1], spec.clip)
-        return Scaler.fit(self.features[self.training_side(split)], spec.clip)
+        side = self.training_side(split)
+        return fit_scaler(spec, self.features[side], self.match[side], self.units)
 
     def training_side(self, split: int) -> NDArray[np.bool_]:
         """Say which samples are on the training side ``(sample,)``."""
@@ -91,10 +93,13 @@ class StackBatches:
         The members of the stack.
     counts_are_targets
         Whether the likelihood scores counts, in place of scaled features.
-    dropout
-        Share of input features hidden from the encoders.
+    dropout, input_noise
+        Share of input features hidden from the encoders in training, and standard deviation of noise added to them.
     device
         Where the data stays; integers stay integers until a step needs them.
+    steps
+        Steps of an epoch; by default those that the member with most tuples needs. A member trained alone with the same
+        number of steps gives the same weights, whatever tuples the others have.
     """
 
     def __init__(
@@ -106,13 +111,15 @@ class StackBatches:
         *,
         counts_are_targets: bool,
         dropout: float,
+        input_noise: float,
         device: torch.device,
+        steps: int | None = None,
     ) -> None:
         spec = sample_spec(samples)
         self.replicas = list(replicas)
         self.device = device
-        self.clip = spec.clip
-        self.dropout = dropout
+        self.sample_spec, self.clip = spec, spec.clip
+        self.dropout, self.input_noise = dropout, input_noise
         self.animals = {
             name: AnimalSamples.of(dataset, splits[name].to_dataset(), spec) for name, dataset in schema.animals(samples)
         }
@@ -136,9 +143,9 @@ class StackBatches:
             if pairing.rows == 0:
                 raise SplitError(f"split {replica.split}", found="no matched training samples", expected="at least one tuple")
         rows = max(pairing.rows for pairing in self.pairings)
-        self.steps = -(-rows // training.batch_size)
+        self.steps = -(-rows // training.batch_size) if steps is None else steps
         self.batch_rows = -(-rows // self.steps)
-        self._validation = self._validation_pairs(training)
+        self.validation_pairs = self._validation_pairs(training)
 
     def training_targets(self, replica: int) -> dict[str, Tensor]:
         """Return what the likelihoods of a replica score, on its training side: ``(sample, feature)`` for each animal."""
@@ -155,7 +162,7 @@ class StackBatches:
     def epoch_pairs(self, epoch: int) -> NDArray[np.int64]:
         """Return the tuples of an epoch ``(replica, step, row, animal)``; -1 where an animal is absent or a row is padding.
 
-        Every replica spreads its own tuples evenly over the steps, so that its gradients do not depend on its neighbours.
+        Every replica spreads its own tuples evenly over the steps; the first rows of a step are tuples, the rest padding.
         """
         table = np.full((len(self.replicas), self.steps, self.batch_rows, len(self.animals)), -1, dtype=np.int64)
         for number, (replica, pairing) in enumerate(zip(self.replicas, self.pairings, strict=True)):
@@ -173,7 +180,7 @@ class StackBatches:
         return generators
 
     def batch(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator] | None) -> Batch:
-        """Gather tuples ``(replica, row, animal)``; with generators, hide a share of input features."""
+        """Gather tuples ``(replica, row, animal)``; with generators, blur and hide input features."""
         index = torch.from_numpy(pairs).to(self.device)
         available = (index >= 0).movedim(2, 1).float()
         index = index.clamp(min=0)
@@ -183,21 +190,25 @@ class StackBatches:
             targets = inputs
         else:
             targets = {name: self._counts[name][index[:, :, column]].float() for column, name in enumerate(self.animals)}
+        if generators is not None and self.input_noise > 0:
+            inputs = self._blur(inputs, _rows(pairs), generators)
         if generators is not None and self.dropout > 0:
-            inputs = self._hide(inputs, generators)
+            inputs = self._hide(inputs, _rows(pairs), generators)
         return Batch(inputs, targets, available)
 
-    def validation(self) -> tuple[Batch, list[torch.Generator]] | None:
-        """Return the validation batch, the same at every call, with fresh generators for its noise; None without validation."""
-        if self._validation is None:
-            return None
-        return self.batch(self._validation, None), self.generators(0, VALIDATION)
+    def noise(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator], latent: int) -> Tensor:
+        """Draw standard normal noise ``(replica, animal, row, latent)`` for tuples; zero in rows of padding."""
+        drawn = torch.zeros(len(self.replicas), len(self.animals), pairs.shape[1], latent, device=self.device)
+        for place, (rows, generator) in enumerate(zip(_rows(pairs), generators, strict=True)):
+            drawn[place, :, :rows] = torch.randn(len(self.animals), rows, latent, generator=generator, device=self.device)
+        return drawn
 
     def _codes(self, split: int, part: Part) -> list[NDArray[np.int16]]:
         return [animal.codes(split, part) for animal in self.animals.values()]
 
     def _validation_pairs(self, training: TrainingSpec) -> NDArray[np.int64] | None:
         pairings = [PAIRINGS[training.pairing](self._codes(replica.split, Part.VALIDATION)) for replica in self.replicas]
+        self.validated = np.array([pairing.rows > 0 for pairing in pairings])
         rows = max(pairing.rows for pairing in pairings)
         if rows == 0:
             return None
@@ -212,13 +223,34 @@ class StackBatches:
         values = (self._inputs[name][index] - self._center[name][replicas, None]) / self._spread[name][replicas, None]
         return values if self.clip is None else values.clamp(-self.clip, self.clip)
 
-    def _hide(self, inputs: dict[str, Tensor], generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
-        rows, total = next(iter(inputs.values())).shape[1], sum(self.features.values())
+    def _blur(self, inputs: dict[str, Tensor], rows: Sequence[int], generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
+        noise = self._draw(torch.randn, inputs, rows, generators)
+        return {name: values + self.input_noise * noise[name] for name, values in inputs.items()}
+
+    def _hide(self, inputs: dict[str, Tensor], rows: Sequence[int], generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
         kept = 1 - self.dropout
-        drawn = torch.stack([torch.rand(rows, total, generator=generator, device=self.device) for generator in generators])
-        mask = (drawn < kept).float() / kept
-        pieces = torch.split(mask, list(self.features.values()), dim=2)
-        return {name: values * piece for (name, values), piece in zip(inputs.items(), pieces, strict=True)}
+        drawn = self._draw(torch.rand, inputs, rows, generators)
+        return {name: values * (drawn[name] < kept).float() / kept for name, values in inputs.items()}
+
+    def _draw(
+        self,
+        draw: Callable[..., Tensor],
+        inputs: dict[str, Tensor],
+        rows: Sequence[int],
+        generators: Sequence[torch.Generator],
+    ) -> dict[str, Tensor]:
+        """Draw a number for every input ``(replica, row, feature)``, each replica its own rows from its own generator."""
+        drawn = torch.zeros(
+            len(self.replicas), next(iter(inputs.values())).shape[1], sum(self.features.values()), device=self.device
+        )
+        for place, (own, generator) in enumerate(zip(rows, generators, strict=True)):
+            drawn[place, :own] = draw(own, drawn.shape[2], generator=generator, device=self.device)
+        return dict(zip(inputs, torch.split(drawn, list(self.features.values()), dim=2), strict=True))
+
+
+def _rows(pairs: NDArray[np.int64]) -> list[int]:
+    """Return how many rows of each replica are tuples: ``pairs (replica, row, animal)``."""
+    return [int(number) for number in (pairs >= 0).any(axis=2).sum(axis=1)]
 
 
 def _integers(counts: NDArray[np.generic]) -> Tensor:

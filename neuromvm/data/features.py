@@ -1,38 +1,67 @@
 """From activity to the numbers that encoders, decoders and alignments see."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.specs.experiment import SampleSpec
+
 Floats = NDArray[np.float32]
+SMALLEST_NOISE = 0.05  # [transformed activity] keeps a unit that hardly ever fires from being blown up by its scale
 
 
-def features(activity: xr.DataArray, transform: Literal["none", "sqrt", "log1p"] = "sqrt") -> Floats:
-    """Return the transformed activity of each window as one vector, bin-major.
+def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
+    """Return the transformed and smoothed activity of each window as one vector, bin-major.
 
     Parameters
     ----------
     activity
-        ``(trial, window, bin, unit)``, counts or amplitudes.
-    transform
-        Applied to every number; the square root makes the variance of Poisson counts nearly constant (Anscombe 1948).
+        ``(trial, window, bin, unit)``, counts or amplitudes, with ``attrs["bin_width"]``.
+    spec
+        Its ``transform`` is applied to every number (the square root makes the variance of Poisson counts nearly constant,
+        Anscombe 1948), then its ``smooth`` over bins.
 
     Returns
     -------
     ``(trial, window, feature)``, feature = bin * units + unit.
     """
     values = activity.transpose("trial", "window", "bin", "unit").to_numpy().astype(np.float32)
-    flat = values.reshape(*values.shape[:2], -1)
-    match transform:
+    match spec.transform:
         case "sqrt":
-            return np.sqrt(np.maximum(flat, 0, out=flat), out=flat)
+            np.sqrt(np.maximum(values, 0, out=values), out=values)
         case "log1p":
-            return np.log1p(np.maximum(flat, 0, out=flat), out=flat)
-        case "none":
-            return flat
+            np.log1p(np.maximum(values, 0, out=values), out=values)
+    if spec.smooth is not None:
+        kernel = smoothing(values.shape[2], spec.smooth / float(activity.attrs["bin_width"]))
+        values = np.einsum("twbu,bc->twcu", values, kernel)
+    return values.reshape(*values.shape[:2], -1)
+
+
+def smoothing(bins: int, width: float) -> Floats:
+    """Return the symmetric square root of a Gaussian kernel over bins, ``(bin, bin)``.
+
+    A linear readout with equal penalty on smoothed features is one whose weights are drawn towards functions of time that
+    vary over ``width`` bins: the covariance of its prior is the kernel.
+
+    Parameters
+    ----------
+    bins
+        Number of bins.
+    width
+        Standard deviation [bins].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> root = smoothing(4, 1.0)
+    >>> bool(np.allclose((root @ root)[0], np.exp(-0.5 * np.arange(4) ** 2), atol=1e-6))
+    True
+    """
+    lag = np.subtract.outer(np.arange(bins), np.arange(bins))
+    values, vectors = np.linalg.eigh(np.exp(-0.5 * (lag / width) ** 2))
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -46,8 +75,32 @@ class Scaler:
     @classmethod
     def fit(cls, training: Floats, clip: float | None = None) -> "Scaler":
         """Take mean and standard deviation over training-side samples ``(sample, feature)``."""
-        spread = training.std(axis=0)
-        return cls(training.mean(axis=0), np.where(spread > 0, spread, 1).astype(np.float32), clip)
+        center, spread = training.mean(axis=0, dtype=np.float64), training.std(axis=0, dtype=np.float64)
+        varies = spread > 1e-6 * np.maximum(1, np.abs(center))  # a constant has a spread of rounding errors
+        return cls(center.astype(np.float32), np.where(varies, spread, 1).astype(np.float32), clip)
+
+    @classmethod
+    def fit_noise(cls, training: Floats, codes: NDArray[np.integer], units: int, clip: float | None = None) -> "Scaler":
+        """Take the mean, and for each unit the standard deviation within conditions, pooled over bins and conditions.
+
+        Parameters
+        ----------
+        training
+            ``(sample, feature)``, features bin-major.
+        codes
+            Condition of each sample; samples with a negative one count for the mean only.
+        units
+            Number of units.
+        clip
+            Largest absolute scaled value.
+        """
+        known = np.unique(codes[codes >= 0])
+        residuals = [training[codes == code] - training[codes == code].mean(axis=0) for code in known]
+        free = sum(len(one) for one in residuals) - len(known)
+        squares = sum((np.square(one).sum(axis=0) for one in residuals), np.zeros(training.shape[1]))
+        deviation = np.sqrt(squares.reshape(-1, units).mean(axis=0) / max(free, 1)) + SMALLEST_NOISE
+        bins = training.shape[1] // units
+        return cls(training.mean(axis=0), np.tile(deviation, bins).astype(np.float32), clip)
 
     @classmethod
     def identity(cls, features: int, clip: float | None = None) -> "Scaler":
@@ -66,3 +119,14 @@ class Scaler:
         """
         scaled = (values - self.center) / self.spread
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
+
+
+def fit_scaler(spec: SampleSpec, training: Floats, codes: NDArray[np.integer], units: int) -> Scaler:
+    """Fit the scaler of a spec on training-side samples ``(sample, feature)`` with their match codes ``(sample,)``."""
+    match spec.scale:
+        case "zscore":
+            return Scaler.fit(training, spec.clip)
+        case "noise":
+            return Scaler.fit_noise(training, codes, units, spec.clip)
+        case "none":
+            return Scaler.identity(training.shape[1], spec.clip)

@@ -155,7 +155,11 @@ class Windows:
         merged = bins.sum(axis=3, dtype=np.uint32) if array.dtype.kind == "u" else bins.mean(axis=3, dtype=np.float32)
         if merged.dtype.kind == "u":
             merged = merged.astype(np.min_scalar_type(int(merged.max(initial=0))))
-        return xr.DataArray(merged, dims=("trial", "window", "bin", "unit"), attrs={**values.attrs, "kind": str(values.name)})
+        return xr.DataArray(
+            merged,
+            dims=("trial", "window", "bin", "unit"),
+            attrs={**values.attrs, "kind": str(values.name), "bin_width": self.width / self.bins},
+        )
 
 
 def _keep_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Dataset:

@@ -33,7 +33,14 @@ class SampleSpec(Spec):
     label: list[str] = Field(..., min_length=1, description="What is decoded: trial labels, joined; 'window' adds the window")
     match: list[str] | None = Field(None, description="What paired samples share; default: label")
     transform: Literal["none", "sqrt", "log1p"] = "sqrt"
-    scale: Literal["none", "zscore"] = Field("zscore", description="Fitted on the training side of each split")
+    smooth: float | None = Field(
+        None, gt=0, description="Standard deviation of Gaussian smoothing over the bins of a window [s or position]"
+    )
+    scale: Literal["none", "zscore", "noise"] = Field(
+        "zscore",
+        description="Fitted on the training side of each split: by the deviation of each feature, "
+        "or by that of each unit within classes (noise), which keeps informative units large",
+    )
     clip: float | None = Field(None, gt=0, description="Largest absolute scaled value")
     path_step: float | None = Field(
         None, gt=0, description="Also embed windows slid by this step over the whole grid, to follow the latent in time"
@@ -65,7 +72,7 @@ class SplitSpec(Spec):
     train_share: float = Field(0.5, gt=0, lt=1, description="chronological: leading share of trials")
     order: str | None = Field(None, description="chronological and blocks: trial label that orders trials; default: their onset")
     block: str | None = Field(None, description="blocks: trial label that names the block; default: equal runs of trials")
-    validation: float = Field(0.0, ge=0, lt=1, description="Share of training-side trials kept for early stopping")
+    validation: float = Field(0.0, ge=0, le=0.5, description="Share of training-side trials kept for early stopping")
     seed: int = Field(0, ge=0)
 
 
@@ -116,6 +123,9 @@ class ModelSpec(Spec):
         SquaredErrorLikelihood()
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of input features hidden from the encoder in training")
+    input_noise: float = Field(
+        0.0, ge=0, description="Standard deviation of noise added to what the encoder sees in training [scaled features]"
+    )
 
     @model_validator(mode="after")
     def _meaningful(self) -> "ModelSpec":

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -61,6 +63,34 @@ def test_trajectories_are_means_over_animals_of_means_over_test_trials(study, tm
     assert np.isnan(found["mean"][:, 2]).all()
     assert ((found["low"] <= found["mean"]) & (found["mean"] <= found["high"]))[:, :2].all()
     assert trajectories.plot(round_trip(scores, tmp_path / "trajectories.nc"))["trajectories"].axes
+
+
+@pytest.mark.parametrize(("number", "bands"), [(6, 6), (12, 0)])
+def test_many_conditions_have_no_bands_and_lines_of_their_own(study, number, bands):
+    scores = trajectories.compute(study, trajectories.Options(bootstraps=100))
+    names = [f"odor {place}" for place in range(number)]
+    repeated = scores.isel(condition=np.arange(number) % len(CLASSES)).assign_coords(condition=names)
+    figure = trajectories.plot(repeated)["trajectories"]
+    assert len(figure.axes[0].collections) == bands
+    lines = figure.axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == number
+    assert ("in the CSV" in figure.get_supxlabel()) == (bands == 0)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+
+
+def test_many_classes_have_their_means_on_top(study):
+    scores = latent_scatter.compute(study, latent_scatter.Options())
+    few = latent_scatter.plot(scores)["latents"]
+    names = [f"odor {place}" for place in range(8)]
+    labels = np.array(names)[np.arange(scores.sizes["sample"]) % 8]
+    renamed = scores.assign_coords(label=("sample", labels)).assign_attrs(classes=json.dumps(names))
+    figure = latent_scatter.plot(renamed)["latents"]
+    assert len(few.axes[0].lines) == len(CLASSES)
+    means = [line for line in figure.axes[0].lines if line.get_markeredgewidth() > 0]
+    assert len(means) == 8
+    first = (scores["model"] == "wide").values & (labels == names[0])
+    np.testing.assert_allclose(means[0].get_xydata()[0], [scores["x"][first].mean(), scores["y"][first].mean()])
+    assert "means" in figure.get_supxlabel()
 
 
 def test_condition_may_be_any_trial_label(study):

@@ -5,18 +5,29 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+from analysis.figures.decoding import transfer
 from analysis.figures.latents3d import TEST, cloud
 from analysis.pipeline import analyze
 from analysis.report import write_report
-from analysis.report.caveats import confounded_labels, sorted_trials, unequal_classes
+from analysis.report.account import classes_table
+from analysis.report.caveats import (
+    confounded_labels,
+    few_animals,
+    lacking_classes,
+    repeated_animals,
+    sorted_trials,
+    unequal_classes,
+)
 from analysis.report.document import render
 from analysis.report.headline import Difference, compare, sentences
+from analysis.report.results import pictures, score_table
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
@@ -167,7 +178,7 @@ def test_a_run_without_scores_names_the_command(bare):
     page = Page(render(bare))
     text = " ".join(page.text)
     assert f"neuromvm analyze decoding {bare.path}" in text
-    assert "part of this experiment and was not computed" in text
+    assert "part of this experiment and has no scores here" in text
     assert "neuromvm analyze latent_scatter" in text
     assert not re.search(r"\b(loses|ahead of|ties)\b", text)
 
@@ -180,7 +191,135 @@ def test_a_run_cut_off_says_what_is_missing(bare, tmp_path):
     text = " ".join(Page(render(Study(folder))).text)
     assert "No latents of independent" in text
     assert "No epoch is recorded" in text
-    assert "No provenance.json" in text
+    assert "provenance.json: no such file" in text
+
+
+def copied(study, folder):
+    shutil.copytree(study.path, folder)
+    return Study(folder)
+
+
+def without_reference(folder):
+    file = folder / "scores" / "decoding.nc"
+    scores = xr.load_dataset(file, engine="h5netcdf")
+    write_tree(file, scores.sel(reference="mcca").drop_vars("reference"))
+
+
+def of_another_version(folder):
+    file = folder / "scores" / "decoding.nc"
+    scores = xr.load_dataset(file, engine="h5netcdf")
+    write_tree(file, scores.assign_attrs(schema_version="0"))
+
+
+def damaged(folder):
+    (folder / "scores" / "decoding.nc").write_bytes(b"no netCDF")
+
+
+def removed(folder):
+    (folder / "scores" / "decoding.nc").unlink()
+
+
+@pytest.mark.parametrize("harm", [without_reference, of_another_version, damaged, removed])
+def test_scores_that_cannot_be_used_name_the_command(scored, tmp_path, harm):
+    study = copied(scored, tmp_path / "run")
+    harm(study.path)
+    page = Page(render(study))
+    text = " ".join(page.text)
+    assert text.count(f"Compute them again: neuromvm analyze decoding {study.path}") == 2  # beside the headline and the scores
+    assert not any("difference to" in " ".join(row) for row in page.rows)
+    assert "without their paired difference" in text or "do not overlap" in text
+
+
+def test_lines_of_another_version_name_the_command(scored, tmp_path):
+    study = copied(scored, tmp_path / "run")
+    summary = study.summary
+    for line in summary["analyses"]["decoding"]["scores"]:
+        del line["floor_low"]
+    write_json(study.path / "summary.json", summary)
+    text = " ".join(Page(render(study)).text)
+    assert f"are of another version. Compute them again: neuromvm analyze decoding {study.path}" in text
+
+
+@pytest.mark.parametrize("content", ['{"analyses": {"deco', "[]", "{}"])
+def test_a_damaged_summary_is_said_and_the_rest_is_shown(scored, tmp_path, content):
+    study = copied(scored, tmp_path / "run")
+    (study.path / "summary.json").write_text(content)
+    page = Page(render(study))
+    text = " ".join(page.text)
+    assert "summary.json cannot be read" in text
+    assert f"neuromvm analyze NAME {study.path}" in text
+    assert f"neuromvm analyze decoding {study.path}" in text
+    assert "decoding: transfer." in text
+
+
+def test_a_damaged_record_of_epochs_is_said_and_the_rest_is_shown(scored, tmp_path):
+    study = copied(scored, tmp_path / "run")
+    (study.path / "models" / "mmvm" / "metrics.jsonl").write_text('{"epoch": 1, "lo')
+    (study.path / "provenance.json").write_text("{")
+    text = " ".join(Page(render(study)).text)
+    assert "record of epochs cannot be read" in text
+    assert text.count("mean loss at the last epoch") == 1
+    assert "Versions, device and file hashes are unknown" in text
+
+
+def test_options_are_those_used_not_those_given(bare, tmp_path):
+    study = copied(bare, tmp_path / "run")
+    analyze(study, "decoding", {"bootstraps": 123, "reference": "pca"})
+    text = " ".join(Page(render(study)).text)
+    assert 'reference: "pca"' in text
+    assert "bootstraps: 123" in text
+    assert "options of analyses below" in text
+
+
+def test_the_settings_come_first(scored):
+    assert [one.caption for one in pictures(scored.path, "decoding")] == [
+        "decoding: settings",
+        "decoding: difference",
+        "decoding: transfer",
+    ]
+
+
+def test_all_equal_best_scores_are_marked_and_a_chance_that_varies_is_a_column():
+    rows = [row("pca", 0.5), row("procrustes", 0.50001), row("raw", 0.4), row("mmvm", 0.3, setting="within")]
+    table = score_table("decoding", [{**one, "chance": 0.25} for one in rows], None)
+    assert [table.rows[place][1] for place in sorted(table.best)] == ["procrustes", "pca"]
+    assert "chance" not in table.columns
+    table = score_table("decoding", [{**one, "chance": 1 / (3 + place)} for place, one in enumerate(rows)], None)
+    assert [line[table.columns.index("chance")] for line in table.rows] == ["0.250", "0.333", "0.200", "0.167"]
+
+
+def test_classes_stand_in_columns_by_the_size_of_their_numbers():
+    names = [f"odor_{number}" for number in (1, 10, 2, 3, 4, 5, 6)]
+    node = xr.Dataset({"label": (("trial", "window"), [[1], [1], [2]], {"classes": json.dumps(names)})})
+    samples = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"label": "odor", "classes": json.dumps(names)}), "rat": node})
+    table = classes_table(SimpleNamespace(samples=samples))
+    assert table.columns == ["animal", "1", "2", "3", "4", "5", "6", "10"]
+    assert table.rows == [["rat", "0", "1", "0", "0", "0", "0", "2"]]
+    assert "without their common beginning, odor_" in table.caption
+
+
+def test_recordings_of_one_subject_are_warned_of(bare):
+    assert repeated_animals(bare.recordings) == ""
+    twice = {name: node.to_dataset().assign_attrs(subject_id="mouse 7") for name, node in bare.recordings.children.items()}
+    said = repeated_animals(xr.DataTree.from_dict(twice))
+    assert "(mouse 7: one and two)" in said
+    assert "between sessions of one animal" in said
+
+
+def test_animals_that_lack_classes_are_warned_of(bare):
+    assert lacking_classes(bare.samples) == ""
+    without = {name: node.to_dataset() for name, node in bare.samples.children.items()}
+    two = without["two"]
+    without["two"] = two.isel(trial=np.flatnonzero((two["label"].values < 2).all(axis=1)))
+    said = lacking_classes(xr.DataTree.from_dict({"/": bare.samples.to_dataset(), **without}))
+    names = json.loads(bare.samples.attrs["classes"])
+    assert f"two lacks {', '.join(names[2:])}. Each decoder" in said
+
+
+def test_one_animal_is_said_in_good_grammar(bare):
+    assert few_animals(xr.DataTree.from_dict({"one": bare.samples["one"].to_dataset()})).startswith("Animals: 1.")
+    (comparison,) = compare([{**row("mmvm", 0.5), "n_animals": 1}], None, ["mmvm"], ["mmvm"])
+    assert "1 animal, 50 test trials, 1 split)" in sentences(comparison)[0]
 
 
 def row(representation, value, p=0.001, setting="cross"):
@@ -274,6 +413,30 @@ def test_a_cloud_shows_what_its_menu_says():
         assert sum(len(trace.x) for trace in shown) == (40 if "all trials" in button.label else 12)
         in_legend = [trace.name for trace, named in zip(figure.data, state["showlegend"], strict=True) if named]
         assert sorted(in_legend) == sorted(names[title["legend.title.text"]])
+
+
+@pytest.mark.parametrize(("animals", "columns"), [(3, 3), (14, 2)])
+def test_transfer_names_animals_once_in_a_row_and_says_what_is_white(animals, columns):
+    names = [f"mouse{place}" for place in range(animals)]
+    accuracy = np.full((3, 1, animals, animals), 0.5)
+    scores = xr.Dataset(
+        {
+            "accuracy": (("representation", "split", "source", "target"), accuracy),
+            "trials": ("target", np.full(animals, 10)),
+            "seeds": ("representation", [1, 1, 1]),
+        },
+        coords={"representation": ["mmvm", "pca", "mcca"], "source": names, "target": names},
+        attrs={"chance": 0.25},
+    )
+    figure = transfer(scores)
+    named = [[text.get_text() for text in axes.get_yticklabels()] for axes in figure.axes[:3]]
+    assert [any(labels) for labels in named] == [place % columns == 0 for place in range(3)]
+    assert named[0] == [str(place) for place in range(animals)]
+    assert "without their common beginning, mouse" in figure.get_supxlabel()
+    assert "White" not in figure.get_supxlabel()
+    assert [text.get_text() for text in figure.axes[-1].texts] == ["chance"]
+    scores["accuracy"][1, 0, 0, 1] = np.nan
+    assert "White: cannot be scored" in transfer(scores).get_supxlabel()
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)

@@ -62,10 +62,27 @@ def test_bootstrap_agrees_with_scores_of_repeated_trials(decoded):
     rows, tally = tally_of(labels, predicted, 6)
     assignments = statistics.bootstrap(rows, 20, np.random.default_rng(1))
     found = tally.balanced_accuracy(assignments)[:, 0]
+    sizes = np.bincount(rows.row)[rows.row]
     for assignment, value in zip(assignments, found, strict=True):
-        drawn = np.repeat(np.arange(len(labels)), assignment.sum(axis=1).astype(int))
-        assert np.array_equal(np.bincount(rows.row[drawn]), np.bincount(rows.row))
-        assert value == pytest.approx(balanced_accuracy_score(labels[drawn].ravel(), predicted[drawn].ravel()))
+        times = assignment.sum(axis=1) * (sizes - 1) / sizes
+        drawn = np.repeat(np.arange(len(labels)), np.rint(times).astype(int))
+        assert np.array_equal(np.bincount(rows.row[drawn]), np.maximum(np.bincount(rows.row) - 1, 0))
+        assert value == pytest.approx(balanced_accuracy_score(labels[drawn].ravel(), predicted[drawn].ravel()), abs=1e-6)
+
+
+@pytest.mark.parametrize("trials", [3, 5, 40])
+def test_bootstrap_has_the_variance_of_fresh_trials_however_few(trials):
+    truth, classes, variances, values = 0.6, 10, [], []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(classes), trials)[:, None].astype(np.int16)
+        predicted = np.where(rng.random(labels.shape) < truth, labels, (labels + 1) % classes)
+        rows, tally = tally_of(labels, predicted, classes)
+        values.append(tally.balanced_accuracy(statistics.as_they_are(rows)).item())
+        variances.append(tally.balanced_accuracy(statistics.bootstrap(rows, 300, rng)).var())
+    # The variance of 150 values is known to about 12 %.
+    assert np.mean(variances) == pytest.approx(np.var(values), rel=0.35)
+    assert np.mean(variances) == pytest.approx(truth * (1 - truth) / (trials * classes), rel=0.12)
 
 
 def test_bootstrap_interval_covers_the_true_recall():

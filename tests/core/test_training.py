@@ -10,7 +10,7 @@ from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.errors import RunFolderError, SplitError, TrainingError
+from neuromvm.errors import RunFolderError, SchemaError, SplitError, TrainingError
 from neuromvm.fitting import fit
 from neuromvm.inference import FittedStack
 from neuromvm.schema import Part
@@ -18,12 +18,14 @@ from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training import StackTrainer, choose_device
 from tests.conftest import tuned_recordings
 
-MODEL = ModelSpec(sharing="mmvm", rate="pairwise", latent=3, cross_reconstruction=0.5, dropout=0.3, networks={"kind": "linear"})
+MODEL = ModelSpec(
+    sharing="mmvm", rate="pairwise", latent=3, cross_reconstruction=0.5, dropout=0.3, input_noise=0.2, networks={"kind": "linear"}
+)
 SAMPLES = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}), SampleSpec(start=0, label=["odor"]))
 SPLITS = make_splits(SAMPLES, SplitSpec(repeats=2, validation=1 / 3))
 
 
-def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, **settings) -> StackTrainer:
+def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, steps=None, **settings) -> StackTrainer:
     training = TrainingSpec(**{"epochs": 6, "batch_size": 9, "learning_rate": 0.01, **settings})
     batches = StackBatches(
         samples,
@@ -32,7 +34,9 @@ def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, **settings
         replicas,
         counts_are_targets=model.likelihood.kind == "poisson",
         dropout=model.dropout,
+        input_noise=model.input_noise,
         device=torch.device("cpu"),
+        steps=steps,
     )
     return StackTrainer(model, training, batches)
 
@@ -49,6 +53,44 @@ def test_a_stack_equals_its_members_trained_alone(likelihood):
         np.testing.assert_allclose([record.loss[number] for record in together], [record.loss[0] for record in alone], rtol=1e-4)
         for name, value in single.weights().items():
             torch.testing.assert_close(stack.weights()[name][number], value[0], rtol=1e-3, atol=1e-4)
+
+
+def test_members_with_other_numbers_of_tuples_do_not_touch_each_other():
+    samples = make_samples(tuned_recordings({"mitt": (6, 35), "stella": (4, 47)}), SampleSpec(start=0, label=["odor"]))
+    splits = make_splits(samples, SplitSpec(kind="kfold", folds=4))
+    replicas = [Replica(split, 0) for split in range(4)]
+    stack = trainer_of(replicas, samples=samples, splits=splits)
+    assert len({pairing.rows for pairing in stack.batches.pairings}) > 1
+    together = list(stack.run())
+    for number, replica in enumerate(replicas):
+        single = trainer_of([replica], samples=samples, splits=splits, steps=stack.batches.steps)
+        alone = list(single.run())
+        np.testing.assert_allclose([record.loss[number] for record in together], [record.loss[0] for record in alone], rtol=1e-4)
+        for name, value in single.weights().items():
+            torch.testing.assert_close(stack.weights()[name][number], value[0], rtol=1e-3, atol=1e-4)
+
+
+def test_patience_without_validation_is_refused():
+    with pytest.raises(TrainingError, match=r"split\.validation"):
+        trainer_of([Replica(0, 0)], splits=make_splits(SAMPLES, SplitSpec()), patience=3)
+
+
+@pytest.mark.parametrize("change", ["model", "seeds", "data"])
+def test_a_folder_of_another_training_is_refused(tmp_path, change):
+    training = TrainingSpec(epochs=2)
+    fit(SAMPLES, SPLITS, MODEL, training, folder=tmp_path, progress=False)
+    again = fit(SAMPLES, SPLITS, MODEL, training, folder=tmp_path, progress=False)
+    assert again.embed(SAMPLES).identical(FittedStack.load(tmp_path).embed(SAMPLES))
+    samples, model = SAMPLES, MODEL
+    if change == "model":
+        model = MODEL.model_copy(update={"beta": 5.0})
+    elif change == "seeds":
+        training = TrainingSpec(epochs=2, seeds=[4])
+    else:
+        samples = SAMPLES.copy(deep=True)
+        samples["mitt"]["activity"].values[0] += 1
+    with pytest.raises(RunFolderError, match="another folder"):
+        fit(samples, SPLITS, model, training, folder=tmp_path, progress=False)
 
 
 def test_training_lowers_the_loss():
@@ -87,7 +129,7 @@ def test_a_restored_training_goes_on_bit_for_bit(tmp_path, stop_after):
 
 def test_early_stopping_returns_the_weights_of_the_best_epoch():
     noise = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}, tuning=0), SampleSpec(start=0, label=["odor"]))
-    settings = {"model": MODEL.model_copy(update={"dropout": 0.0}), "samples": noise, "learning_rate": 0.03}
+    settings = {"model": MODEL.model_copy(update={"dropout": 0.0, "input_noise": 0.0}), "samples": noise, "learning_rate": 0.03}
     stopping = trainer_of([Replica(0, 0)], **settings, epochs=300, patience=5)
     losses = [record.validation_loss[0] for record in stopping.run()]
     best = int(np.argmin(losses)) + 1
@@ -140,7 +182,7 @@ def test_embedding_is_the_encoder_of_scaled_features():
 
 
 def test_dropout_hides_the_stated_share_and_keeps_the_mean():
-    trainer = trainer_of([Replica(0, 0)], batch_size=1000)
+    trainer = trainer_of([Replica(0, 0)], MODEL.model_copy(update={"input_noise": 0.0}), batch_size=1000)
     batches = trainer.batches
     batch = batches.batch(batches.epoch_pairs(0)[:, 0], batches.generators(0))
     hidden = torch.cat([(batch.inputs[name] == 0).float().flatten() for name in batch.inputs])
@@ -151,9 +193,26 @@ def test_dropout_hides_the_stated_share_and_keeps_the_mean():
     torch.testing.assert_close(batch.inputs["mitt"][kept], batch.targets["mitt"][kept] / 0.7)
 
 
+def test_input_noise_has_the_stated_deviation_and_leaves_targets_alone():
+    trainer = trainer_of([Replica(0, 0)], MODEL.model_copy(update={"dropout": 0.0, "input_noise": 1.5}), batch_size=1000)
+    batch = trainer.batches.batch(trainer.batches.epoch_pairs(0)[:, 0], trainer.batches.generators(0))
+    noise = torch.cat([(batch.inputs[name] - batch.targets[name]).flatten() for name in batch.inputs])
+    assert abs(noise.std().item() - 1.5) < 5 * 1.5 / math.sqrt(2 * len(noise))
+    assert abs(noise.mean().item()) < 5 * 1.5 / math.sqrt(len(noise))
+
+
 def test_an_absent_device_is_refused():
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(TrainingError, match="which has cpu"):
         choose_device("cuda")
     assert choose_device("auto").type in {"cpu", "mps"}
+
+
+def test_samples_of_another_transform_are_not_embedded():
+    fitted = fit(SAMPLES, SPLITS, MODEL, TrainingSpec(epochs=1), progress=False)
+    other = make_samples(
+        tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}), SampleSpec(start=0, label="odor", transform="none")
+    )
+    with pytest.raises(SchemaError, match=r"samples\.transform"):
+        fitted.embed(other)

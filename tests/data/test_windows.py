@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuromvm import schema
-from neuromvm.data.features import Scaler, features
+from neuromvm.data.features import Scaler, features, fit_scaler
 from neuromvm.data.windows import classes, make_path_samples, make_samples, sample_spec
 from neuromvm.errors import AlignmentError, SchemaError
 from neuromvm.specs import SampleSpec
@@ -97,7 +97,7 @@ def test_a_filter_that_leaves_nothing_is_refused_with_the_values(recordings):
 
 def test_features_are_bin_major_and_scaled_by_training_statistics(recordings):
     samples = make_samples(recordings, SampleSpec(start=0, stop=1, bin_width=0.5, label=["odor"]))
-    flat = features(samples["mitt"]["activity"], "sqrt")
+    flat = features(samples["mitt"]["activity"], sample_spec(samples))
     assert flat.shape == (12, 1, 8)
     np.testing.assert_allclose(flat[:, 0, 4:] ** 2, samples["mitt"]["activity"][:, 0, 1], rtol=1e-5)
     training = flat[:6, 0]
@@ -115,3 +115,33 @@ def test_trials_without_a_label_are_left_out_and_counted(recordings, missing):
     assert len(classes(samples)) == 2
     assert samples["mitt"].sizes["trial"] == 8
     assert [tuple(line) for line in schema.dropped(samples["mitt"].to_dataset())] == [("trial", "cue has no value", 4)]
+
+
+def test_noise_scale_is_the_pooled_deviation_of_each_unit_within_classes(recordings):
+    samples = make_samples(recordings, SampleSpec(start=0, stop=1, bin_width=0.5, label="odor", scale="noise"))
+    flat = features(samples["mitt"]["activity"], sample_spec(samples))[:, 0]
+    codes = samples["mitt"]["match"].values[:, 0]
+    scaler = fit_scaler(sample_spec(samples), flat, codes, units=4)
+    for unit in range(4):
+        # One-way analysis of variance of each bin; equal degrees of freedom, so mean squares average over bins.
+        within = [np.mean([flat[codes == code, b * 4 + unit].var(ddof=1) for code in range(3)]) for b in range(2)]
+        assert scaler.spread[unit] == pytest.approx(np.sqrt(np.mean(within)) + 0.05, rel=1e-4)
+        assert scaler.spread[4 + unit] == scaler.spread[unit]
+
+
+def test_smoothing_mixes_bins_and_not_units(recordings):
+    spec = SampleSpec(start=0, stop=0.8, bin_width=0.2, label="odor", transform="none", smooth=0.2)
+    plain = make_samples(recordings, spec)["mitt"]["activity"]
+    smooth = features(plain, spec).reshape(12, 4, 4)
+    lag = np.subtract.outer(np.arange(4), np.arange(4))
+    # Products of smoothed activity are those of activity under the kernel.
+    one, other = plain.values[0, 0].astype(float), plain.values[1, 0].astype(float)
+    expected = np.einsum("bu,bc,cu->u", one, np.exp(-0.5 * lag**2), other)
+    np.testing.assert_allclose((smooth[0] * smooth[1]).sum(0), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
+def test_a_feature_that_never_varied_in_training_does_not_explode(count):
+    training = np.full((75, 1), np.sqrt(count), np.float32)
+    later = Scaler.fit(training)(np.array([[np.sqrt(count + 1)]], np.float32))
+    assert abs(later.item()) <= 1
