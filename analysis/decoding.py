@@ -16,6 +16,7 @@ from analysis.decoders import decode
 from analysis.representations import Inputs, Latents, RawFeatures, Representation
 from analysis.scores import Score
 from analysis.scoring import Resampling, score
+from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
 from neuromvm.schema import check_same_trials, expect_tree
 from neuromvm.specs.base import Spec
@@ -82,7 +83,7 @@ def compare(
     expect(latents, Mapping, "latents", 'Name each tree: {"mmvm": fitted.embed(samples)}')
     for name, tree in latents.items():
         expect_tree(tree, "latent_mean", f"latents[{name!r}]", "Make it: fitted.embed(samples)")
-        if tree.attrs.get("sample_spec", samples.attrs["sample_spec"]) != samples.attrs["sample_spec"]:
+        if "sample_spec" in tree.attrs and sample_spec(tree) != sample_spec(samples):
             raise SchemaError(
                 f"latents[{name!r}]", found="latents of samples made with another spec", expected="latents of these samples"
             )

@@ -19,11 +19,20 @@ ALONE = 0.05  # largest p at which a score is called above its floor
 
 
 class Difference(NamedTuple):
-    """A model minus a baseline, draws paired."""
+    """A model minus a baseline, draws paired, and in how many splits its sign is that of the whole."""
 
     value: float
     low: float
     high: float
+    alike: int = 1
+    splits: int = 1
+
+    @property
+    def sign(self) -> int:
+        """Return 1 or -1 if the interval leaves 0 out and every split agrees, else 0: the interval holds the fits fixed."""
+        if self.alike < self.splits:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
 class Comparison(NamedTuple):
@@ -42,7 +51,8 @@ class Comparison(NamedTuple):
         if self.baseline is None:
             return "alone"
         if self.difference is not None:
-            return "ahead" if self.difference.low > 0 else "behind" if self.difference.high < 0 else "tie"
+            verdicts: dict[int, Verdict] = {1: "ahead", -1: "behind", 0: "tie"}
+            return verdicts[self.difference.sign]
         if self.model["low"] > self.baseline["high"]:
             return "ahead"
         return "behind" if self.model["high"] < self.baseline["low"] else "tie"
@@ -76,14 +86,17 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
 
 def paired_difference(scores: xr.Dataset, reference: str, representation: str, setting: str) -> Difference | None:
     """Return the paired difference to a reference, None if the scores do not hold it."""
-    if not all(key in scores for key in PAIRED):
+    if not all(key in scores for key in (*PAIRED, "split_value")):
         return None
     one = scores
     for dim, name in (("reference", reference), ("representation", representation), ("setting", setting)):
         if dim not in one.coords or name not in one[dim].values:
             return None
         one = one.sel({dim: name})
-    return Difference(*(float(one[key]) for key in PAIRED))
+    by_split = scores["split_value"].sel(setting=setting)
+    each = (by_split.sel(representation=representation) - by_split.sel(representation=reference)).to_numpy()
+    value, low, high = (float(one[key]) for key in PAIRED)
+    return Difference(value, low, high, int((each * value > 0).sum()), len(each))
 
 
 def sentences(comparison: Comparison) -> list[str]:
@@ -95,7 +108,7 @@ def sentences(comparison: Comparison) -> list[str]:
     >>> ours |= {"floor": 0.1, "floor_low": 0.05, "floor_high": 0.15, "n_animals": 3, "n_trials": 90, "n_splits": 1}
     >>> theirs = {**ours, "representation": "pca", "value": 0.4}
     >>> sentences(Comparison("within", ours, 1, theirs, 1, Difference(-0.2, -0.3, -0.1)))[-1]
-    'The shared model loses to the linear baseline pca: paired difference −0.200 [−0.300, −0.100].'
+    'The shared model loses to the linear baseline pca: paired difference −0.200 [−0.300, −0.100], in one split.'
     """
     model, baseline = comparison.model, comparison.baseline
     above = "above" if model["p"] <= ALONE else "not above"
@@ -112,7 +125,9 @@ def sentences(comparison: Comparison) -> list[str]:
     reached = interval(baseline["value"], baseline["low"], baseline["high"])
     said.append(f"In comparison, {_chosen('linear baseline', baseline, comparison.baselines)} reaches {reached}.")
     if comparison.difference is not None:
-        evidence = f"paired difference {interval(*comparison.difference, signed=True)}"
+        gap = comparison.difference
+        evidence = f"paired difference {interval(*gap[:3], signed=True)}"
+        evidence += f", of the same sign in {gap.alike} of {gap.splits} splits" if gap.splits > 1 else ", in one split"
     else:
         if comparison.verdict == "tie":
             open_question = "overlap, and without their paired difference it is open which is better."

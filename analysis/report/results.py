@@ -207,4 +207,4 @@ def _difference(scores: xr.Dataset, row: Row, reference: str) -> str:
     if row["representation"] == reference:
         return "reference"
     found = paired_difference(scores, reference, row["representation"], row["setting"])
-    return NONE if found is None else interval(*found, signed=True)
+    return NONE if found is None else interval(*found[:3], signed=True)

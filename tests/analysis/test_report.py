@@ -331,23 +331,26 @@ def row(representation, value, p=0.001, setting="cross"):
 
 
 @pytest.mark.parametrize(
-    ("difference", "verdict", "said"),
+    ("difference", "by_split", "verdict", "said"),
     [
-        ((0.1, 0.02, 0.2), "ahead", "is ahead of"),
-        ((-0.1, -0.2, -0.02), "behind", "loses to"),
-        ((0.01, -0.1, 0.1), "tie", "ties with"),
+        ((0.1, 0.02, 0.2), [0.05, 0.15], "ahead", "is ahead of"),
+        ((-0.1, -0.2, -0.02), [-0.1, -0.1], "behind", "loses to"),
+        ((0.01, -0.1, 0.1), [0.01, 0.01], "tie", "ties with"),
+        ((0.1, 0.02, 0.2), [-0.05, 0.25], "tie", "of the same sign in 1 of 2 splits"),
     ],
 )
-def test_the_verdict_is_that_of_the_paired_difference(difference, verdict, said):
+def test_the_verdict_is_that_of_the_paired_difference_if_all_splits_agree(difference, by_split, verdict, said):
     dims = ("reference", "representation", "setting")
     names = ("difference", "difference_low", "difference_high")
+    values = {name: (dims, [[[value], [0.0]]]) for name, value in zip(names, difference, strict=True)}
+    splits = np.array([by_split, [0.0, 0.0]])[:, :, None]
     scores = xr.Dataset(
-        {name: (dims, [[[value]]]) for name, value in zip(names, difference, strict=True)},
-        coords={"reference": ["mcca"], "representation": ["mmvm"], "setting": ["cross"]},
+        {**values, "split_value": (("representation", "split", "setting"), splits)},
+        coords={"reference": ["mcca"], "representation": ["mmvm", "mcca"], "setting": ["cross"]},
     )
     rows = [row("mmvm", 0.5), row("independent", 0.9), row("pca", 0.3), row("mcca", 0.5 - difference[0])]
     (comparison,) = compare(rows, scores, shared=["mmvm"], models=["mmvm", "independent"])
-    assert comparison.difference == Difference(*difference)
+    assert comparison.difference == Difference(*difference, sum(one * difference[0] > 0 for one in by_split), 2)
     assert comparison.verdict == verdict
     assert said in sentences(comparison)[-1]
     assert "best of 2 linear baselines" in " ".join(sentences(comparison))
@@ -437,6 +440,9 @@ def test_transfer_names_animals_once_in_a_row_and_says_what_is_white(animals, co
     assert [text.get_text() for text in figure.axes[-1].texts] == ["chance"]
     scores["accuracy"][1, 0, 0, 1] = np.nan
     assert "White: cannot be scored" in transfer(scores).get_supxlabel()
+    fewer = scores.assign(chance=("representation", [0.25, 0.25, 0.3]))
+    assert "chance is higher than the one marked" in transfer(fewer).get_supxlabel()
+    assert "chance is higher" not in transfer(scores.assign(chance=("representation", [0.25] * 3))).get_supxlabel()
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
