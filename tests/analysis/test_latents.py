@@ -110,3 +110,16 @@ def test_one_window_makes_no_trajectory():
 def test_unknown_split_is_refused(study):
     with pytest.raises(SpecError, match="Expected one of"):
         latent_scatter.compute(study, latent_scatter.Options(split=9))
+
+
+@pytest.mark.slow
+def test_umap_is_fitted_on_training_trials_and_places_the_others():
+    study = simulate()
+    latents = {"ideal": shared_latents(study, dimensions=5)}
+    plane = latent_scatter.latent_plane(study.samples, study.splits, latents, latent_scatter.Options(projection="umap"))
+    assert np.isfinite(plane["x"]).all()
+    assert plane["x_name"].item() == "UMAP 1"
+    points = np.stack([plane["x"], plane["y"]], axis=1)
+    means = np.stack([points[plane["label"].values == name].mean(axis=0) for name in "ABCD"])
+    nearest = np.linalg.norm(points[:, None] - means, axis=2).argmin(axis=1)
+    assert (np.array(list("ABCD"))[nearest] == plane["label"].values).mean() > 0.9  # classes far apart stay apart
