@@ -5,6 +5,7 @@ one step runs them all; the sum of their losses gives each its own gradient, and
 Randomness is a function of (seed, split, epoch), so a run continued from a checkpoint repeats the one that was cut off.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -147,6 +148,8 @@ class StackTrainer:
         self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
 
     def _train_epoch(self) -> tuple[list[float], list[list[float]], list[list[float]]]:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.training, self.epoch)
         generators = self.batches.generators(self.epoch)
         table = self.batches.epoch_pairs(self.epoch)
         losses, likelihoods, rates, rows, counts = [], [], [], [], []
@@ -213,6 +216,19 @@ class StackTrainer:
         factor = (largest / norm.clamp(min=1e-12)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+def learning_rate(training: TrainingSpec, epoch: int) -> float:
+    """Return the learning rate of an epoch, the first being 0 (cosine: Loshchilov & Hutter 2017, without restarts).
+
+    Examples
+    --------
+    >>> [learning_rate(TrainingSpec(epochs=4, learning_rate=1, schedule="cosine"), epoch) for epoch in (0, 2)]
+    [1.0, 0.5]
+    """
+    if training.schedule == "constant":
+        return training.learning_rate
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / training.epochs))
 
 
 def choose_device(wanted: str) -> torch.device:

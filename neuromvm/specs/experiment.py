@@ -141,6 +141,9 @@ class TrainingSpec(Spec):
     epochs: int = Field(200, ge=1)
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine: the learning rate falls to 0 at the last epoch"
+    )
     weight_decay: float = Field(0.0, ge=0)
     clip_norm: float | None = Field(None, gt=0, description="Largest gradient norm of a replica")
     pairing: Literal["redrawn", "published"] = Field(

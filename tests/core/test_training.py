@@ -114,14 +114,14 @@ def test_test_trials_do_not_exist_for_a_training():
 @pytest.mark.parametrize("stop_after", [1, 3, 5])
 def test_a_restored_training_goes_on_bit_for_bit(tmp_path, stop_after):
     replicas = [Replica(0, 0), Replica(1, 3)]
-    through = trainer_of(replicas, patience=4)
+    through = trainer_of(replicas, patience=4, schedule="cosine")
     expected = [record._replace(seconds=0) for record in through.run()]
-    first = trainer_of(replicas, patience=4)
+    first = trainer_of(replicas, patience=4, schedule="cosine")
     for record in first.run():
         if record.epoch == stop_after:
             break
     save_checkpoint(tmp_path, first.state())
-    second = trainer_of(replicas, patience=4)
+    second = trainer_of(replicas, patience=4, schedule="cosine")
     second.restore(load_latest_checkpoint(tmp_path))
     assert [record._replace(seconds=0) for record in second.run()] == expected[stop_after:]
     assert all(torch.equal(value, second.weights()[name]) for name, value in through.weights().items())

@@ -1,0 +1,41 @@
+"""What is shipped is valid: experiments, their options, and a page for every model."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis.pipeline import check_analyses, options_of
+from neuromvm import models
+from neuromvm.errors import SpecError
+from neuromvm.models import MultimodalVAE
+from neuromvm.specs import load_data_spec, load_experiment_spec
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted((ROOT / "analysis" / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_a_shipped_experiment_is_valid(path):
+    spec = load_experiment_spec(path)
+    check_analyses(spec)
+    assert spec.name == path.stem
+    assert load_data_spec(spec.data.spec).name == spec.data.spec
+    assert {"mmvm", "independent"} <= set(spec.models)
+
+
+def test_there_are_experiments():
+    assert len(EXPERIMENTS) >= 4
+
+
+@pytest.mark.parametrize(("option", "said"), [({"ridg": 3}, "Did you mean 'ridge'"), ({"ridge": -1}, "greater than 0")])
+def test_a_wrong_option_is_refused_before_anything_is_trained(option, said):
+    with pytest.raises(SpecError, match=said):
+        options_of("decoding", option)
+
+
+def test_every_public_model_has_a_page():
+    pages = " ".join(page.read_text() for page in (ROOT / "docs" / "models").glob("*.md"))
+    public = [getattr(models, name) for name in models.__all__]
+    names = [one.__name__ for one in public if issubclass(one, MultimodalVAE) and one is not MultimodalVAE]
+    assert names
+    assert [name for name in names if f"`{name}`" not in pages] == []
