@@ -1,28 +1,29 @@
 """From raw decoder output to log-likelihood, mean and samples of activity. Sums run over features."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """What a decoder's raw output ``(batch, feature)`` says about activity ``(batch, feature)``."""
 
     def start_from(self, target: Tensor) -> None:
         """Set starting values from training-side activity ``(sample, feature)``; by default there are none."""
 
+    @abstractmethod
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the log-likelihood ``(batch,)`` [nats]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
         """Return the expected activity ``(batch, feature)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw activity ``(batch, feature)``."""
-        raise NotImplementedError
 
 
 class Gaussian(Likelihood):

@@ -1,5 +1,6 @@
 """What every multimodal VAE has in common: it encodes, shares, decodes and scores."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class Objective(NamedTuple):
     loss: Tensor
 
 
-class MultimodalVAE(nn.Module):
+class MultimodalVAE(nn.Module, ABC):
     """A VAE with an encoder, a decoder and a likelihood for each modality.
 
     Reductions are stated once: the loss is the mean over the batch of (beta * sum of rate terms - sum over modalities
@@ -80,6 +81,7 @@ class MultimodalVAE(nn.Module):
         means, scales = zip(*(self.encoders[name](inputs[name]) for name in self.modalities), strict=True)
         return Posteriors(torch.stack(means), torch.stack(scales))
 
+    @abstractmethod
     def share(self, posteriors: Posteriors, noise: Tensor, available: Tensor) -> SharedLatents:
         """Decide what each modality is decoded from and what it costs.
 
@@ -92,7 +94,6 @@ class MultimodalVAE(nn.Module):
         available
             ``(modality, batch)``.
         """
-        raise NotImplementedError
 
     def rate_terms(self) -> Sequence[str]:
         """Name the terms of the rate; by default one for each modality."""
