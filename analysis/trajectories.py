@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from analysis.projection import fit_pca, projected
 from analysis.representations import Floats, held_out
 from analysis.scores import Score
 from analysis.statistics import LabelRows
+from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.specs.base import Spec
 
@@ -26,7 +28,7 @@ class Options(Spec):
     """What is averaged, of the first seed of one split."""
 
     split: int = Field(0, ge=0)
-    condition: str | None = Field(None, description="Trial label to average within; default: what is decoded")
+    condition: str | None = Field(None, description="Trial label to average within; default: the trial labels decoded")
     axes: int = Field(3, ge=1, le=3, description="Principal components of latents with more dimensions")
     bootstraps: int = Field(1000, ge=100, description="Resamples of test trials, for the bands")
     seed: int = Field(0, ge=0)
@@ -50,7 +52,8 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         If trials have one window, or the condition is not one value a trial.
     """
     nodes = {name: node.to_dataset() for name, node in study.samples.children.items()}
-    conditions = Conditions.of({name: _conditions(name, node, options.condition) for name, node in nodes.items()})
+    decoded = [label for label in sample_spec(study.samples).label if label != "window"]
+    conditions = Conditions.of({name: _conditions(name, node, options.condition, decoded) for name, node in nodes.items()})
     models = []
     for model in study.models:
         paths = study.paths(model)
@@ -125,8 +128,8 @@ def average(latents: xr.DataTree, splits: xr.DataTree, conditions: Conditions, o
     )
 
 
-def _conditions(animal: str, node: xr.Dataset, condition: str | None) -> NDArray[np.str_]:
-    """Return the condition of each trial, '' for none."""
+def _conditions(animal: str, node: xr.Dataset, condition: str | None, decoded: Sequence[str]) -> NDArray[np.str_]:
+    """Return the condition of each trial, '' for none; by default its decoded labels but for that of the window."""
     if condition is not None:
         known = sorted(str(key) for key, coord in node.coords.items() if coord.dims == ("trial",))
         if condition not in known:
@@ -138,6 +141,9 @@ def _conditions(animal: str, node: xr.Dataset, condition: str | None) -> NDArray
         return np.asarray(node[condition].to_numpy(), dtype=np.str_)
     labels = node["label"].to_numpy()
     if (labels != labels[:, :1]).any():
+        if decoded:
+            values = [node[label].to_numpy().astype(str) for label in decoded]
+            return np.array([", ".join(row) for row in zip(*values, strict=True)], dtype=np.str_)
         raise SpecError(
             "analysis trajectories",
             found=f"animal {animal} has labels that change within a trial",

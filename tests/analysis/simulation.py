@@ -52,7 +52,7 @@ def study_of(samples, splits, latents=None):
 def shared_latents(study, *, seeds=1, noise=0.3, dimensions=3):
     """Return latents that an ideal model would infer: class means common to all animals, plus noise."""
     rng = np.random.default_rng(1)
-    means = 2 * rng.standard_normal((len(CLASSES), dimensions))
+    means = 2 * rng.standard_normal((len(json.loads(study.samples.attrs["classes"])), dimensions))
     splits = next(iter(study.splits.children.values())).sizes["split"]
     coords = {"split": ("replica", np.repeat(np.arange(splits), seeds)), "seed": ("replica", np.tile(np.arange(seeds), splits))}
     nodes = {}

@@ -7,8 +7,12 @@ import xarray as xr
 from analysis import latent_scatter, trajectories
 from analysis.figures import style
 from analysis.representations import held_out
+from neuromvm.data.splits import make_splits
+from neuromvm.data.windows import make_samples
 from neuromvm.errors import SpecError
+from neuromvm.specs import SampleSpec, SplitSpec
 from tests.analysis.simulation import CLASSES, shared_latents, simulate, study_of, with_node
+from tests.conftest import tuned_recordings
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,14 @@ def test_one_window_makes_no_trajectory():
 def test_unknown_split_is_refused(study):
     with pytest.raises(SpecError, match="Expected one of"):
         latent_scatter.compute(study, latent_scatter.Options(split=9))
+
+
+def test_where_labels_name_the_window_the_rest_of_them_is_the_condition():
+    spec = SampleSpec(start=0, stop=1, width=0.5, label=["odor", "window"])
+    samples = make_samples(tuned_recordings({"mitt": (4, 36), "stella": (3, 30)}), spec)
+    study = study_of(samples, make_splits(samples, SplitSpec()))
+    study = study_of(study.samples, study.splits, {"ideal": shared_latents(study)})
+    assert trajectories.compute(study, trajectories.Options(bootstraps=100))["condition"].values.tolist() == ["A", "B", "C"]
 
 
 @pytest.mark.slow
