@@ -68,7 +68,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         .assign(trials=(("condition", "animal"), np.array(trials)))
         .assign_coords(model=list(study.models), animal=list(nodes))
         .assign_attrs(
-            condition=options.condition or study.samples.attrs.get("label", "label"),
+            condition=options.condition or " and ".join(decoded),
             interval=f"95 % over {options.bootstraps} bootstrap draws of test trials within animal and condition",
             split=options.split,
         )
