@@ -136,16 +136,6 @@ def check_same_trials(tree: xr.DataTree, splits: xr.DataTree) -> None:
             )
 
 
-def encode_labels(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return integer codes (int16, -1 for an empty label) and the class names in sorted order."""
-    text = np.asarray(values).astype(str)
-    names = sorted(set(text.ravel()) - {""})
-    codes = np.full(text.shape, -1, dtype=np.int16)
-    for code, name in enumerate(names):
-        codes[text == name] = code
-    return codes, names
-
-
 def dropped(dataset: xr.Dataset) -> list[Dropped]:
     """Return the account of what was left out of an animal, from its attributes."""
     return [Dropped(*line) for line in json.loads(dataset.attrs.get("dropped", "[]"))]
