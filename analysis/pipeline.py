@@ -122,16 +122,15 @@ def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None
 
 
 def _training(study: "Study", model: str) -> dict[str, Any]:
-    """Return how a training ended: epochs, mean loss, and the rate of each animal [nats], averaged over replicas."""
+    """Return how a training ended: epochs, mean loss, and each term of the rate [nats], averaged over replicas."""
     last = study.metrics(model)[-1]
-    animals = list(study.samples.children)
     replicas = len(last["loss"])
     rate = [sum(row[place] for row in last["rate"]) / replicas for place in range(len(last["rate"][0]))]
     return {
         "epochs": last["epoch"],
         "replicas": replicas,
         "loss": sum(last["loss"]) / replicas,
-        "rate": dict(zip(animals, rate, strict=False)),
+        "rate": dict(zip(study.rate_terms(model), rate, strict=True)),
     }
 
 

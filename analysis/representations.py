@@ -114,7 +114,7 @@ class RawFeatures(Representation):
 
 
 class Latents(Representation):
-    """Posterior means of a model, each latent divided by its standard deviation over all animals' training-side samples.
+    """Posterior means of a model's shared latents, each divided by its standard deviation over all animals' training sides.
 
     One divisor for all animals leaves the alignment between them as the model made it. Animals for which a replica has no
     latents (all NaN) are not seen.
@@ -132,7 +132,8 @@ class Latents(Representation):
                     expected=f"{splits[name].sizes['trial']}, as in the splits",
                 )
         self._means = {
-            name: node["latent_mean"].transpose("replica", "trial", "window", "latent").to_numpy() for name, node in nodes.items()
+            name: _shared(node)["latent_mean"].transpose("replica", "trial", "window", "latent").to_numpy()
+            for name, node in nodes.items()
         }
         self._spread = [self._pooled_deviation(replica, splits) for replica in range(len(self.replicas))]
 
@@ -148,3 +149,8 @@ class Latents(Representation):
             np.concatenate([values.reshape(-1, values.shape[-1]) for values in training]), axis=0, dtype=np.float64
         )
         return np.where(spread > 0, spread, 1.0)
+
+
+def _shared(latents: xr.Dataset) -> xr.Dataset:
+    """Leave out latents that are private to an animal: the same number means another thing in each."""
+    return latents.isel(latent=latents["shared"].to_numpy()) if "shared" in latents.coords else latents

@@ -1,20 +1,82 @@
 """The only place where specs meet classes."""
 
 from collections.abc import Mapping
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from neuromvm.likelihoods import Gaussian, Likelihood, Poisson, SquaredError
-from neuromvm.models import MMVM, IndependentVAE, MultimodalVAE, PairwiseMMVM
-from neuromvm.networks import ConstantScale, Encoder, mlp
-from neuromvm.specs.experiment import MLPNetworks, ModelSpec
+from neuromvm import likelihoods
+from neuromvm.errors import SpecError, did_you_mean
+from neuromvm.functional.paths import autoregressive_root, gaussian_process_root
+from neuromvm.functional.schedules import Schedule, constant, cosine, linear
+from neuromvm.likelihoods import Likelihood
+from neuromvm.models import (
+    MMVM,
+    Autoencoder,
+    Average,
+    IndependentVAE,
+    JointVAE,
+    MixtureOfExperts,
+    MixtureOfProducts,
+    MMVAEPlus,
+    MultimodalVAE,
+    PairwiseMMVM,
+    PooledMMVM,
+    PooledPairwiseMMVM,
+    ProductOfExperts,
+    PublishedJointVAE,
+)
+from neuromvm.models.joint import Aggregation
+from neuromvm.models.published import PUBLISHED_AGGREGATIONS
+from neuromvm.networks import ConstantScale, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, mlp
+from neuromvm.specs import ModelSpec
+from neuromvm.specs.likelihoods import AnyLikelihood
+from neuromvm.specs.networks import ConvolutionNetworks, LinearNetworks, MLPNetworks
+from neuromvm.specs.sharing import (
+    AutoencoderSharing,
+    IndependentSharing,
+    JointSharing,
+    MMVAEPlusSharing,
+    MMVMSharing,
+    PublishedJointSharing,
+    ScheduleSpec,
+)
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {"gaussian": Gaussian, "squared_error": SquaredError, "poisson": Poisson}
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "squared_error": likelihoods.SquaredError,
+    "gaussian": likelihoods.Gaussian,
+    "laplace": likelihoods.Laplace,
+    "poisson": likelihoods.Poisson,
+    "negative_binomial": likelihoods.NegativeBinomial,
+    "zero_inflated_poisson": likelihoods.ZeroInflatedPoisson,
+    "zero_inflated_negative_binomial": likelihoods.ZeroInflatedNegativeBinomial,
+    "bernoulli": likelihoods.Bernoulli,
+    "categorical": likelihoods.Categorical,
+}
+RATES: dict[tuple[str, bool], type[MMVM]] = {
+    ("mixture", False): MMVM,
+    ("pairwise", False): PairwiseMMVM,
+    ("mixture", True): PooledMMVM,
+    ("pairwise", True): PooledPairwiseMMVM,
+}
+
+
+class WindowShape(NamedTuple):
+    """What a window of one animal holds: ``bins`` of ``bin_width`` [s, or units of the position grid] for each of ``units``."""
+
+    bins: int
+    units: int
+    bin_width: float
+
+    @property
+    def features(self) -> int:
+        """Number of features: bins times units, bin-major."""
+        return self.bins * self.units
 
 
 def build_model(
-    spec: ModelSpec, features: Mapping[str, int], seed: int, training_targets: Mapping[str, Tensor] | None = None
+    spec: ModelSpec, windows: Mapping[str, WindowShape], seed: int, training_targets: Mapping[str, Tensor] | None = None
 ) -> MultimodalVAE:
     """Build a model with weights drawn from a seed.
 
@@ -22,56 +84,145 @@ def build_model(
     ----------
     spec
         What to build.
-    features
-        Modality -> number of features.
+    windows
+        Animal -> shape of its windows.
     seed
         Of the initial weights; torch's global generator is left as it was.
     training_targets
-        Modality -> training-side activity ``(sample, feature)``, from which likelihoods take starting values.
+        Animal -> training-side activity ``(sample, feature)``, from which likelihoods take starting values.
+
+    Raises
+    ------
+    SpecError
+        If ``likelihood_of`` names an animal that is not there.
 
     Examples
     --------
-    >>> model = build_model(ModelSpec(sharing="mmvm"), {"mitt": 104, "stella": 49}, seed=0)
-    >>> model.modalities
+    >>> windows = {"mitt": WindowShape(5, 104, 0.1), "stella": WindowShape(5, 49, 0.1)}
+    >>> build_model(ModelSpec(sharing="mmvm"), windows, seed=0).modalities
     ('mitt', 'stella')
     """
+    for animal in spec.likelihood_of:
+        if animal not in windows:
+            raise SpecError("likelihood_of", found=f"no animal {animal!r}", next_step=did_you_mean(animal, sorted(windows)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoders = {name: _encoder(spec, width) for name, width in features.items()}
-        decoders = {name: _decoder(spec, width) for name, width in features.items()}
-        likelihoods = {name: _likelihood(spec, width) for name, width in features.items()}
+        encoders = {name: _encoder(spec, window) for name, window in windows.items()}
+        decoders = {name: _decoder(spec, window) for name, window in windows.items()}
+        scored = {name: _likelihood(likelihood_of(spec, name), window) for name, window in windows.items()}
     for name, target in (training_targets or {}).items():
-        likelihoods[name].start_from(target)
-    match spec.sharing, spec.rate:
-        case "independent", _:
-            return IndependentVAE(encoders, decoders, likelihoods)
-        case "mmvm", "mixture":
-            return MMVM(encoders, decoders, likelihoods, spec.cross_reconstruction)
-        case "mmvm", "pairwise":
-            return PairwiseMMVM(encoders, decoders, likelihoods, spec.cross_reconstruction)
+        scored[name].start_from(target)
+    match spec.sharing:
+        case IndependentSharing():
+            return IndependentVAE(encoders, decoders, scored)
+        case AutoencoderSharing(cross_reconstruction=across):
+            return Autoencoder(encoders, decoders, scored, across)
+        case JointSharing() as joint:
+            return JointVAE(encoders, decoders, scored, _aggregation(joint))
+        case PublishedJointSharing(aggregation=name):
+            return PublishedJointVAE(encoders, decoders, scored, PUBLISHED_AGGREGATIONS[name])
+        case MMVAEPlusSharing() as plus:
+            modes = _modes(spec, next(iter(windows.values())))
+            return MMVAEPlus(encoders, decoders, scored, plus.private * modes, plus.samples)
+        case MMVMSharing() as mmvm:
+            kind = RATES[mmvm.rate, mmvm.pooled]
+            return kind(encoders, decoders, scored, mmvm.cross_reconstruction, _schedule(mmvm.standard_normal))
 
 
-def scores_counts(spec: ModelSpec) -> bool:
-    """Say whether the model's likelihood is of raw counts, not of scaled features."""
-    return spec.likelihood.kind == "poisson"
+def likelihood_of(spec: ModelSpec, animal: str) -> AnyLikelihood:
+    """Return the likelihood of one animal: its own, or the common one."""
+    return spec.likelihood_of.get(animal, spec.likelihood)
 
 
-def _hidden(spec: ModelSpec) -> list[int]:
-    return spec.networks.hidden if isinstance(spec.networks, MLPNetworks) else []
+def scores_counts(spec: ModelSpec, animal: str) -> bool:
+    """Say whether an animal's likelihood is of activity as recorded, not of scaled features."""
+    return LIKELIHOODS[likelihood_of(spec, animal).kind].scores_counts
 
 
-def _encoder(spec: ModelSpec, features: int) -> Encoder:
-    hidden = _hidden(spec)
-    width = hidden[-1] if hidden else features
-    log_scale = ConstantScale(spec.latent) if spec.scale == "constant" else nn.Linear(width, spec.latent)
-    return Encoder(mlp(features, hidden), width, spec.latent, log_scale)
+def path_root(spec: ModelSpec, window: WindowShape) -> Tensor | None:
+    """Return the root ``(bin, mode)`` of a model's latent paths, or None if its latents are not paths."""
+    networks = spec.networks
+    if not isinstance(networks, ConvolutionNetworks):
+        return None
+    root = {"autoregressive": autoregressive_root, "gaussian_process": gaussian_process_root}[networks.smoothness]
+    return root(window.bins, networks.timescale / window.bin_width)
 
 
-def _decoder(spec: ModelSpec, features: int) -> nn.Module:
-    hidden = _hidden(spec)[::-1]
-    return nn.Sequential(mlp(spec.latent, hidden), nn.Linear(hidden[-1] if hidden else spec.latent, features))
+def _modes(spec: ModelSpec, window: WindowShape) -> int:
+    """Return how many numbers code one latent dimension."""
+    root = path_root(spec, window)
+    return 1 if root is None else root.shape[1]
 
 
-def _likelihood(spec: ModelSpec, features: int) -> Likelihood:
-    kind = LIKELIHOODS[spec.likelihood.kind]
-    return kind() if kind is SquaredError else kind(features)
+def _latent(spec: ModelSpec) -> int:
+    """Return the latent dimensions that an encoder infers, private ones included."""
+    return spec.latent + (spec.sharing.private if isinstance(spec.sharing, MMVAEPlusSharing) else 0)
+
+
+def _hidden(spec: ModelSpec, features: int) -> list[int]:
+    match spec.networks:
+        case MLPNetworks(hidden=hidden):
+            return hidden
+        case LinearNetworks():
+            return []
+        case _:
+            return [features, features]
+
+
+def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
+    root, latent = path_root(spec, window), _latent(spec)
+    if root is not None:
+        networks = cast(ConvolutionNetworks, spec.networks)
+        shape = {"hidden": networks.hidden, "layers": networks.layers, "kernel": networks.kernel}
+        encoder = PathEncoder(window.units, latent, root, constant_scale=spec.scale == "constant", **shape)
+        if isinstance(spec.sharing, AutoencoderSharing):
+            encoder.scale = NoScale()
+        return encoder
+    hidden = _hidden(spec, window.features)
+    if spec.networks.kind == "published":
+        hidden = [*hidden, latent]
+    width = hidden[-1] if hidden else window.features
+    if isinstance(spec.sharing, AutoencoderSharing):
+        scale: nn.Module = NoScale()
+    else:
+        scale = ConstantScale(torch.zeros(latent)) if spec.scale == "constant" else PredictedScale(width, latent)
+    return Encoder(mlp(window.features, hidden), nn.Linear(width, latent), scale, latent)
+
+
+def _decoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
+    root, latent = path_root(spec, window), _latent(spec)
+    if root is not None:
+        networks = cast(ConvolutionNetworks, spec.networks)
+        shape = {"hidden": networks.hidden, "layers": networks.layers, "kernel": networks.kernel}
+        return PathDecoder(window.units, latent, root, **shape)
+    hidden = _hidden(spec, window.features)[::-1]
+    return nn.Sequential(mlp(latent, hidden), nn.Linear(hidden[-1] if hidden else latent, window.features))
+
+
+def _likelihood(spec: AnyLikelihood, window: WindowShape) -> Likelihood:
+    kind = LIKELIHOODS[spec.kind]
+    if issubclass(kind, likelihoods.CountLikelihood):
+        return kind(window.features, units=window.units, exposure=window.bin_width)
+    return kind(window.features)
+
+
+def _aggregation(spec: JointSharing) -> Aggregation:
+    match spec.aggregation:
+        case "average":
+            return Average()
+        case "product_of_experts":
+            return ProductOfExperts()
+        case "mixture_of_experts":
+            return MixtureOfExperts()
+        case "mixture_of_products":
+            return MixtureOfProducts(spec.components)
+
+
+def _schedule(spec: ScheduleSpec) -> Schedule:
+    match spec.kind:
+        case "constant":
+            return constant(spec.stop)
+        case "linear":
+            return linear(spec.start, spec.stop, spec.until)
+        case "cosine":
+            return cosine(spec.start, spec.stop, spec.until)

@@ -68,8 +68,12 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
                 fitted = fit(samples, splits, model, spec.training, folder=folder, progress=progress)
             if not (folder / "latents.nc").is_file():
                 write_tree(folder / "latents.nc", fitted.embed(samples))
-            if path_samples is not None and not (folder / "paths.nc").is_file():
-                write_tree(folder / "paths.nc", fitted.first_replica().embed(path_samples))
+            if not (folder / "paths.nc").is_file():
+                paths = fitted.first_replica().embed_paths(samples)
+                if paths is None and path_samples is not None:
+                    paths = fitted.first_replica().embed(path_samples)
+                if paths is not None:
+                    write_tree(folder / "paths.nc", paths)
     return Study(out)
 
 

@@ -17,7 +17,7 @@ from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.errors import RunFolderError, expect
 from neuromvm.folders import read_json, write_atomically, write_json, write_tree
 from neuromvm.inference import FittedStack
-from neuromvm.specs.experiment import ModelSpec, TrainingSpec
+from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training import EpochRecord, StackTrainer, choose_device
 
 
@@ -75,7 +75,7 @@ def fit(
         splits,
         training,
         replicas,
-        counts_are_targets=scores_counts(model),
+        counts_are_targets={name: scores_counts(model, name) for name in samples.children},
         dropout=model.dropout,
         input_noise=model.input_noise,
         device=choose_device(training.device),
@@ -84,7 +84,7 @@ def fit(
     record = _Record(Path(folder)) if folder is not None else None
     if record is not None:
         record.begin(trainer, samples, splits)
-    label = f"{model.sharing} ({len(replicas)} replicas)"
+    label = f"{model.sharing.kind} ({len(replicas)} replicas)"
     with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
         for epoch in trainer.run():
             bar.set_postfix(loss=f"{np.mean(epoch.loss):.4g}", refresh=False)
@@ -112,6 +112,7 @@ class _Record:
                 "model": trainer.spec.model_dump(mode="json"),
                 "training": trainer.training.model_dump(mode="json", exclude={"device", "threads", "checkpoint_every"}),
                 "replicas": [replica._asdict() for replica in trainer.batches.replicas],
+                "rate_terms": list(trainer.model.rate_terms),
                 "data": _fingerprint(samples, splits),
             }
         )

@@ -12,14 +12,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.build import build_model
+from neuromvm.build import WindowShape, build_model, path_root
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.data.features import Scaler, features
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import RunFolderError, SchemaError
 from neuromvm.folders import read_json, write_atomically
 from neuromvm.models import MultimodalVAE
-from neuromvm.specs.experiment import ModelSpec, SampleSpec
+from neuromvm.specs import ModelSpec, SampleSpec
 
 VERSION = 1
 
@@ -37,6 +37,8 @@ class FittedStack:
         Parameter or buffer -> ``(replica, ...)``.
     scalers
         Animal -> one scaler a replica.
+    windows
+        Animal -> shape of its windows.
     trained_on
         Spec of the samples.
     """
@@ -47,19 +49,21 @@ class FittedStack:
         replicas: Sequence[Replica],
         weights: dict[str, Tensor],
         scalers: dict[str, list[Scaler]],
+        windows: dict[str, WindowShape],
         trained_on: SampleSpec,
     ) -> None:
         self.spec, self.replicas, self.scalers, self.trained_on = spec, list(replicas), scalers, trained_on
+        self.windows = windows
         self.weights = {name: value.detach().cpu() for name, value in weights.items()}
 
     def __repr__(self) -> str:
-        animals = ", ".join(self.scalers)
-        return f"FittedStack({self.spec.sharing}, {len(self.replicas)} replicas, {self.spec.latent} latents, animals: {animals})"
+        about = f"{self.spec.sharing.kind}, {len(self.replicas)} replicas, {self.spec.latent} latents"
+        return f"FittedStack({about}, animals: {', '.join(self.scalers)})"
 
     @classmethod
     def of(cls, spec: ModelSpec, batches: StackBatches, weights: dict[str, Tensor]) -> "FittedStack":
         """Join trained weights with the scaling of their data."""
-        return cls(spec, batches.replicas, weights, batches.scalers, batches.sample_spec)
+        return cls(spec, batches.replicas, weights, batches.scalers, batches.windows, batches.sample_spec)
 
     def first_replica(self) -> "FittedStack":
         """Return a stack of the first replica alone."""
@@ -68,12 +72,13 @@ class FittedStack:
             self.replicas[:1],
             {name: value[:1] for name, value in self.weights.items()},
             {name: each[:1] for name, each in self.scalers.items()},
+            self.windows,
             self.trained_on,
         )
 
     def member(self, replica: int) -> MultimodalVAE:
         """Return one replica as a module of its own, in evaluation mode."""
-        model = build_model(self.spec, {name: len(each[0].center) for name, each in self.scalers.items()}, seed=0)
+        model = build_model(self.spec, self.windows, seed=0)
         model.load_state_dict({name: value[replica] for name, value in self.weights.items()}, strict=True)
         return model.eval()
 
@@ -89,7 +94,8 @@ class FittedStack:
         Returns
         -------
         One node an animal: ``latent_mean`` and ``latent_scale`` ``(replica, trial, window, latent)``, float32, labels copied;
-        coords ``split`` and ``seed`` on replica.
+        coords ``split`` and ``seed`` on replica, ``shared`` on latent: False where a latent is
+        private to its animal.
 
         Raises
         ------
@@ -103,19 +109,73 @@ class FittedStack:
         ('replica', 'trial', 'window', 'latent')
         """
         schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
+        posteriors = self._posteriors(samples)
+        shared = self.member(0).shared_latents
+        nodes = {}
+        for name, each in posteriors.items():
+            mean, scale = (torch.stack(values).numpy() for values in zip(*each, strict=True))
+            is_shared = np.arange(mean.shape[-1]) < shared
+            coords = {"latent": np.arange(mean.shape[-1]), "shared": ("latent", is_shared)}
+            nodes[name] = self._node(samples[name].to_dataset()[["label", "match"]], mean, scale).assign_coords(coords)
+        return xr.DataTree(
+            dataset=xr.Dataset(attrs=samples.attrs), children={name: xr.DataTree(node) for name, node in nodes.items()}
+        )
+
+    @torch.no_grad()
+    def embed_paths(self, samples: xr.DataTree) -> xr.DataTree | None:
+        """Infer the latent path of every trial in time, where the model's latents are paths; else return None.
+
+        Parameters
+        ----------
+        samples
+            As for :meth:`embed`, one window a trial.
+
+        Returns
+        -------
+        As :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a path in each bin.
+        """
+        roots = {name: path_root(self.spec, window) for name, window in self.windows.items()}
+        nodes = {}
+        for name, each in self._posteriors(samples).items():
+            root = roots[name]
+            if root is None:
+                return None
+            dataset = samples[name].to_dataset()
+            if dataset.sizes["window"] != 1:
+                raise SchemaError(
+                    f"samples/{name}", found=f"{dataset.sizes['window']} windows a trial", expected="one, the whole path"
+                )
+            code_mean, code_scale = (
+                torch.stack(values)[:, :, 0].reshape(len(each), dataset.sizes["trial"], -1, root.shape[1])
+                for values in zip(*each, strict=True)
+            )
+            mean = (code_mean @ root.T).transpose(2, 3).numpy()
+            scale = (code_scale.square() @ root.square().T).sqrt().transpose(2, 3).numpy()
+            window = self.windows[name]
+            centre = float(dataset["window"][0]) + window.bin_width * (np.arange(window.bins) - (window.bins - 1) / 2)
+            labels = dataset[["label", "match"]].isel(window=np.zeros(window.bins, dtype=int))
+            attrs = {**dataset["window"].attrs, "width": window.bin_width}
+            labels = labels.assign_coords(window=("window", np.round(centre, 9), attrs))
+            nodes[name] = self._node(labels, mean, scale).assign_coords(latent=np.arange(mean.shape[-1]))
+        return xr.DataTree(
+            dataset=xr.Dataset(attrs=samples.attrs), children={name: xr.DataTree(node) for name, node in nodes.items()}
+        )
+
+    def scaled(self, samples: xr.DataTree, animal: str, replica: int) -> Tensor:
+        """Return the features of an animal as its encoder sees them, ``(trial, window, feature)``."""
+        return torch.from_numpy(self.scalers[animal][replica](self._features(animal, samples)))
+
+    def _posteriors(self, samples: xr.DataTree) -> dict[str, list[tuple[Tensor, Tensor]]]:
+        """Return mean and scale ``(trial, window, latent)`` of each animal in each replica."""
         values = {name: self._features(name, samples) for name in self.scalers}
-        posteriors: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in self.scalers}
+        posteriors: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in self.scalers}
         for number in range(len(self.replicas)):
             model = self.member(number)
             for name, array in values.items():
                 scaled = torch.from_numpy(self.scalers[name][number](array).reshape(-1, array.shape[2]))
-                mean, scale = model.encoders[name](scaled)
-                shape = (*array.shape[:2], self.spec.latent)
-                posteriors[name].append((mean.reshape(shape).numpy(), scale.reshape(shape).numpy()))
-        return xr.DataTree(
-            dataset=xr.Dataset(attrs=samples.attrs),
-            children={name: xr.DataTree(self._node(samples[name].to_dataset(), posteriors[name])) for name in values},
-        )
+                mean, scale = (one.reshape(*array.shape[:2], -1) for one in model.encoders[name](scaled))
+                posteriors[name].append((mean, scale))
+        return posteriors
 
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
@@ -128,7 +188,7 @@ class FittedStack:
             "version": VERSION,
             "model": self.spec.model_dump(mode="json"),
             "replicas": [replica._asdict() for replica in self.replicas],
-            "animals": list(self.scalers),
+            "animals": {name: window._asdict() for name, window in self.windows.items()},
             "samples": self.trained_on.model_dump(mode="json"),
         }
         write_atomically(folder / "weights.safetensors", save(tensors))
@@ -166,7 +226,8 @@ class FittedStack:
             for name in about["animals"]
         }
         replicas = [Replica(**replica) for replica in about["replicas"]]
-        return cls(ModelSpec.model_validate(about["model"]), replicas, weights, scalers, trained_on)
+        windows = {name: WindowShape(**window) for name, window in about["animals"].items()}
+        return cls(ModelSpec.model_validate(about["model"]), replicas, weights, scalers, windows, trained_on)
 
     def _features(self, name: str, samples: xr.DataTree) -> np.ndarray:
         if name not in samples.children:
@@ -189,15 +250,11 @@ class FittedStack:
             )
         return values
 
-    def _node(self, samples: xr.Dataset, posteriors: list[tuple[np.ndarray, np.ndarray]]) -> xr.Dataset:
+    def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray) -> xr.Dataset:
         dims = ("replica", "trial", "window", "latent")
-        node = samples[["label", "match"]].assign(
-            latent_mean=(dims, np.stack([mean for mean, _ in posteriors])),
-            latent_scale=(dims, np.stack([scale for _, scale in posteriors])),
-        )
+        node = labels.assign(latent_mean=(dims, mean), latent_scale=(dims, scale))
         return node.assign_coords(
             replica=np.arange(len(self.replicas)),
-            latent=np.arange(self.spec.latent),
             split=("replica", [replica.split for replica in self.replicas]),
             seed=("replica", [replica.seed for replica in self.replicas]),
         )

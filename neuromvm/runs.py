@@ -84,10 +84,17 @@ class Study:
         return read_tree(self.model_folder(model) / "latents.nc")
 
     def paths(self, model: str) -> xr.DataTree | None:
-        """Return posteriors of windows slid over the whole grid, first replica only; None if ``path_step`` was not set."""
-        if self.spec.samples.path_step is None:
-            return None
-        return read_tree(self.model_folder(model) / "paths.nc")
+        """Return latents followed in time, first replica only: of a model of paths or by windows slid over the grid.
+
+        None if the model's latents are not paths and ``path_step`` was not set.
+        """
+        file = self.model_folder(model) / "paths.nc"
+        return read_tree(file) if file.is_file() else None
+
+    def rate_terms(self, model: str) -> list[str]:
+        """Return the names of the terms of a model's rate: its animals, or ``joint``, or ``shared`` and ``private``."""
+        terms: list[str] = read_json(self.model_folder(model) / "training.json")["rate_terms"]
+        return terms
 
     def metrics(self, model: str) -> list[dict[str, Any]]:
         """Return one record an epoch, see :class:`neuromvm.training.EpochRecord`."""

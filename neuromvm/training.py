@@ -20,7 +20,7 @@ from neuromvm.build import build_model
 from neuromvm.data.batches import VALIDATION, StackBatches
 from neuromvm.errors import TrainingError
 from neuromvm.models import Batch, MultimodalVAE, Objective
-from neuromvm.specs.experiment import ModelSpec, TrainingSpec
+from neuromvm.specs import ModelSpec, TrainingSpec
 
 
 class EpochRecord(NamedTuple):
@@ -75,7 +75,7 @@ class StackTrainer:
         self.epoch = 0
         replicas = len(batches.replicas)
         members = [
-            build_model(model, batches.features, replica.seed, batches.training_targets(number)).to(batches.device)
+            build_model(model, batches.windows, replica.seed, batches.training_targets(number)).to(batches.device)
             for number, replica in enumerate(batches.replicas)
         ]
         self.model: MultimodalVAE = members[0]
@@ -155,7 +155,8 @@ class StackTrainer:
         losses, likelihoods, rates, rows, counts = [], [], [], [], []
         for step in range(self.batches.steps):
             batch = self.batches.batch(table[:, step], generators)
-            objective = self._objective(batch, self.batches.noise(table[:, step], generators, self.spec.latent))
+            noise = self.batches.noise(table[:, step], generators, self.model.noise_shape)
+            objective = self._objective(batch, noise, progress=(self.epoch + step / self.batches.steps) / self.training.epochs)
             self._optimizer.zero_grad(set_to_none=True)
             objective.loss.sum().backward()  # type: ignore[no-untyped-call]
             if self.training.clip_norm is not None:
@@ -177,12 +178,14 @@ class StackTrainer:
             )
         count = torch.stack(rows).sum(0).clamp(min=1)
         likelihood, rate = torch.stack(likelihoods).sum(0) / count, torch.stack(rates).sum(0)
-        rate = rate / (count if rate.shape == count.shape else count.amax(1, keepdim=True))
+        # A term of one animal counts where that animal is present, a common one wherever anyone is.
+        own = self.model.rate_terms == self.model.modalities
+        rate = rate / (count if own else tuples[..., None].sum(0).clamp(min=1))
         return loss.tolist(), likelihood.tolist(), rate.tolist()
 
-    def _objective(self, batch: Batch, noise: Tensor) -> Objective:
+    def _objective(self, batch: Batch, noise: Tensor, progress: float) -> Objective:
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, noise: Tensor) -> Objective:
-            result: Objective = functional_call(self.model, (parameters, buffers), (batch, noise, self.spec.beta))
+            result: Objective = functional_call(self.model, (parameters, buffers), (batch, noise, self.spec.beta, progress))
             return result
 
         stacked: Objective = torch.func.vmap(one)(self._parameters, self._buffers, batch, noise)
@@ -194,8 +197,8 @@ class StackTrainer:
         if pairs is None:
             return None
         # The same noise at every call, so that epochs differ by their weights alone.
-        noise = self.batches.noise(pairs, self.batches.generators(0, VALIDATION), self.spec.latent)
-        loss = self._objective(self.batches.batch(pairs, None), noise).loss
+        noise = self.batches.noise(pairs, self.batches.generators(0, VALIDATION), self.model.noise_shape)
+        loss = self._objective(self.batches.batch(pairs, None), noise, progress=1.0).loss
         values = loss.cpu().numpy().astype(float)
         if not np.isfinite(values[self.batches.validated]).all():
             raise TrainingError(

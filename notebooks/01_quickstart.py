@@ -69,7 +69,7 @@ splits = nm.make_splits(samples, nm.SplitSpec(kind="halves", repeats=2))
 common = {"latent": 6, "beta": 0.01, "networks": {"kind": "linear"}, "scale": "constant", "dropout": 0.5}
 training = nm.TrainingSpec(epochs=150, learning_rate=0.003)
 models = {
-    "mmvm": nm.ModelSpec(sharing="mmvm", rate="pairwise", cross_reconstruction=0.9, **common),
+    "mmvm": nm.ModelSpec(sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.9}, **common),
     "independent": nm.ModelSpec(sharing="independent", **common),
 }
 latents = {name: nm.fit(samples, splits, model, training).embed(samples) for name, model in models.items()}

@@ -11,7 +11,7 @@ from analysis.figures import style
 from analysis.figures.style import Axes, Figure
 
 
-def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str]) -> xr.Dataset:
+def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str], terms: Sequence[str]) -> xr.Dataset:
     """Turn the records of a training into labelled arrays.
 
     Parameters
@@ -20,6 +20,8 @@ def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str]) -> xr.
         One an epoch, as :meth:`neuromvm.runs.Study.metrics` returns them; at least one.
     animals
         In the order of the model's modalities.
+    terms
+        Names of the terms of the rate: the animals, or others.
 
     Returns
     -------
@@ -30,7 +32,6 @@ def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str]) -> xr.
     validation = [record["validation_loss"] or [np.nan] * loss.shape[1] for record in records]
     likelihood = np.array([record["log_likelihood"] for record in records], dtype=float)
     rate = np.array([record["rate"] for record in records], dtype=float)
-    terms = list(animals) if rate.shape[2] == len(animals) else [f"term {number + 1}" for number in range(rate.shape[2])]
     epoch = np.array([record["epoch"] for record in records])
     over = np.array([record["stopped"] for record in records], dtype=bool)
     stopped = np.where(over.any(axis=0), epoch[over.argmax(axis=0)], np.nan)
@@ -42,7 +43,7 @@ def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str]) -> xr.
             "rate": (("epoch", "replica", "term"), rate, {"units": "nats"}),
             "stopped": ("replica", stopped),
         },
-        coords={"epoch": epoch, "animal": list(animals), "term": terms},
+        coords={"epoch": epoch, "animal": list(animals), "term": list(terms)},
     )
 
 
@@ -69,6 +70,9 @@ def curves(records: xr.Dataset) -> Figure:
             axes.set_xlabel("epoch")
         color, line_style = style.colors(animals), style.line_styles(animals)
         handles += [Line2D([], [], color=color[name], linestyle=line_style[name], label=name) for name in animals]
+        if terms != animals:
+            color, line_style = style.colors(terms), style.line_styles(terms)
+            handles += [Line2D([], [], color=color[name], linestyle=line_style[name], label=f"rate: {name}") for name in terms]
         style.legend(figure, handles)
         dotted = " Dotted: epochs at which replicas stopped." if np.isfinite(records["stopped"]).any() else ""
         style.caption(

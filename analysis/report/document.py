@@ -49,7 +49,7 @@ def render(study: Study) -> str:
 def _content(study: Study) -> dict[str, Any]:
     """Gather all that the template shows."""
     attrs = study.recordings.attrs
-    shared = [name for name, model in study.spec.models.items() if model.sharing != "independent"]
+    shared = [name for name, model in study.spec.models.items() if model.sharing.kind != "independent"]
     summary = read_summary(study)
     rows = summary.analyses[DECODING].rows if DECODING in summary.analyses else []
     comparisons = compare(rows, saved_scores(study, DECODING).scores, shared, study.models)

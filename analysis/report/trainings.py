@@ -36,7 +36,7 @@ def _training(study: Study, model: str) -> Training:
         return Training(model, f"Its record of epochs cannot be read. {error}", "")
     if not records:
         return Training(model, "No epoch is recorded. Go on with the run: neuromvm run EXPERIMENT.yaml --out RUN --resume", "")
-    about = history(records, list(study.samples.children))
+    about = history(records, list(study.samples.children), study.rate_terms(model))
     picture = BytesIO()
     with applied():
         curves(about).savefig(picture, format="png", dpi=RESOLUTION, metadata={"Software": None})

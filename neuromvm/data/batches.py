@@ -1,6 +1,6 @@
 """The bridge in: samples and splits become tensors on a device, and tuples of sample numbers become batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm import schema
+from neuromvm.build import WindowShape
 from neuromvm.data.features import Floats, Scaler, features, fit_scaler
 from neuromvm.data.pairing import PAIRINGS
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
 from neuromvm.models import Batch
 from neuromvm.schema import Part
-from neuromvm.specs.experiment import SampleSpec, TrainingSpec
+from neuromvm.specs import SampleSpec, TrainingSpec
 
 # Streams of randomness of a replica: what is drawn from one never shifts another.
 PAIRS, NOISE, VALIDATION = range(3)
@@ -74,6 +75,12 @@ class AnimalSamples(NamedTuple):
         return np.where(self.part[split] == part, self.match, np.int16(-1)).astype(np.int16)
 
 
+def window_shape(samples: xr.Dataset) -> WindowShape:
+    """Return the shape of an animal's windows."""
+    activity = samples["activity"]
+    return WindowShape(activity.sizes["bin"], activity.sizes["unit"], float(activity.attrs["bin_width"]))
+
+
 def features_of_counts(activity: xr.DataArray) -> NDArray[np.generic]:
     """Return activity as recorded ``(trial, window, feature)``, in the feature order of :func:`features`."""
     values = activity.transpose("trial", "window", "bin", "unit").to_numpy()
@@ -92,7 +99,7 @@ class StackBatches:
     replicas
         The members of the stack.
     counts_are_targets
-        Whether the likelihood scores counts, in place of scaled features.
+        Animal -> whether its likelihood scores activity as recorded, in place of scaled features.
     dropout, input_noise
         Share of input features hidden from the encoders in training, and standard deviation of noise added to them.
     device
@@ -109,7 +116,7 @@ class StackBatches:
         training: TrainingSpec,
         replicas: Sequence[Replica],
         *,
-        counts_are_targets: bool,
+        counts_are_targets: Mapping[str, bool],
         dropout: float,
         input_noise: float,
         device: torch.device,
@@ -123,11 +130,14 @@ class StackBatches:
         self.animals = {
             name: AnimalSamples.of(dataset, splits[name].to_dataset(), spec) for name, dataset in schema.animals(samples)
         }
-        self.features = {name: animal.features.shape[1] for name, animal in self.animals.items()}
+        self.windows = {name: window_shape(dataset) for name, dataset in schema.animals(samples)}
         self._inputs = {name: torch.from_numpy(animal.features).to(device) for name, animal in self.animals.items()}
-        self._counts = (
-            {name: _integers(animal.counts).to(device) for name, animal in self.animals.items()} if counts_are_targets else None
-        )
+        self._counts = {
+            name: _integers(animal.counts).to(device) for name, animal in self.animals.items() if counts_are_targets[name]
+        }
+        self._conditions = {
+            name: torch.from_numpy(animal.match.astype(np.int64)).to(device) for name, animal in self.animals.items()
+        }
         self.scalers = {
             name: [animal.scaler(replica.split, spec) for replica in replicas] for name, animal in self.animals.items()
         }
@@ -153,7 +163,7 @@ class StackBatches:
         targets = {}
         for name, animal in self.animals.items():
             chosen = torch.from_numpy(np.flatnonzero(animal.training_side(split))).to(self.device)
-            if self._counts is not None:
+            if name in self._counts:
                 targets[name] = self._counts[name][chosen].float()
             else:
                 targets[name] = self._scaled(name, slice(replica, replica + 1), chosen[None])[0]
@@ -186,21 +196,24 @@ class StackBatches:
         index = index.clamp(min=0)
         everyone = slice(0, len(self.replicas))
         inputs = {name: self._scaled(name, everyone, index[:, :, column]) for column, name in enumerate(self.animals)}
-        if self._counts is None:
-            targets = inputs
-        else:
-            targets = {name: self._counts[name][index[:, :, column]].float() for column, name in enumerate(self.animals)}
+        targets = {
+            name: self._counts[name][index[:, :, column]].float() if name in self._counts else inputs[name]
+            for column, name in enumerate(self.animals)
+        }
+        codes = [self._conditions[name][index[:, :, column]] for column, name in enumerate(self.animals)]
+        condition = torch.stack(codes).masked_fill(available.movedim(1, 0) == 0, -1).amax(0)
         if generators is not None and self.input_noise > 0:
             inputs = self._blur(inputs, _rows(pairs), generators)
         if generators is not None and self.dropout > 0:
             inputs = self._hide(inputs, _rows(pairs), generators)
-        return Batch(inputs, targets, available)
+        return Batch(inputs, targets, available, condition)
 
-    def noise(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator], latent: int) -> Tensor:
-        """Draw standard normal noise ``(replica, animal, row, latent)`` for tuples; zero in rows of padding."""
-        drawn = torch.zeros(len(self.replicas), len(self.animals), pairs.shape[1], latent, device=self.device)
+    def noise(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator], shape: tuple[int, int]) -> Tensor:
+        """Draw standard normal noise ``(replica, draw, row, width)`` for tuples, shape = (draw, width); 0 in rows of padding."""
+        draws, width = shape
+        drawn = torch.zeros(len(self.replicas), draws, pairs.shape[1], width, device=self.device)
         for place, (rows, generator) in enumerate(zip(_rows(pairs), generators, strict=True)):
-            drawn[place, :, :rows] = torch.randn(len(self.animals), rows, latent, generator=generator, device=self.device)
+            drawn[place, :, :rows] = torch.randn(draws, rows, width, generator=generator, device=self.device)
         return drawn
 
     def _codes(self, split: int, part: Part) -> list[NDArray[np.int16]]:
@@ -240,12 +253,11 @@ class StackBatches:
         generators: Sequence[torch.Generator],
     ) -> dict[str, Tensor]:
         """Draw a number for every input ``(replica, row, feature)``, each replica its own rows from its own generator."""
-        drawn = torch.zeros(
-            len(self.replicas), next(iter(inputs.values())).shape[1], sum(self.features.values()), device=self.device
-        )
+        widths = [window.features for window in self.windows.values()]
+        drawn = torch.zeros(len(self.replicas), next(iter(inputs.values())).shape[1], sum(widths), device=self.device)
         for place, (own, generator) in enumerate(zip(rows, generators, strict=True)):
             drawn[place, :own] = draw(own, drawn.shape[2], generator=generator, device=self.device)
-        return dict(zip(inputs, torch.split(drawn, list(self.features.values()), dim=2), strict=True))
+        return dict(zip(inputs, torch.split(drawn, widths, dim=2), strict=True))
 
 
 def _rows(pairs: NDArray[np.int64]) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.specs.experiment import SampleSpec
+from neuromvm.specs import SampleSpec
 
 Floats = NDArray[np.float32]
 SMALLEST_NOISE = 0.05  # [transformed activity] keeps a unit that hardly ever fires from being blown up by its scale

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 from neuromvm import schema
 from neuromvm.errors import SplitError, did_you_mean, expect
 from neuromvm.schema import Part
-from neuromvm.specs.experiment import SplitSpec
+from neuromvm.specs import SplitSpec
 
 Parts = NDArray[np.int8]
 

@@ -14,7 +14,7 @@ import xarray as xr
 from neuromvm import schema
 from neuromvm.errors import AlignmentError, SchemaError, did_you_mean, expect
 from neuromvm.schema import Dropped
-from neuromvm.specs.experiment import SampleSpec
+from neuromvm.specs import SampleSpec
 
 
 def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:

@@ -1,12 +1,14 @@
 """The mixture prior of the MMVM VAE: how far each posterior is from the average of all of them."""
 
+import math
+
 import torch
 from torch import Tensor
 
-from neuromvm.functional.gaussian import Posteriors, kl_divergence, log_density
+from neuromvm.functional.gaussian import Posteriors, kl_divergence, kl_to_standard_normal, log_density
 
 
-def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor) -> Tensor:
+def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, standard_normal: float = 0.0) -> Tensor:
     """KL from each posterior to the equal mixture of the posteriors present, by one sample each.
 
     Parameters
@@ -17,6 +19,8 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor) ->
         One reparameterised sample of each posterior ``(modality, batch, latent)``.
     available
         ``(modality, batch)``, 1 where the modality is present in the sample, else 0.
+    standard_normal
+        Weight of a component N(0, I) in the mixture; the posteriors share the rest.
 
     Returns
     -------
@@ -28,13 +32,22 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor) ->
     ----------
     Sutter et al., Unity by Diversity, NeurIPS 2024, eq. 3.
     """
+    mixture = log_mixture_density(latents, posteriors, available)
+    if standard_normal > 0:
+        prior = log_density(latents, torch.zeros_like(latents), torch.ones_like(latents)) + math.log(standard_normal)
+        rest = mixture + math.log1p(-standard_normal) if standard_normal < 1 else torch.full_like(mixture, -math.inf)
+        mixture = torch.logaddexp(prior, rest)
+    return (log_density(latents, *posteriors) - mixture) * available
+
+
+def log_mixture_density(latents: Tensor, posteriors: Posteriors, available: Tensor) -> Tensor:
+    """Log density ``(source, batch)`` of latents ``(source, batch, latent)`` under the equal mixture of posteriors present."""
     mean, scale = posteriors
-    each = log_density(latents[:, None], mean[None], scale[None])  # (sampled from, evaluated under, batch)
-    mixture = torch.logsumexp(each + _log_weights(available), dim=1)
-    return (torch.diagonal(each).movedim(-1, 0) - mixture) * available
+    each = log_density(latents[:, None], mean[None], scale[None])  # (source, evaluated under, batch)
+    return torch.logsumexp(each + _log_weights(available), dim=1)
 
 
-def mean_pairwise_kl(posteriors: Posteriors, available: Tensor) -> Tensor:
+def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal: float = 0.0) -> Tensor:
     """Mean over the posteriors present, k, of the closed-form KL(q_m || q_k).
 
     Parameters
@@ -43,6 +56,8 @@ def mean_pairwise_kl(posteriors: Posteriors, available: Tensor) -> Tensor:
         ``(modality, batch, latent)``.
     available
         ``(modality, batch)``, 1 where present, else 0.
+    standard_normal
+        Weight of KL(q_m || N(0, I)); the pairs share the rest.
 
     Returns
     -------
@@ -55,7 +70,64 @@ def mean_pairwise_kl(posteriors: Posteriors, available: Tensor) -> Tensor:
     """
     mean, scale = posteriors
     pairs = kl_divergence(mean[:, None], scale[:, None], mean[None], scale[None])
-    return (pairs * torch.exp(_log_weights(available))).sum(1) * available
+    rate = (pairs * torch.exp(_log_weights(available))).sum(1) * available
+    if standard_normal > 0:
+        rate = (1 - standard_normal) * rate + standard_normal * kl_to_standard_normal(posteriors) * available
+    return rate
+
+
+def kl_to_pooled_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, condition: Tensor) -> Tensor:
+    """As :func:`kl_to_mixture`, the mixture being that of all posteriors of the same condition in the batch.
+
+    Parameters
+    ----------
+    posteriors, latents, available
+        As there.
+    condition
+        ``(batch,)``, what rows have in common.
+    """
+    shape, pooled = available.shape, _pooled_weights(available, condition)
+    one = Posteriors(*(values.flatten(0, 1) for values in posteriors))
+    flat = latents.flatten(0, 1)
+    each = _log_density_of_all(flat, one)
+    own = log_density(flat, *one)
+    mixture = torch.logsumexp(each.masked_fill(pooled == 0, -math.inf) + torch.log(pooled.clamp(min=1e-30)), dim=1)
+    return (own - mixture).reshape(shape) * available
+
+
+def pooled_pairwise_kl(posteriors: Posteriors, available: Tensor, condition: Tensor) -> Tensor:
+    """As :func:`mean_pairwise_kl`, over all posteriors of the same condition in the batch."""
+    shape, pooled = available.shape, _pooled_weights(available, condition)
+    mean, scale = (values.flatten(0, 1) for values in posteriors)
+    precision = scale.reciprocal().square()
+    # sum over latents of (s_q^2 + (m_q - m_p)^2) / s_p^2, multiplied out into matrix products
+    moment = scale.square() + mean.square()
+    quadratic = moment @ precision.T - 2 * mean @ (precision * mean).T + (precision * mean.square()).sum(-1)
+    log_scale = torch.log(scale).sum(-1)
+    pairs = 0.5 * (quadratic - mean.shape[1]) + log_scale - log_scale[:, None]
+    return (pairs * pooled).sum(1).reshape(shape) * available
+
+
+def _log_density_of_all(values: Tensor, posteriors: Posteriors) -> Tensor:
+    """Log densities of values ``(value, latent)`` under all posteriors ``(posterior, latent)``: ``(value, posterior)``."""
+    mean, scale = posteriors
+    precision = scale.reciprocal().square()
+    quadratic = values.square() @ precision.T - 2 * values @ (precision * mean).T + (precision * mean.square()).sum(-1)
+    return -0.5 * (quadratic + mean.shape[1] * math.log(2 * math.pi)) - torch.log(scale).sum(-1)
+
+
+def _pooled_weights(available: Tensor, condition: Tensor) -> Tensor:
+    """Equal weights over the posteriors present of the same condition, ``(modality * batch, modality * batch)``.
+
+    A posterior that is absent weighs itself alone, so that its row stays finite.
+    """
+    modalities, rows = available.shape
+    same = (condition[:, None] == condition[None]).to(available.dtype).repeat(modalities, modalities)
+    present = available.flatten()
+    weights = same * present * present[:, None]
+    alone = torch.eye(modalities * rows, device=available.device, dtype=available.dtype) * (1 - present)
+    weights = weights + alone
+    return weights / weights.sum(1, keepdim=True)
 
 
 def _log_weights(available: Tensor) -> Tensor:

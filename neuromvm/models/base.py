@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neuromvm.errors import ShapeError
+from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors
 from neuromvm.likelihoods import Likelihood
 
@@ -17,11 +18,13 @@ class Batch(NamedTuple):
 
     ``inputs`` and ``targets``: modality -> ``(batch, feature)``, what the encoder sees and what the likelihood scores.
     ``available``: ``(modality, batch)``, 1 where the modality is present; values where it is not are never used.
+    ``condition``: ``(batch,)``, code of what the samples of a row have in common.
     """
 
     inputs: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
     available: Tensor
+    condition: Tensor
 
 
 class Decodable(NamedTuple):
@@ -58,7 +61,7 @@ class MultimodalVAE(nn.Module, ABC):
     Parameters
     ----------
     encoders, decoders, likelihoods
-        Modality -> module; the same modalities in each.
+        Modality -> module; the same modalities in each. An encoder says how many latents it infers (``latent``).
     """
 
     def __init__(
@@ -72,9 +75,25 @@ class MultimodalVAE(nn.Module, ABC):
                 expected="the same modalities in each",
             )
         self.modalities: tuple[str, ...] = tuple(encoders)
+        self.latent: int = next(int(encoder.latent) for encoder in encoders.values())  # type: ignore[arg-type]
         self.encoders = nn.ModuleDict(dict(encoders))
         self.decoders = nn.ModuleDict({name: decoders[name] for name in encoders})
         self.likelihoods = nn.ModuleDict({name: likelihoods[name] for name in encoders})
+
+    @property
+    def noise_shape(self) -> tuple[int, int]:
+        """Draws and width of the standard-normal noise ``(draw, batch, width)`` that :meth:`objective` needs."""
+        return len(self.modalities), self.latent
+
+    @property
+    def shared_latents(self) -> int:
+        """How many of the latents, the leading ones, are shared between modalities; the others are private."""
+        return self.latent
+
+    @property
+    def rate_terms(self) -> Sequence[str]:
+        """Names of the terms of the rate; by default one for each modality."""
+        return self.modalities
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Posteriors:
         """Return the posteriors of all modalities, stacked in the order of ``modalities``."""
@@ -82,7 +101,7 @@ class MultimodalVAE(nn.Module, ABC):
         return Posteriors(torch.stack(means), torch.stack(scales))
 
     @abstractmethod
-    def share(self, posteriors: Posteriors, noise: Tensor, available: Tensor) -> SharedLatents:
+    def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         """Decide what each modality is decoded from and what it costs.
 
         Parameters
@@ -90,36 +109,53 @@ class MultimodalVAE(nn.Module, ABC):
         posteriors
             ``(modality, batch, latent)``.
         noise
-            Standard normal ``(modality, batch, latent)``.
-        available
-            ``(modality, batch)``.
+            Standard normal, see :attr:`noise_shape`.
+        batch
+            Says which modalities are present and what the condition of each row is; its values are already encoded.
+        progress
+            Share of the training done, 0 to 1, for what changes while training goes on.
         """
 
-    def rate_terms(self) -> Sequence[str]:
-        """Name the terms of the rate; by default one for each modality."""
-        return self.modalities
+    def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
+        """Say where the latents of a modality lie that was not recorded, given those present.
 
-    def log_likelihood(self, target_name: str, target: Tensor, decodable: Decodable) -> Tensor:
-        """Return the weighted log-likelihood ``(batch,)`` of one modality over the latents it is decoded from."""
-        sources, rows = decodable.weight.shape
-        raw = self.decoders[target_name](decodable.latent.reshape(sources * rows, -1))
+        By default anywhere where one of those present lies, each as probable as the other.
+
+        Parameters
+        ----------
+        posteriors, noise, available
+            As in :meth:`share`; of absent modalities anything.
+        target
+            The modality to be decoded.
+        """
+        return mixture_of_experts(posteriors, available)
+
+    def log_likelihood(self, target_name: str, target: Tensor, latent: Tensor) -> Tensor:
+        """Return the log-likelihood ``(source, batch)`` of one modality given each latent ``(source, batch, latent)``."""
+        sources, rows = latent.shape[:2]
+        raw = self.decoders[target_name](latent.reshape(sources * rows, -1))
         likelihood = self.likelihoods[target_name]
         assert isinstance(likelihood, Likelihood)
-        each = likelihood.log_prob(raw.reshape(sources, rows, -1), target)
-        return (each * decodable.weight).sum(0)
+        return likelihood.log_prob(raw.reshape(sources, rows, -1), target)
 
-    def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float) -> Objective:
+    def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
         """Return log-likelihoods, rate terms and the loss of a batch."""
-        shared = self.share(self.encode(batch.inputs), noise, batch.available)
-        log_likelihood = torch.stack(
-            [self.log_likelihood(name, batch.targets[name], shared.decodable[name]) for name in self.modalities]
-        )
-        log_likelihood = log_likelihood * batch.available
-        rows = (batch.available.sum(0) > 0).to(log_likelihood.dtype)
+        shared = self.share(self.encode(batch.inputs), noise, batch, progress)
+        each = []
+        for name in self.modalities:
+            latent, weight = shared.decodable[name]
+            each.append((self.log_likelihood(name, batch.targets[name], latent) * weight).sum(0))
+        log_likelihood = torch.stack(each) * batch.available
         per_row = beta * shared.rate.sum(0) - log_likelihood.sum(0)
-        return Objective(log_likelihood, shared.rate, (per_row * rows).sum() / rows.sum().clamp(min=1))
+        return Objective(log_likelihood, shared.rate, mean_over_rows(per_row, batch.available))
 
     forward = objective
+
+
+def mean_over_rows(values: Tensor, available: Tensor) -> Tensor:
+    """Return the mean ``(batch,)`` -> scalar over rows in which any modality is present."""
+    rows = (available.sum(0) > 0).to(values.dtype)
+    return (values * rows).sum() / rows.sum().clamp(min=1)
 
 
 def decode_own(latents: Tensor, modalities: Sequence[str]) -> dict[str, Decodable]:
@@ -133,6 +169,8 @@ def decode_across(latents: Tensor, modalities: Sequence[str], available: Tensor,
 
     Weights sum to 1 over the modalities present; one that is alone is decoded from its own latent.
     """
+    if across == 0:
+        return decode_own(latents, modalities)
     decodable = {}
     for index, name in enumerate(modalities):
         own = torch.zeros_like(available)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from neuromvm.functional.gaussian import Posteriors, sample
-from neuromvm.functional.mixture import kl_to_mixture, mean_pairwise_kl
+from neuromvm.functional.mixture import kl_to_mixture, kl_to_pooled_mixture, mean_pairwise_kl, pooled_pairwise_kl
+from neuromvm.functional.schedules import Schedule, constant
 from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import MultimodalVAE, SharedLatents, decode_across, decode_own
+from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, decode_across
 
 
 class MMVM(MultimodalVAE):
@@ -20,6 +21,8 @@ class MMVM(MultimodalVAE):
     cross_reconstruction
         Share of each modality's reconstruction taken from the latents of other modalities in the matched sample; 0 is
         the published model, above 0 is our extension.
+    standard_normal
+        Share of N(0, I) in the mixture as training goes on.
     """
 
     def __init__(
@@ -28,25 +31,38 @@ class MMVM(MultimodalVAE):
         decoders: Mapping[str, nn.Module],
         likelihoods: Mapping[str, Likelihood],
         cross_reconstruction: float = 0.0,
+        standard_normal: Schedule | None = None,
     ) -> None:
         super().__init__(encoders, decoders, likelihoods)
         self.cross_reconstruction = cross_reconstruction
+        self.standard_normal = standard_normal or constant(0.0)
 
-    def rate(self, posteriors: Posteriors, latents: Tensor, available: Tensor) -> Tensor:
+    def rate(self, posteriors: Posteriors, latents: Tensor, batch: Batch, progress: float) -> Tensor:
         """Return the rate of each modality ``(modality, batch)`` [nats]."""
-        return kl_to_mixture(posteriors, latents, available)
+        return kl_to_mixture(posteriors, latents, batch.available, self.standard_normal(progress))
 
-    def share(self, posteriors: Posteriors, noise: Tensor, available: Tensor) -> SharedLatents:
+    def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         latents = sample(posteriors, noise)
-        if self.cross_reconstruction == 0:
-            decodable = decode_own(latents, self.modalities)
-        else:
-            decodable = decode_across(latents, self.modalities, available, self.cross_reconstruction)
-        return SharedLatents(decodable, self.rate(posteriors, latents, available))
+        decodable = decode_across(latents, self.modalities, batch.available, self.cross_reconstruction)
+        return SharedLatents(decodable, self.rate(posteriors, latents, batch, progress))
 
 
 class PairwiseMMVM(MMVM):
     """The rate of the published code: the mean of closed-form KLs between all pairs, an upper bound of the exact one."""
 
-    def rate(self, posteriors: Posteriors, latents: Tensor, available: Tensor) -> Tensor:
-        return mean_pairwise_kl(posteriors, available)
+    def rate(self, posteriors: Posteriors, latents: Tensor, batch: Batch, progress: float) -> Tensor:
+        return mean_pairwise_kl(posteriors, batch.available, self.standard_normal(progress))
+
+
+class PooledMMVM(MMVM):
+    """The mixture runs over all posteriors of a condition in the batch, several trials of every modality: our extension."""
+
+    def rate(self, posteriors: Posteriors, latents: Tensor, batch: Batch, progress: float) -> Tensor:
+        return kl_to_pooled_mixture(posteriors, latents, batch.available, batch.condition)
+
+
+class PooledPairwiseMMVM(MMVM):
+    """Mean of closed-form KLs to all posteriors of the same condition in the batch: our extension."""
+
+    def rate(self, posteriors: Posteriors, latents: Tensor, batch: Batch, progress: float) -> Tensor:
+        return pooled_pairwise_kl(posteriors, batch.available, batch.condition)

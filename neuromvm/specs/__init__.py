@@ -8,16 +8,14 @@ from neuromvm.specs.data import (
     TimeGrid,
     TrialSpec,
 )
-from neuromvm.specs.experiment import (
-    ExperimentSpec,
-    ModelSpec,
-    SampleSpec,
-    SplitSpec,
-    TrainingSpec,
-)
+from neuromvm.specs.experiment import DataChoice, ExperimentSpec
 from neuromvm.specs.files import load_data_spec, load_experiment_spec, to_yaml
+from neuromvm.specs.model import ModelSpec
+from neuromvm.specs.samples import SampleSpec, SplitSpec
+from neuromvm.specs.training import TrainingSpec
 
 __all__ = [
+    "DataChoice",
     "DataSpec",
     "ExperimentSpec",
     "ModelSpec",

@@ -39,11 +39,35 @@ class RoiActivity(Spec):
     min_active: float = Field(0.0, ge=0, le=1, description="Keep cells that are non-zero in at least this share of trials")
 
 
+class BinnedSpikeActivity(Spec):
+    """Spikes already cut into trials and bins: one ``.npy`` array ``(trial, unit, bin)`` an animal, labels in another.
+
+    The arrays of an animal lie in a folder named like it: ``<animal>/<animal><suffix>``, in any case.
+    """
+
+    kind: Literal["binned_spikes"]
+    suffix: str = Field(..., description="The file with the spikes is the folder's name and this, e.g. _spike_data_binned.npy")
+    trial_info: str = Field(..., description="The file (trial, column) with the labels is the folder's name and this")
+    columns: list[str] = Field(..., min_length=1, description="Names of the first columns of trial_info, in order")
+    window: tuple[float, float] = Field(..., description="From, to [s] relative to the event: what the file's bins cover")
+    samples_per_bin: int = Field(
+        1, ge=1, description="Values are means over so many samples of 0 or 1, so times this they are counts; 1: they are counts"
+    )
+    min_rate: float = Field(0.0, ge=0, description="Keep units with at least this mean rate in the trial windows [Hz]")
+
+    @field_validator("columns")
+    @classmethod
+    def _distinct(cls, columns: list[str]) -> list[str]:
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"a name occurs twice in {columns}")
+        return columns
+
+
 class TimeGrid(Spec):
     """Bins of equal width around an event of every trial."""
 
     kind: Literal["time"] = "time"
-    align: str = Field("start_time", description="Trials column with the event [s]")
+    align: str = Field("start_time", description="Trials column with the event [s]; binned_spikes: the event's name, for axes")
     window: tuple[float, float] = Field(..., description="From, to [s] relative to the event")
     bin_width: float = Field(0.01, gt=0, description="[s]")
 
@@ -102,14 +126,19 @@ class DataSpec(Spec):
     description: str = ""
     root: str = Field(".", description="Folder of the files; relative to the working directory")
     files: list[str] = Field(..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb'")
-    animal: Literal["subject_id", "session_id", "file"] = "subject_id"
+    animal: Literal["subject_id", "session_id", "file", "folder"] = Field(
+        "subject_id", description="What names an animal; folder: the one that holds the file, in lower case"
+    )
     sessions: Literal["separate", "concatenate"] = Field(
         "separate", description="Several files of one animal: a node each, or trials joined over the units they share"
     )
     rename: dict[str, str] = Field({}, description="Animal name in the file -> name to use")
     exclude: list[str] = Field([], description="Animals to leave out")
-    activity: Annotated[SpikeActivity | RoiActivity, Field(discriminator="kind")] = SpikeActivity()
+    activity: Annotated[SpikeActivity | RoiActivity | BinnedSpikeActivity, Field(discriminator="kind")] = SpikeActivity()
     grid: Annotated[TimeGrid | PositionGrid, Field(discriminator="kind")]
+    shift: dict[str, float] = Field(
+        {}, description="Animal -> seconds after the event at which its time 0 lies, on a time grid; default: at the event"
+    )
     trials: TrialSpec = TrialSpec()
     min_units: int = Field(2, ge=1, description="Leave out animals with fewer units")
     min_trials: int = Field(2, ge=1, description="Leave out animals with fewer trials")
@@ -128,8 +157,26 @@ class DataSpec(Spec):
 
     @model_validator(mode="after")
     def _calcium_or_spikes(self) -> "DataSpec":
-        if self.activity.kind == "spikes" and self.grid.kind == "position":
+        if self.activity.kind != "roi_response" and self.grid.kind == "position":
             raise ValueError("a position grid is offered for roi_response activity only; use a time grid for spikes")
+        if self.grid.kind == "position" and self.shift:
+            raise ValueError("shift moves the time of an animal, and a position grid has none: leave it out")
         if self.grid.kind == "position" and "position" in self.trials.labels:
             raise ValueError("label 'position': the position grid has that name; choose another")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_binned_arrays(self) -> "DataSpec":
+        if self.activity.kind != "binned_spikes":
+            return self
+        if self.animal != "folder":
+            raise ValueError(f"animal: arrays of binned_spikes hold no {self.animal}: set 'folder', which names them")
+        assert isinstance(self.grid, TimeGrid)
+        start, stop = self.activity.window
+        bins = (stop - start) / self.grid.bin_width
+        if stop <= start or abs(bins - round(bins)) > 1e-6:
+            raise ValueError(
+                f"activity.window {start:g}..{stop:g} s is not a positive whole number of bins of grid.bin_width, "
+                f"{self.grid.bin_width:g} s: spikes that are binned cannot be binned anew"
+            )
         return self

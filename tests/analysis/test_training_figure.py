@@ -24,7 +24,7 @@ def records(epochs=4, replicas=3, stopped_at=None, validation=True):
 
 
 def test_history_keeps_every_number_in_its_place():
-    about = history(records(), ANIMALS)
+    about = history(records(), ANIMALS, ANIMALS)
     assert about["loss"].sel(epoch=2).values.tolist() == [5.0, 6.0, 7.0]
     assert float(about["log_likelihood"].sel(epoch=3, animal="mitt")[0]) == -6
     assert float(about["rate"].sel(epoch=4, term="barat")[2]) == 4
@@ -32,18 +32,20 @@ def test_history_keeps_every_number_in_its_place():
 
 
 def test_history_says_at_which_epoch_a_replica_stopped():
-    assert history(records(stopped_at=3), ANIMALS)["stopped"].values[1] == 3
-    assert np.isnan(history(records(), ANIMALS)["stopped"]).all()
+    assert history(records(stopped_at=3), ANIMALS, ANIMALS)["stopped"].values[1] == 3
+    assert np.isnan(history(records(), ANIMALS, ANIMALS)["stopped"]).all()
 
 
 def test_a_rate_that_is_no_animals_is_a_term():
     joint = [{**record, "rate": [[1.0]] * 3} for record in records()]
-    assert history(joint, ANIMALS)["term"].values.tolist() == ["term 1"]
+    about = history(joint, ANIMALS, ["joint"])
+    assert about["term"].values.tolist() == ["joint"]
+    assert "rate: joint" in {text.get_text() for text in curves(about).legends[0].get_texts()}
 
 
 @pytest.mark.parametrize("validation", [True, False])
 def test_the_thick_line_is_the_mean_over_replicas(validation):
-    figure = curves(history(records(validation=validation), ANIMALS))
+    figure = curves(history(records(validation=validation), ANIMALS, ANIMALS))
     loss = figure.axes[0]
     mean = max(loss.lines, key=lambda line: line.get_linewidth() * (line.get_color() == "black"))
     np.testing.assert_allclose(mean.get_ydata(), [11, 6, 10 / 3 + 1, 3.5])
@@ -51,7 +53,7 @@ def test_the_thick_line_is_the_mean_over_replicas(validation):
 
 
 def test_legend_names_every_animal_and_the_axes_have_units():
-    figure = curves(history(records(stopped_at=2), ANIMALS))
+    figure = curves(history(records(stopped_at=2), ANIMALS, ANIMALS))
     texts = {text.get_text() for text in figure.legends[0].get_texts()}
     assert set(ANIMALS) <= texts
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "log-likelihood [nats]", "rate [nats]"]

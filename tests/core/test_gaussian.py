@@ -1,5 +1,6 @@
 """Divergences against quadrature and torch.distributions; the laws of the mixture rate."""
 
+import itertools
 import math
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, log_density
 from neuromvm.functional.gaussian import kl_divergence as our_kl
-from neuromvm.functional.mixture import kl_to_mixture, mean_pairwise_kl
+from neuromvm.functional.mixture import kl_to_mixture, kl_to_pooled_mixture, mean_pairwise_kl, pooled_pairwise_kl
 
 
 def posteriors(modalities: int, batch: int, latent: int, seed: int, spread: float = 1.0) -> Posteriors:
@@ -43,13 +44,15 @@ def test_log_density_is_that_of_scipy():
     np.testing.assert_allclose(log_density(value, *one).numpy(), expected)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_kl_to_mixture_is_that_of_quadrature_in_one_dimension(seed):
+@pytest.mark.parametrize(("seed", "alpha"), [(0, 0), (1, 0), (2, 0), (3, 0.3), (4, 0.3), (5, 1)])
+def test_kl_to_mixture_is_that_of_quadrature_in_one_dimension(seed, alpha):
     mean, scale = (values[:, 0, 0].numpy() for values in posteriors(3, 1, 1, seed, spread=2.0))
 
     def integrand(value: float, m: int) -> float:
         each = norm.logpdf(value, mean, scale)
-        return float(np.exp(each[m]) * (each[m] - logsumexp(each) + math.log(3)))
+        components = np.append(each, norm.logpdf(value))
+        weights = [(1 - alpha) / 3] * 3 + [alpha]
+        return float(np.exp(each[m]) * (each[m] - logsumexp(components, b=weights)))
 
     expected = [
         integrate.quad(integrand, mean[m] - 12 * scale[m], mean[m] + 12 * scale[m], args=(m,), limit=200)[0] for m in range(3)
@@ -59,7 +62,7 @@ def test_kl_to_mixture_is_that_of_quadrature_in_one_dimension(seed):
         torch.tensor(mean)[:, None, None].expand(3, samples, 1), torch.tensor(scale)[:, None, None].expand(3, samples, 1)
     )
     noise = torch.randn(3, samples, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    drawn = kl_to_mixture(many, many.mean + many.scale * noise, torch.ones(3, samples, dtype=torch.float64))
+    drawn = kl_to_mixture(many, many.mean + many.scale * noise, torch.ones(3, samples, dtype=torch.float64), alpha)
     standard_error = drawn.std(1).numpy() / math.sqrt(samples)
     assert (np.abs(drawn.mean(1).numpy() - expected) < 5 * standard_error + 1e-9).all()
 
@@ -139,3 +142,33 @@ def test_order_of_modalities_is_irrelevant():
     straight = kl_to_mixture(one, latents, everyone)
     shuffled = kl_to_mixture(Posteriors(one.mean[order], one.scale[order]), latents[order], everyone)
     torch.testing.assert_close(straight[order], shuffled)
+
+
+def test_pooled_rates_are_those_of_brute_force():
+    some = posteriors(3, 5, 2, seed=11)
+    latents = some.mean + some.scale * torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    condition = torch.tensor([0, 1, 0, 1, 0])
+    available = torch.ones(3, 5, dtype=torch.float64)
+    available[1, 2] = available[0, 3] = 0
+    mixture = kl_to_pooled_mixture(some, latents, available, condition)
+    pairwise = pooled_pairwise_kl(some, available, condition)
+    for modality, row in itertools.product(range(3), range(5)):
+        if available[modality, row] == 0:
+            assert mixture[modality, row] == pairwise[modality, row] == 0
+            continue
+        pool = [(k, r) for k in range(3) for r in range(5) if condition[r] == condition[row] and available[k, r]]
+        own = Independent(Normal(some.mean[modality, row], some.scale[modality, row]), 1)
+        others = [Independent(Normal(some.mean[k, r], some.scale[k, r]), 1) for k, r in pool]
+        value = latents[modality, row]
+        logs = torch.stack([one.log_prob(value) for one in others])
+        expected = own.log_prob(value) - torch.logsumexp(logs, 0) + math.log(len(pool))
+        torch.testing.assert_close(mixture[modality, row], expected)
+        torch.testing.assert_close(pairwise[modality, row], torch.stack([kl_divergence(own, one) for one in others]).mean())
+
+
+def test_with_conditions_of_their_own_pooled_rates_are_those_of_single_rows():
+    some = posteriors(4, 6, 2, seed=12)
+    latents = some.mean + 0.5 * some.scale
+    everyone, apart = torch.ones(4, 6, dtype=torch.float64), torch.arange(6)
+    torch.testing.assert_close(kl_to_pooled_mixture(some, latents, everyone, apart), kl_to_mixture(some, latents, everyone))
+    torch.testing.assert_close(pooled_pairwise_kl(some, everyone, apart), mean_pairwise_kl(some, everyone))

@@ -6,10 +6,11 @@ import torch
 
 from neuromvm.functional.gaussian import Posteriors, kl_divergence, kl_to_standard_normal
 from neuromvm.functional.mixture import mean_pairwise_kl
+from neuromvm.functional.published import ADDED, published_rate
 from neuromvm.likelihoods import SquaredError
+from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from tests.conftest import SHARED
 
-ADDED = 1e-6  # the published code adds this to every standard deviation, the prior's too
 FILE = SHARED / "reference" / "published_rat_code.npz"
 pytestmark = pytest.mark.skipif(not FILE.is_file(), reason="the published numbers (../shared/reference) are not on this machine")
 
@@ -44,6 +45,29 @@ def test_pairwise_rate(published, posteriors):
     torch.testing.assert_close(rate, published["rate_alpha_0.000"], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("alpha", "name"), [(1 / 6, "rate_alpha_0.167"), (1.0, "rate_alpha_1.000")])
+def test_rate_with_a_standard_normal_share(published, posteriors, alpha, name):
+    # Theirs has 1e-6 on the prior's scale too, which ours leaves at 1: the sum over five rats moves by parts in a million.
+    mean, scale = posteriors
+    prior = torch.full_like(scale, 1 + ADDED)
+    ours = mean_pairwise_kl(posteriors, torch.ones(5, 11, dtype=torch.float64), alpha)
+    added = kl_divergence(mean, scale, torch.zeros_like(prior), prior) - kl_to_standard_normal(posteriors)
+    torch.testing.assert_close((ours + alpha * added).sum(0), published[name], atol=1e-6, rtol=0)
+    torch.testing.assert_close(ours.sum(0), published[name], atol=0, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("average", "avg"), ("product_of_experts", "poe"), ("mixture_of_experts", "moe"), ("mixture_of_products", "mopoe")],
+)
+def test_aggregations_and_joint_rates(published, name, key):
+    unpadded = Posteriors(published["mean"].movedim(1, 0), torch.exp(published["log_scale"]).movedim(1, 0))
+    joint = PUBLISHED_AGGREGATIONS[name](unpadded)
+    torch.testing.assert_close(joint.mean, published[f"{key}_mean"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.log(joint.scale), published[f"{key}_log_scale_as_published"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(published_rate(joint, 5), published[f"{key}_joint_rate_as_published"], atol=1e-6, rtol=0)
+
+
 def test_summed_squared_error(published):
-    errors = -sum(SquaredError().log_prob(published[f"x_hat{rat}"], published[f"x{rat}"]) for rat in range(5))
+    errors = -sum(SquaredError(7 + rat).log_prob(published[f"x_hat{rat}"], published[f"x{rat}"]) for rat in range(5))
     torch.testing.assert_close(errors, published["reconstruction"], atol=1e-6, rtol=0)

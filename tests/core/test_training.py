@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuromvm.build import scores_counts
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.data.splits import make_splits
@@ -19,7 +20,11 @@ from neuromvm.training import StackTrainer, choose_device
 from tests.conftest import tuned_recordings
 
 MODEL = ModelSpec(
-    sharing="mmvm", rate="pairwise", latent=3, cross_reconstruction=0.5, dropout=0.3, input_noise=0.2, networks={"kind": "linear"}
+    sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.5},
+    latent=3,
+    dropout=0.3,
+    input_noise=0.2,
+    networks="linear",
 )
 SAMPLES = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}), SampleSpec(start=0, label=["odor"]))
 SPLITS = make_splits(SAMPLES, SplitSpec(repeats=2, validation=1 / 3))
@@ -32,7 +37,7 @@ def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, steps=None
         splits,
         training,
         replicas,
-        counts_are_targets=model.likelihood.kind == "poisson",
+        counts_are_targets={name: scores_counts(model, name) for name in samples.children},
         dropout=model.dropout,
         input_noise=model.input_noise,
         device=torch.device("cpu"),

@@ -209,8 +209,8 @@ MISTAKES = {
     "a path between bins": (["run", "small.yaml", "--out", "x", "--set", "samples.path_step=0.003"], ["samples.path_step"]),
     "a seed twice": (["run", "small.yaml", "--out", "x", "--set", "training.seeds=[1,1]"], ["a seed occurs twice"]),
     "sharing settings that mean nothing": (
-        ["run", "small.yaml", "--out", "x", "--set", "models.mmvm={sharing: independent, rate: pairwise}"],
-        ["'rate' means nothing"],
+        ["run", "small.yaml", "--out", "x", "--set", "models.mmvm={sharing: {kind: independent, rate: pairwise}}"],
+        ["unknown setting", "sharing.independent.rate"],
     ),
     "patience without validation": (["run", "small.yaml", "--out", "x", "--set", "training.patience=3"], ["split.validation"]),
 }

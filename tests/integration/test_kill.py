@@ -22,7 +22,7 @@ data: {spec: simulated_rats}
 samples: {start: 0.1, stop: 0.35, label: [odor], keep: {odor: [A, B, C]}}
 split: {kind: halves, repeats: 2, validation: 0.25}
 models:
-  mmvm: {sharing: mmvm, latent: 4, cross_reconstruction: 0.5, dropout: 0.3, networks: {kind: mlp, hidden: [32]}}
+  mmvm: {sharing: {kind: mmvm, cross_reconstruction: 0.5}, latent: 4, dropout: 0.3, networks: {kind: mlp, hidden: [32]}}
   independent: {sharing: independent, latent: 4, networks: {kind: linear}}
 training: {epochs: 400, batch_size: 32, learning_rate: 0.003, patience: 300, checkpoint_every: 7}
 analyses: {decoding: {baselines: [raw], reference: raw, permutations: 500, bootstraps: 100}}

@@ -20,8 +20,8 @@ TRAINING = TrainingSpec(epochs=200, learning_rate=0.003)
 OPTIONS = Options(canonical_components=3, bootstraps=200, permutations=1000)
 PARTS = {"latent": 6, "beta": 0.01, "networks": {"kind": "linear"}, "scale": "constant", "dropout": 0.5}
 MODELS = {
-    "mmvm": ModelSpec(sharing="mmvm", rate="pairwise", cross_reconstruction=0.9, **PARTS),
-    "mmvm_mixture": ModelSpec(sharing="mmvm", rate="mixture", cross_reconstruction=0.9, **PARTS),
+    "mmvm": ModelSpec(sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.9}, **PARTS),
+    "mmvm_mixture": ModelSpec(sharing={"kind": "mmvm", "cross_reconstruction": 0.9}, **PARTS),
     "independent": ModelSpec(sharing="independent", **PARTS),
 }
 

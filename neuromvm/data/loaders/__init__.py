@@ -1,5 +1,5 @@
 """Readers of recordings; each returns a tree of plain arrays and keeps no file open."""
 
-from neuromvm.data.loaders.nwb import load_recordings
+from neuromvm.data.loaders.recordings import load_recordings
 
 __all__ = ["load_recordings"]

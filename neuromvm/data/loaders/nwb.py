@@ -1,141 +1,49 @@
-"""NWB files -> a tree of recordings, one node an animal."""
+"""NWB files: which there are, and one of them as a dataset."""
 
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 from neuromvm.data.loaders.calcium import position_extremes, roi_dataset
-from neuromvm.data.loaders.labels import shown, spellings
+from neuromvm.data.loaders.hdf5 import sha256
 from neuromvm.data.loaders.nwb_file import open_nwb
-from neuromvm.data.loaders.sessions import Session, find_files, join_sessions, name_sessions
+from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.spikes import spike_dataset
 from neuromvm.data.loaders.trials import Found, read_trials
-from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
-from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
-from neuromvm.specs.data import DataSpec, PositionGrid, RoiActivity, TimeGrid
+from neuromvm.errors import DataFormatError
+from neuromvm.schema import Dropped
+from neuromvm.specs.data import DataSpec, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
 
 
-def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTree:
-    """Return the recordings that a data spec describes, read completely; no file stays open.
-
-    Each animal is a node with ``spike_count`` (unsigned) or ``event_amplitude`` (float32), dims
-    ``(trial, time | position, unit)``; coordinates ``onset, start_time, stop_time`` [s] and the labels on trials, the
-    columns of the table and ``region`` on units. The root has the grid, bin centres with ``attrs["bin_width"]``.
-    What was left out is counted with its reason: :func:`neuromvm.schema.dropped` of a node, and
-    ``attrs["dropped"]`` of the root for whole animals.
-
-    Parameters
-    ----------
-    spec
-        Files, animals, activity, grid and trials.
-    root
-        Folder of the files, in place of ``spec.root``.
-
-    Raises
-    ------
-    DataFormatError
-        If a file is missing, damaged or lacks something (then MissingTableError), or no animal is left.
-    AlignmentError
-        If activity and trials of a file do not share a clock in seconds.
-    SpecError
-        If a filter names values, or a setting names animals, that are nowhere in the files.
-    SchemaError
-        If two recordings would become the same node.
-
-    Examples
-    --------
-    >>> from neuromvm.specs import DataSpec
-    >>> spec = DataSpec(name="mine", files=["*.nwb"], grid={"kind": "time", "window": [0, 1]})
-    >>> load_recordings(spec, "no/such/folder")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    neuromvm.errors.DataFormatError: data spec 'mine': no folder 'no/such/folder'. ...
-    """
-    expect(spec, DataSpec, "spec", 'Make one: load_data_spec("my_lab.yaml")')
-    folder = Path(spec.root if root is None else root).expanduser()
-    sessions = name_sessions(spec, find_files(spec, folder))
-    if isinstance(spec.grid, PositionGrid) and spec.grid.range is None and sessions:
-        spec = spec.model_copy(update={"grid": _with_range(spec.grid, sessions)})
-    nodes: dict[str, xr.Dataset] = {}
-    left_out: list[Dropped] = []
-    found: Found = {}
-    for animal in dict.fromkeys(session.animal for session in sessions):
-        own = [session for session in sessions if session.animal == animal]
-        dataset = _select_active(join_sessions(own, [_read(session, spec, found) for session in own]), spec)
-        lacking = [
-            f"{dataset.sizes[dim]} {dim}s, fewer than {least}"
-            for dim, least in (("unit", spec.min_units), ("trial", spec.min_trials))
-            if dataset.sizes[dim] < least
-        ]
-        if lacking:
-            left_out.append(Dropped(f"animal {animal}", " and ".join(lacking), 1))
-        else:
-            nodes[animal] = dataset
-    _check_filters(spec, found)
-    if not nodes:
-        reasons = "; ".join(f"{line.what}: {line.reason}" for line in left_out) or "all are excluded"
-        raise DataFormatError(
-            f"data spec {spec.name!r}",
-            found=f"no animal is left ({reasons})",
-            expected="at least one",
-            next_step="Loosen keep, regions, min_rate, min_active, min_units, min_trials or exclude",
-        )
-    root_dataset = with_dropped(xr.Dataset(coords=_grid(spec.grid), attrs=_root_attrs(spec)), left_out)
-    return validate_recordings(xr.DataTree.from_dict({"/": root_dataset, **nodes}))
+def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
+    """Return the sessions below a folder, one a file, and the account of files left out: none."""
+    files = find_files(spec, folder)
+    return name_sessions(spec, files, [_header(path) for path in files]), []
 
 
-def _read(session: Session, spec: DataSpec, found: Found) -> xr.Dataset:
-    """Return one file as a dataset, and add the values that its filters met to ``found``."""
+def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, Found]:
+    """Return one file as a dataset, and the values that the filters of the spec met."""
     align = spec.grid.align if isinstance(spec.grid, TimeGrid) else "start_time"
     with open_nwb(session.path) as file:
-        trials = read_trials(file, spec.trials, align)
-        seen = dict(trials.found)
+        trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0))
         if isinstance(spec.activity, RoiActivity):
-            dataset = roi_dataset(file, spec.activity, spec.grid, trials)
-        else:
-            assert isinstance(spec.grid, TimeGrid)  # the spec refuses spikes on a position grid
-            dataset, of_units = spike_dataset(file, spec.activity, spec.grid, trials)
-            seen |= of_units
-    for key, values in seen.items():
-        found.setdefault(key, set()).update(values)
-    return dataset
+            return roi_dataset(file, spec.activity, spec.grid, trials), trials.found
+        assert isinstance(spec.activity, SpikeActivity)
+        assert isinstance(spec.grid, TimeGrid)  # the spec refuses spikes on a position grid
+        dataset, of_units = spike_dataset(file, spec.activity, spec.grid, trials)
+        return dataset, trials.found | of_units
 
 
-def _select_active(dataset: xr.Dataset, spec: DataSpec) -> xr.Dataset:
-    """Leave out units below min_rate, or cells below min_active."""
-    values = activity(dataset)
-    if not values.size:
-        return dataset
-    if isinstance(spec.activity, RoiActivity):
-        enough = (values != 0).any(grid_dim(dataset)).mean("trial") >= spec.activity.min_active
-        reason = f"non-zero in less than {spec.activity.min_active:g} of the trials"
-    else:
-        assert isinstance(spec.grid, TimeGrid)
-        enough = values.mean(("trial", grid_dim(dataset))) / spec.grid.bin_width >= spec.activity.min_rate
-        reason = f"mean rate in the windows below {spec.activity.min_rate:g} Hz"
-    kept = dataset.isel(unit=np.flatnonzero(enough.values))
-    return with_dropped(kept, [Dropped("units", reason, int((~enough).sum()))])
+def _header(path: Path) -> dict[str, str]:
+    with open_nwb(path) as file:
+        fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
+        fields["session_id"] = file.text("general/session_id")
+        fields["identifier"] = file.text("identifier")
+    fields |= {"source_file": path.name, "sha256": sha256(path)}
+    return {name: text for name, text in fields.items() if text}
 
 
-def _check_filters(spec: DataSpec, found: Found) -> None:
-    """Raise SpecError for a value that a filter or a map names and no file has: a typo would pass for an absence."""
-    wanted = {("activity.keep", name): values for name, values in getattr(spec.activity, "keep", {}).items()}
-    wanted |= {("trials.keep", name): values for name, values in spec.trials.keep.items()}
-    wanted |= {("trials.map", name): list(names) for name, names in spec.trials.map.items()}
-    wanted["activity.regions", "region"] = list(getattr(spec.activity, "regions", None) or [])
-    for (setting, name), values in wanted.items():
-        met = found.get((setting, name), set())
-        for value in values:
-            if not spellings(value) & met:
-                raise SpecError(
-                    f"data spec {spec.name!r}",
-                    found=f"{setting}.{name}: no file has the value {value!r}",
-                    expected=f"one of: {shown(met) or 'none'}",
-                    next_step=did_you_mean(str(value), sorted(met)[:20]),
-                )
-
-
-def _with_range(grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
+def with_range(grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
     """Return the grid with the extremes over all files, since all animals share one grid."""
     extremes = []
     for session in sessions:
@@ -145,30 +53,3 @@ def _with_range(grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
     if high <= low:
         raise DataFormatError(str(sessions[0].path), found=f"positions that are all {low:g}", expected="movement along a track")
     return grid.model_copy(update={"range": (low, high)})
-
-
-def _grid(grid: TimeGrid | PositionGrid) -> dict[str, xr.Variable]:
-    if isinstance(grid, TimeGrid):
-        start, width, dim = grid.window[0], grid.bin_width, "time"
-        attrs: dict[str, str | float] = {
-            "units": "s",
-            "long_name": f"time from {grid.align}, bin centres",
-            "bin_width": width,
-        }
-    else:
-        assert grid.range is not None
-        start, width, dim = grid.range[0], (grid.range[1] - grid.range[0]) / grid.bins, "position"
-        attrs = {"long_name": "position along the track, bin centres", "bin_width": width}
-    return {dim: xr.Variable(dim, np.round(start + width * (np.arange(grid.bins) + 0.5), 12), attrs)}
-
-
-def _root_attrs(spec: DataSpec) -> dict[str, str]:
-    attrs = {
-        "schema_version": VERSION,
-        "spec": spec.name,
-        "description": spec.description,
-        "licence": spec.licence,
-        "citation": spec.citation,
-        "doi": spec.doi,
-    }
-    return {name: text for name, text in attrs.items() if text}

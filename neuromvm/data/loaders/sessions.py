@@ -1,6 +1,6 @@
 """Which files are which animals, and several sessions of one animal as one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from neuromvm.data.loaders.hdf5 import sha256
 from neuromvm.data.loaders.labels import as_text, shown
-from neuromvm.data.loaders.nwb_file import open_nwb
 from neuromvm.errors import DataFormatError, SchemaError, SpecError, did_you_mean
 from neuromvm.schema import Dropped, check_animal_name, dropped, with_dropped
 from neuromvm.specs.data import DataSpec
@@ -18,7 +16,7 @@ from neuromvm.specs.data import DataSpec
 
 @dataclass(frozen=True)
 class Session:
-    """One file: the node it belongs to, its session name and what the file says of itself."""
+    """One recording: the node it belongs to, its session name, its file and what that says of itself."""
 
     animal: str
     name: str
@@ -57,6 +55,12 @@ def find_files(spec: DataSpec, folder: Path) -> list[Path]:
                 next_step=f"The folder has: {shown(here) or 'nothing'}. Check 'root' and 'files'",
             )
         files.update(matched)
+    check_inside(folder, files)
+    return sorted(files)
+
+
+def check_inside(folder: Path, files: Collection[Path]) -> None:
+    """Raise DataFormatError if a file lies outside the folder behind a link."""
     inside = folder.resolve()
     for path in files:
         if not path.resolve().is_relative_to(inside):
@@ -66,20 +70,23 @@ def find_files(spec: DataSpec, folder: Path) -> list[Path]:
                 expected="files below the root",
                 next_step="Set 'root' to a folder that holds the linked files too, or copy them",
             )
-    return sorted(files)
 
 
-def name_sessions(spec: DataSpec, files: Sequence[Path]) -> list[Session]:
+def name_sessions(spec: DataSpec, files: Sequence[Path], headers: Sequence[dict[str, str]]) -> list[Session]:
     """Return the sessions in order of file names, named after subject and, where a subject has several, session.
+
+    Parameters
+    ----------
+    headers
+        What each file says of itself, ``sha256`` included.
 
     Raises
     ------
     SchemaError
         If two files would become the same node or are copies of each other, or a name cannot serve as one.
     SpecError
-        If 'exclude' or 'rename' names an animal that is not there.
+        If 'exclude', 'rename' or 'shift' names an animal that is not there.
     """
-    headers = [_header(path) for path in files]
     in_file = [_animal_of(spec, path, header) for path, header in zip(files, headers, strict=True)]
     subjects = [spec.rename.get(name, name) for name in in_file]
     sessions = []
@@ -90,13 +97,19 @@ def name_sessions(spec: DataSpec, files: Sequence[Path]) -> list[Session]:
         sessions.append(Session(spec.rename.get(name, name), session, path, header))
     names = {*in_file, *subjects, *(session.animal for session in sessions)}
     names |= {f"{subject}_{session.name}" for subject, session in zip(subjects, sessions, strict=True)}
-    for setting, wanted in (("exclude", spec.exclude), ("rename", list(spec.rename))):
+    # a shift is looked up by the name that the animal ends up with
+    final = {session.animal for session in sessions}
+    for setting, wanted, there in (
+        ("exclude", spec.exclude, names),
+        ("rename", spec.rename, names),
+        ("shift", spec.shift, final),
+    ):
         for name in wanted:
-            if name not in names:
+            if name not in there:
                 raise SpecError(
                     f"data spec {spec.name!r}",
                     found=f"{setting}: no animal {name!r}",
-                    next_step=did_you_mean(name, sorted(names)),
+                    next_step=did_you_mean(name, sorted(there)),
                 )
     kept = [
         session
@@ -161,18 +174,11 @@ def _with_equal_types(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
     return [part.assign_coords({name: ("trial", as_text(part[name].values)) for name in mixed}) for part in parts]
 
 
-def _header(path: Path) -> dict[str, str]:
-    with open_nwb(path) as file:
-        fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
-        fields["session_id"] = file.text("general/session_id")
-        fields["identifier"] = file.text("identifier")
-    fields |= {"source_file": path.name, "sha256": sha256(path)}
-    return {name: text for name, text in fields.items() if text}
-
-
 def _animal_of(spec: DataSpec, path: Path, header: dict[str, str]) -> str:
     if spec.animal == "file":
         return path.stem
+    if spec.animal == "folder":
+        return path.absolute().parent.name.lower()
     if spec.animal not in header:
         raise DataFormatError(
             str(path),
@@ -191,7 +197,7 @@ def _check_names(spec: DataSpec, sessions: Sequence[Session]) -> None:
         if twin is not session:
             raise SchemaError(
                 f"animal {session.animal!r}",
-                found=f"{twin.path.name} and {session.path.name} are copies of one recording",
+                found=f"{_told_apart(twin, session)} are copies of one recording",
                 expected="different recordings, since a copy would pass for a second animal",
                 next_step="Remove one of them",
             )
@@ -202,7 +208,13 @@ def _check_names(spec: DataSpec, sessions: Sequence[Session]) -> None:
         if other is not session and (spec.sessions == "separate" or other.animal != session.animal):
             raise SchemaError(
                 f"animal {session.animal!r}",
-                found=f"the same name in {other.path.name} and {session.path.name}",
+                found=f"the same name in {_told_apart(other, session)}",
                 expected="a name for every recording",
                 next_step="Set 'animal: file', 'rename', or 'sessions: concatenate' in the data spec",
             )
+
+
+def _told_apart(one: Session, other: Session) -> str:
+    """Return the names of two files, or their paths where the names are the same."""
+    names = (one.path.name, other.path.name) if one.path.name != other.path.name else (one.path, other.path)
+    return f"{names[0]} and {names[1]}"

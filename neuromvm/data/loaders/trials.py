@@ -1,5 +1,6 @@
 """Trials: rows of an interval table with their event, labels and filters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuromvm.data.loaders.labels import as_label, as_text, is_one_of, renamed, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
-from neuromvm.data.loaders.tables import read_table
+from neuromvm.data.loaders.tables import Table, read_table
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped
 from neuromvm.specs.data import TrialSpec
@@ -31,7 +32,7 @@ class Trials:
         return np.asarray(self.coords["onset"].values, dtype=np.float64)
 
 
-def read_trials(file: NwbFile, spec: TrialSpec, align: str) -> Trials:
+def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) -> Trials:
     """Return the trials of a file, in the order of its table.
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
@@ -40,6 +41,8 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str) -> Trials:
     ----------
     align
         Column with the event [s].
+    shift
+        Added to the event [s].
 
     Raises
     ------
@@ -60,6 +63,35 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str) -> Trials:
             ("onset", align, "grid.align"),
         ]
     }
+    times["onset"] = times["onset"] + shift
+    known = np.isfinite(times["start_time"]) & np.isfinite(times["stop_time"])
+    unusable = {
+        "start_time or stop_time is NaN": ~known,
+        "stop_time is not after start_time": known & ~(times["stop_time"] > times["start_time"]),
+        f"{align} is NaN": ~np.isfinite(times["onset"]),
+    }
+    return labelled_trials(table, spec, times, unusable)
+
+
+def labelled_trials(
+    table: Table, spec: TrialSpec, times: Mapping[str, NDArray[np.float64]], unusable: Mapping[str, NDArray[np.bool_]]
+) -> Trials:
+    """Return the rows of a table that are usable and pass the filters of a spec, with their labels.
+
+    Parameters
+    ----------
+    times
+        Coordinates of the trials ``(row,)`` [s].
+    unusable
+        Reason -> the rows ``(row,)`` that it rules out. Each row is counted once, under the first reason that meets it.
+
+    Raises
+    ------
+    MissingTableError
+        If a column that the spec names is absent.
+    DataFormatError
+        If no row can be used.
+    """
     labels: dict[str, NDArray[Any]] = {}
     for label, column in spec.labels.items():
         values = table.column(column, f"trials.labels.{label}")
@@ -70,14 +102,11 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str) -> Trials:
     dropped = []
 
     def drop(bad: NDArray[np.bool_], reason: str) -> None:
-        """Count each row once, under the first reason that meets it."""
         dropped.append(Dropped("trials", reason, int((bad & keep).sum())))
         keep[bad] = False
 
-    known = np.isfinite(times["start_time"]) & np.isfinite(times["stop_time"])
-    drop(~known, "start_time or stop_time is NaN")
-    drop(known & ~(times["stop_time"] > times["start_time"]), "stop_time is not after start_time")
-    drop(~np.isfinite(times["onset"]), f"{align} is NaN")
+    for reason, rows in unusable.items():
+        drop(rows, reason)
     if not keep.any():
         reasons = "; ".join(f"{line.count} where {line.reason}" for line in dropped if line.count)
         raise DataFormatError(

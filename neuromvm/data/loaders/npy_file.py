@@ -1,0 +1,51 @@
+"""Opening ``.npy`` files with care: numbers only, never pickled objects, and one type of error for whatever numpy raises."""
+
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromvm.errors import DataFormatError
+
+MAGIC = b"\x93NUMPY"
+NUMBERS = "fiub"
+# What numpy raises on a damaged header depends on the byte that is wrong
+NUMPY_ERRORS = (OSError, ValueError, TypeError, SyntaxError, TokenError, EOFError, KeyError, OverflowError, MemoryError)
+
+
+def open_npy(path: Path, dims: str) -> NDArray[Any]:
+    """Return an array of numbers, mapped to memory: nothing is read before it is sliced, and nothing is ever executed.
+
+    Parameters
+    ----------
+    dims
+        What its dims are, as in ``"(trial, unit, bin)"``: the array has as many, each of at least one.
+
+    Raises
+    ------
+    DataFormatError
+        If the file is no ``.npy`` file, is damaged, holds objects or text, or has other dims.
+    """
+    expected = f"an array of numbers {dims}, saved with numpy.save"
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(len(MAGIC))
+        if head != MAGIC:
+            raise ValueError(f"not a .npy file, begins with {head!r}")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except NUMPY_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        pointer = "Run 'git lfs pull' or 'datalad get' if it is a pointer, else copy it again from its source"
+        raise DataFormatError(str(path), found=f"unreadable ({reason})", expected=expected, next_step=pointer) from error
+    if array.dtype.kind not in NUMBERS:
+        raise DataFormatError(str(path), found=f"values of type {array.dtype}", expected=expected)
+    if array.ndim != dims.count(",") + 1 or not array.size:
+        raise DataFormatError(
+            str(path),
+            found=f"shape {array.shape}",
+            expected=f"{dims}, none of them empty",
+            next_step="Check that the data spec names the right files",
+        )
+    return np.asarray(array)

@@ -1,0 +1,104 @@
+"""Likelihoods of events: spiked or not, and one of several categories."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from neuromvm.likelihoods.base import Likelihood, refuse_unless
+
+
+class Bernoulli(Likelihood):
+    """Spiked or not; raw output is the log odds relative to those of the training side.
+
+    Activity must be 0 or 1: nothing can be raised inside ``torch.func.vmap``, so only :meth:`start_from` refuses other
+    numbers, and :meth:`log_prob` of them is meaningless.
+
+    Parameters
+    ----------
+    features
+        Number of features.
+
+    Attributes
+    ----------
+    baseline
+        Log odds of each feature on the training side ``(feature,)``.
+
+    Examples
+    --------
+    >>> Bernoulli(1).log_prob(torch.zeros(1, 1), torch.ones(1, 1)).item()  # -log 2
+    -0.6931...
+    """
+
+    scores_counts: ClassVar[bool] = True
+    baseline: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self.register_buffer("baseline", torch.zeros(features))
+
+    @torch.no_grad()
+    def start_from(self, target: Tensor) -> None:
+        refuse_unless((target == 0) | (target == 1), target, "0 or 1", "Choose poisson, or narrower bins")
+        # Half an event of each kind keeps a feature that never or always spikes at finite odds.
+        events = target.float().sum(0)
+        self.baseline.copy_(torch.log((events + 0.5) / (len(target) - events + 0.5)))
+
+    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        logit = raw + self.baseline
+        return (target * logit + logsigmoid(-logit)).sum(-1)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return torch.sigmoid(raw + self.baseline)
+
+    def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return torch.bernoulli(self.mean(raw), generator=generator)
+
+
+class Categorical(Likelihood):
+    """One of several categories: each feature is one; raw output is its log odds relative to the training side.
+
+    Activity is one-hot. Counts of categories are scored as multinomial without its coefficient, which no parameter changes.
+    Mean and samples are of one draw.
+
+    Parameters
+    ----------
+    features
+        Number of categories.
+
+    Attributes
+    ----------
+    baseline
+        Log share of each category on the training side ``(feature,)``.
+
+    Examples
+    --------
+    >>> Categorical(4).log_prob(torch.zeros(1, 4), torch.eye(4)[:1]).item()  # -log 4
+    -1.3862...
+    """
+
+    scores_counts: ClassVar[bool] = True
+    baseline: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self.register_buffer("baseline", torch.zeros(features))
+
+    @torch.no_grad()
+    def start_from(self, target: Tensor) -> None:
+        refuse_unless(target >= 0, target, "one-hot categories, or counts of them", "Choose gaussian, laplace or squared_error")
+        # Half an event keeps a category that never occurs on the training side at a finite share.
+        events = target.float().sum(0) + 0.5
+        self.baseline.copy_(torch.log(events / events.sum()))
+
+    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        return (target * torch.log_softmax(raw + self.baseline, -1)).sum(-1)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return torch.softmax(raw + self.baseline, -1)
+
+    def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        share = self.mean(raw)
+        drawn = torch.multinomial(share.reshape(-1, self.features), 1, generator=generator)
+        return torch.zeros_like(share).reshape(-1, self.features).scatter(1, drawn, 1.0).reshape(share.shape)

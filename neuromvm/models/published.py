@@ -1,0 +1,69 @@
+"""The joint models of the published rat code, oddities included: for reproducing published numbers only."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+from neuromvm.functional.experts import Experts, average
+from neuromvm.functional.gaussian import Posteriors, sample
+from neuromvm.functional.published import (
+    published_mixture,
+    published_mixture_of_products,
+    published_product,
+    published_rate,
+)
+from neuromvm.likelihoods import Likelihood
+from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, decode_own
+
+
+def published_average(posteriors: Posteriors) -> Posteriors:
+    """Mean of means and of scales, ``(modality, batch, latent)`` to ``(batch, latent)``: as in the paper."""
+    joint = average(posteriors, posteriors.mean.new_ones(posteriors.mean.shape[:2])).posteriors
+    return Posteriors(joint.mean[0], joint.scale[0])
+
+
+PUBLISHED_AGGREGATIONS: dict[str, Callable[[Posteriors], Posteriors]] = {
+    "average": published_average,
+    "product_of_experts": published_product,
+    "mixture_of_experts": published_mixture,
+    "mixture_of_products": published_mixture_of_products,
+}
+
+
+class PublishedJointVAE(MultimodalVAE):
+    """A joint posterior as the published code computes it; see :mod:`neuromvm.functional.published`.
+
+    Its "mixtures" are slices of the batch, one head is a log scale here and a log variance there, and the joint rate is added
+    once for every modality. It does not know absent modalities.
+
+    Parameters
+    ----------
+    encoders, decoders, likelihoods
+        Modality -> module.
+    aggregation
+        ``(modality, batch, latent)`` to ``(batch, latent)``.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        decoders: Mapping[str, nn.Module],
+        likelihoods: Mapping[str, Likelihood],
+        aggregation: Callable[[Posteriors], Posteriors],
+    ) -> None:
+        super().__init__(encoders, decoders, likelihoods)
+        self.aggregation = aggregation
+
+    @property
+    def rate_terms(self) -> tuple[str, ...]:
+        return ("joint",)
+
+    def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
+        joint = self.aggregation(posteriors)
+        # Every modality is decoded from a draw of its own of the joint posterior.
+        latents = sample(Posteriors(joint.mean[None], joint.scale[None]), noise)
+        return SharedLatents(decode_own(latents, self.modalities), published_rate(joint, len(self.modalities))[None])
+
+    def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
+        """Return the correct average of those present: the published functions cannot leave a modality out."""
+        return average(posteriors, available)

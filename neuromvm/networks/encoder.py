@@ -1,0 +1,75 @@
+"""From the input of one modality to the mean and scale of its posterior."""
+
+import torch
+from torch import Tensor, nn
+
+LARGEST_LOG_SCALE = 5.0
+
+
+def bounded_scale(log_scale: Tensor) -> Tensor:
+    """Return exp(log scale), kept between e^-5 and e^5."""
+    return torch.exp(log_scale.clamp(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE))
+
+
+class PredictedScale(nn.Module):
+    """Posterior scale as an affine function of the hidden values."""
+
+    def __init__(self, width: int, latent: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Linear(width, latent)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return the scale ``(batch, latent)``."""
+        return bounded_scale(self.log_scale(hidden))
+
+
+class ConstantScale(nn.Module):
+    """One posterior scale for all samples, learned.
+
+    Parameters
+    ----------
+    start
+        Log scale to start from ``(latent,)``.
+    """
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(start.clone())
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return the scale ``(latent,)``; it broadcasts over the batch."""
+        return bounded_scale(self.log_scale)
+
+
+class NoScale(nn.Module):
+    """No uncertainty, for models without noise: the posterior is its mean."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return 0."""
+        return torch.zeros_like(hidden[:, :1])
+
+
+class Encoder(nn.Module):
+    """Input ``(batch, feature)`` to posterior mean and scale ``(batch, latent)``.
+
+    Parameters
+    ----------
+    trunk
+        Input to hidden values ``(batch, width)``.
+    mean
+        Hidden values to posterior mean ``(batch, latent)``.
+    scale
+        Hidden values to posterior scale, ``(batch, latent)`` or anything that broadcasts to it.
+    latent
+        Latent dimensions.
+    """
+
+    def __init__(self, trunk: nn.Module, mean: nn.Module, scale: nn.Module, latent: int) -> None:
+        super().__init__()
+        self.trunk, self.mean, self.scale, self.latent = trunk, mean, scale, latent
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and scale."""
+        hidden = self.trunk(inputs)
+        mean = self.mean(hidden)
+        return mean, self.scale(hidden).expand_as(mean)

@@ -1,0 +1,39 @@
+"""Spec of a model: networks, likelihoods and one way of sharing."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from neuromvm.specs.base import Spec
+from neuromvm.specs.likelihoods import AnyLikelihood, SquaredErrorLikelihood
+from neuromvm.specs.networks import AnyNetworks, MLPNetworks
+from neuromvm.specs.sharing import AnySharing
+
+
+class ModelSpec(Spec):
+    """A model = networks + likelihoods + one way of sharing.
+
+    ``sharing``, ``networks`` and ``likelihood`` may be given by name alone (``sharing: mmvm``), with default settings.
+    """
+
+    sharing: AnySharing
+    latent: int = Field(2, ge=1, description="Latent dimensions of each animal; of its shared part in mmvae_plus")
+    beta: float = Field(1.0, ge=0, description="Weight of the rate")
+    networks: AnyNetworks = MLPNetworks()
+    scale: Literal["predicted", "constant"] = Field("predicted", description="Posterior scale: from the input, or learned once")
+    likelihood: AnyLikelihood = SquaredErrorLikelihood()
+    likelihood_of: dict[str, AnyLikelihood] = Field({}, description="Animal -> its own likelihood, in place of the common one")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of input features hidden from the encoder in training")
+    input_noise: float = Field(
+        0.0, ge=0, description="Standard deviation of noise added to what the encoder sees in training [scaled features]"
+    )
+
+    @field_validator("sharing", "networks", "likelihood", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @field_validator("likelihood_of", mode="before")
+    @classmethod
+    def _each_by_name(cls, value: Any) -> Any:
+        return {animal: cls._by_name(one) for animal, one in value.items()} if isinstance(value, dict) else value
