@@ -94,6 +94,35 @@ class PublishedPairing:
         return np.asarray(random.permutation(self._pairs, axis=0), dtype=np.int64)
 
 
+def in_order(codes: Sequence[Codes]) -> Pairs:
+    """Join the i-th sample of a condition of every animal; an animal with fewer is absent from the rest.
+
+    Parameters
+    ----------
+    codes
+        For each animal the condition of each of its samples; a negative code leaves the sample out.
+
+    Returns
+    -------
+    Sample numbers ``(tuple, animal)``, -1 where absent, sorted by condition.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> in_order([np.array([0, 0, 1]), np.array([1, 0])]).tolist()
+    [[0, 1], [1, -1], [2, 0]]
+    """
+    groups = [_by_code(animal) for animal in codes]
+    tuples = []
+    for code in sorted(set().union(*groups)):
+        members = [group.get(code, np.zeros(0, dtype=np.int64)) for group in groups]
+        rows = np.full((max(len(one) for one in members), len(codes)), -1, dtype=np.int64)
+        for column, one in enumerate(members):
+            rows[: len(one), column] = one
+        tuples.append(rows)
+    return np.concatenate(tuples) if tuples else np.zeros((0, len(codes)), dtype=np.int64)
+
+
 PAIRINGS: Mapping[str, Callable[[Sequence[Codes]], Pairing]] = {"redrawn": RedrawnPairing, "published": PublishedPairing}
 
 

@@ -130,13 +130,17 @@ class MultimodalVAE(nn.Module, ABC):
         """
         return mixture_of_experts(posteriors, available)
 
+    def likelihood(self, name: str) -> Likelihood:
+        """Return the likelihood of a modality."""
+        found = self.likelihoods[name]
+        assert isinstance(found, Likelihood)
+        return found
+
     def log_likelihood(self, target_name: str, target: Tensor, latent: Tensor) -> Tensor:
         """Return the log-likelihood ``(source, batch)`` of one modality given each latent ``(source, batch, latent)``."""
         sources, rows = latent.shape[:2]
         raw = self.decoders[target_name](latent.reshape(sources * rows, -1))
-        likelihood = self.likelihoods[target_name]
-        assert isinstance(likelihood, Likelihood)
-        return likelihood.log_prob(raw.reshape(sources, rows, -1), target)
+        return self.likelihood(target_name).log_prob(raw.reshape(sources, rows, -1), target)
 
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
         """Return log-likelihoods, rate terms and the loss of a batch."""

@@ -10,6 +10,7 @@ from neuromvm.build import LIKELIHOODS, WindowShape, build_model
 from neuromvm.errors import ShapeError
 from neuromvm.likelihoods import SquaredError
 from neuromvm.models import Batch, IndependentVAE
+from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from neuromvm.specs import ModelSpec
 
 WINDOWS = {"mitt": WindowShape(4, 3, 0.1), "stella": WindowShape(4, 2, 0.1), "barat": WindowShape(4, 2, 0.1)}
@@ -31,6 +32,8 @@ SHARING = {
     "mmvae_plus-elbo": {"kind": "mmvae_plus", "samples": 1},
     "mmvae_plus": {"kind": "mmvae_plus", "samples": 3},
 }
+# Reproductions of published oddities do not keep the laws on absent animals.
+PUBLISHED = {f"published-{name}": {"kind": "published_joint", "aggregation": name} for name in PUBLISHED_AGGREGATIONS}
 NETWORKS = {
     "linear": "linear",
     "mlp": {"kind": "mlp", "hidden": [6, 5]},
@@ -45,7 +48,7 @@ def specs(sharing, networks, likelihoods) -> dict[str, ModelSpec]:
     found = {}
     for number, (share, network, likelihood) in enumerate(itertools.product(sharing, networks, likelihoods)):
         found[f"{share} {network} {likelihood}"] = ModelSpec(
-            sharing=SHARING[share],
+            sharing=(SHARING | PUBLISHED)[share],
             networks=NETWORKS[network],
             likelihood=likelihood,
             scale=("predicted", "constant")[number % 2],
@@ -54,7 +57,7 @@ def specs(sharing, networks, likelihoods) -> dict[str, ModelSpec]:
     return found
 
 
-EVERY = specs(SHARING, NETWORKS, LIKELIHOODS)
+EVERY = specs(SHARING | PUBLISHED, NETWORKS, LIKELIHOODS)
 # What a likelihood cannot change is asked of one likelihood.
 FEWER = specs(SHARING, NETWORKS, ["gaussian"])
 every_model = pytest.mark.parametrize("spec", EVERY.values(), ids=EVERY)
