@@ -16,7 +16,8 @@ def decode(representation: Representation, samples: xr.DataTree, splits: xr.Data
     """Predict the label of every test trial by every decoder.
 
     There is a decoder of each animal, fitted on its training side; of ``others`` (all animals but the target) and ``pooled``
-    (all animals, the target's training side among them) where the representation is shared. None sees a test trial.
+    (all animals, the target's training side among them) where the representation is shared. None sees a test trial, unless
+    the splits say that trials both train and test.
 
     Parameters
     ----------

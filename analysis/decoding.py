@@ -13,7 +13,7 @@ from pydantic import Field
 
 from analysis.alignment import CanonicalVariates, PrincipalComponents, ProcrustesAligned
 from analysis.decoders import decode
-from analysis.representations import Inputs, Latents, RawFeatures, Representation
+from analysis.representations import Inputs, Latents, RawFeatures, Representation, in_sample
 from analysis.scores import Score
 from analysis.scoring import Resampling, score
 from neuromvm.data.windows import sample_spec
@@ -102,7 +102,7 @@ def compare(
         representations[name] = baseline(name, inputs, options)
     predictions = {name: decode(one, samples, splits) for name, one in representations.items()}
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
-    return score(predictions, samples, resampling, options.reference)
+    return score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits))
 
 
 def baseline(name: str, inputs: Inputs, options: Options) -> Representation:
@@ -144,6 +144,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     n_animals=int(np.isfinite(one["target_value"]).sum()),
                     n_trials=int(one["trials"].where(np.isfinite(one["target_value"])).sum()),
                     n_splits=scores.sizes["split"],
+                    in_sample=bool(scores.attrs.get("in_sample", 0)),
                 )
             )
     return lines

@@ -9,7 +9,7 @@ import xarray as xr
 from pydantic import Field
 
 from analysis.projection import fit_pca, fit_umap, projected
-from analysis.representations import held_out
+from analysis.representations import held_out, in_sample
 from analysis.scores import Score
 from neuromvm.specs.base import Spec
 
@@ -80,7 +80,10 @@ def latent_plane(
     scatter = xr.concat(parts, dim="sample").set_coords(["model", "animal", "trial", "window", "label"])
     scatter["x_name"], scatter["y_name"] = (("shown_model", [pair[axis] for pair in names]) for axis in (0, 1))
     return scatter.assign_coords(shown_model=list(latents)).assign_attrs(
-        label=samples.attrs.get("label", "label"), classes=samples.attrs["classes"], split=options.split
+        label=samples.attrs.get("label", "label"),
+        classes=samples.attrs["classes"],
+        split=options.split,
+        in_sample=int(in_sample(splits)),
     )
 
 

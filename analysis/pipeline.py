@@ -131,7 +131,22 @@ def _training(study: "Study", model: str) -> dict[str, Any]:
         "replicas": replicas,
         "loss": sum(last["loss"]) / replicas,
         "rate": dict(zip(study.rate_terms(model), rate, strict=True)),
+        **_agreement(study, model),
     }
+
+
+def _agreement(study: "Study", model: str) -> dict[str, Any]:
+    """Return, for each animal, how many latents carry nothing (median over replicas) and its KL to the mixture [nats]."""
+    about = study.agreement(model)
+    if about is None:
+        return {}
+    animals = [str(name) for name in about["animal"].values]
+    collapsed = about["collapsed"].sum("latent").median("replica").to_numpy()
+    found: dict[str, Any] = {"collapsed_latents": dict(zip(animals, map(float, collapsed), strict=True))}
+    if "kl_to_mixture" in about:
+        rate = about["kl_to_mixture"].mean("replica").to_numpy()
+        found["kl_to_mixture"] = {name: _finite(float(one)) for name, one in zip(animals, rate, strict=True)}
+    return found
 
 
 def _finite(value: object) -> object:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuromvm.data.features import Scaler, features, fit_scaler
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError
-from neuromvm.schema import Part
+from neuromvm.schema import Part, is_fitted, is_scored
 
 Floats = NDArray[np.floating]
 
@@ -24,13 +24,18 @@ class Training(NamedTuple):
 
 
 def training_side(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
-    """Return which trials may be fitted on, ``(trial,)``: training and validation, never test."""
-    return np.isin(splits[animal]["part"].to_numpy()[split], (Part.TRAIN, Part.VALIDATION))
+    """Return which trials may be fitted on, ``(trial,)``: training and validation."""
+    return is_fitted(splits[animal]["part"].to_numpy()[split])
 
 
 def held_out(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
-    """Return which trials are scored, ``(trial,)``."""
-    return np.asarray(splits[animal]["part"].to_numpy()[split] == Part.TEST)
+    """Return which trials are scored, ``(trial,)``; they are held out unless :func:`in_sample`."""
+    return is_scored(splits[animal]["part"].to_numpy()[split])
+
+
+def in_sample(splits: xr.DataTree) -> bool:
+    """Say whether trials that are scored were fitted on: then scores tell nothing about new trials, and have no floor."""
+    return any(bool((node["part"] == Part.TRAIN_AND_TEST).any()) for node in splits.children.values())
 
 
 class Inputs:
@@ -95,7 +100,7 @@ class Representation(ABC):
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
         """Return ``(trial, window, feature)``: the samples of ``target`` as a decoder of ``source`` sees them.
 
-        None where that decoder cannot see them. Nothing that maps samples may have been fitted on test trials.
+        None where that decoder cannot see them. Nothing that maps samples may have been fitted on trials held out.
         """
 
 

@@ -8,7 +8,7 @@ class Score(NamedTuple):
 
     ``low, high`` is the 95 % interval; ``floor`` the mean of the score with labels permuted, ``floor_low, floor_high`` the
     95 % range of it and ``p`` the share of permutations that score as high; ``chance`` what guessing gives. NaN where a
-    quantity does not exist.
+    quantity does not exist. ``in_sample`` says that the scored trials were fitted on, so that there is no floor and no p.
     """
 
     what: str
@@ -25,3 +25,4 @@ class Score(NamedTuple):
     n_animals: int
     n_trials: int
     n_splits: int
+    in_sample: bool = False

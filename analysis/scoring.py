@@ -20,10 +20,11 @@ from neuromvm.errors import SplitError
 
 LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
 SETTINGS = ("within", "cross", OTHERS, POOLED)
+NO_FLOOR = "none: the scored trials were fitted on, and permuted labels do not say what such a fit gives on noise"
 
 
 class Resampling(NamedTuple):
-    """How many draws, and their seed."""
+    """How many draws, and their seed; without permutations there is no floor."""
 
     bootstraps: int = 1000
     permutations: int = 1000
@@ -40,7 +41,14 @@ class TargetDraws(NamedTuple):
     chance: Floats  # (setting,)
 
 
-def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampling: Resampling, reference: str) -> xr.Dataset:
+def score(
+    predictions: Mapping[str, xr.DataTree],
+    samples: xr.DataTree,
+    resampling: Resampling,
+    reference: str,
+    *,
+    in_sample: bool = False,
+) -> xr.Dataset:
     """Score the predictions of several representations on the same test trials.
 
     Parameters
@@ -53,6 +61,9 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
         Number of bootstrap draws and permutations.
     reference
         Representation with which tables and figures compare the others.
+    in_sample
+        Whether trials that are scored were fitted on. Decoders that have seen the true labels beat permuted ones whatever the
+        trials hold, so then there is no floor: ``null_mean, null_low, null_high, p`` are NaN.
 
     Returns
     -------
@@ -61,8 +72,10 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     null_high, chance, p`` (labels permuted among an animal's test trials, decoders not refitted), ``difference, difference_low,
     difference_high (reference, representation, setting)``, paired by draw. The same with prefix ``target_`` for each target.
     ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)``; ``majority_share,
-    trials (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``, ``reference``.
+    trials (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``, ``reference``, ``in_sample``.
     """
+    if in_sample:
+        resampling = resampling._replace(permutations=0)
     targets, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
     draws = {
         name: [_draw(tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, resampling) for target in targets]
@@ -102,6 +115,7 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
     floor = f"{resampling.permutations} permutations of labels among the test trials of each animal, decoders not refitted"
     if any((node["label"] != node["label"].isel(window=0)).any() for node in samples.children.values()):
         floor += ", and shifted circularly among the windows of each trial"
+    drawn, floor = ("scored", NO_FLOOR) if in_sample else ("test", floor)
     seeds = [np.bincount(tree[targets[0]]["split"].to_numpy()).max() for tree in predictions.values()]
     variables["seeds"] = (("representation",), np.array(seeds))
     return xr.Dataset(
@@ -118,8 +132,9 @@ def score(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree, resampli
             "classes": samples.attrs["classes"],
             "label": samples.attrs.get("label", "label"),
             "reference": reference if reference in predictions else "",
-            "interval": f"95 % over {resampling.bootstraps} bootstrap draws of test trials within animal and label",
+            "interval": f"95 % over {resampling.bootstraps} bootstrap draws of {drawn} trials within animal and label",
             "floor": floor,
+            "in_sample": int(in_sample),  # netCDF has no truth values
         },
     )
 
@@ -143,9 +158,10 @@ def _draw(predicted: xr.Dataset, labels: NDArray[np.int16], target: str, resampl
 
     rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
     bootstrap = statistics.bootstrap(rows, resampling.bootstraps, rng)
-    null = [settings.scores(some) for some in _in_pieces(rows, resampling.permutations, rng)]
+    observed = settings.scores(statistics.as_they_are(rows))
+    null = [settings.scores(some) for some in _in_pieces(rows, resampling.permutations, rng)] or [np.full_like(observed, np.nan)]
     return TargetDraws(
-        settings.scores(statistics.as_they_are(rows))[0],
+        observed[0],
         sources.scores(statistics.as_they_are(rows))[0],
         statistics.mean_of_scored(settings.scores(bootstrap), axis=1),
         statistics.mean_of_scored(np.concatenate(null), axis=1),
@@ -240,7 +256,8 @@ def _value(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> Fl
 def _summary(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
     """Summarise the draws of all targets, after ``over`` has averaged the targets or left them apart."""
     value, null = _value(draws, over), over(_stack(draws, "null"))
-    found = {"value": value, "null_mean": null.mean(axis=0), "p": statistics.p_value(value, null)}
+    found = {"value": value, "null_mean": null.mean(axis=0)}
+    found["p"] = np.where(np.isnan(null).all(axis=0), np.nan, statistics.p_value(value, null))
     found["chance"] = over(_stack(draws, "chance"))
     found["low"], found["high"] = statistics.interval(over(_stack(draws, "bootstrap")))
     found["null_low"], found["null_high"] = statistics.interval(null)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from analysis import statistics
 from analysis.projection import fit_pca, projected
-from analysis.representations import Floats, held_out
+from analysis.representations import Floats, held_out, in_sample
 from analysis.scores import Score
 from analysis.statistics import LabelRows
 from neuromvm.data.windows import sample_spec
@@ -71,6 +71,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
             condition=options.condition or " and ".join(decoded),
             interval=f"95 % over {options.bootstraps} bootstrap draws of test trials within animal and condition",
             split=options.split,
+            in_sample=int(in_sample(study.splits)),
         )
     )
 

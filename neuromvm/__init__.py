@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuromvm.adaptation import adapt as adapt
     from neuromvm.data.describe import describe as describe
     from neuromvm.data.loaders import load_recordings as load_recordings
     from neuromvm.data.simulate import simulate as simulate
+    from neuromvm.data.splits import few_trials as few_trials
     from neuromvm.data.splits import make_splits as make_splits
     from neuromvm.data.windows import make_samples as make_samples
     from neuromvm.errors import NeuromvmError as NeuromvmError
@@ -36,7 +38,9 @@ _HOMES = {
     "SplitSpec": "neuromvm.specs",
     "Study": "neuromvm.runs",
     "TrainingSpec": "neuromvm.specs",
+    "adapt": "neuromvm.adaptation",
     "describe": "neuromvm.data.describe",
+    "few_trials": "neuromvm.data.splits",
     "fit": "neuromvm.fitting",
     "load_data_spec": "neuromvm.specs",
     "load_experiment_spec": "neuromvm.specs",

@@ -1,5 +1,6 @@
 """The only place where specs meet classes."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
@@ -29,7 +30,7 @@ from neuromvm.models import (
 )
 from neuromvm.models.joint import Aggregation
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
-from neuromvm.networks import ConstantScale, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, mlp
+from neuromvm.networks import ConstantScale, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, SimplexMean, mlp
 from neuromvm.specs import ModelSpec
 from neuromvm.specs.likelihoods import AnyLikelihood
 from neuromvm.specs.networks import ConvolutionNetworks, LinearNetworks, MLPNetworks
@@ -185,8 +186,13 @@ def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
     if isinstance(spec.sharing, AutoencoderSharing):
         scale: nn.Module = NoScale()
     else:
-        scale = ConstantScale(torch.zeros(latent)) if spec.scale == "constant" else PredictedScale(width, latent)
-    return Encoder(mlp(window.features, hidden), nn.Linear(width, latent), scale, latent)
+        scale = (
+            ConstantScale(torch.full((latent,), math.log(spec.initial_scale)))
+            if spec.scale == "constant"
+            else PredictedScale(width, latent)
+        )
+    mean = SimplexMean(width, latent, spec.gain) if spec.code == "simplex" else nn.Linear(width, latent)
+    return Encoder(mlp(window.features, hidden), mean, scale, latent)
 
 
 def _decoder(spec: ModelSpec, window: WindowShape) -> nn.Module:

@@ -5,7 +5,7 @@ import logging
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -52,14 +52,19 @@ def _global() -> None: ...
 
 @app.command()
 def simulate(
-    directory: Annotated[Path, typer.Argument(help="Where to write the NWB files.")],
+    directory: Annotated[Path, typer.Argument(help="Where to write the files.")],
     seed: Annotated[int, typer.Option(help="Of everything random in it.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an experiment that is there.")] = False,
+    layout: Annotated[
+        Literal["nwb", "published"], typer.Option(help="NWB files, or .npy arrays as the published rat recordings are.")
+    ] = "nwb",
 ) -> None:
-    """Write a simulated experiment: five rats, an odor sequence task, NWB files and the truth behind them."""
+    """Write a simulated experiment: five rats, an odor sequence task, and the truth behind them."""
+    from neuromvm.data.write_npy import write_published_layout
     from neuromvm.data.write_nwb import write_experiment
 
-    for path in write_experiment(directory, seed=seed, overwrite=force):
+    write = {"nwb": write_experiment, "published": write_published_layout}[layout]
+    for path in write(directory, seed=seed, overwrite=force):
         typer.echo(path)
 
 
@@ -144,6 +149,41 @@ def analyze(
     _plugin("analyze")(study, name, options)
     _plugin("report")(study)
     _print_scores(study, name)
+
+
+@app.command("few-shot")
+def few_shot(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    model: Annotated[str | None, typer.Option(help="A model of the run; default: the first.")] = None,
+    animals: Annotated[str | None, typer.Option(help="New in turn, e.g. mitt,stella; default: every animal.")] = None,
+    trials: Annotated[str, typer.Option(help="Training trials of each class in the new animal.")] = "1,2,4,8,all",
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of these trials.")] = 0,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a=c", help="Change the training of the new animal, e.g. epochs=100.")
+    ] = None,
+) -> None:
+    """Leave out each animal of a run in turn, adapt the model to it with few trials, and score what decoders of the others read.
+
+    What is trained is kept: the same command goes on where it was interrupted, and adds animals or numbers of trials.
+    """
+    from neuromvm.few_shot import change_adaptation, run_few_shot
+    from neuromvm.few_shot_folder import read_trials
+    from neuromvm.runs import Study
+    from neuromvm.specs.files import parse_override
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("neuromvm").setLevel(logging.INFO)
+    adaptation = change_adaptation(dict(parse_override(override) for override in overrides or ()))
+    chosen = None if animals is None else [name.strip() for name in animals.split(",")]
+    per_class = [read_trials(one) for one in trials.split(",")]
+    try:
+        study = run_few_shot(Study(run_folder), model, chosen, per_class, adaptation, seed=seed)
+    except KeyboardInterrupt as error:
+        typer.echo("\nInterrupted. What is finished is kept: the same command goes on.", err=True)
+        raise typer.Exit(130) from error
+    _plugin("analyze")(study, "few_shot", {})
+    typer.echo(f"report: {_plugin('report')(study)}", err=True)
+    _print_scores(study, "few_shot")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """From an experiment's spec to a run folder with fitted models and their latents. Every step done is kept and not redone."""
 
+import json
 import logging
 import platform
 import sys
@@ -12,18 +13,21 @@ from pathlib import Path
 import xarray as xr
 
 from neuromvm import schema
+from neuromvm.agreement import agreement
+from neuromvm.attribution import traverse, unit_effects
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.fitting import fit
-from neuromvm.folders import locked, read_json, read_tree, write_atomically, write_json, write_tree
+from neuromvm.folders import locked, read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
 from neuromvm.training import choose_device
 
 log = logging.getLogger(__name__)
+ATTRIBUTION = "attribution"  # the analysis for which the effects of units are computed, since analyses have no model at hand
 RECORDED_PACKAGES = ("neuromvm", "torch", "numpy", "scipy", "xarray", "h5py", "scikit-learn")
 
 
@@ -74,7 +78,22 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
                     paths = fitted.first_replica().embed(path_samples)
                 if paths is not None:
                     write_tree(folder / "paths.nc", paths)
+            _describe(name, fitted, samples, splits, folder, attribute=ATTRIBUTION in spec.analyses)
     return Study(out)
+
+
+def _describe(
+    model: str, fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, folder: Path, *, attribute: bool
+) -> None:
+    """Say which animals agree and which latents carry nothing, warn of it, and where asked for, what units carry."""
+    if not (folder / "agreement.nc").is_file():
+        write_tree(folder / "agreement.nc", agreement(fitted, samples, splits))
+    for warning in json.loads(read_dataset(folder / "agreement.nc").attrs["warnings"]):
+        log.warning("%s: %s.", model, warning)
+    if attribute and not (folder / "units.nc").is_file():
+        write_tree(folder / "units.nc", unit_effects(fitted, samples, splits))
+    if attribute and not (folder / "traversals.nc").is_file():
+        write_tree(folder / "traversals.nc", traverse(fitted, samples, splits))
 
 
 def load_experiment_recordings(spec: ExperimentSpec) -> xr.DataTree:

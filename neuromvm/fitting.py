@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from neuromvm import schema
-from neuromvm.build import scores_counts
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.errors import RunFolderError, expect
@@ -68,23 +68,49 @@ def fit(
     expect(model, ModelSpec, "model", 'Make one: ModelSpec(sharing="mmvm")')
     expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
     schema.check_same_trials(samples, splits)
-    torch.set_num_threads(training.threads)
     replicas = [Replica(int(split), seed) for split in _split_numbers(splits) for seed in training.seeds]
+    return train_stack(samples, splits, model, training, replicas, folder=folder, progress=progress)
+
+
+def train_stack(
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    model: ModelSpec,
+    training: TrainingSpec,
+    replicas: Sequence[Replica],
+    *,
+    kept: FittedStack | None = None,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> FittedStack:
+    """Train these replicas, see :func:`fit`; the training under :func:`fit` and :func:`neuromvm.adaptation.adapt`.
+
+    Parameters
+    ----------
+    samples, splits, model, training, folder, progress
+        As in :func:`fit`, checked.
+    replicas
+        Split and seed of each.
+    kept
+        A stack of the same replicas with some of the animals, which keep its weights and scalers: only those of the other
+        animals are trained.
+    """
+    torch.set_num_threads(training.threads)
     batches = StackBatches(
         samples,
         splits,
+        model,
         training,
         replicas,
-        counts_are_targets={name: scores_counts(model, name) for name in samples.children},
-        dropout=model.dropout,
-        input_noise=model.input_noise,
         device=choose_device(training.device),
+        scalers=kept.scalers if kept is not None else None,
     )
-    trainer = StackTrainer(model, training, batches)
+    trainer = StackTrainer(model, training, batches, frozen=kept.weights if kept is not None else None)
     record = _Record(Path(folder)) if folder is not None else None
     if record is not None:
-        record.begin(trainer, samples, splits)
-    label = f"{model.sharing.kind} ({len(replicas)} replicas)"
+        record.begin(trainer, samples, splits, kept)
+    new = [name for name in samples.children if kept is not None and name not in kept.scalers]
+    label = f"{model.sharing.kind}{' + ' if new else ''}{', '.join(new)} ({len(replicas)} replicas)"
     with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
         for epoch in trainer.run():
             bar.set_postfix(loss=f"{np.mean(epoch.loss):.4g}", refresh=False)
@@ -105,7 +131,7 @@ class _Record:
         self.metrics = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
 
-    def begin(self, trainer: StackTrainer, samples: xr.DataTree, splits: xr.DataTree) -> None:
+    def begin(self, trainer: StackTrainer, samples: xr.DataTree, splits: xr.DataTree, start: FittedStack | None) -> None:
         """Restore the newest checkpoint of the same training, and cut the record back to it."""
         self._claim(
             {
@@ -114,6 +140,7 @@ class _Record:
                 "replicas": [replica._asdict() for replica in trainer.batches.replicas],
                 "rate_terms": list(trainer.model.rate_terms),
                 "data": _fingerprint(samples, splits),
+                "kept": _fingerprint_of(start) if start is not None else None,
             }
         )
         state = load_latest_checkpoint(self.checkpoints)
@@ -157,6 +184,18 @@ def _fingerprint(samples: xr.DataTree, splits: xr.DataTree) -> str:
             values = np.ascontiguousarray(array.to_numpy())
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _fingerprint_of(kept: FittedStack) -> str:
+    """Return a hash of weights and scalers."""
+    digest = hashlib.sha256()
+    for name in sorted(kept.weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(kept.weights[name].numpy()).tobytes())
+    for name in sorted(kept.scalers):
+        for scaler in kept.scalers[name]:
+            digest.update(name.encode() + scaler.center.tobytes() + scaler.spread.tobytes())
     return digest.hexdigest()
 
 

@@ -15,7 +15,6 @@ from neuromvm.errors import ArgumentError, SplitError, did_you_mean
 from neuromvm.functional.gaussian import Posteriors
 from neuromvm.inference import FittedStack
 from neuromvm.models import MultimodalVAE
-from neuromvm.schema import Part
 
 ROWS_AT_ONCE = 64  # tuples whose draws are in memory together
 
@@ -111,7 +110,7 @@ def _check_names(animals: list[str], target: str, given: list[str]) -> None:
 
 def _test_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: int) -> NDArray[np.int16]:
     """Return the match codes of test samples ``(trial * window,)``, -1 elsewhere."""
-    tested = splits[animal]["part"].to_numpy()[split] == Part.TEST
+    tested = schema.is_scored(splits[animal]["part"].to_numpy()[split])
     return np.where(tested[:, None], samples[animal]["match"].to_numpy(), np.int16(-1)).astype(np.int16).ravel()
 
 

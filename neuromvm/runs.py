@@ -1,7 +1,7 @@
 """A run folder: everything an experiment computed, readable without the code that made it.
 
 ``spec.yaml``, ``provenance.json``, ``recordings.nc``, ``splits.nc``, ``models/<name>/`` (metrics, pairs, checkpoints,
-weights, latents, paths), ``scores/<analysis>.nc``, ``figures/``, ``summary.json``, ``report.html``.
+weights, latents, paths, agreement, units, traversals), ``scores/<analysis>.nc``, ``figures/``, ``summary.json``, ``report.html``.
 """
 
 import json
@@ -90,6 +90,33 @@ class Study:
         """
         file = self.model_folder(model) / "paths.nc"
         return read_tree(file) if file.is_file() else None
+
+    def agreement(self, model: str) -> xr.Dataset | None:
+        """Return which animals agree and which latents carry nothing, see :func:`neuromvm.agreement.posterior_agreement`.
+
+        None in a run made before this was computed.
+        """
+        file = self.model_folder(model) / "agreement.nc"
+        return read_dataset(file) if file.is_file() else None
+
+    def units(self, model: str) -> xr.DataTree:
+        """Return which units carry what, first replica only, see :func:`neuromvm.attribution.unit_effects`."""
+        return self._attributed(model, "units.nc")
+
+    def traversals(self, model: str) -> xr.DataTree:
+        """Return the activity that each latent stands for, first replica only, see :func:`neuromvm.attribution.traverse`."""
+        return self._attributed(model, "traversals.nc")
+
+    def _attributed(self, model: str, name: str) -> xr.DataTree:
+        file = self.model_folder(model) / name
+        if not file.is_file():
+            raise RunFolderError(
+                str(file),
+                found="not computed",
+                expected="a run whose experiment has the analysis attribution",
+                next_step="Add 'attribution: {}' to its analyses: neuromvm run EXPERIMENT.yaml --out RUN --resume",
+            )
+        return read_tree(file)
 
     def rate_terms(self, model: str) -> list[str]:
         """Return the names of the terms of a model's rate: its animals, or ``joint``, or ``shared`` and ``private``."""

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
 from neuromvm.errors import ArgumentError, SchemaError, expect
 
@@ -30,12 +31,38 @@ RESERVED_ANIMAL_NAMES = {"type", "train", "keys", "items", "values", "training",
 
 
 class Part(IntEnum):
-    """Side of a split on which a trial lies. Decoders and scalers fit on TRAIN and VALIDATION, never on TEST."""
+    """Side of a split on which a trial lies: what is fitted sees :func:`is_fitted`, what is scored is :func:`is_scored`.
+
+    No trial is on both sides, but where a published computation is reproduced: its trials are all TRAIN_AND_TEST.
+    """
 
     UNUSED = 0
     TRAIN = 1
     VALIDATION = 2
     TEST = 3
+    TRAIN_AND_TEST = 4
+
+
+def is_fitted(part: ArrayLike) -> NDArray[np.bool_]:
+    """Say which trials scalers, alignments, models and decoders may be fitted on.
+
+    Examples
+    --------
+    >>> is_fitted([Part.TRAIN, Part.VALIDATION, Part.TEST, Part.TRAIN_AND_TEST]).tolist()
+    [True, True, False, True]
+    """
+    return np.isin(part, (Part.TRAIN, Part.VALIDATION, Part.TRAIN_AND_TEST))
+
+
+def is_scored(part: ArrayLike) -> NDArray[np.bool_]:
+    """Say which trials are scored.
+
+    Examples
+    --------
+    >>> is_scored([Part.TRAIN, Part.VALIDATION, Part.TEST, Part.TRAIN_AND_TEST]).tolist()
+    [False, False, True, True]
+    """
+    return np.isin(part, (Part.TEST, Part.TRAIN_AND_TEST))
 
 
 class Dropped(NamedTuple):

@@ -2,12 +2,13 @@
 
 Replicas are the same architecture on other splits or with other seeds. Their parameters are stacked along a first dim and
 one step runs them all; the sum of their losses gives each its own gradient, and Adam on stacked tensors is Adam on each.
+Parameters may be frozen: they take part in every step as constants and are not in the optimiser.
 Randomness is a function of (seed, split, epoch), so a run continued from a checkpoint repeats the one that was cut off.
 """
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +56,14 @@ class StackTrainer:
         Epochs, optimiser, early stopping.
     batches
         Data of the stack.
+    frozen
+        Parameter or buffer -> ``(replica, ...)``: it keeps these values. What is not named is drawn anew and trained.
+
+    Raises
+    ------
+    TrainingError
+        If replicas are to stop early without validation samples, a frozen tensor does not fit the model, or nothing is left
+        to train.
 
     Examples
     --------
@@ -63,7 +72,13 @@ class StackTrainer:
     ...     print(record.epoch, record.loss)
     """
 
-    def __init__(self, model: ModelSpec, training: TrainingSpec, batches: StackBatches) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        training: TrainingSpec,
+        batches: StackBatches,
+        frozen: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.spec, self.training, self.batches = model, training, batches
         if training.patience is not None and not batches.validated.all():
             raise TrainingError(
@@ -80,6 +95,8 @@ class StackTrainer:
         ]
         self.model: MultimodalVAE = members[0]
         self._parameters, self._buffers = stack_module_state(members)
+        self._constants: dict[str, Tensor] = {}
+        self._freeze(frozen or {})
         names = list(self._parameters)
         self._optimizer = torch.optim.Adam(
             [self._parameters[name] for name in names], lr=training.learning_rate, weight_decay=training.weight_decay
@@ -116,10 +133,10 @@ class StackTrainer:
     def weights(self) -> dict[str, Tensor]:
         """Return parameters and buffers ``(replica, ...)``: the best on validation if early stopping is on, else the last."""
         chosen = self._parameters if self.training.patience is None else self._best
-        return {name: value.detach() for name, value in {**chosen, **self._buffers}.items()}
+        return {name: value.detach() for name, value in {**chosen, **self._constants, **self._buffers}.items()}
 
     def state(self) -> StackState:
-        """Return everything that :meth:`restore` needs."""
+        """Return everything that :meth:`restore` needs; frozen parameters never change and are not among it."""
         tensors = {f"parameter/{name}": value.detach() for name, value in self._parameters.items()}
         tensors |= {f"buffer/{name}": value for name, value in self._buffers.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
@@ -128,7 +145,7 @@ class StackTrainer:
         return StackState(self.epoch, tensors, self._best_loss.tolist(), self._best_epoch.tolist())
 
     def restore(self, state: StackState) -> None:
-        """Continue from a state of the same stack."""
+        """Continue from a state of the same stack, with the same parameters frozen."""
         groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "buffer": {}, "best": {}, "adam": {}}
         for key, value in state.tensors.items():
             group, _, name = key.partition("/")
@@ -146,6 +163,26 @@ class StackTrainer:
             self._buffers[name].copy_(value)
         self.epoch = state.epoch
         self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
+
+    @torch.no_grad()
+    def _freeze(self, frozen: Mapping[str, Tensor]) -> None:
+        """Take frozen parameters out of those that are trained, and set frozen buffers."""
+        for name, value in frozen.items():
+            mine = self._parameters.get(name, self._buffers.get(name))
+            if mine is None or mine.shape != value.shape:
+                raise TrainingError(
+                    f"frozen weight {name!r}",
+                    found=f"{tuple(value.shape)}",
+                    expected="no weight of this name" if mine is None else f"{tuple(mine.shape)}",
+                    next_step="Freeze weights of a stack of the same spec, animals and replicas",
+                )
+            if name in self._buffers:
+                self._buffers[name].copy_(value)
+            else:
+                del self._parameters[name]
+                self._constants[name] = value.detach().to(self.batches.device, copy=True)
+        if not self._parameters:
+            raise TrainingError("frozen weights", found="every parameter of the model", expected="some left to train")
 
     def _train_epoch(self) -> tuple[list[float], list[list[float]], list[list[float]]]:
         for group in self._optimizer.param_groups:
@@ -188,7 +225,7 @@ class StackTrainer:
             result: Objective = functional_call(self.model, (parameters, buffers), (batch, noise, self.spec.beta, progress))
             return result
 
-        stacked: Objective = torch.func.vmap(one)(self._parameters, self._buffers, batch, noise)
+        stacked: Objective = torch.func.vmap(one)({**self._parameters, **self._constants}, self._buffers, batch, noise)
         return stacked
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from analysis.figures import style
 from analysis.figures.style import Axes, Figure
-from analysis.figures.text import shortened
+from analysis.figures.text import shortened, tested_trials
 
 CELLS_WITH_NUMBERS = 8  # animals up to which every cell of a transfer matrix carries its number, and four panels fill a row
 TALLEST = 2.8  # side of a panel of a transfer matrix [inch]
@@ -35,12 +35,15 @@ def settings(scores: xr.Dataset) -> Figure:
         axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
         axes.set_ylim(bottom=0)
         handles: list[Artist] = [*_handles(names, color, marker)]
-        handles.append(Patch(color="0.85", label="permuted labels"))
+        has_floor = bool(np.isfinite(scores["null_mean"]).any())
+        if has_floor:
+            handles.append(Patch(color="0.85", label="permuted labels"))
         handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
         style.legend(figure, handles)
         style.caption(
             figure,
-            f"Bars: {scores.attrs['interval']}; dots: animals.\nGrey: 95 % of {scores.attrs['floor']}.{_fewer_classes(scores)}\n"
+            f"Bars: {scores.attrs['interval']}; dots: animals.\n"
+            f"{'Grey: 95 % of' if has_floor else 'Floor:'} {scores.attrs['floor']}.{_fewer_classes(scores)}\n"
             f"{_n(scores)}.",
         )
     return figure
@@ -162,6 +165,7 @@ def _write_numbers(axes: Axes, matrix: np.ndarray, low: float, high: float) -> N
 def _n(scores: xr.Dataset) -> str:
     seeds = " or ".join(str(count) for count in np.unique(scores["seeds"]))
     return (
-        f"Animals: {scores.sizes['target']}; test trials: {int(scores['trials'].sum())}; splits: {scores.sizes['split']}; "
+        f"Animals: {scores.sizes['target']}; {tested_trials(scores.attrs)}: {int(scores['trials'].sum())}; "
+        f"splits: {scores.sizes['split']}; "
         f"seeds of a representation: {seeds}"
     )

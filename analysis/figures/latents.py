@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures import style
 from analysis.figures.style import Axes, Figure
-from analysis.figures.text import ordered, span
+from analysis.figures.text import ordered, span, tested_trials
 
 RASTERIZED_FROM = 5000  # points above which a cloud becomes an image inside the PDF
 
@@ -43,8 +43,9 @@ def scatter(scores: xr.Dataset) -> Figure:
         means = " Large, edged: means." if any(len(names) > style.MANY for names in keys.values()) else ""
         style.caption(
             figure,
-            f"Test samples of split {scores.attrs['split']}, first seed; axes fitted on training trials.{means}\n"
-            f"Animals: {len(animals)}; test trials: {trials}; samples of a model: {int((scores['model'] == models[0]).sum())}.",
+            f"Split {scores.attrs['split']}, first seed; axes fitted on training trials.{means}\n"
+            f"Animals: {len(animals)}; {tested_trials(scores.attrs)}: {trials}; "
+            f"samples of a model: {int((scores['model'] == models[0]).sum())}.",
         )
     return figure
 
@@ -84,7 +85,8 @@ def trajectories(scores: xr.Dataset) -> Figure:
         style.caption(
             figure,
             f"{bands}.\nSplit {scores.attrs['split']}, first seed; axes fitted on training trials. "
-            f"Animals: {scores.sizes['animal']}; test trials of each {scores.attrs['condition']}: {span(trials)}.",
+            f"Animals: {scores.sizes['animal']}; "
+            f"{tested_trials(scores.attrs)} of each {scores.attrs['condition']}: {span(trials)}.",
         )
     return figure
 

@@ -13,7 +13,7 @@ from analysis.figures import style
 # Known to two and three dimensions, where they are glyphs of a font: "x" is an emoji that many systems lack.
 SYMBOLS = ("circle", "square", "diamond", "cross", "circle-open", "square-open", "diamond-open")
 LONGEST = 24  # characters of a name in the legend
-TEST = "test"
+TEST, IN_SAMPLE = "test", "training and test"  # what a trial was used for
 # The library's default is a button that uploads the data of a figure to its maker's servers: recordings stay where they are.
 CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 CAMERA = {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.15}}
@@ -44,17 +44,18 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
     for key, names in groups.items():
         for is_test in (True, False):
             for place, name in enumerate(names):
-                chosen = points[(points[key] == name) & ((points["part"] == TEST) == is_test)]
+                chosen = points[(points[key] == name) & (points["part"].isin((TEST, IN_SAMPLE)) == is_test)]
                 if len(chosen):
                     traces.append(_trace(chosen, axes, names, place, is_test))
                     shown.append((key, is_test))
     buttons: list[dict[str, Any]] = []
+    tested = "trials trained on and scored" if IN_SAMPLE in set(points["part"]) else "test trials"
     for every in (False, True):
         for key in groups:
             title = label if key == "label" else key
             visible = [key == of and (every or is_test) for of, is_test in shown]
             state = {"visible": visible, "showlegend": _first_of_group(traces, visible)}
-            trials = "all trials (training: small)" if every else "test trials"
+            trials = "all trials (training: small)" if every else tested
             args = [state, {"legend.title.text": _shown(title)}]
             buttons.append({"label": _shown(f"by {title}, {trials}"), "method": "update", "args": args})
     for trace, is_visible, is_named in zip(traces, *buttons[0]["args"][0].values(), strict=True):

@@ -1,7 +1,7 @@
 """How names and numbers are written in captions, legends and tables."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 SHORTEST = 3  # characters of a common beginning that is worth leaving out
@@ -53,6 +53,17 @@ def span(values: Sequence[int]) -> str:
     ('75', '70 to 75')
     """
     return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def tested_trials(attrs: Mapping[str, object]) -> str:
+    """Name the trials that scores are of, from the attributes of saved scores.
+
+    Examples
+    --------
+    >>> tested_trials({}), tested_trials({"in_sample": 1})
+    ('test trials', 'trials fitted and scored')
+    """
+    return "trials fitted and scored" if attrs.get("in_sample") else "test trials"
 
 
 def counted(values: int | Sequence[int], noun: str) -> str:

@@ -5,10 +5,11 @@ import pandas as pd
 
 from analysis.figures.text import counted, ordered, shortened, span
 from analysis.report.tables import Table
+from analysis.representations import in_sample
 from neuromvm.data.describe import describe
 from neuromvm.data.windows import classes
 from neuromvm.runs import Study
-from neuromvm.schema import Part, animals, dropped
+from neuromvm.schema import Part, animals, dropped, is_scored
 
 WIDE = 6  # classes above which a table of them must save space
 NO_LABEL = "no label"
@@ -66,8 +67,11 @@ def splits_table(study: Study) -> Table:
     rows = []
     for name, node in animals(study.splits):
         part = node["part"].to_numpy()
-        counts = {kind.name.lower(): span((part == kind).sum(axis=1).tolist()) for kind in Part if kind is not Part.UNUSED}
-        ever = int((part == Part.TEST).any(axis=0).sum())
+        kinds = [
+            kind for kind in Part if kind is not Part.UNUSED and (kind is not Part.TRAIN_AND_TEST or in_sample(study.splits))
+        ]
+        counts = {kind.name.lower().replace("_", " "): span((part == kind).sum(axis=1).tolist()) for kind in kinds}
+        ever = int(is_scored(part).any(axis=0).sum())
         unused = span((part == Part.UNUSED).sum(axis=1).tolist())
         rows.append({"animal": name, **counts, "tested in any split": ever, "unused": unused})
     table = Table.of("Trials on each side of a split; ranges are over splits. No label means unused.", pd.DataFrame(rows))
@@ -84,6 +88,7 @@ def splits_sentence(study: Study) -> str:
         "chronological": f"the first {spec.train_share:.0%} of the trials train, the later ones test",
         "blocks": f"{spec.folds} blocks of trials, each tested once" + (f", named by {spec.block}" if spec.block else ""),
         "leave_one_animal_out": "each animal is left out of training and tested once",
+        "published": "trials that train are those that test: of each class as many as the animal with fewest has, the first ones",
     }
     kept = f"; {spec.validation:.0%} of the training trials are kept for early stopping" if spec.validation else ""
     return f"Kind {spec.kind}: {kinds[spec.kind]}; {counted(number, 'split')}{kept}. Windows of a trial never lie on two sides."

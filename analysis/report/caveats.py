@@ -9,11 +9,12 @@ import xarray as xr
 from analysis.figures.text import counted
 from analysis.report.account import trials_of_classes
 from analysis.report.tables import listed
+from analysis.representations import in_sample
 from neuromvm.data.describe import label_counts
 from neuromvm.data.splits import sorted_by_label, trial_strata
 from neuromvm.data.windows import classes
 from neuromvm.runs import Study
-from neuromvm.schema import Part, animals
+from neuromvm.schema import animals, is_scored
 
 FEW_ANIMALS = 10
 FEW_TRIALS = 10  # of a class, tested in one split
@@ -34,6 +35,7 @@ def caveats(study: Study, shared: Sequence[str], representations: Sequence[str])
         What was scored: models and baselines.
     """
     every = [
+        scored_as_trained(study.splits),
         sorted_trials(study.samples, study.spec.split.order or "onset"),
         *confounded_labels(study),
         pairing(study, shared, representations),
@@ -47,6 +49,16 @@ def caveats(study: Study, shared: Sequence[str], representations: Sequence[str])
         settings_chosen(),
     ]
     return [caveat for caveat in every if caveat]
+
+
+def scored_as_trained(splits: xr.DataTree) -> str:
+    """Warn that trials were scored that were fitted on, as in the published computation."""
+    if not in_sample(splits):
+        return ""
+    return (
+        "Training and scored trials are the same: scores say how well the models fit, not how they generalise; on pure noise "
+        "overlapping windows of four odors give 0.5 to 0.7. So there is no floor and no p, and intervals say nothing about new trials."
+    )
 
 
 def sorted_trials(samples: xr.DataTree, order: str) -> str:
@@ -178,7 +190,7 @@ def few_test_trials(study: Study) -> str:
     for name, node in animals(study.samples):
         labels = node["label"].to_numpy()
         for part in study.splits[name]["part"].to_numpy():
-            counts = np.array(trials_of_classes(labels[part == Part.TEST], len(names))[:-1])
+            counts = np.array(trials_of_classes(labels[is_scored(part)], len(names))[:-1])
             if counts.any():
                 fewest[name] = min(fewest.get(name, counts.max()), int(counts[counts > 0].min()))
     least = min(fewest.values(), default=FEW_TRIALS)

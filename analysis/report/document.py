@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.report import account
+from analysis.report.agreement import agreements
 from analysis.report.caveats import caveats
 from analysis.report.headline import compare, sentences
 from analysis.report.latents import clouds
@@ -73,6 +74,7 @@ def _content(study: Study) -> dict[str, Any]:
         "splits": account.splits_table(study),
         "splits_sentence": account.splits_sentence(study),
         "caveats": caveats(study, shared, representations),
+        "agreements": agreements(study),
         "trainings": trainings(study),
         **_provenance(study),
         "spec": (study.path / "spec.yaml").read_text(encoding="utf-8"),

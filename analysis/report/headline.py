@@ -48,7 +48,7 @@ class Comparison(NamedTuple):
     @property
     def verdict(self) -> Verdict:
         """Say what the interval of the paired difference allows to say; without it, whether the two intervals overlap."""
-        if self.baseline is None:
+        if self.baseline is None or self.model.get("in_sample"):
             return "alone"
         if self.difference is not None:
             verdicts: dict[int, Verdict] = {1: "ahead", -1: "behind", 0: "tie"}
@@ -72,7 +72,11 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
     """
     comparisons = []
     for setting in READ:
-        scored = [row for row in rows if row["setting"] == setting and None not in (row["value"], row["p"])]
+        scored = [
+            row
+            for row in rows
+            if row["setting"] == setting and row["value"] is not None and (row["p"] is not None or row.get("in_sample"))
+        ]
         ours = [row for row in scored if row["representation"] in shared]
         baselines = [row for row in scored if row["representation"] not in models]
         if ours:
@@ -111,6 +115,8 @@ def sentences(comparison: Comparison) -> list[str]:
     'The shared model loses to the linear baseline pca: paired difference −0.200 [−0.300, −0.100], in one split.'
     """
     model, baseline = comparison.model, comparison.baseline
+    if model.get("in_sample"):
+        return _fit_sentences(comparison)
     above = "above" if model["p"] <= ALONE else "not above"
     said = [
         f"{READ[comparison.setting]}, {_chosen('shared model', model, comparison.models)} reaches a {model['what']} of "
@@ -139,6 +145,17 @@ def sentences(comparison: Comparison) -> list[str]:
         "tie": f"The shared model ties with the linear baseline {name}, these data do not tell which is better",
     }
     return [*said, f"{verdict[comparison.verdict]}: {evidence}."]
+
+
+def _fit_sentences(comparison: Comparison) -> list[str]:
+    """Write what was reached on the trials that were fitted, where there is neither a floor nor a verdict."""
+    model, chosen = comparison.model, _chosen("shared model", comparison.model, comparison.models)
+    return [
+        f"{READ[comparison.setting].replace('test trials', 'trials')}, {chosen} reaches a {model['what']} of "
+        f"{interval(model['value'], model['low'], model['high'])} on the trials that were fitted "
+        f"({counted(model['n_animals'], 'animal')}, {counted(model['n_trials'], 'trial')}).",
+        "This says how well the model fits, not what it reaches on new trials nor whether it is better than a linear baseline.",
+    ]
 
 
 def _chosen(kind: str, row: Row, among: int) -> str:

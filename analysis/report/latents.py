@@ -8,12 +8,12 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.io import to_html
 
-from analysis.figures.latents3d import CONFIG, TEST, cloud
+from analysis.figures.latents3d import CONFIG, IN_SAMPLE, TEST, cloud
 from analysis.figures.text import ordered
 from analysis.projection import fit_pca, projected
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
-from neuromvm.schema import Part
+from neuromvm.schema import Part, is_fitted, is_scored
 
 MOST_POINTS = 6000  # of a model; more make a report heavy
 SPLIT = 0
@@ -41,11 +41,7 @@ def clouds(study: Study) -> list[Cloud]:
         figure = cloud(points, axes, study.samples.attrs["label"], ordered(json.loads(study.samples.attrs["classes"])))
         first = not any(one.html for one in drawn)
         html = to_html(figure, CONFIG, include_plotlyjs=first, full_html=False, div_id=f"cloud-{place}")
-        tested = int((points["part"] == TEST).sum())
-        caption = (
-            f"Latents of {model}, first replica (split {SPLIT}): {tested} samples of test trials shown at first, "
-            f"{len(points) - tested} of training trials through the menu. {_axes_sentence(axes)}"
-        )
+        caption = f"Latents of {model}, first replica (split {SPLIT}): {_shown_sentence(points)} {_axes_sentence(axes)}"
         if len(points) < everything:
             caption += f" Of {everything} samples, evenly spaced ones are drawn."
         # plotly writes names into JSON with <, > and / escaped, so nothing from a file can end the script
@@ -56,7 +52,7 @@ def clouds(study: Study) -> list[Cloud]:
 def samples_of(study: Study, model: str) -> tuple[pd.DataFrame, list[str]]:
     """Return labelled samples of the first replica on at most three axes, and the names of the axes.
 
-    Columns ``animal, trial, window, label, part`` and one for each axis; ``part`` is ``test`` or ``training``.
+    Columns ``animal, trial, window, label, part`` and one for each axis; ``part`` is ``test``, ``training`` or both of them.
     """
     shown = projected(study.latents(model), study.splits, SPLIT, fit_pca, axes=3)
     classes = np.array(json.loads(study.samples.attrs["classes"]))
@@ -72,11 +68,19 @@ def samples_of(study: Study, model: str) -> tuple[pd.DataFrame, list[str]]:
             "trial": node["trial"].to_numpy()[trial],
             "window": node["window"].to_numpy()[window],
             "label": classes[labels[trial, window]],
-            "part": np.where(part[trial] == Part.TEST, TEST, "training"),
+            "part": np.select([is_scored(part) & is_fitted(part), is_scored(part)], [IN_SAMPLE, TEST], "training")[trial],
         }
         columns |= {name: values[trial, window, place] for place, name in enumerate(shown.axes)}
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True), shown.axes
+
+
+def _shown_sentence(points: pd.DataFrame) -> str:
+    counts = points["part"].value_counts()
+    if IN_SAMPLE in counts:
+        return f"{counts[IN_SAMPLE]} samples of trials that were both trained on and scored."
+    tested = counts.get(TEST, 0)
+    return f"{tested} samples of test trials shown at first, {len(points) - tested} of training trials through the menu."
 
 
 def _axes_sentence(axes: list[str]) -> str:

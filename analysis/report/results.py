@@ -84,7 +84,8 @@ def read_summary(study: Study) -> Summary:
 
 def _entry(study: Study, name: str, content: Mapping[str, Any]) -> Entry:
     rows = content.get("scores", [])
-    if all(set(Score._fields) <= set(row) for row in rows):
+    needed = set(Score._fields) - set(Score._field_defaults)  # what came later has a default
+    if all(needed <= set(row) for row in rows):
         return Entry(rows, content.get("options", {}))
     problem = f"The lines of {name} in summary.json are of another version. Compute them again: {command(study, name)}"
     return Entry([], content.get("options", {}), problem)

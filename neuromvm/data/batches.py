@@ -1,6 +1,6 @@
 """The bridge in: samples and splits become tensors on a device, and tuples of sample numbers become batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.build import WindowShape
+from neuromvm.build import WindowShape, scores_counts
+from neuromvm.data.corruption import Drawing, Resampler, blur, hide
 from neuromvm.data.features import Floats, Scaler, features, fit_scaler
 from neuromvm.data.pairing import PAIRINGS
+from neuromvm.data.resampling import TrialModel
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
 from neuromvm.models import Batch
 from neuromvm.schema import Part
-from neuromvm.specs import SampleSpec, TrainingSpec
+from neuromvm.specs import ModelSpec, SampleSpec, TrainingSpec
 
 # Streams of randomness of a replica: what is drawn from one never shifts another.
 PAIRS, NOISE, VALIDATION = range(3)
@@ -61,18 +63,20 @@ class AnimalSamples(NamedTuple):
                 f"split {split}",
                 found="an animal without training trials",
                 expected="training trials of every animal that is encoded",
-                next_step="A held-out animal has no encoder of its own: use split.kind=halves or kfold to train one",
+                next_step="A held-out animal has no encoder of its own: use split.kind=halves or kfold; `neuromvm few-shot RUN` "
+                "then leaves out one animal after the other and adapts to it with few trials",
             )
         side = self.training_side(split)
         return fit_scaler(spec, self.features[side], self.match[side], self.units)
 
     def training_side(self, split: int) -> NDArray[np.bool_]:
         """Say which samples are on the training side ``(sample,)``."""
-        return np.isin(self.part[split], (Part.TRAIN, Part.VALIDATION))
+        return schema.is_fitted(self.part[split])
 
     def codes(self, split: int, part: Part) -> NDArray[np.int16]:
-        """Return the match codes of the samples on one side, -1 elsewhere."""
-        return np.where(self.part[split] == part, self.match, np.int16(-1)).astype(np.int16)
+        """Return the match codes of the samples on one side, TRAIN, VALIDATION or TEST, -1 elsewhere."""
+        sides = (part,) if part == Part.VALIDATION else (part, Part.TRAIN_AND_TEST)
+        return np.where(np.isin(self.part[split], sides), self.match, np.int16(-1)).astype(np.int16)
 
 
 def window_shape(samples: xr.Dataset) -> WindowShape:
@@ -94,52 +98,54 @@ class StackBatches:
     ----------
     samples, splits
         Trees of :mod:`neuromvm.schema`.
+    model
+        What each likelihood scores, and what is done to the inputs of encoders in training.
     training
         Batch size, pairing.
     replicas
         The members of the stack.
-    counts_are_targets
-        Animal -> whether its likelihood scores activity as recorded, in place of scaled features.
-    dropout, input_noise
-        Share of input features hidden from the encoders in training, and standard deviation of noise added to them.
     device
         Where the data stays; integers stay integers until a step needs them.
     steps
         Steps of an epoch; by default those that the member with most tuples needs. A member trained alone with the same
         number of steps gives the same weights, whatever tuples the others have.
+    scalers
+        Animal -> one scaler a replica, already fitted; those of other animals are fitted on training-side trials.
     """
 
     def __init__(
         self,
         samples: xr.DataTree,
         splits: xr.DataTree,
+        model: ModelSpec,
         training: TrainingSpec,
         replicas: Sequence[Replica],
         *,
-        counts_are_targets: Mapping[str, bool],
-        dropout: float,
-        input_noise: float,
         device: torch.device,
         steps: int | None = None,
+        scalers: Mapping[str, list[Scaler]] | None = None,
     ) -> None:
         spec = sample_spec(samples)
         self.replicas = list(replicas)
         self.device = device
         self.sample_spec, self.clip = spec, spec.clip
-        self.dropout, self.input_noise = dropout, input_noise
+        self.model = model
         self.animals = {
             name: AnimalSamples.of(dataset, splits[name].to_dataset(), spec) for name, dataset in schema.animals(samples)
         }
         self.windows = {name: window_shape(dataset) for name, dataset in schema.animals(samples)}
         self._inputs = {name: torch.from_numpy(animal.features).to(device) for name, animal in self.animals.items()}
         self._counts = {
-            name: _integers(animal.counts).to(device) for name, animal in self.animals.items() if counts_are_targets[name]
+            name: _integers(animal.counts).to(device) for name, animal in self.animals.items() if scores_counts(model, name)
         }
         self._conditions = {
             name: torch.from_numpy(animal.match.astype(np.int64)).to(device) for name, animal in self.animals.items()
         }
+        self._conditions_known = 1 + max(int(animal.match.max(initial=0)) for animal in self.animals.values())
+        given = scalers or {}
         self.scalers = {
-            name: [animal.scaler(replica.split, spec) for replica in replicas] for name, animal in self.animals.items()
+            name: given[name] if name in given else [animal.scaler(replica.split, spec) for replica in replicas]
+            for name, animal in self.animals.items()
         }
         self._center = {
             name: torch.from_numpy(np.stack([s.center for s in each])).to(device) for name, each in self.scalers.items()
@@ -147,6 +153,8 @@ class StackBatches:
         self._spread = {
             name: torch.from_numpy(np.stack([s.spread for s in each])).to(device) for name, each in self.scalers.items()
         }
+        self._resampler = self._make_resampler(model.resample) if model.resample is not None else None
+        self._target_means = self._condition_means() if model.targets == "condition_means" else {}
         make = PAIRINGS[training.pairing]
         self.pairings = [make(self._codes(replica.split, Part.TRAIN)) for replica in replicas]
         for replica, pairing in zip(replicas, self.pairings, strict=True):
@@ -190,22 +198,24 @@ class StackBatches:
         return generators
 
     def batch(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator] | None) -> Batch:
-        """Gather tuples ``(replica, row, animal)``; with generators, blur and hide input features."""
+        """Gather tuples ``(replica, row, animal)``; with generators, resample, blur and hide input features."""
         index = torch.from_numpy(pairs).to(self.device)
         available = (index >= 0).movedim(2, 1).float()
         index = index.clamp(min=0)
         everyone = slice(0, len(self.replicas))
         inputs = {name: self._scaled(name, everyone, index[:, :, column]) for column, name in enumerate(self.animals)}
-        targets = {
-            name: self._counts[name][index[:, :, column]].float() if name in self._counts else inputs[name]
-            for column, name in enumerate(self.animals)
-        }
         codes = [self._conditions[name][index[:, :, column]] for column, name in enumerate(self.animals)]
         condition = torch.stack(codes).masked_fill(available.movedim(1, 0) == 0, -1).amax(0)
-        if generators is not None and self.input_noise > 0:
-            inputs = self._blur(inputs, _rows(pairs), generators)
-        if generators is not None and self.dropout > 0:
-            inputs = self._hide(inputs, _rows(pairs), generators)
+        if self._target_means:
+            replicas = torch.arange(len(self.replicas), device=self.device)[:, None]
+            targets = {name: means[replicas, condition.clamp(min=0)] for name, means in self._target_means.items()}
+        else:
+            targets = {
+                name: self._counts[name][index[:, :, column]].float() if name in self._counts else inputs[name]
+                for column, name in enumerate(self.animals)
+            }
+        if generators is not None:
+            inputs = self._corrupted(inputs, condition, Drawing(_rows(pairs), pairs.shape[1], generators))
         return Batch(inputs, targets, available, condition)
 
     def noise(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator], shape: tuple[int, int]) -> Tensor:
@@ -236,28 +246,39 @@ class StackBatches:
         values = (self._inputs[name][index] - self._center[name][replicas, None]) / self._spread[name][replicas, None]
         return values if self.clip is None else values.clamp(-self.clip, self.clip)
 
-    def _blur(self, inputs: dict[str, Tensor], rows: Sequence[int], generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
-        noise = self._draw(torch.randn, inputs, rows, generators)
-        return {name: values + self.input_noise * noise[name] for name, values in inputs.items()}
+    def _corrupted(self, inputs: dict[str, Tensor], condition: Tensor, drawing: Drawing) -> dict[str, Tensor]:
+        if self._resampler is not None:
+            inputs = self._resampler(condition, drawing)
+        if self.model.input_noise > 0:
+            inputs = blur(inputs, self.model.input_noise, drawing)
+        if self.model.dropout > 0:
+            inputs = hide(inputs, self.model.dropout, drawing)
+        return inputs
 
-    def _hide(self, inputs: dict[str, Tensor], rows: Sequence[int], generators: Sequence[torch.Generator]) -> dict[str, Tensor]:
-        kept = 1 - self.dropout
-        drawn = self._draw(torch.rand, inputs, rows, generators)
-        return {name: values * (drawn[name] < kept).float() / kept for name, values in inputs.items()}
+    def _make_resampler(self, covariance_shrinkage: float) -> Resampler:
+        """Fit a model of trials to every animal's training side in every replica."""
+        models = {}
+        for name, animal in self.animals.items():
+            sides = [animal.training_side(replica.split) for replica in self.replicas]
+            models[name] = [
+                TrialModel.fit(
+                    scaler(animal.features[side]), animal.match[side], animal.units, self._conditions_known, covariance_shrinkage
+                )
+                for scaler, side in zip(self.scalers[name], sides, strict=True)
+            ]
+        return Resampler(models, self.device)
 
-    def _draw(
-        self,
-        draw: Callable[..., Tensor],
-        inputs: dict[str, Tensor],
-        rows: Sequence[int],
-        generators: Sequence[torch.Generator],
-    ) -> dict[str, Tensor]:
-        """Draw a number for every input ``(replica, row, feature)``, each replica its own rows from its own generator."""
-        widths = [window.features for window in self.windows.values()]
-        drawn = torch.zeros(len(self.replicas), next(iter(inputs.values())).shape[1], sum(widths), device=self.device)
-        for place, (own, generator) in enumerate(zip(rows, generators, strict=True)):
-            drawn[place, :own] = draw(own, drawn.shape[2], generator=generator, device=self.device)
-        return dict(zip(inputs, torch.split(drawn, widths, dim=2), strict=True))
+    def _condition_means(self) -> dict[str, Tensor]:
+        """Return the mean target of every condition on the training side ``(replica, condition, feature)``."""
+        means: dict[str, list[Tensor]] = {name: [] for name in self.animals}
+        for number, replica in enumerate(self.replicas):
+            for name, target in self.training_targets(number).items():
+                animal = self.animals[name]
+                codes = torch.from_numpy(animal.match[animal.training_side(replica.split)].astype(np.int64)).to(self.device)
+                member = torch.nn.functional.one_hot(codes.clamp(min=0), self._conditions_known) * (codes >= 0)[:, None]
+                share = member.float() / member.sum(0).clamp(min=1)
+                means[name].append(share.T @ target)
+        return {name: torch.stack(each) for name, each in means.items()}
 
 
 def _rows(pairs: NDArray[np.int64]) -> list[int]:

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.errors import SchemaError
 from neuromvm.specs import SampleSpec
 
 Floats = NDArray[np.float32]
@@ -21,11 +22,17 @@ def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
         ``(trial, window, bin, unit)``, counts or amplitudes, with ``attrs["bin_width"]``.
     spec
         Its ``transform`` is applied to every number (the square root makes the variance of Poisson counts nearly constant,
-        Anscombe 1948), then its ``smooth`` over bins.
+        Anscombe 1948; ``per_millisecond`` makes counts the share of samples of 1 ms that hold a spike), then its ``smooth``
+        over bins.
 
     Returns
     -------
     ``(trial, window, feature)``, feature = bin * units + unit.
+
+    Raises
+    ------
+    SchemaError
+        If spikes per millisecond are asked for of activity that is no count of spikes.
     """
     values = activity.transpose("trial", "window", "bin", "unit").to_numpy().astype(np.float32)
     match spec.transform:
@@ -33,6 +40,11 @@ def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
             np.sqrt(np.maximum(values, 0, out=values), out=values)
         case "log1p":
             np.log1p(np.maximum(values, 0, out=values), out=values)
+        case "per_millisecond":
+            if activity.attrs["kind"] != "spike_count":
+                kind = str(activity.attrs["kind"])
+                raise SchemaError("samples.transform=per_millisecond", found=kind, expected="spike_count")
+            np.divide(values, round(1000 * float(activity.attrs["bin_width"]), 6), out=values)
     if spec.smooth is not None:
         kernel = smoothing(values.shape[2], spec.smooth / float(activity.attrs["bin_width"]))
         values = np.einsum("twbu,bc->twcu", values, kernel)
@@ -80,7 +92,9 @@ class Scaler:
         return cls(center.astype(np.float32), np.where(varies, spread, 1).astype(np.float32), clip)
 
     @classmethod
-    def fit_noise(cls, training: Floats, codes: NDArray[np.integer], units: int, clip: float | None = None) -> "Scaler":
+    def fit_noise(
+        cls, training: Floats, codes: NDArray[np.integer], units: int, clip: float | None = None, shrinkage: float = 0.0
+    ) -> "Scaler":
         """Take the mean, and for each unit the standard deviation within conditions, pooled over bins and conditions.
 
         Parameters
@@ -93,12 +107,16 @@ class Scaler:
             Number of units.
         clip
             Largest absolute scaled value.
+        shrinkage
+            Share of a unit's variance that is taken from the median unit.
         """
         known = np.unique(codes[codes >= 0])
         residuals = [training[codes == code] - training[codes == code].mean(axis=0) for code in known]
         free = sum(len(one) for one in residuals) - len(known)
         squares = sum((np.square(one).sum(axis=0) for one in residuals), np.zeros(training.shape[1]))
-        deviation = np.sqrt(squares.reshape(-1, units).mean(axis=0) / max(free, 1)) + SMALLEST_NOISE
+        variance = squares.reshape(-1, units).mean(axis=0) / max(free, 1)
+        variance = (1 - shrinkage) * variance + shrinkage * np.median(variance)
+        deviation = np.sqrt(variance) + SMALLEST_NOISE
         bins = training.shape[1] // units
         return cls(training.mean(axis=0), np.tile(deviation, bins).astype(np.float32), clip)
 
@@ -127,6 +145,6 @@ def fit_scaler(spec: SampleSpec, training: Floats, codes: NDArray[np.integer], u
         case "zscore":
             return Scaler.fit(training, spec.clip)
         case "noise":
-            return Scaler.fit_noise(training, codes, units, spec.clip)
+            return Scaler.fit_noise(training, codes, units, spec.clip, spec.scale_shrinkage)
         case "none":
             return Scaler.identity(training.shape[1], spec.clip)

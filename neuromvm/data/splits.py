@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from neuromvm import schema
+from neuromvm.data.pairing import PublishedPairing
 from neuromvm.errors import SplitError, did_you_mean, expect
 from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec
@@ -35,11 +36,13 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
     Raises
     ------
     SplitError
-        If a class is left without training trials, or the time order of trials coincides with the label.
+        If a class is left without training trials, the time order of trials coincides with the label, or trials of any kind
+        but ``published`` both train and test.
     """
     schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
     expect(spec, SplitSpec, "spec", 'Make one: SplitSpec(kind="halves", repeats=5)')
     divide = _DIVIDE[spec.kind]
+    paired = _in_published_tuples(samples) if spec.kind == "published" else {}
     children = {}
     for index, (name, dataset) in enumerate(schema.animals(samples)):
         strata = trial_strata(dataset)
@@ -47,6 +50,10 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
         if spec.validation:
             parts = np.stack([_keep_validation(name, strata, part, spec, number) for number, part in enumerate(parts)])
         parts[:, strata < 0] = Part.UNUSED
+        if name in paired:
+            parts[:, ~paired[name]] = Part.UNUSED
+        elif (parts == Part.TRAIN_AND_TEST).any():
+            raise SplitError(f"split.kind={spec.kind}, animal {name}", found="trials that train and test", expected="none")
         if spec.kind != "leave_one_animal_out":
             _check_classes(name, dataset, parts)
         children[name] = xr.DataTree(
@@ -56,6 +63,80 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
             )
         )
     return xr.DataTree(dataset=xr.Dataset(attrs={"kind": spec.kind, "seed": spec.seed}), children=children)
+
+
+def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class: int | None, seed: int = 0) -> xr.DataTree:
+    """Leave one animal only a few training trials of each class, as if little had been recorded of it.
+
+    Parameters
+    ----------
+    samples, splits
+        Trees of :mod:`neuromvm.schema`.
+    animal
+        The one that is to have few.
+    per_class
+        Training trials of each class that are kept, or all where there are fewer; None keeps all of them.
+    seed
+        Of the draw, one for each split. A larger ``per_class`` keeps the trials that a smaller one does, and more.
+
+    Returns
+    -------
+    Splits in which the animal's training trials are drawn among those of its training side, validation trials included; the
+    rest of them are unused. Its test trials and all other animals are as they were.
+
+    Raises
+    ------
+    SplitError
+        If there is no such animal, ``per_class`` is below 1, or its training trials are those that are tested.
+
+    Examples
+    --------
+    >>> few = few_trials(samples, splits, "mitt", per_class=4)  # doctest: +SKIP
+    """
+    _refuse_absent(splits, animal)
+    if per_class is not None and per_class < 1:
+        raise SplitError("per_class", found=f"{per_class}", expected="at least 1 training trial of each class, or None for all")
+    strata = trial_strata(samples[animal].to_dataset())
+    node = splits[animal].to_dataset()
+    parts = node["part"].to_numpy().copy()
+    if (parts == Part.TRAIN_AND_TEST).any():
+        found, next_step = "trials that train and test", "Use split.kind=halves or kfold"
+        raise SplitError(f"splits/{animal}", found=found, expected="each on one side", next_step=next_step)
+    for number, part in enumerate(parts):
+        random = np.random.default_rng([seed, number, zlib.crc32(animal.encode()), 2])
+        side = np.isin(part, (Part.TRAIN, Part.VALIDATION))
+        part[side] = Part.UNUSED
+        for stratum in np.unique(strata[strata >= 0]):
+            part[random.permutation(np.flatnonzero(side & (strata == stratum)))[:per_class]] = Part.TRAIN
+    changed = node.assign(part=(("split", "trial"), parts, _PART_ATTRS))
+    return _with_children(splits, {**{name: one.to_dataset() for name, one in splits.children.items()}, animal: changed})
+
+
+def without_animal(tree: xr.DataTree, animal: str) -> xr.DataTree:
+    """Return samples or splits of all animals but one.
+
+    Raises
+    ------
+    SplitError
+        If there is no such animal.
+
+    Examples
+    --------
+    >>> tree = xr.DataTree.from_dict({"mitt": xr.Dataset(), "stella": xr.Dataset()})
+    >>> list(without_animal(tree, "mitt").children)
+    ['stella']
+    """
+    _refuse_absent(tree, animal)
+    return _with_children(tree, {name: node.to_dataset() for name, node in tree.children.items() if name != animal})
+
+
+def _with_children(tree: xr.DataTree, children: Mapping[str, xr.Dataset]) -> xr.DataTree:
+    return xr.DataTree(dataset=tree.to_dataset(), children={name: xr.DataTree(dataset) for name, dataset in children.items()})
+
+
+def _refuse_absent(tree: xr.DataTree, animal: str) -> None:
+    if animal not in tree.children:
+        raise SplitError("animal", found=f"no animal {animal!r}", next_step=did_you_mean(animal, list(tree.children)))
 
 
 def trial_strata(dataset: xr.Dataset) -> NDArray[np.intp]:
@@ -152,14 +233,30 @@ def _leave_one_animal_out(animal: Animal, spec: SplitSpec) -> Parts:
     return parts
 
 
+def _published(animal: Animal, spec: SplitSpec) -> Parts:
+    return np.full((1, len(animal.strata)), Part.TRAIN_AND_TEST, dtype=np.int8)
+
+
 _DIVIDE: dict[str, Callable[[Animal, SplitSpec], Parts]] = {
     "halves": _halves,
     "kfold": _kfold,
     "chronological": _chronological,
     "blocks": _blocks,
     "leave_one_animal_out": _leave_one_animal_out,
+    "published": _published,
 }
 _PART_ATTRS = {"flag_values": [int(part) for part in Part], "flag_meanings": " ".join(part.name.lower() for part in Part)}
+
+
+def _in_published_tuples(samples: xr.DataTree) -> dict[str, NDArray[np.bool_]]:
+    """Return for each animal which trials the published pairing takes, ``(trial,)``: none beyond the smallest animal's number."""
+    nodes = dict(schema.animals(samples))
+    codes = [np.where(node["label"] >= 0, node["match"], -1) for node in nodes.values()]
+    pairs = PublishedPairing([one.reshape(-1) for one in codes]).draw(np.random.default_rng(0))
+    return {
+        name: np.isin(np.arange(len(one)), pairs[:, column] // one.shape[1])
+        for column, (name, one) in enumerate(zip(nodes, codes, strict=True))
+    }
 
 
 def _folds(animal: Animal, folds: int, seed: int) -> NDArray[np.intp]:
@@ -230,7 +327,7 @@ def _check_classes(name: str, dataset: xr.Dataset, parts: Parts) -> None:
     present = set(labels[labels >= 0].tolist())
     for number, part in enumerate(parts):
         for side, wanted in (("training", Part.TRAIN), ("test", Part.TEST)):
-            missing = present - set(labels[part == wanted].ravel().tolist())
+            missing = present - set(labels[np.isin(part, (wanted, Part.TRAIN_AND_TEST))].ravel().tolist())
             if missing:
                 raise SplitError(
                     f"split {number}, animal {name}",

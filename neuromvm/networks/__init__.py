@@ -1,7 +1,7 @@
 """Encoders and decoders of one modality."""
 
 from neuromvm.networks.convolution import PathDecoder, PathEncoder
-from neuromvm.networks.encoder import ConstantScale, Encoder, NoScale, PredictedScale
+from neuromvm.networks.encoder import ConstantScale, Encoder, NoScale, PredictedScale, SimplexMean
 from neuromvm.networks.mlp import mlp
 
-__all__ = ["ConstantScale", "Encoder", "NoScale", "PathDecoder", "PathEncoder", "PredictedScale", "mlp"]
+__all__ = ["ConstantScale", "Encoder", "NoScale", "PathDecoder", "PathEncoder", "PredictedScale", "SimplexMean", "mlp"]

@@ -49,6 +49,30 @@ class NoScale(nn.Module):
         return torch.zeros_like(hidden[:, :1])
 
 
+class SimplexMean(nn.Module):
+    """Posterior mean inside a simplex: a softmax of an affine map, times a gain.
+
+    Every latent competes with every other, as conditions do for a trial: noise that leaves the winner alone leaves the code
+    alone, and animals whose activity differs in strength have codes of the same size.
+
+    Parameters
+    ----------
+    width, latent
+        Hidden values in, latents out.
+    gain
+        What the latents add up to.
+    """
+
+    def __init__(self, width: int, latent: int, gain: float) -> None:
+        super().__init__()
+        self.logit = nn.Linear(width, latent)
+        self.gain = gain
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return the mean ``(batch, latent)``, positive, with sum ``gain``."""
+        return self.gain * torch.softmax(self.logit(hidden), dim=-1)
+
+
 class Encoder(nn.Module):
     """Input ``(batch, feature)`` to posterior mean and scale ``(batch, latent)``.
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from neuromvm.specs.base import Spec
 from neuromvm.specs.likelihoods import AnyLikelihood, SquaredErrorLikelihood
@@ -23,10 +23,32 @@ class ModelSpec(Spec):
     scale: Literal["predicted", "constant"] = Field("predicted", description="Posterior scale: from the input, or learned once")
     likelihood: AnyLikelihood = SquaredErrorLikelihood()
     likelihood_of: dict[str, AnyLikelihood] = Field({}, description="Animal -> its own likelihood, in place of the common one")
+    code: Literal["free", "simplex"] = Field(
+        "free",
+        description="Posterior means: any values, or a softmax that adds up to 'gain', so that latents compete as conditions do",
+    )
+    gain: float = Field(4.0, gt=0, description="code simplex: what the latents add up to")
+    targets: Literal["trials", "condition_means"] = Field(
+        "trials", description="What is reconstructed: the trial, or the training side's mean of its condition"
+    )
+    resample: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Train encoders on simulated trials: shrunk condition means and noise of the covariance within conditions, "
+        "of which this share is white",
+    )
+    initial_scale: float = Field(1.0, gt=0, description="scale constant: where the posterior scale starts")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of input features hidden from the encoder in training")
     input_noise: float = Field(
         0.0, ge=0, description="Standard deviation of noise added to what the encoder sees in training [scaled features]"
     )
+
+    @model_validator(mode="after")
+    def _simplex_of_vectors(self) -> "ModelSpec":
+        if self.code == "simplex" and self.networks.kind == "convolution":
+            raise ValueError("code 'simplex' is for networks that infer vectors; a path has no winner: leave it out")
+        return self
 
     @field_validator("sharing", "networks", "likelihood", mode="before")
     @classmethod

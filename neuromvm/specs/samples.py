@@ -23,7 +23,9 @@ class SampleSpec(Spec):
     keep: dict[str, list[Scalar]] = Field({}, description="Keep trials whose label holds one of these values")
     label: list[str] = Field(..., min_length=1, description="What is decoded: trial labels, joined; 'window' adds the window")
     match: list[str] | None = Field(None, description="What paired samples share; default: label")
-    transform: Literal["none", "sqrt", "log1p"] = "sqrt"
+    transform: Literal["none", "sqrt", "log1p", "per_millisecond"] = Field(
+        "sqrt", description="Of every number; per_millisecond: spikes divided by the bin's milliseconds, as in published files"
+    )
     smooth: float | None = Field(
         None, gt=0, description="Standard deviation of Gaussian smoothing over the bins of a window [s or position]"
     )
@@ -31,6 +33,9 @@ class SampleSpec(Spec):
         "zscore",
         description="Fitted on the training side of each split: by the deviation of each feature, "
         "or by that of each unit within classes (noise), which keeps informative units large",
+    )
+    scale_shrinkage: float = Field(
+        0.0, ge=0, le=1, description="scale noise: share of a unit's variance that is taken from the median unit"
     )
     clip: float | None = Field(None, gt=0, description="Largest absolute scaled value")
     path_step: float | None = Field(
@@ -57,7 +62,9 @@ class SampleSpec(Spec):
 class SplitSpec(Spec):
     """How trials are divided, before anything is windowed, scaled, paired or fitted."""
 
-    kind: Literal["halves", "kfold", "chronological", "blocks", "leave_one_animal_out"] = "halves"
+    kind: Literal["halves", "kfold", "chronological", "blocks", "leave_one_animal_out", "published"] = Field(
+        "halves", description="published: trials that train are those that test, to reproduce published numbers only"
+    )
     folds: int = Field(5, ge=2, description="kfold and blocks: number of folds")
     repeats: int = Field(1, ge=1, description="halves and kfold: independent repetitions")
     train_share: float = Field(0.5, gt=0, lt=1, description="chronological: leading share of trials")
@@ -65,3 +72,9 @@ class SplitSpec(Spec):
     block: str | None = Field(None, description="blocks: trial label that names the block; default: equal runs of trials")
     validation: float = Field(0.0, ge=0, le=0.5, description="Share of training-side trials kept for early stopping")
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _published_is_one_split(self) -> "SplitSpec":
+        if self.kind == "published" and (self.validation > 0 or self.repeats > 1):
+            raise ValueError("the published split is one, and all its trials train and test: leave out validation and repeats")
+        return self

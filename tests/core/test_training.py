@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from neuromvm.build import scores_counts
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.data.splits import make_splits
@@ -35,11 +34,9 @@ def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, steps=None
     batches = StackBatches(
         samples,
         splits,
+        model,
         training,
         replicas,
-        counts_are_targets={name: scores_counts(model, name) for name in samples.children},
-        dropout=model.dropout,
-        input_noise=model.input_noise,
         device=torch.device("cpu"),
         steps=steps,
     )

@@ -1,15 +1,21 @@
 """Splits: classes on both sides, trials never on two, and refusals with a way out."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from neuromvm import schema
-from neuromvm.data.splits import make_splits, trial_strata
+from neuromvm.data import splits as splits_module
+from neuromvm.data.splits import few_trials, make_splits, trial_strata
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SplitError
 from neuromvm.schema import Part
 from neuromvm.specs import SampleSpec, SplitSpec
 from tests.conftest import tuned_recordings, with_trial_label
+
+OTHER_KINDS = [kind for kind in get_args(SplitSpec.model_fields["kind"].annotation) if kind != "published"]
 
 
 def samples_of(animals=None, **settings):
@@ -80,6 +86,39 @@ def test_leaving_one_animal_out_tests_all_its_trials_once():
     splits = make_splits(samples_of(), SplitSpec(kind="leave_one_animal_out"))
     assert (splits["mitt"]["part"].values == [[Part.TEST] * 60, [Part.TRAIN] * 60]).all()
     assert (splits["stella"]["part"].values[1] == Part.TEST).all()
+
+
+def test_the_published_split_trains_and_tests_on_the_same_trials_as_many_as_the_smallest_animal_has():
+    samples = samples_of({"mitt": (4, 60), "stella": (3, 45)}, start=0, stop=1, width=0.5, step=0.1)
+    splits = make_splits(samples, SplitSpec(kind="published"))
+    fewest = np.bincount(trial_strata(samples["stella"].to_dataset()))
+    for name, dataset in schema.animals(samples):
+        strata, part = trial_strata(dataset), splits[name]["part"].values
+        assert part.shape == (1, dataset.sizes["trial"])
+        assert set(part[0]) <= {Part.UNUSED, Part.TRAIN_AND_TEST}
+        for odor, count in enumerate(fewest):
+            used = part[0][strata == odor] == Part.TRAIN_AND_TEST
+            assert used[:count].all()
+            assert not used[count:].any()
+    with pytest.raises(SplitError, match=r"trials that train and test\. Expected each on one side"):
+        few_trials(samples, splits, "mitt", per_class=2)
+
+
+@pytest.mark.parametrize("settings", [{"validation": 0.2}, {"repeats": 2}])
+def test_the_published_split_is_one(settings):
+    with pytest.raises(ValidationError, match="the published split is one"):
+        SplitSpec(kind="published", **settings)
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_no_other_split_may_test_on_training_trials(kind, monkeypatch):
+    samples = samples_of()
+    parts = make_splits(samples, SplitSpec(kind=kind))
+    for node in parts.children.values():
+        assert not (schema.is_fitted(node["part"]) & schema.is_scored(node["part"])).any()
+    monkeypatch.setitem(splits_module._DIVIDE, kind, splits_module._DIVIDE["published"])
+    with pytest.raises(SplitError, match=rf"split\.kind={kind}, animal mitt: trials that train and test"):
+        make_splits(samples, SplitSpec(kind=kind))
 
 
 def test_too_few_trials_of_a_class_are_refused_by_name():

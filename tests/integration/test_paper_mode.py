@@ -1,10 +1,12 @@
 """Paper mode computes what was published, says what that is worth, and shows on noise why nothing else may be done so."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from analysis import compare
@@ -12,14 +14,17 @@ from analysis.decoding import Options
 from analysis.pipeline import analyze
 from analysis.report import write_report
 from analysis.report.caveats import caveats, scored_as_trained
+from analysis.report.results import read_summary
 from neuromvm import cli
 from neuromvm.data.features import features
 from neuromvm.data.simulate import SimulationConfig
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.data.write_npy import write_published_layout
+from neuromvm.errors import SchemaError
 from neuromvm.experiment import run_experiment
 from neuromvm.fitting import fit
+from neuromvm.folders import write_json
 from neuromvm.runs import Study
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec, load_experiment_spec
 from tests.conftest import tuned_recordings
@@ -31,6 +36,7 @@ RATS = {
     "superchris": {"units": 6, "trials": 80},
 }
 WINDOWS = 16
+PAPER = {"independent", "mixture_of_products", "mmvm"}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +46,8 @@ def folder(tmp_path_factory) -> Path:
     return directory
 
 
-def run(name: str, folder: Path, out: Path) -> Study:
-    """Run a shipped experiment with everything in it, but a few epochs and draws."""
+def run(name: str, folder: Path, out: Path, models: set[str]) -> Study:
+    """Run a shipped experiment whole, but with some of its models, a few epochs and draws."""
     spec = load_experiment_spec(
         EXPERIMENTS / f"{name}.yaml",
         [
@@ -50,9 +56,10 @@ def run(name: str, folder: Path, out: Path) -> Study:
             "training.device=cpu",
             "analyses.decoding.bootstraps=100",
             "analyses.decoding.permutations=500",
-            "analyses.decoding.principal_components=5",
+            "analyses.decoding.baselines=[raw, mcca]",
         ],
     )
+    spec = spec.model_copy(update={"models": {model: one for model, one in spec.models.items() if model in models}})
     study = run_experiment(spec, out, progress=False)
     for analysis in spec.analyses:
         analyze(study, analysis)
@@ -62,7 +69,7 @@ def run(name: str, folder: Path, out: Path) -> Study:
 
 @pytest.fixture(scope="module")
 def paper(folder, tmp_path_factory) -> Study:
-    return run("published_rats", folder, tmp_path_factory.mktemp("runs") / "paper")
+    return run("published_rats", folder, tmp_path_factory.mktemp("runs") / "paper", PAPER)
 
 
 def rows_of(study: Study) -> list[dict]:
@@ -90,11 +97,11 @@ def test_training_tuples_are_those_of_the_published_rule(paper, folder):
     samples = paper.samples
     assert {node.sizes["window"] for node in samples.children.values()} == {WINDOWS}
     for model in paper.models:
-        pairs = paper.pairs(model)
-        windows = pairs["window"].isel(replica=0).values
+        pairs = xr.load_dataset(paper.model_folder(model) / "pairs.nc", engine="h5netcdf")
+        trials, windows = (pairs[name].isel(replica=0).values for name in ("trial", "window"))
+        there = (trials >= 0).any(axis=1)  # the rest is padding of the last batch
         assert (windows == windows[:, :1]).all()
-        rows = pairs["trial"].isel(replica=0)
-        found = [(*map(int, row), int(window[0])) for row, window in zip(rows.values, windows, strict=True)]
+        found = [(*map(int, row), int(window[0])) for row, window in zip(trials[there], windows[there], strict=True)]
         assert sorted(found) == published_tuples(folder)
 
 
@@ -118,10 +125,18 @@ def test_inputs_are_the_numbers_of_the_files(paper, folder):
         np.testing.assert_array_equal(values[:, window], stored[:, :, first : first + 10].transpose(0, 2, 1))
 
 
+def test_only_spikes_are_spikes_per_millisecond():
+    noise = tuned_recordings({"mitt": (3, 12)})
+    activity = make_samples(noise, SampleSpec(label=["odor"], bin_width=0.2))["mitt"]["activity"]
+    spec = SampleSpec(label=["odor"], transform="per_millisecond")
+    np.testing.assert_allclose(features(activity, spec) * 200, features(activity, spec.model_copy(update={"transform": "none"})))
+    with pytest.raises(SchemaError, match=r"per_millisecond: event_amplitude\. Expected spike_count"):
+        features(activity.assign_attrs(kind="event_amplitude"), spec)
+
+
 def test_scores_have_no_floor_and_say_so(paper):
     rows = rows_of(paper)
-    models = {"independent", "average", "product_of_experts", "mixture_of_experts", "mixture_of_products", "mmvm"}
-    assert models <= {row["representation"] for row in rows}
+    assert {row["representation"] for row in rows} >= PAPER
     for row in rows:
         assert row["in_sample"] is True
         assert [row[name] for name in ("p", "floor", "floor_low", "floor_high")] == [None] * 4
@@ -132,7 +147,7 @@ def test_the_report_says_first_what_the_scores_are_not(paper):
     shared = [name for name in paper.models if name != "independent"]
     said = caveats(paper, shared, ["mmvm", "mcca"])
     assert said[0].startswith("Training and scored trials are the same: scores say how well the models fit")
-    assert "0.52-0.56" in said[0]
+    assert "0.5 to 0.7" in said[0]
     report = (paper.path / "report.html").read_text()
     limits = report[report.index('id="meaning-title"') :]
     assert limits.index("Training and scored trials are the same") < limits.index("Samples of different animals are paired")
@@ -144,39 +159,57 @@ def test_the_report_says_first_what_the_scores_are_not(paper):
     assert "test trials" not in report[report.index("<body>") : report.index('id="meaning-title"')]
 
 
+def test_a_summary_from_before_paper_mode_is_read(paper, tmp_path):
+    shutil.copytree(paper.path, tmp_path / "run")
+    summary = paper.summary
+    for row in summary["analyses"]["decoding"]["scores"]:
+        del row["in_sample"]
+    write_json(tmp_path / "run" / "summary.json", summary)
+    entry = read_summary(Study(tmp_path / "run")).analyses["decoding"]
+    assert entry.problem == ""
+    assert len(entry.rows) == len(rows_of(paper))
+
+
 def test_the_honest_counterpart_has_a_floor(folder, tmp_path):
-    study = run("published_rats_honest", folder, tmp_path / "honest")
+    study = run("published_rats_honest", folder, tmp_path / "honest", {"mmvm"})
     for row in rows_of(study):
         assert row["in_sample"] is False
         assert 0 < row["p"] <= 1
         assert None not in (row["floor"], row["floor_low"], row["floor_high"])
     assert scored_as_trained(study.splits) == ""
-    assert not any((node["part"] == 4).any() for node in study.splits.children.values())
     text = (study.path / "report.html").read_text()
     assert "Training and scored trials are the same" not in text
-    published = load_experiment_spec(EXPERIMENTS / "published_rats.yaml")
-    assert study.spec.models.keys() == published.models.keys()
-    assert study.spec.samples == published.samples
+
+
+def test_both_experiments_have_the_same_samples_networks_and_weights_of_the_rate():
+    published, honest = (load_experiment_spec(EXPERIMENTS / f"published_rats{end}.yaml") for end in ("", "_honest"))
+    assert published.samples == honest.samples
+    assert published.models.keys() == honest.models.keys()
+    assert len(published.models) == 6
+    for name, model in published.models.items():
+        assert model.model_copy(update={"sharing": None}) == honest.models[name].model_copy(update={"sharing": None})
+        assert model.networks.kind == "published"
+    assert {name: model.beta for name, model in published.models.items() if model.beta != 1e-5} == {"average": 1e-2, "mmvm": 1e-3}
+    assert not any(model.sharing.kind.startswith("published") for model in honest.models.values())
 
 
 def test_on_noise_the_published_split_decodes_and_folds_of_trials_do_not():
-    noise = tuned_recordings({"mitt": (8, 80), "stella": (6, 70)}, classes="ABCD", tuning=0, seed=4)
+    noise = tuned_recordings({"mitt": (30, 48), "stella": (24, 44)}, classes="ABCD", tuning=0, seed=1)
     samples = make_samples(noise, SampleSpec(label=["odor"], start=-1, stop=1, width=0.5, step=0.1, bin_width=0.1))
     assert samples["mitt"].sizes["window"] == WINDOWS
-    model = ModelSpec(sharing="independent", latent=16, beta=1e-4, networks="linear", dropout=0.2)
+    model = ModelSpec(sharing="independent", latent=32, beta=1e-5, networks="linear")
+    training = TrainingSpec(epochs=30, learning_rate=0.003, pairing="published", device="cpu")
     options = Options(baselines=("raw",), raw_inverse_penalty=1, bootstraps=100, permutations=500)
     within = {}
     for kind in ("published", "kfold"):
-        splits = make_splits(samples, SplitSpec(kind=kind, folds=4))
-        training = TrainingSpec(epochs=60, learning_rate=0.01, pairing="published", device="cpu")
+        splits = make_splits(samples, SplitSpec(kind=kind, folds=2))
         latents = fit(samples, splits, model, training, progress=False).embed(samples)
-        scores = compare(samples, splits, {"independent": latents}, options).sel(setting="within")
-        print(kind, scores["value"].values, scores["p"].values)
-        within[kind] = scores
+        within[kind] = compare(samples, splits, {"independent": latents}, options).sel(setting="within")
     chance = 0.25
-    assert (within["published"]["low"] > chance + 0.1).all()
+    assert within["published"]["low"].sel(representation="independent") > chance + 0.05
+    assert within["published"]["low"].sel(representation="raw") > chance + 0.2
     assert np.isnan(within["published"]["p"]).all()
-    assert (abs(within["kfold"]["value"] - chance) < 0.06).all()
+    assert (abs(within["kfold"]["value"] - chance) < 0.05).all()
     assert (within["kfold"]["p"] > 0.05).all()
 
 

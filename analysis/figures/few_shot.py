@@ -1,0 +1,88 @@
+"""Figures of the analysis ``few_shot``, drawn from its saved scores."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from analysis.figures import style
+from analysis.figures.style import Axes, Figure
+from analysis.figures.text import counted
+
+SPREAD = 0.36  # share of the way to the next number of trials over which methods are set apart
+
+
+def curve(scores: xr.Dataset) -> Figure:
+    """Draw balanced accuracy in new animals over the number of their training trials, with interval, floor and chance."""
+    with style.applied():
+        figure = Figure(figsize=(style.DOUBLE, 3.0), layout="constrained")
+        axes = figure.subplots()
+        _lines(axes, scores, "value", ("low", "high"))
+        for place in range(scores.sizes["setting"]):
+            one = scores.isel(setting=place)
+            ends = [place - SPREAD / 2, place + SPREAD / 2]
+            axes.fill_between(
+                ends, float(one["null_low"].min()), float(one["null_high"].max()), color="0.9", linewidth=0, zorder=0
+            )
+        axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+        axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
+        axes.set_ylim(bottom=0)
+        handles: list[Artist] = [*_handles(scores)]
+        handles.append(Patch(color="0.9", label="permuted labels"))
+        handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
+        style.legend(figure, handles)
+        style.caption(
+            figure,
+            "Test trials of an animal that is new, read by a decoder of the others (own decoder: by its own).\n"
+            f"Bars: {scores.attrs['interval']}. Grey: 95 % of {scores.attrs['floor']}, all methods.\n{_n(scores)}.",
+        )
+    return figure
+
+
+def difference(scores: xr.Dataset) -> Figure:
+    """Draw the paired difference of every method to the reference over the number of training trials."""
+    reference = scores.attrs["reference"]
+    with style.applied():
+        figure = Figure(figsize=(style.DOUBLE, 2.6), layout="constrained")
+        axes = figure.subplots()
+        others = scores.sel(reference=reference, representation=scores["representation"] != reference)
+        _lines(axes, others, "difference", ("difference_low", "difference_high"), like=scores)
+        axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+        axes.set_ylabel(f"difference in balanced accuracy\nto {reference}")
+        style.legend(figure, [one for one in _handles(scores) if one.get_label() != reference])
+        style.caption(figure, f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.")
+    return figure
+
+
+def _lines(axes: Axes, scores: xr.Dataset, key: str, ends: tuple[str, str], like: xr.Dataset | None = None) -> None:
+    every, (low, high) = _names(scores if like is None else like), ends
+    color, marker = style.colors(every), style.markers(every)
+    names = _names(scores)
+    places = np.arange(scores.sizes["setting"])
+    for rank, name in enumerate(names):
+        one = scores.sel(representation=name)
+        x = places + SPREAD * ((rank + 0.5) / len(names) - 0.5)
+        axes.plot(x, one[key], color=color[name], marker=marker[name], markersize=4)
+        axes.vlines(x, one[low], one[high], color=color[name], linewidth=0.8)
+    axes.set_xticks(places, [str(setting) for setting in scores["setting"].values])
+    axes.set_xlabel("training trials of each class in the new animal")
+
+
+def _names(scores: xr.Dataset) -> list[str]:
+    return [str(name) for name in scores["representation"].values]
+
+
+def _handles(scores: xr.Dataset) -> list[Line2D]:
+    names = _names(scores)
+    color, marker = style.colors(names), style.markers(names)
+    return [Line2D([], [], color=color[name], marker=marker[name], markersize=4, label=name) for name in names]
+
+
+def _n(scores: xr.Dataset) -> str:
+    seeds = " or ".join(str(count) for count in np.unique(scores["seeds"]))
+    new = counted(scores.sizes["target"], "animal")
+    return (
+        f"{new} of {scores.attrs['animals']}, each new in turn, mean over them; test trials: {int(scores['trials'].sum())}; "
+        f"splits: {scores.sizes['split']}; seeds of a method: {seeds}"
+    )

@@ -1,0 +1,88 @@
+"""Simulated trials of an animal, drawn from a model of its training side: condition means plus correlated noise.
+
+With a handful of trials a condition, an encoder fits the trials themselves. Trained on endless draws of
+
+    x ~ N(m_k, C),   m_k shrunk condition means,   C shrunk covariance within conditions,
+
+it becomes the posterior of this model in place of that of the trials (amortised inference on simulated data). Both shrinkages
+are empirical Bayes: a unit whose condition means differ no more than chance is drawn towards its overall mean.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromvm.data.features import Floats
+
+POOLED = 0.5  # share of a unit's prior variance that is taken from all units: single units estimate theirs badly
+SMALLEST_SIGNAL = 1e-3  # [scaled feature]^2 least variance between conditions, so that noise alone is drawn to one point
+
+
+class TrialModel(NamedTuple):
+    """What trials of one animal are drawn from.
+
+    ``mean (condition, feature)``, indexed by match code; ``deviations (sample, feature)``: a draw of standard-normal numbers
+    ``(sample,)`` times these has the sample part of the covariance; ``white``: standard deviation of the rest.
+    """
+
+    mean: Floats
+    deviations: Floats
+    white: float
+
+    @classmethod
+    def fit(
+        cls, training: Floats, codes: NDArray[np.integer], units: int, conditions: int, covariance_shrinkage: float
+    ) -> "TrialModel":
+        """Fit to training-side samples.
+
+        Parameters
+        ----------
+        training
+            Scaled features ``(sample, feature)``, bin-major.
+        codes
+            Match code of each sample; those with a negative one are left out.
+        units
+            Number of units.
+        conditions
+            Number of match codes; one that does not occur gets the mean of all.
+        covariance_shrinkage
+            Share of the covariance that is white, 0 to 1.
+
+        Examples
+        --------
+        >>> random = np.random.default_rng(0)
+        >>> codes = np.repeat([0, 1], 200)
+        >>> training = (random.normal(size=(400, 2)) + np.outer(codes, [3.0, 1.0])).astype(np.float32)
+        >>> model = TrialModel.fit(training, codes, units=2, conditions=2, covariance_shrinkage=0.5)
+        >>> np.round(model.mean[1] - model.mean[0], 1).tolist(), round(model.white**2, 1)
+        ([3.0, 1.0], 0.5)
+        """
+        kept = codes >= 0
+        training, codes = training[kept].astype(np.float64), codes[kept]
+        counts = np.bincount(codes, minlength=conditions)
+        sums = np.zeros((conditions, training.shape[1]))
+        np.add.at(sums, codes, training)
+        present = counts > 0
+        overall = training.mean(axis=0)
+        mean = np.where(present[:, None], sums / np.maximum(counts, 1)[:, None], overall)
+        free = max(len(training) - int(present.sum()), 1)
+        deviations = training - mean[codes]
+        within = np.square(deviations).sum(axis=0) / free
+        mean = overall + _shrinkage(mean[present], within, counts[present], units) * (mean - overall)
+        white = np.sqrt(covariance_shrinkage * within.mean())
+        scale = np.sqrt((1 - covariance_shrinkage) / free)
+        return cls(mean.astype(np.float32), (scale * deviations).astype(np.float32), float(white))
+
+
+def _shrinkage(means: Floats, within: Floats, counts: NDArray[np.integer], units: int) -> Floats:
+    """Return the factor of each feature's condition means, signal / (signal + error); the signal is pooled over a unit's bins."""
+    if len(means) < 2:
+        return np.ones(means.shape[1], dtype=means.dtype)
+    trials = len(counts) / (1 / counts).sum()
+    between = means.var(axis=0, ddof=1) - within / trials
+    bins = means.shape[1] // units
+    common = max(between.mean(), SMALLEST_SIGNAL)
+    signal = (1 - POOLED) * np.maximum(between.reshape(bins, units).mean(axis=0), 0) + POOLED * common
+    factor: Floats = signal / (signal + within.mean() / trials)
+    return np.tile(factor, bins)

@@ -1,0 +1,226 @@
+"""A new animal joins a fitted stack: the others stay as they were, bit for bit, and nothing is learned from test trials."""
+
+import numpy as np
+import pytest
+import torch
+
+from neuromvm.adaptation import adapt
+from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
+from neuromvm.data.splits import few_trials, make_splits, trial_strata, without_animal
+from neuromvm.data.windows import make_samples
+from neuromvm.errors import ArgumentError, RunFolderError, SchemaError, SpecError, SplitError, TrainingError
+from neuromvm.fitting import fit
+from neuromvm.inference import FittedStack
+from neuromvm.schema import Part
+from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training import StackTrainer
+from tests.conftest import tuned_recordings
+from tests.core.test_training import trainer_of
+
+PARTS = {"latent": 3, "networks": "linear", "dropout": 0.3, "input_noise": 0.2}
+MODEL = ModelSpec(sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.5}, **PARTS)
+RECORDINGS = tuned_recordings({"mitt": (6, 36), "stella": (4, 48), "barat": (5, 42)})
+SAMPLES = make_samples(RECORDINGS, SampleSpec(start=0, label=["odor"]))
+SPLITS = make_splits(SAMPLES, SplitSpec(repeats=2))
+NEW = "stella"  # neither the first nor the last
+OTHERS = without_animal(SAMPLES, NEW), without_animal(SPLITS, NEW)
+FEW = few_trials(SAMPLES, SPLITS, NEW, per_class=2)
+SHORT = TrainingSpec(epochs=6, learning_rate=0.01, seeds=[0, 3])
+LIKELIHOODS = {"likelihood_of": {"mitt": "poisson", "barat": "negative_binomial"}}
+
+
+@pytest.fixture(scope="module")
+def base() -> FittedStack:
+    return fit(*OTHERS, MODEL, SHORT, progress=False)
+
+
+def models() -> dict[str, ModelSpec]:
+    shared = [
+        "independent",
+        "autoencoder",
+        "mmvae_plus",
+        {"kind": "joint", "aggregation": "product_of_experts"},
+        {"kind": "published_joint", "aggregation": "average"},
+        {"kind": "mmvm", "pooled": True},
+    ]
+    found = {str(sharing): ModelSpec(sharing=sharing, **PARTS) for sharing in shared}
+    return {**found, "pairwise": MODEL, "likelihoods": ModelSpec(sharing="mmvm", **PARTS, **LIKELIHOODS)}
+
+
+@pytest.mark.parametrize("name", models())
+def test_only_the_new_animal_is_trained(name):
+    base = fit(*OTHERS, models()[name], SHORT, progress=False)
+    before = {key: value.clone() for key, value in base.weights.items()}
+    one, more = (adapt(base, SAMPLES, FEW, SHORT.model_copy(update={"epochs": epochs}), progress=False) for epochs in (1, 3))
+    assert list(one.scalers) == list(SAMPLES.children)
+    for key, value in before.items():
+        assert torch.equal(base.weights[key], value)
+        assert torch.equal(more.weights[key], value)
+    new = set(more.weights) - set(before)
+    assert new
+    assert all(NEW in key.split(".") for key in new)
+    assert any(not torch.equal(more.weights[key], one.weights[key]) for key in new if key.startswith("encoders"))
+    assert any(not torch.equal(more.weights[key], one.weights[key]) for key in new if key.startswith("decoders"))
+    latents, known = more.embed(SAMPLES), base.embed(SAMPLES)
+    for animal in known.children:
+        assert latents[animal].to_dataset().identical(known[animal].to_dataset())
+
+
+def test_every_trained_weight_changes_from_its_start(base):
+    start = adapt(base, SAMPLES, FEW, TrainingSpec(epochs=1, learning_rate=1e-12), progress=False)
+    trained = adapt(base, SAMPLES, FEW, SHORT, progress=False)
+    assert all(not torch.equal(start.weights[key], trained.weights[key]) for key in set(trained.weights) - set(base.weights))
+
+
+def test_other_splits_than_trained_on_do_not_move_the_old_animals(base):
+    other = make_splits(SAMPLES, SplitSpec(repeats=2, seed=5))
+    latents, known = adapt(base, SAMPLES, other, SHORT, progress=False).embed(SAMPLES), base.embed(SAMPLES)
+    assert latents["mitt"].to_dataset().identical(known["mitt"].to_dataset())
+
+
+def test_test_and_unused_trials_have_no_influence(base):
+    changed = SAMPLES.copy(deep=True)
+    single = {name: node.to_dataset().isel(split=[0]) for name, node in FEW.children.items()}
+    splits = type(FEW).from_dict({"/": FEW.to_dataset(), **single})
+    first = FittedStack(
+        base.spec,
+        base.replicas[:1],
+        {key: value[:1] for key, value in base.weights.items()},
+        {name: each[:1] for name, each in base.scalers.items()},
+        base.windows,
+        base.trained_on,
+    )
+    for name in changed.children:
+        unseen = np.flatnonzero(splits[name]["part"].values[0] != Part.TRAIN)
+        assert len(unseen) > 5
+        changed[name]["activity"].values[unseen] = 200
+        changed[name]["match"].values[unseen] = 0
+    one, other = (adapt(first, samples, splits, SHORT, progress=False) for samples in (SAMPLES, changed))
+    assert all(torch.equal(value, other.weights[key]) for key, value in one.weights.items())
+    assert np.array_equal(one.scalers[NEW][0].center, other.scalers[NEW][0].center)
+
+
+def test_training_trials_have_influence(base):
+    changed = SAMPLES.copy(deep=True)
+    seen = np.flatnonzero(FEW["mitt"]["part"].values[0] == Part.TRAIN)
+    changed["mitt"]["activity"].values[seen[0]] = 200
+    one, other = (adapt(base, samples, FEW, SHORT, progress=False) for samples in (SAMPLES, changed))
+    assert not torch.equal(one.weights[f"encoders.{NEW}.mean.weight"], other.weights[f"encoders.{NEW}.mean.weight"])
+
+
+@pytest.mark.parametrize("stop_after", [2, 5])
+def test_a_restored_adaptation_goes_on_bit_for_bit(base, tmp_path, stop_after):
+    def trainer() -> StackTrainer:
+        plain = trainer_of(base.replicas, MODEL, SAMPLES, FEW, schedule="cosine", clip_norm=1.0)
+        return StackTrainer(MODEL, plain.training, plain.batches, frozen=base.weights)
+
+    through = trainer()
+    expected = [record._replace(seconds=0) for record in through.run()]
+    first = trainer()
+    for record in first.run():
+        if record.epoch == stop_after:
+            break
+    assert not any("mitt" in key for key in first.state().tensors if "log_baseline" not in key)
+    save_checkpoint(tmp_path, first.state())
+    second = trainer()
+    second.restore(load_latest_checkpoint(tmp_path))
+    assert [record._replace(seconds=0) for record in second.run()] == expected[stop_after:]
+    assert second.weights().keys() == through.weights().keys()
+    assert all(torch.equal(value, second.weights()[name]) for name, value in through.weights().items())
+
+
+def test_a_folder_keeps_an_adaptation_and_refuses_another_base(base, tmp_path):
+    adapted = adapt(base, SAMPLES, FEW, SHORT, folder=tmp_path, progress=False)
+    assert FittedStack.load(tmp_path).embed(SAMPLES).identical(adapted.embed(SAMPLES))
+    other = fit(*OTHERS, MODEL, SHORT.model_copy(update={"epochs": 2}), progress=False)
+    with pytest.raises(RunFolderError, match="kept"):
+        adapt(other, SAMPLES, FEW, SHORT, folder=tmp_path, progress=False)
+
+
+def test_early_stopping_needs_validation_trials_of_the_new_animal(base):
+    patient = SHORT.model_copy(update={"patience": 2, "epochs": 30})
+    splits = make_splits(SAMPLES, SplitSpec(repeats=2, validation=1 / 3))
+    assert adapt(base, SAMPLES, splits, patient, progress=False).embed(SAMPLES)
+    with pytest.raises(TrainingError, match=r"no validation trials of stella.*patience"):
+        adapt(base, SAMPLES, few_trials(SAMPLES, splits, NEW, 4), patient, progress=False)
+
+
+def test_several_new_animals_join_at_once():
+    alone = SAMPLES, SPLITS
+    for name in (NEW, "barat"):
+        alone = tuple(without_animal(tree, name) for tree in alone)
+    base = fit(*alone, MODEL, SHORT, progress=False)
+    adapted = adapt(base, SAMPLES, SPLITS, SHORT, progress=False)
+    assert list(adapted.embed(SAMPLES).children) == list(SAMPLES.children)
+
+
+def test_a_new_animal_may_have_its_own_likelihood(base):
+    adapted = adapt(base, SAMPLES, FEW, SHORT, likelihood_of={NEW: {"kind": "poisson"}}, progress=False)
+    assert adapted.spec.likelihood_of[NEW].kind == "poisson"
+    assert f"likelihoods.{NEW}.log_baseline" in adapted.weights
+    with pytest.raises(SpecError, match="no new animal 'mitt'"):
+        adapt(base, SAMPLES, FEW, SHORT, likelihood_of={"mitt": {"kind": "poisson"}}, progress=False)
+
+
+def test_wrong_arguments_are_refused(base):
+    with pytest.raises(SchemaError, match="no new animal"):
+        adapt(base, *OTHERS, SHORT, progress=False)
+    with pytest.raises(SchemaError, match="no animal 'mitt'"):
+        adapt(base, without_animal(SAMPLES, "mitt"), SPLITS, SHORT, progress=False)
+    with pytest.raises(SplitError, match="split 1, which a replica was trained on"):
+        adapt(base, SAMPLES, make_splits(SAMPLES, SplitSpec(repeats=1)), SHORT, progress=False)
+    with pytest.raises(ArgumentError, match="'fitted'"):
+        adapt(MODEL, SAMPLES, SPLITS, SHORT)
+    nothing = FEW.copy(deep=True)
+    nothing[NEW]["part"].values[:] = Part.UNUSED
+    with pytest.raises(SplitError, match="without training trials"):
+        adapt(base, SAMPLES, nothing, SHORT, progress=False)
+
+
+@pytest.mark.parametrize("setting", ["transform", "smooth", "scale", "clip", "bin_width", "stop"])
+def test_samples_made_in_another_way_are_refused(base, setting):
+    value = {"transform": "log1p", "smooth": 0.1, "scale": "noise", "clip": 3.0, "bin_width": 0.5, "stop": 0.5}[setting]
+    other = make_samples(RECORDINGS, SampleSpec(start=0, label=["odor"]).model_copy(update={setting: value}))
+    with pytest.raises(SchemaError, match="as trained on"):
+        adapt(base, other, SPLITS, SHORT, progress=False)
+
+
+def test_frozen_weights_of_another_model_are_refused(base):
+    plain = trainer_of(base.replicas, MODEL, SAMPLES, FEW)
+    with pytest.raises(TrainingError, match="no weight of this name"):
+        StackTrainer(MODEL, plain.training, plain.batches, frozen={"encoders.nobody.mean.bias": torch.zeros(4, 3)})
+    with pytest.raises(TrainingError, match=r"encoders\.mitt\.mean\.bias"):
+        StackTrainer(MODEL, plain.training, plain.batches, frozen={"encoders.mitt.mean.bias": torch.zeros(4, 2)})
+    with pytest.raises(TrainingError, match="every parameter"):
+        StackTrainer(MODEL, plain.training, plain.batches, frozen=plain.weights())
+
+
+def test_few_trials_keeps_so_many_of_each_class_and_more_of_the_same():
+    splits = make_splits(SAMPLES, SplitSpec(repeats=2, validation=1 / 3))
+    strata = trial_strata(SAMPLES[NEW].to_dataset())
+    before = splits[NEW]["part"].values
+    kept = {}
+    for per_class in (1, 2, 5, 100, None):
+        few = few_trials(SAMPLES, splits, NEW, per_class)
+        part = few[NEW]["part"].values
+        training_side = np.isin(before, (Part.TRAIN, Part.VALIDATION))
+        assert ((part == Part.TEST) == (before == Part.TEST)).all()
+        assert not (part == Part.VALIDATION).any()
+        kept[per_class] = part == Part.TRAIN
+        assert not (kept[per_class] & ~training_side).any()
+        for split in range(2):
+            counts, there = (np.bincount(strata[side[split]], minlength=3) for side in (kept[per_class], training_side))
+            assert counts.tolist() == np.minimum(there, 1000 if per_class is None else per_class).tolist()
+        assert few.attrs == splits.attrs
+        assert few["mitt"].to_dataset().identical(splits["mitt"].to_dataset())
+    assert (kept[1] <= kept[2]).all()
+    assert (kept[2] <= kept[5]).all()
+    assert (kept[100] == kept[None]).all()
+    assert not np.array_equal(kept[1][0], kept[1][1])
+    again, other = (few_trials(SAMPLES, splits, NEW, 1, seed)[NEW]["part"].values == Part.TRAIN for seed in (0, 1))
+    assert np.array_equal(again, kept[1])
+    assert not np.array_equal(other, kept[1])
+    with pytest.raises(SplitError, match="Did you mean 'stella'"):
+        few_trials(SAMPLES, splits, "stela", 1)
+    with pytest.raises(SplitError, match="at least 1"):
+        few_trials(SAMPLES, splits, NEW, 0)

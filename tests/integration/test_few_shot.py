@@ -1,0 +1,217 @@
+"""A simulated new animal is read by decoders of the others after a few trials of it, and noise is not."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from analysis import decoding, few_shot
+from analysis.few_shot import FrozenCanonicalVariates, NewAnimal, Options, compare_few_shot
+from analysis.representations import Inputs
+from neuromvm import cli
+from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.data.splits import make_splits
+from neuromvm.data.windows import make_samples
+from neuromvm.data.write_nwb import write_experiment
+from neuromvm.errors import RunFolderError, SpecError, SplitError
+from neuromvm.few_shot import FewShotLatents, change_adaptation, run_few_shot
+from neuromvm.few_shot import few_shot as few_shot_latents
+from neuromvm.few_shot_folder import FewShotFolder
+from neuromvm.runs import Study
+from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+
+SIZES = {
+    "mitt": {"units": 40, "trials": 200},
+    "stella": {"units": 25, "trials": 170},
+    "barat": {"units": 30, "trials": 150},
+    "buchanan": {"units": 35, "trials": 180},
+}
+SAMPLES = SampleSpec(start=0.1, stop=0.35, label=["odor"], keep={"odor": ["A", "B", "C", "D"], "in_sequence": [True]})
+TRAINING = TrainingSpec(epochs=100, learning_rate=0.006)
+MODEL = ModelSpec(
+    sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.9},
+    latent=6,
+    beta=0.01,
+    networks="linear",
+    scale="constant",
+    dropout=0.5,
+)
+BASELINES = decoding.Options(canonical_components=3)
+OPTIONS = Options(bootstraps=100, permutations=500)
+NEW = ("mitt", "barat")
+
+
+def experiment(shared_strength: float, seed: int, per_class, new=NEW) -> tuple[xr.DataTree, dict[str, FewShotLatents]]:
+    simulation = simulate(SimulationConfig(animals=SIZES, shared_strength=shared_strength), seed=seed)
+    samples = make_samples(recordings_from(simulation), SAMPLES)
+    splits = make_splits(samples, SplitSpec(seed=seed))
+    found = {
+        animal: few_shot_latents(samples, splits, MODEL, TRAINING, animal, per_class=per_class, progress=False) for animal in new
+    }
+    return samples, found
+
+
+def scored(samples: xr.DataTree, found: dict[str, FewShotLatents]) -> xr.Dataset:
+    methods = ("adapted", "scratch")
+    new = {
+        trials: {
+            animal: NewAnimal(one.splits[trials], {way: getattr(one, way)[trials] for way in methods})
+            for animal, one in found.items()
+        }
+        for trials in next(iter(found.values())).splits
+    }
+    return compare_few_shot(samples, new, OPTIONS, BASELINES)
+
+
+@pytest.fixture(scope="module")
+def odor() -> tuple[xr.DataTree, xr.Dataset]:
+    samples, found = experiment(1.6, 0, (1, 4, None))
+    return samples, scored(samples, found)
+
+
+def test_four_trials_a_class_are_nearly_as_good_as_full_training(odor):
+    again = scored(*experiment(1.6, 1, (4, None)))
+    first = odor[1]["value"]
+    both = (first.sel(setting=["4", "all"]) + again["value"]) / 2
+    full = float(both.sel(representation="scratch", setting="all"))
+    adapted = both.sel(representation="adapted")
+    assert odor[1].attrs["chance"] == 0.25
+    assert full > 0.8
+    assert adapted.sel(setting="4") > 0.9 * full
+    assert adapted.sel(setting="all") > 0.95 * full
+    assert first.sel(representation="adapted", setting="1") < first.sel(representation="adapted", setting="4") - 0.05
+    assert odor[1]["p"].sel(representation="adapted", setting="4") < 0.01
+
+
+def test_few_trials_teach_more_with_the_other_animals_than_alone(odor):
+    value = odor[1]["value"].sel(setting="1")
+    assert value.sel(representation="adapted") > value.sel(representation="own decoder")
+    assert value.sel(representation="linear map") > 0.4
+
+
+def test_the_curve_says_all_that_is_needed_to_judge_it(odor):
+    samples, scores = odor
+    assert scores["setting"].values.tolist() == ["1", "4", "all"]
+    assert scores["target"].values.tolist() == list(NEW)
+    assert np.isfinite(scores["value"]).all()
+    assert (scores["low"] <= scores["high"]).all()
+    assert (scores["training_trials"].sel(setting="4") == 16).all()
+    assert scores.attrs["reference"] == "linear map"
+    assert (scores["difference"].sel(reference="linear map", representation="linear map") == 0).all()
+    lines = few_shot.summarize(scores)
+    assert len(lines) == 3 * 5
+    assert {line.n_animals for line in lines} == {2}
+    assert set(few_shot.plot(scores)) == {"curve", "difference"}
+    assert scores["setting"].size < len(samples.children)
+
+
+def test_the_linear_map_of_a_familiar_animal_is_as_good_as_that_of_full_canonical_correlation(odor):
+    value = odor[1]["value"].sel(setting="all")
+    assert abs(float(value.sel(representation="linear map") - value.sel(representation="mcca"))) < 0.05
+
+
+def test_maps_of_the_others_do_not_depend_on_the_new_animal(odor):
+    samples, _ = odor
+    splits = make_splits(samples, SplitSpec())
+    changed = samples.copy(deep=True)
+    changed["mitt"]["activity"].values[:] = np.random.default_rng(0).permutation(changed["mitt"]["activity"].values)
+    one, other = (
+        FrozenCanonicalVariates(Inputs(tree, splits), "mitt", components=3, ridge=3, map_ridge=3, inverse_penalty=1).maps[0]
+        for tree in (samples, changed)
+    )
+    assert all(np.array_equal(one[name], other[name]) for name in ("stella", "barat", "buchanan"))
+    assert not np.array_equal(one["mitt"], other["mitt"])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_on_noise_nothing_leaves_its_floor(seed):
+    scores = scored(*experiment(0, 100 + seed, (4,), NEW[:1]))
+    assert np.abs(scores["value"] - scores["null_mean"]).max() < 0.12
+    assert scores["p"].min() > 0.05 / scores["p"].size
+
+
+def test_two_animals_are_too_few(odor):
+    samples, _ = odor
+    two = xr.DataTree.from_dict({"/": samples.to_dataset(), **{name: samples[name].to_dataset() for name in ("mitt", "stella")}})
+    with pytest.raises(SplitError, match="at least three"):
+        few_shot_latents(two, make_splits(two, SplitSpec()), MODEL, TRAINING, "mitt", (1,), progress=False)
+
+
+QUICK = change_adaptation({"epochs": 3})
+EXPERIMENT = """
+name: small
+data: {spec: simulated_rats, root: data}
+samples: {start: 0.1, stop: 0.35, label: [odor], keep: {odor: [A, B, C]}}
+split: {kind: halves, repeats: 2, validation: 0.25}
+models:
+  mmvm: {sharing: mmvm, latent: 3, networks: linear, likelihood_of: {mitt: poisson}}
+  joint: {sharing: {kind: joint, aggregation: average}, latent: 3, networks: linear}
+training: {epochs: 4, patience: 3}
+analyses: {decoding: {baselines: [raw], reference: raw, canonical_components: 2, permutations: 500, bootstraps: 100}}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Study:
+    folder = tmp_path_factory.mktemp("few")
+    sizes = {"mitt": {"units": 10, "trials": 90}, "stella": {"units": 8, "trials": 80}, "barat": {"units": 9, "trials": 85}}
+    write_experiment(folder / "data", SimulationConfig(animals=sizes), seed=2)
+    (folder / "small.yaml").write_text(EXPERIMENT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert call(patch, "run", "small.yaml", "--out", "run") == 0
+        yield Study(folder / "run")
+
+
+def call(patch: pytest.MonkeyPatch, *arguments: str) -> int:
+    patch.setattr(sys, "argv", ["neuromvm", *arguments])
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main()
+    return exit_info.value.code
+
+
+def test_the_command_trains_scores_and_goes_on(run, monkeypatch, capsys):
+    run_few_shot(run, animals=["mitt", "stella"], per_class=(1,), adaptation=QUICK, progress=False)
+    folder = FewShotFolder(run)
+    assert folder.models == ["mmvm"]
+    assert folder.animals("mmvm") == ["mitt", "stella"]
+    assert folder.trials("mmvm", "mitt") == [1]
+    made = folder.latents_file("mmvm", "mitt", "adapted", 1)
+    stamp = made.stat().st_mtime_ns
+    assert call(monkeypatch, "few-shot", str(run.path), "--set", "epochs=3", "--trials", "1,all") == 0
+    capsys.readouterr()
+    assert folder.trials("mmvm", "mitt") == [1, None]
+    assert made.stat().st_mtime_ns == stamp
+    assert "barat" in folder.animals("mmvm")
+    scores = run.scores("few_shot")
+    assert scores["representation"].values.tolist()[:2] == ["mmvm adapted", "mmvm from scratch"]
+    assert scores["target"].values.tolist() == list(run.samples.children)
+    assert len(run.summary["analyses"]["few_shot"]["scores"]) == 5 * 2
+    assert (run.path / "figures" / "few_shot-curve.pdf").is_file()
+    assert "few_shot" in (run.path / "report.html").read_text()
+    run_few_shot(run, "joint", per_class=(1,), adaptation=QUICK, progress=False)
+    both = few_shot.compute(run, OPTIONS)
+    assert {"mmvm adapted", "joint adapted"} < set(both["representation"].values)
+    assert both["setting"].values.tolist() == ["1"]
+
+
+def test_wrong_uses_say_what_to_do(run, monkeypatch, capsys, tmp_path):
+    with pytest.raises(SpecError, match="Did you mean 'mitt'"):
+        run_few_shot(run, animals=["mit"])
+    with pytest.raises(RunFolderError, match="no model 'mmv'"):
+        run_few_shot(run, "mmv")
+    assert call(monkeypatch, "few-shot", str(run.path), "--trials", "few") == 2
+    assert "1,2,4,8,all" in capsys.readouterr().err
+    assert call(monkeypatch, "few-shot", str(run.path), "--set", "epoch=3") == 2
+    assert "Did you mean 'epochs'" in capsys.readouterr().err
+    run_few_shot(run, "joint", ["mitt"], (2,), QUICK, progress=False)
+    with pytest.raises(RunFolderError, match="other adaptation"):
+        run_few_shot(run, "joint", ["mitt"], (2,), TrainingSpec(epochs=5), progress=False)
+    with pytest.raises(RunFolderError, match="other seed"):
+        run_few_shot(run, "joint", ["mitt"], (2,), QUICK, seed=4, progress=False)
+    (tmp_path / "spec.yaml").write_text((run.path / "spec.yaml").read_text())
+    with pytest.raises(RunFolderError, match="neuromvm few-shot"):
+        few_shot.compute(Study(tmp_path), Options())
+    assert json.loads((run.path / "few_shot" / "joint" / "few_shot.json").read_text())["seed"] == 0
