@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neuromvm import likelihoods
+from neuromvm.data.resampling import TrialModel
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.functional.paths import autoregressive_root, gaussian_process_root
 from neuromvm.functional.schedules import Schedule, constant, cosine, linear
@@ -77,7 +78,11 @@ class WindowShape(NamedTuple):
 
 
 def build_model(
-    spec: ModelSpec, windows: Mapping[str, WindowShape], seed: int, training_targets: Mapping[str, Tensor] | None = None
+    spec: ModelSpec,
+    windows: Mapping[str, WindowShape],
+    seed: int,
+    training_targets: Mapping[str, Tensor] | None = None,
+    trial_models: Mapping[str, TrialModel] | None = None,
 ) -> MultimodalVAE:
     """Build a model with weights drawn from a seed.
 
@@ -91,11 +96,13 @@ def build_model(
         Of the initial weights; torch's global generator is left as it was.
     training_targets
         Animal -> training-side activity ``(sample, feature)``, from which likelihoods take starting values.
+    trial_models
+        Animal -> model of its training-side trials, from which encoders and decoders start if the spec says so.
 
     Raises
     ------
     SpecError
-        If ``likelihood_of`` names an animal that is not there.
+        If ``likelihood_of`` names an animal that is not there, or there are fewer latents than conditions to start from.
 
     Examples
     --------
@@ -113,6 +120,8 @@ def build_model(
         scored = {name: _likelihood(likelihood_of(spec, name), window) for name, window in windows.items()}
     for name, target in (training_targets or {}).items():
         scored[name].start_from(target)
+    for name, trials in (trial_models or {}).items():
+        _start_from(spec, encoders[name], decoders[name], trials)
     match spec.sharing:
         case IndependentSharing():
             return IndependentVAE(encoders, decoders, scored)
@@ -203,6 +212,24 @@ def _decoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
         return PathDecoder(window.units, latent, root, **shape)
     hidden = _hidden(spec, window.features)[::-1]
     return nn.Sequential(mlp(latent, hidden), nn.Linear(hidden[-1] if hidden else latent, window.features))
+
+
+def _start_from(spec: ModelSpec, encoder: nn.Module, decoder: nn.Module, trials: TrialModel) -> None:
+    """Start an encoder as the Bayes rule of a model of trials, and its decoder at the condition means."""
+    means, deviations = torch.from_numpy(trials.mean), torch.from_numpy(trials.deviations)
+    if spec.latent < len(means):
+        raise SpecError(
+            "start",
+            found=f"{spec.latent} latents",
+            expected=f"at least {len(means)}, one for each condition",
+            next_step="Set latent",
+        )
+    covariance = deviations.T @ deviations + trials.white**2 * torch.eye(means.shape[1])
+    cast(SimplexMean, encoder.mean).start_from(means, covariance)
+    last = cast(nn.Linear, cast(nn.Sequential, decoder)[-1])
+    with torch.no_grad():
+        last.weight.copy_(means[torch.arange(last.in_features) % len(means)].T / spec.gain)
+        last.bias.zero_()
 
 
 def _likelihood(spec: AnyLikelihood, window: WindowShape) -> Likelihood:

@@ -90,7 +90,13 @@ class StackTrainer:
         self.epoch = 0
         replicas = len(batches.replicas)
         members = [
-            build_model(model, batches.windows, replica.seed, batches.training_targets(number)).to(batches.device)
+            build_model(
+                model,
+                batches.windows,
+                replica.seed,
+                batches.training_targets(number),
+                batches.trial_models(number, model.start_shrinkage) if model.start == "bayes" else None,
+            ).to(batches.device)
             for number, replica in enumerate(batches.replicas)
         ]
         self.model: MultimodalVAE = members[0]

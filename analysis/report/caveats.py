@@ -57,7 +57,7 @@ def scored_as_trained(splits: xr.DataTree) -> str:
         return ""
     return (
         "Training and scored trials are the same: scores say how well the models fit, not how they generalise; on pure noise "
-        "overlapping windows of four odors give 0.5 to 0.7. So there is no floor and no p, and intervals say nothing about new trials."
+        "overlapping windows of four odors give 0.5 to 0.7. So there is no floor and no p; intervals say nothing of new trials."
     )
 
 

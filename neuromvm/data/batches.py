@@ -177,6 +177,15 @@ class StackBatches:
                 targets[name] = self._scaled(name, slice(replica, replica + 1), chosen[None])[0]
         return targets
 
+    def trial_models(self, replica: int, covariance_shrinkage: float) -> dict[str, TrialModel]:
+        """Fit a model of trials to the training side of every animal in a replica."""
+        split, models = self.replicas[replica].split, {}
+        for name, animal in self.animals.items():
+            side = animal.training_side(split)
+            values = self.scalers[name][replica](animal.features[side])
+            models[name] = TrialModel.fit(values, animal.match[side], animal.units, self._conditions_known, covariance_shrinkage)
+        return models
+
     def epoch_pairs(self, epoch: int) -> NDArray[np.int64]:
         """Return the tuples of an epoch ``(replica, step, row, animal)``; -1 where an animal is absent or a row is padding.
 
@@ -256,17 +265,9 @@ class StackBatches:
         return inputs
 
     def _make_resampler(self, covariance_shrinkage: float) -> Resampler:
-        """Fit a model of trials to every animal's training side in every replica."""
-        models = {}
-        for name, animal in self.animals.items():
-            sides = [animal.training_side(replica.split) for replica in self.replicas]
-            models[name] = [
-                TrialModel.fit(
-                    scaler(animal.features[side]), animal.match[side], animal.units, self._conditions_known, covariance_shrinkage
-                )
-                for scaler, side in zip(self.scalers[name], sides, strict=True)
-            ]
-        return Resampler(models, self.device)
+        numbers = range(len(self.replicas))
+        each = [self.trial_models(number, covariance_shrinkage) for number in numbers]
+        return Resampler({name: [one[name] for one in each] for name in self.animals}, self.device)
 
     def _condition_means(self) -> dict[str, Tensor]:
         """Return the mean target of every condition on the training side ``(replica, condition, feature)``."""

@@ -68,6 +68,23 @@ class SimplexMean(nn.Module):
         self.logit = nn.Linear(width, latent)
         self.gain = gain
 
+    @torch.no_grad()
+    def start_from(self, means: Tensor, covariance: Tensor) -> None:
+        """Start as the posterior probability of conditions, x ~ N(mean of the condition, covariance), each as frequent.
+
+        Parameters
+        ----------
+        means
+            ``(condition, width)``; latent k starts as condition k, further latents as the first conditions again.
+        covariance
+            ``(width, width)``, positive definite.
+        """
+        weight = torch.linalg.solve(covariance, means.T).T
+        bias = -0.5 * (weight * means).sum(1)
+        condition = torch.arange(self.logit.out_features) % len(means)
+        self.logit.weight.copy_(weight[condition])
+        self.logit.bias.copy_(bias[condition])
+
     def forward(self, hidden: Tensor) -> Tensor:
         """Return the mean ``(batch, latent)``, positive, with sum ``gain``."""
         return self.gain * torch.softmax(self.logit(hidden), dim=-1)

@@ -38,6 +38,12 @@ class ModelSpec(Spec):
         description="Train encoders on simulated trials: shrunk condition means and noise of the covariance within conditions, "
         "of which this share is white",
     )
+    start: Literal["random", "bayes"] = Field(
+        "random",
+        description="Weights before training: drawn, or for a linear simplex code the Bayes rule of the model of trials that "
+        "'resample' describes: latent k is the probability of condition k",
+    )
+    start_shrinkage: float = Field(0.85, gt=0, le=1, description="start bayes: share of the covariance that is white")
     initial_scale: float = Field(1.0, gt=0, description="scale constant: where the posterior scale starts")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of input features hidden from the encoder in training")
     input_noise: float = Field(
@@ -48,6 +54,14 @@ class ModelSpec(Spec):
     def _simplex_of_vectors(self) -> "ModelSpec":
         if self.code == "simplex" and self.networks.kind == "convolution":
             raise ValueError("code 'simplex' is for networks that infer vectors; a path has no winner: leave it out")
+        if self.start == "bayes":
+            if self.code != "simplex" or self.networks.kind != "linear":
+                raise ValueError("start 'bayes' is for linear networks with code 'simplex'")
+            if any(
+                one.kind not in ("squared_error", "gaussian", "laplace")
+                for one in (self.likelihood, *self.likelihood_of.values())
+            ):
+                raise ValueError("start 'bayes' is for likelihoods of scaled features: squared_error, gaussian or laplace")
         return self
 
     @field_validator("sharing", "networks", "likelihood", mode="before")
