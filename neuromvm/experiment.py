@@ -69,7 +69,7 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
                 fitted = FittedStack.load(folder)
             else:
                 log.info("training: %s", name)
-                fitted = fit(samples, splits, model, spec.training, folder=folder, progress=progress)
+                fitted = fit(samples, splits, model, spec.training_for(name), folder=folder, progress=progress)
             if not (folder / "latents.nc").is_file():
                 write_tree(folder / "latents.nc", fitted.embed(samples))
             if not (folder / "paths.nc").is_file():
@@ -161,9 +161,8 @@ def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
     if not (out / "spec.yaml").is_file():
         raise RunFolderError(str(out), found="files but no spec.yaml", expected="a run folder", next_step="Choose another --out")
     before = load_experiment_spec(out / "spec.yaml")
-    differing = [
-        name for name in ("data", "samples", "split", "models", "training") if getattr(before, name) != getattr(spec, name)
-    ]
+    parts = ("data", "samples", "split", "models", "training", "training_of")
+    differing = [name for name in parts if getattr(before, name) != getattr(spec, name)]
     if differing:
         raise RunFolderError(
             str(out),

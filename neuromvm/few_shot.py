@@ -202,7 +202,7 @@ def _train_in(
 ) -> None:
     """Do for one animal of a run what is not in its folder."""
     study = folder.study
-    model, training = study.spec.models[name], study.spec.training
+    model, training = study.spec.models[name], study.spec.training_for(name)
 
     @cache
     def base() -> FittedStack:

@@ -41,7 +41,7 @@ def _training(study: Study, model: str) -> Training:
     with applied():
         curves(about).savefig(picture, format="png", dpi=RESOLUTION, metadata={"Software": None})
     seconds = sum(record["seconds"] for record in records)
-    last, wanted = int(about["epoch"][-1]), study.spec.training.epochs
+    last, wanted = int(about["epoch"][-1]), study.spec.training_for(model).epochs
     loss, end = float(about["loss"][-1].mean()), _end(about["stopped"].to_numpy(), last, wanted)
     sentence = (
         f"{counted(about.sizes['replica'], 'replica')}, {last} of {wanted} epochs, {number(seconds)} s; "

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromvm.data.features import Floats
+from neuromvm.data.features import SMALLEST_NOISE, Floats
 
 POOLED = 0.5  # share of a unit's prior variance that is taken from all units: single units estimate theirs badly
 SMALLEST_SIGNAL = 1e-3  # [scaled feature]^2 least variance between conditions, so that noise alone is drawn to one point
@@ -66,11 +66,13 @@ class TrialModel(NamedTuple):
         present = counts > 0
         overall = training.mean(axis=0)
         mean = np.where(present[:, None], sums / np.maximum(counts, 1)[:, None], overall)
-        free = max(len(training) - int(present.sum()), 1)
+        free = len(training) - int(present.sum())
         deviations = training - mean[codes]
+        if free < 1:  # one trial a condition: what varies within cannot be told from what varies between
+            deviations, free = training - overall, max(len(training) - 1, 1)
         within = np.square(deviations).sum(axis=0) / free
         mean = overall + _shrinkage(mean[present], within, counts[present], units) * (mean - overall)
-        white = np.sqrt(covariance_shrinkage * within.mean())
+        white = max(np.sqrt(covariance_shrinkage * within.mean()), SMALLEST_NOISE)
         scale = np.sqrt((1 - covariance_shrinkage) / free)
         return cls(mean.astype(np.float32), (scale * deviations).astype(np.float32), float(white))
 

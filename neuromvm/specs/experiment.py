@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from neuromvm.errors import did_you_mean
 from neuromvm.specs.base import Spec
 from neuromvm.specs.model import ModelSpec
 from neuromvm.specs.samples import SampleSpec, SplitSpec
@@ -29,11 +30,35 @@ class ExperimentSpec(Spec):
     split: SplitSpec = SplitSpec()
     models: dict[str, ModelSpec] = Field(..., min_length=1)
     training: TrainingSpec = TrainingSpec()
+    training_of: dict[str, dict[str, Any]] = Field({}, description="Model -> settings of its training that differ")
     analyses: dict[str, dict[str, Any]] = Field({}, description="Analysis -> its options")
+
+    def training_for(self, model: str) -> TrainingSpec:
+        """Return how one model is trained: as all are, but for what ``training_of`` says."""
+        return TrainingSpec.model_validate({**self.training.model_dump(), **self.training_of.get(model, {})})
+
+    @field_validator("training_of")
+    @classmethod
+    def _known_settings(cls, training_of: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for model, settings in training_of.items():
+            for setting in settings:
+                if setting not in TrainingSpec.model_fields:
+                    known = did_you_mean(setting, sorted(TrainingSpec.model_fields))
+                    raise ValueError(f"{model}: unknown setting {setting!r} of training. {known}")
+            TrainingSpec.model_validate(settings)
+        return training_of
+
+    @model_validator(mode="after")
+    def _training_of_models(self) -> "ExperimentSpec":
+        for model in self.training_of:
+            if model not in self.models:
+                raise ValueError(f"training_of: no model {model!r}. {did_you_mean(model, sorted(self.models))}")
+        return self
 
     @model_validator(mode="after")
     def _patience_needs_validation(self) -> "ExperimentSpec":
-        if self.training.patience is not None and self.split.validation == 0:
+        patience = [self.training_for(model).patience for model in self.models]
+        if any(one is not None for one in patience) and self.split.validation == 0:
             raise ValueError("training.patience stops on validation trials: set split.validation above 0")
         for name in self.models:
             if not name.replace("_", "").replace("-", "").isalnum():
