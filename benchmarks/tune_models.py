@@ -4,7 +4,8 @@
 
 The experiment gives data, samples and splits. For each of its splits the training side is divided once more (odor sets: 60 % of
 the trials of each odor; the track: contiguous fifths of the laps), every candidate is fitted on the inner training side, and
-decoders of one animal are scored on the inner held-out side of the others. Prints one line a candidate, best of a model last.
+decoders of one animal are scored on the inner held-out side of the others. Prints one line a candidate; the file holds the best of
+each model.
 """
 
 import argparse
@@ -46,15 +47,9 @@ GRID: dict[str, dict[str, list]] = {
     "mmvm_cross": {"sharing": [CROSS], "beta": [0.01, 0.1]},
     "mmvm_pooled": {"sharing": [{**CROSS, "pooled": True}], "beta": [0.01, 1.0]},
     "mmvae_plus": {"sharing": [{"kind": "mmvae_plus", "private": 4, "samples": 1}], "beta": [0.01, 1.0]},
-    "simplex": {
-        "sharing": [CROSS],
-        "beta": [0.01],
-        "code": ["simplex"],
-        "targets": ["condition_means"],
-        "initial_scale": [0.135],
-    },
-    "simplex_bayes": {"sharing": [CROSS], "beta": [0.01], **BAYES},
-    "simplex_bayes_resampled": {"sharing": [CROSS], "beta": [0.01], "resample": [0.8, 0.9], **BAYES},
+    "simplex": {"sharing": [CROSS], "beta": [0.01], **SIMPLEX},
+    "simplex_bayes": {"sharing": [CROSS], "latent": [15], "beta": [0.01], **BAYES},
+    "simplex_bayes_resampled": {"sharing": [CROSS], "latent": [15], "beta": [0.01], "resample": [0.8, 0.9], **BAYES},
 }
 
 
@@ -157,7 +152,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--models", nargs="+", default=["mcca", *GRID])
     parser.add_argument("--learning-rate", type=float, help="in place of the experiment's")
-    parser.add_argument("--noises", nargs="+", type=float, default=[1.0, 1.6, 2.5])
+    parser.add_argument("--noises", nargs="+", type=float, default=[1.6])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rate = [] if arguments.learning_rate is None else [f"training.learning_rate={arguments.learning_rate}"]
