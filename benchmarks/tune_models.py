@@ -4,8 +4,8 @@
 
 The experiment gives data, samples and splits. For each of its splits the training side is divided once more (odor sets: 60 % of
 the trials of each odor; the track: contiguous fifths of the laps), every candidate is fitted on the inner training side, and
-decoders of one animal are scored on the inner held-out side of the others. Prints one line a candidate; the file holds the best of
-each model.
+decoders of one animal are scored on the inner held-out side of the others. Prints one line a candidate;
+the file holds the best of each model.
 """
 
 import argparse
