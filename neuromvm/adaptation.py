@@ -1,5 +1,6 @@
 """A new animal without training the others again: its own encoder, decoder and likelihood are fitted, all else is frozen."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -114,6 +115,14 @@ def _check_samples(fitted: FittedStack, samples: xr.DataTree) -> None:
                 found=f"{getattr(spec, setting)}",
                 expected=f"{getattr(fitted.trained_on, setting)}, as trained on",
             )
+    conditions = tuple(json.loads(next(iter(samples.children.values()))["match"].attrs["classes"]))
+    if fitted.conditions and conditions[: len(fitted.conditions)] != fitted.conditions:
+        raise SchemaError(
+            "samples",
+            found=f"conditions {', '.join(conditions)}",
+            expected=f"those trained on, in their order, before any others: {', '.join(fitted.conditions)}",
+            next_step="Leave out the new animal's other conditions: samples.keep",
+        )
     bins = next(iter(fitted.windows.values())).bins
     for name, dataset in schema.animals(samples):
         shape = window_shape(dataset)

@@ -289,7 +289,8 @@ def _in_readable_units(
     scaler = fitted.scalers[name][replica]
     values = values * scaler.spread + scaler.center
     recorded = "spikes a bin" if counts else "activity as recorded"
-    transformed = {"none": recorded, "sqrt": f"square root of {recorded}", "log1p": f"log(1 + {recorded})"}[spec.transform]
+    names = {"none": recorded, "sqrt": f"square root of {recorded}", "log1p": f"log(1 + {recorded})"}
+    transformed = {**names, "per_millisecond": "spikes a millisecond"}[spec.transform]
     if spec.smooth is not None:
         return values, f"{transformed}, smoothed"
     if counts and in_time and spec.transform == "none":

@@ -236,6 +236,8 @@ def _likelihood(spec: AnyLikelihood, window: WindowShape) -> Likelihood:
     kind = LIKELIHOODS[spec.kind]
     if issubclass(kind, likelihoods.CountLikelihood):
         return kind(window.features, units=window.units, exposure=window.bin_width)
+    if kind is likelihoods.Categorical:
+        return likelihoods.Categorical(window.features, units=window.units)
     return kind(window.features)
 
 

@@ -55,6 +55,7 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     # Whatever is wrong with data, samples or splits is said before the folder exists.
     recordings = _there_or(out / "recordings.nc", partial(load_experiment_recordings, spec))
     samples = make_samples(recordings, spec.samples)
+    _check_paths(spec, samples)
     splits = _there_or(out / "splits.nc", partial(make_splits, samples, spec.split))
     path_samples = make_path_samples(recordings, spec.samples)
     with locked(out):
@@ -94,6 +95,19 @@ def _describe(
         write_tree(folder / "units.nc", unit_effects(fitted, samples, splits))
     if attribute and not (folder / "traversals.nc").is_file():
         write_tree(folder / "traversals.nc", traverse(fitted, samples, splits))
+
+
+def _check_paths(spec: ExperimentSpec, samples: xr.DataTree) -> None:
+    """Refuse latent paths over anything but whole trials of several bins."""
+    sizes = next(iter(samples.children.values())).sizes
+    for name, model in spec.models.items():
+        if model.networks.kind == "convolution" and (sizes["window"] != 1 or sizes["bin"] < 2):
+            raise SpecError(
+                f"models.{name}.networks",
+                found=f"convolutions over {sizes['window']} windows a trial of {sizes['bin']} bins",
+                expected="one window a trial of several bins: they infer the path of a whole trial",
+                next_step="Leave out samples.width and samples.step, and set samples.bin_width",
+            )
 
 
 def load_experiment_recordings(spec: ExperimentSpec) -> xr.DataTree:

@@ -66,6 +66,9 @@ def impute(
 
     Notes
     -----
+    The predictive interval is as good as the likelihood: with ``targets: condition_means`` a learned variance is that of means,
+    not of trials, and the interval is too narrow.
+
     The latent is drawn where the model says the target's would lie (:meth:`neuromvm.models.MultimodalVAE.infer_absent`): for the
     MMVM from the equal mixture of the posteriors of those given, its prior for the target.
 
@@ -76,7 +79,13 @@ def impute(
     ('replica', 'tuple', 'bin', 'unit')
     """
     animals = list(fitted.scalers)
-    given = [name for name in animals if name != target] if given is None else list(given)
+    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
+    schema.expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
+    if draws < 2 or not 0 < level < 1:
+        raise ArgumentError("draws or level", found=f"{draws} draws, level {level:g}", expected="at least 2, between 0 and 1")
+    if given is None:
+        given = [name for name in animals if name != target]
+    given = [given] if isinstance(given, str) else list(given)
     _check_names(animals, target, given)
     schema.check_same_trials(samples, splits)
     window = fitted.windows[target]

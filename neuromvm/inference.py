@@ -41,6 +41,8 @@ class FittedStack:
         Animal -> shape of its windows.
     trained_on
         Spec of the samples.
+    conditions
+        Names of the match codes, by which samples were paired.
     """
 
     def __init__(
@@ -51,9 +53,10 @@ class FittedStack:
         scalers: dict[str, list[Scaler]],
         windows: dict[str, WindowShape],
         trained_on: SampleSpec,
+        conditions: Sequence[str] = (),
     ) -> None:
         self.spec, self.replicas, self.scalers, self.trained_on = spec, list(replicas), scalers, trained_on
-        self.windows = windows
+        self.windows, self.conditions = windows, tuple(conditions)
         self.weights = {name: value.detach().cpu() for name, value in weights.items()}
 
     def __repr__(self) -> str:
@@ -63,7 +66,7 @@ class FittedStack:
     @classmethod
     def of(cls, spec: ModelSpec, batches: StackBatches, weights: dict[str, Tensor]) -> "FittedStack":
         """Join trained weights with the scaling of their data."""
-        return cls(spec, batches.replicas, weights, batches.scalers, batches.windows, batches.sample_spec)
+        return cls(spec, batches.replicas, weights, batches.scalers, batches.windows, batches.sample_spec, batches.conditions)
 
     def first_replica(self) -> "FittedStack":
         """Return a stack of the first replica alone."""
@@ -74,6 +77,7 @@ class FittedStack:
             {name: each[:1] for name, each in self.scalers.items()},
             self.windows,
             self.trained_on,
+            self.conditions,
         )
 
     def member(self, replica: int) -> MultimodalVAE:
@@ -134,12 +138,15 @@ class FittedStack:
         -------
         As :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a path in each bin.
         """
+        schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
         roots = {name: path_root(self.spec, window) for name, window in self.windows.items()}
+        if any(root is None for root in roots.values()):
+            return None
+        shared = self.member(0).shared_latents
         nodes = {}
         for name, each in self._posteriors(samples).items():
             root = roots[name]
-            if root is None:
-                return None
+            assert root is not None
             dataset = samples[name].to_dataset()
             if dataset.sizes["window"] != 1:
                 raise SchemaError(
@@ -156,7 +163,9 @@ class FittedStack:
             labels = dataset[["label", "match"]].isel(window=np.zeros(window.bins, dtype=int))
             attrs = {**dataset["window"].attrs, "width": window.bin_width}
             labels = labels.assign_coords(window=("window", np.round(centre, 9), attrs))
-            nodes[name] = self._node(labels, mean, scale).assign_coords(latent=np.arange(mean.shape[-1]))
+            numbers = np.arange(mean.shape[-1])
+            coords = {"latent": numbers, "shared": ("latent", numbers < shared // root.shape[1])}
+            nodes[name] = self._node(labels, mean, scale).assign_coords(coords)
         return xr.DataTree(
             dataset=xr.Dataset(attrs=samples.attrs), children={name: xr.DataTree(node) for name, node in nodes.items()}
         )
@@ -189,6 +198,7 @@ class FittedStack:
             "model": self.spec.model_dump(mode="json"),
             "replicas": [replica._asdict() for replica in self.replicas],
             "animals": {name: window._asdict() for name, window in self.windows.items()},
+            "conditions": list(self.conditions),
             "samples": self.trained_on.model_dump(mode="json"),
         }
         write_atomically(folder / "weights.safetensors", save(tensors))
@@ -227,7 +237,9 @@ class FittedStack:
         }
         replicas = [Replica(**replica) for replica in about["replicas"]]
         windows = {name: WindowShape(**window) for name, window in about["animals"].items()}
-        return cls(ModelSpec.model_validate(about["model"]), replicas, weights, scalers, windows, trained_on)
+        return cls(
+            ModelSpec.model_validate(about["model"]), replicas, weights, scalers, windows, trained_on, about.get("conditions", ())
+        )
 
     def _features(self, name: str, samples: xr.DataTree) -> np.ndarray:
         if name not in samples.children:
@@ -244,6 +256,11 @@ class FittedStack:
                 )
         values = features(samples[name].to_dataset()["activity"], spec)
         trained = len(self.scalers[name][0].center)
+        width = float(samples[name]["activity"].attrs["bin_width"])
+        if values.shape[2] == trained and not np.isclose(width, self.windows[name].bin_width):
+            raise SchemaError(
+                f"samples/{name}", found=f"bins of {width:g}", expected=f"bins of {self.windows[name].bin_width:g}, as trained on"
+            )
         if values.shape[2] != trained:
             raise SchemaError(
                 f"samples/{name}", found=f"{values.shape[2]} features", expected=f"{trained}, as trained on (bins times units)"

@@ -104,8 +104,15 @@ class StackTrainer:
         self._constants: dict[str, Tensor] = {}
         self._freeze(frozen or {})
         names = list(self._parameters)
+        # Weights decay; what says how noisy activity and latents are does not.
+        scales = [name for name in names if name.startswith(("likelihoods.", "auxiliary.")) or name.endswith("scale.log_scale")]
+        weights = [name for name in names if name not in scales]
         self._optimizer = torch.optim.Adam(
-            [self._parameters[name] for name in names], lr=training.learning_rate, weight_decay=training.weight_decay
+            [
+                {"params": [self._parameters[name] for name in weights], "weight_decay": training.weight_decay},
+                {"params": [self._parameters[name] for name in scales], "weight_decay": 0.0},
+            ],
+            lr=training.learning_rate,
         )
         self._best = {name: value.detach().clone() for name, value in self._parameters.items()}
         self._best_loss = np.full(replicas, np.inf)

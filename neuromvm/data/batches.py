@@ -1,5 +1,6 @@
 """The bridge in: samples and splits become tensors on a device, and tuples of sample numbers become batches."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from neuromvm.errors import SplitError
 from neuromvm.models import Batch
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, TrainingSpec
+from neuromvm.specs.sharing import PublishedJointSharing
 
 # Streams of randomness of a replica: what is drawn from one never shifts another.
 PAIRS, NOISE, VALIDATION = range(3)
@@ -72,6 +74,10 @@ class AnimalSamples(NamedTuple):
     def training_side(self, split: int) -> NDArray[np.bool_]:
         """Say which samples are on the training side ``(sample,)``."""
         return schema.is_fitted(self.part[split])
+
+    def trained_on(self, split: int) -> NDArray[np.bool_]:
+        """Say which samples models train on ``(sample,)``: the training side without validation samples."""
+        return np.isin(self.part[split], (Part.TRAIN, Part.TRAIN_AND_TEST))
 
     def codes(self, split: int, part: Part) -> NDArray[np.int16]:
         """Return the match codes of the samples on one side, TRAIN, VALIDATION or TEST, -1 elsewhere."""
@@ -133,6 +139,7 @@ class StackBatches:
         self.animals = {
             name: AnimalSamples.of(dataset, splits[name].to_dataset(), spec) for name, dataset in schema.animals(samples)
         }
+        self.conditions = tuple(json.loads(next(iter(samples.children.values()))["match"].attrs["classes"]))
         self.windows = {name: window_shape(dataset) for name, dataset in schema.animals(samples)}
         self._inputs = {name: torch.from_numpy(animal.features).to(device) for name, animal in self.animals.items()}
         self._counts = {
@@ -160,17 +167,30 @@ class StackBatches:
         for replica, pairing in zip(replicas, self.pairings, strict=True):
             if pairing.rows == 0:
                 raise SplitError(f"split {replica.split}", found="no matched training samples", expected="at least one tuple")
+        if isinstance(model.sharing, PublishedJointSharing):
+            self._refuse_absent()
         rows = max(pairing.rows for pairing in self.pairings)
         self.steps = -(-rows // training.batch_size) if steps is None else steps
         self.batch_rows = -(-rows // self.steps)
         self.validation_pairs = self._validation_pairs(training)
 
+    def _refuse_absent(self) -> None:
+        """The published functions cannot leave an animal out: what stands in its place would enter the joint posterior."""
+        for replica, pairing in zip(self.replicas, self.pairings, strict=True):
+            if (pairing.draw(np.random.default_rng(0)) < 0).any():
+                raise SplitError(
+                    f"sharing published_joint, split {replica.split}",
+                    found="tuples in which an animal is absent",
+                    expected="all animals in every tuple",
+                    next_step="Set training.pairing=published, or use sharing joint",
+                )
+
     def training_targets(self, replica: int) -> dict[str, Tensor]:
-        """Return what the likelihoods of a replica score, on its training side: ``(sample, feature)`` for each animal."""
+        """Return what the likelihoods of a replica score in the samples that it trains on: ``(sample, feature)`` an animal."""
         split = self.replicas[replica].split
         targets = {}
         for name, animal in self.animals.items():
-            chosen = torch.from_numpy(np.flatnonzero(animal.training_side(split))).to(self.device)
+            chosen = torch.from_numpy(np.flatnonzero(animal.trained_on(split))).to(self.device)
             if name in self._counts:
                 targets[name] = self._counts[name][chosen].float()
             else:
@@ -178,10 +198,10 @@ class StackBatches:
         return targets
 
     def trial_models(self, replica: int, covariance_shrinkage: float) -> dict[str, TrialModel]:
-        """Fit a model of trials to the training side of every animal in a replica."""
+        """Fit a model of trials to what a replica trains on, for every animal; validation trials stay out, to stop on."""
         split, models = self.replicas[replica].split, {}
         for name, animal in self.animals.items():
-            side = animal.training_side(split)
+            side = animal.trained_on(split)
             values = self.scalers[name][replica](animal.features[side])
             models[name] = TrialModel.fit(values, animal.match[side], animal.units, self._conditions_known, covariance_shrinkage)
         return models
@@ -270,12 +290,12 @@ class StackBatches:
         return Resampler({name: [one[name] for one in each] for name in self.animals}, self.device)
 
     def _condition_means(self) -> dict[str, Tensor]:
-        """Return the mean target of every condition on the training side ``(replica, condition, feature)``."""
+        """Return the mean target of every condition in training samples ``(replica, condition, feature)``."""
         means: dict[str, list[Tensor]] = {name: [] for name in self.animals}
         for number, replica in enumerate(self.replicas):
             for name, target in self.training_targets(number).items():
                 animal = self.animals[name]
-                codes = torch.from_numpy(animal.match[animal.training_side(replica.split)].astype(np.int64)).to(self.device)
+                codes = torch.from_numpy(animal.match[animal.trained_on(replica.split)].astype(np.int64)).to(self.device)
                 member = torch.nn.functional.one_hot(codes.clamp(min=0), self._conditions_known) * (codes >= 0)[:, None]
                 share = member.float() / member.sum(0).clamp(min=1)
                 means[name].append(share.T @ target)

@@ -88,7 +88,8 @@ def kl_to_pooled_mixture(posteriors: Posteriors, latents: Tensor, available: Ten
     """
     shape, pooled = available.shape, _pooled_weights(available, condition)
     one = Posteriors(*(values.flatten(0, 1) for values in posteriors))
-    flat = latents.flatten(0, 1)
+    centre = one.mean.mean(0, keepdim=True).detach()  # products of matrices are exact near 0 only
+    one, flat = Posteriors(one.mean - centre, one.scale), latents.flatten(0, 1) - centre
     each = _log_density_of_all(flat, one)
     own = log_density(flat, *one)
     mixture = torch.logsumexp(each.masked_fill(pooled == 0, -math.inf) + torch.log(pooled.clamp(min=1e-30)), dim=1)
@@ -99,6 +100,7 @@ def pooled_pairwise_kl(posteriors: Posteriors, available: Tensor, condition: Ten
     """As :func:`mean_pairwise_kl`, over all posteriors of the same condition in the batch."""
     shape, pooled = available.shape, _pooled_weights(available, condition)
     mean, scale = (values.flatten(0, 1) for values in posteriors)
+    mean = mean - mean.mean(0, keepdim=True).detach()
     precision = scale.reciprocal().square()
     # sum over latents of (s_q^2 + (m_q - m_p)^2) / s_p^2, multiplied out into matrix products
     moment = scale.square() + mean.square()

@@ -19,7 +19,7 @@ def published_rate(joint: Posteriors, modalities: int) -> Tensor:
     return modalities * kl_divergence(joint.mean, joint.scale + ADDED, torch.zeros_like(prior), prior)
 
 
-def published_product(posteriors: Posteriors) -> Posteriors:
+def published_product(posteriors: Posteriors, available: Tensor) -> Posteriors:
     """Product of experts in which the head is read as a log variance, and the result's log variance as a log scale.
 
     ``(modality, batch, latent)`` to ``(batch, latent)``. The same head is a log standard deviation everywhere else.
@@ -29,23 +29,25 @@ def published_product(posteriors: Posteriors) -> Posteriors:
     return Posteriors((posteriors.mean * precision).sum(0) * variance, variance)
 
 
-def published_mixture(components: Posteriors) -> Posteriors:
+def published_mixture(components: Posteriors, available: Tensor) -> Posteriors:
     """Cut the batch for a "mixture" into consecutive pieces, one a component; the last takes the remainder.
 
-    ``(component, batch, latent)`` to ``(batch, latent)``. Rows of a piece depend on the order of the batch.
+    ``(component, batch, latent)`` to ``(batch, latent)``. Rows of a piece depend on the order of the batch; rows without any
+    modality in ``available (modality, batch)`` are padding at its end and do not count.
     """
-    count, rows = components.mean.shape[:2]
-    piece = rows // count
-    owner = torch.arange(rows, device=components.mean.device).div(max(piece, 1), rounding_mode="floor").clamp(max=count - 1)
-    owner = owner if piece > 0 else torch.full_like(owner, count - 1)
-    index = owner[None, :, None].expand(1, rows, components.mean.shape[2])
+    count, padded = components.mean.shape[:2]
+    piece = torch.div(available.amax(0).sum(), count, rounding_mode="floor")
+    row = torch.arange(padded, device=components.mean.device)
+    owner = torch.div(row, piece.clamp(min=1), rounding_mode="floor").clamp(max=count - 1)
+    owner = torch.where(piece > 0, owner, torch.full_like(owner, count - 1)).long()
+    index = owner[None, :, None].expand(1, padded, components.mean.shape[2])
     return Posteriors(components.mean.gather(0, index)[0], components.scale.gather(0, index)[0])
 
 
-def published_mixture_of_products(posteriors: Posteriors) -> Posteriors:
+def published_mixture_of_products(posteriors: Posteriors, available: Tensor) -> Posteriors:
     """Cut the batch into pieces for all subsets, smallest first; a batch smaller than 2^M - 1 is all of the full product."""
     modalities = range(len(posteriors.mean))
     subsets = [list(chosen) for size in modalities for chosen in itertools.combinations(modalities, size + 1)]
-    products = [published_product(Posteriors(posteriors.mean[chosen], posteriors.scale[chosen])) for chosen in subsets]
-    means, scales = zip(*products, strict=True)
-    return published_mixture(Posteriors(torch.stack(means), torch.stack(scales)))
+    parts = [Posteriors(posteriors.mean[chosen], posteriors.scale[chosen]) for chosen in subsets]
+    means, scales = zip(*(published_product(part, available) for part in parts), strict=True)
+    return published_mixture(Posteriors(torch.stack(means), torch.stack(scales)), available)

@@ -57,7 +57,7 @@ class Bernoulli(Likelihood):
 
 
 class Categorical(Likelihood):
-    """One of several categories: each feature is one; raw output is its log odds relative to the training side.
+    """One of several categories in every bin: each unit is one; raw output is its log odds relative to the training side.
 
     Activity is one-hot. Counts of categories are scored as multinomial without its coefficient, which no parameter changes.
     Mean and samples are of one draw.
@@ -65,7 +65,9 @@ class Categorical(Likelihood):
     Parameters
     ----------
     features
-        Number of categories.
+        Number of features, bin-major.
+    units
+        Number of categories; by default all features.
 
     Attributes
     ----------
@@ -81,8 +83,9 @@ class Categorical(Likelihood):
     scores_counts: ClassVar[bool] = True
     baseline: Tensor
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, units: int | None = None) -> None:
         super().__init__(features)
+        self.units = units if units is not None else features
         self.register_buffer("baseline", torch.zeros(features))
 
     @torch.no_grad()
@@ -90,15 +93,21 @@ class Categorical(Likelihood):
         refuse_unless(target >= 0, target, "one-hot categories, or counts of them", "Choose gaussian, laplace or squared_error")
         # Half an event keeps a category that never occurs on the training side at a finite share.
         events = target.float().sum(0) + 0.5
-        self.baseline.copy_(torch.log(events / events.sum()))
+        events = events.reshape(-1, self.units)
+        self.baseline.copy_(torch.log(events / events.sum(1, keepdim=True)).flatten())
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        return (target * torch.log_softmax(raw + self.baseline, -1)).sum(-1)
+        return (target * torch.log_softmax(self._by_bin(raw), -1).flatten(-2)).sum(-1)
 
     def mean(self, raw: Tensor) -> Tensor:
-        return torch.softmax(raw + self.baseline, -1)
+        return torch.softmax(self._by_bin(raw), -1).flatten(-2)
+
+    def _by_bin(self, raw: Tensor) -> Tensor:
+        """Return log odds ``(..., bin, category)``."""
+        odds = raw + self.baseline
+        return odds.reshape(*odds.shape[:-1], -1, self.units)
 
     def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         share = self.mean(raw)
-        drawn = torch.multinomial(share.reshape(-1, self.features), 1, generator=generator)
-        return torch.zeros_like(share).reshape(-1, self.features).scatter(1, drawn, 1.0).reshape(share.shape)
+        drawn = torch.multinomial(share.reshape(-1, self.units), 1, generator=generator)
+        return torch.zeros_like(share).reshape(-1, self.units).scatter(1, drawn, 1.0).reshape(share.shape)

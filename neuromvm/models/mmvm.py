@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
+from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors, sample
 from neuromvm.functional.mixture import kl_to_mixture, kl_to_pooled_mixture, mean_pairwise_kl, pooled_pairwise_kl
 from neuromvm.functional.schedules import Schedule, constant
@@ -45,6 +47,13 @@ class MMVM(MultimodalVAE):
         latents = sample(posteriors, noise)
         decodable = decode_across(latents, self.modalities, batch.available, self.cross_reconstruction)
         return SharedLatents(decodable, self.rate(posteriors, latents, batch, progress))
+
+    def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
+        """Return the mixture of those present, N(0, I) with its last share among them."""
+        share = self.standard_normal(1.0)
+        (mean, scale), weight = mixture_of_experts(posteriors, available)
+        components = Posteriors(torch.cat([mean, torch.zeros_like(mean[:1])]), torch.cat([scale, torch.ones_like(scale[:1])]))
+        return Experts(components, torch.cat([(1 - share) * weight, torch.full_like(weight[:1], share)]))
 
 
 class PairwiseMMVM(MMVM):

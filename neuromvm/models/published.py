@@ -16,13 +16,13 @@ from neuromvm.likelihoods import Likelihood
 from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, decode_own
 
 
-def published_average(posteriors: Posteriors) -> Posteriors:
+def published_average(posteriors: Posteriors, available: Tensor) -> Posteriors:
     """Mean of means and of scales, ``(modality, batch, latent)`` to ``(batch, latent)``: as in the paper."""
     joint = average(posteriors, posteriors.mean.new_ones(posteriors.mean.shape[:2])).posteriors
     return Posteriors(joint.mean[0], joint.scale[0])
 
 
-PUBLISHED_AGGREGATIONS: dict[str, Callable[[Posteriors], Posteriors]] = {
+PUBLISHED_AGGREGATIONS: dict[str, Callable[[Posteriors, Tensor], Posteriors]] = {
     "average": published_average,
     "product_of_experts": published_product,
     "mixture_of_experts": published_mixture,
@@ -34,14 +34,14 @@ class PublishedJointVAE(MultimodalVAE):
     """A joint posterior as the published code computes it; see :mod:`neuromvm.functional.published`.
 
     Its "mixtures" are slices of the batch, one head is a log scale here and a log variance there, and the joint rate is added
-    once for every modality. It does not know absent modalities.
+    once for every modality. Batches in which a modality is absent are refused where they are made.
 
     Parameters
     ----------
     encoders, decoders, likelihoods
         Modality -> module.
     aggregation
-        ``(modality, batch, latent)`` to ``(batch, latent)``.
+        ``(modality, batch, latent)`` and what is available to ``(batch, latent)``.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PublishedJointVAE(MultimodalVAE):
         encoders: Mapping[str, nn.Module],
         decoders: Mapping[str, nn.Module],
         likelihoods: Mapping[str, Likelihood],
-        aggregation: Callable[[Posteriors], Posteriors],
+        aggregation: Callable[[Posteriors, Tensor], Posteriors],
     ) -> None:
         super().__init__(encoders, decoders, likelihoods)
         self.aggregation = aggregation
@@ -59,10 +59,11 @@ class PublishedJointVAE(MultimodalVAE):
         return ("joint",)
 
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
-        joint = self.aggregation(posteriors)
+        joint = self.aggregation(posteriors, batch.available)
         # Every modality is decoded from a draw of its own of the joint posterior.
         latents = sample(Posteriors(joint.mean[None], joint.scale[None]), noise)
-        return SharedLatents(decode_own(latents, self.modalities), published_rate(joint, len(self.modalities))[None])
+        rate = published_rate(joint, len(self.modalities)) * batch.available.amax(0)
+        return SharedLatents(decode_own(latents, self.modalities), rate[None])
 
     def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
         """Return the correct average of those present: the published functions cannot leave a modality out."""

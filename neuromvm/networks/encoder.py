@@ -83,7 +83,8 @@ class SimplexMean(nn.Module):
         bias = -0.5 * (weight * means).sum(1)
         condition = torch.arange(self.logit.out_features) % len(means)
         self.logit.weight.copy_(weight[condition])
-        self.logit.bias.copy_(bias[condition])
+        # Latents that begin as the same condition share its probability.
+        self.logit.bias.copy_((bias - torch.log(torch.bincount(condition).to(bias.dtype)))[condition])
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return the mean ``(batch, latent)``, positive, with sum ``gain``."""

@@ -54,6 +54,10 @@ class ModelSpec(Spec):
     def _simplex_of_vectors(self) -> "ModelSpec":
         if self.code == "simplex" and self.networks.kind == "convolution":
             raise ValueError("code 'simplex' is for networks that infer vectors; a path has no winner: leave it out")
+        if self.code == "simplex" and self.sharing.kind == "mmvae_plus":
+            raise ValueError("code 'simplex' has no private part: use another sharing than mmvae_plus")
+        if self.networks.kind == "convolution" and self.initial_scale != 1:
+            raise ValueError("initial_scale: paths start at the posterior scale of a path seen through noise of variance 1")
         if self.start == "bayes":
             if self.code != "simplex" or self.networks.kind != "linear":
                 raise ValueError("start 'bayes' is for linear networks with code 'simplex'")

@@ -124,3 +124,29 @@ def test_bayes_rule_needs_a_latent_for_each_condition():
     model = ModelSpec(sharing="mmvm", latent=2, networks="linear", code="simplex", start="bayes")
     with pytest.raises(SpecError, match="at least 3"):
         trainer_of([Replica(0, 0)], model, SAMPLES, SPLITS)
+
+
+def test_validation_trials_stay_out_of_what_early_stopping_judges():
+    splits = make_splits(SAMPLES, SplitSpec(validation=1 / 3))
+    changed = SAMPLES.copy(deep=True)
+    for name in changed.children:
+        validation = (splits[name]["part"].values[0] == Part.VALIDATION).nonzero()[0]
+        changed[name]["activity"].values[validation] = np.roll(changed[name]["activity"].values[validation], 1, axis=0)
+    settings = {"start": "bayes", "code": "simplex", "resample": 0.5, "targets": "condition_means"}
+    model = ModelSpec(**{"sharing": "mmvm", "latent": 3, "networks": "linear", **settings})
+    one, other = (trainer_of([Replica(0, 0)], model, samples, splits).batches for samples in (SAMPLES, changed))
+    side = splits["mitt"]["part"].values[0] == Part.TRAIN
+    for batches in (one, other):
+        found = batches.trial_models(0, 0.5)["mitt"]
+        assert len(found.deviations) == side.sum()
+
+
+def test_latents_that_start_as_one_condition_share_its_probability():
+    found = []
+    for latent in (3, 5):
+        model = ModelSpec(sharing="mmvm", latent=latent, networks="linear", code="simplex", start="bayes", gain=1.0)
+        trainer = trainer_of([Replica(0, 0)], model, SAMPLES, SPLITS)
+        values, _ = training_side("mitt", 0, trainer.batches.scalers["mitt"][0])
+        found.append(trainer.model.encoders["mitt"](torch.from_numpy(values))[0].detach().numpy())
+    three, five = found
+    np.testing.assert_allclose(np.stack([five[:, [0, 3]].sum(1), five[:, [1, 4]].sum(1), five[:, 2]], axis=1), three, atol=1e-5)

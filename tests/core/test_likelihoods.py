@@ -473,3 +473,12 @@ def test_spec_of_each_kind_survives_a_round_trip(kind):
     spec = adapter.validate_python({"kind": kind})
     assert spec.kind == kind
     assert adapter.validate_json(adapter.dump_json(spec)) == spec
+
+
+def test_categories_compete_within_a_bin():
+    likelihood = Categorical(6, units=2)
+    raw = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(likelihood.mean(raw).reshape(3, 3, 2).sum(-1), torch.ones(3, 3))
+    assert (likelihood.sample(raw, torch.Generator().manual_seed(0)).reshape(3, 3, 2).sum(-1) == 1).all()
+    alone = sum(Categorical(2).log_prob(raw[:, 2 * at : 2 * at + 2], torch.eye(2)[:1]) for at in range(3))
+    torch.testing.assert_close(likelihood.log_prob(raw, torch.eye(2)[:1].repeat(1, 3)), alone)

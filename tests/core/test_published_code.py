@@ -62,7 +62,7 @@ def test_rate_with_a_standard_normal_share(published, posteriors, alpha, name):
 )
 def test_aggregations_and_joint_rates(published, name, key):
     unpadded = Posteriors(published["mean"].movedim(1, 0), torch.exp(published["log_scale"]).movedim(1, 0))
-    joint = PUBLISHED_AGGREGATIONS[name](unpadded)
+    joint = PUBLISHED_AGGREGATIONS[name](unpadded, torch.ones(5, 11, dtype=torch.float64))
     torch.testing.assert_close(joint.mean, published[f"{key}_mean"], atol=1e-6, rtol=0)
     torch.testing.assert_close(torch.log(joint.scale), published[f"{key}_log_scale_as_published"], atol=1e-6, rtol=0)
     torch.testing.assert_close(published_rate(joint, 5), published[f"{key}_joint_rate_as_published"], atol=1e-6, rtol=0)

@@ -218,3 +218,47 @@ def test_samples_of_another_transform_are_not_embedded():
     )
     with pytest.raises(SchemaError, match=r"samples\.transform"):
         fitted.embed(other)
+
+
+def test_published_joint_models_refuse_tuples_in_which_an_animal_is_absent():
+    model = ModelSpec(sharing={"kind": "published_joint", "aggregation": "average"}, latent=3, networks="linear")
+    lacking = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}), SampleSpec(start=0, label=["odor"]))
+    lacking["mitt"]["match"].values[lacking["mitt"]["match"].values == 0] = 1
+    with pytest.raises(SplitError, match="absent"):
+        trainer_of([Replica(0, 0)], model, lacking)
+
+
+@pytest.mark.parametrize("aggregation", ["mixture_of_experts", "mixture_of_products"])
+def test_slices_of_the_published_mixtures_do_not_depend_on_padding(aggregation):
+    model = ModelSpec(sharing={"kind": "published_joint", "aggregation": aggregation}, latent=3, networks="linear")
+    samples = make_samples(tuned_recordings({"mitt": (6, 35), "stella": (4, 35)}), SampleSpec(start=0, label=["odor"]))
+    splits = make_splits(samples, SplitSpec(kind="kfold", folds=4))
+    replicas = [Replica(split, 0) for split in range(4)]
+    stack = trainer_of(replicas, model, samples, splits, pairing="published")
+    assert len({pairing.rows for pairing in stack.batches.pairings}) > 1
+    together = list(stack.run())
+    for number, replica in enumerate(replicas):
+        alone = list(trainer_of([replica], model, samples, splits, steps=stack.batches.steps, pairing="published").run())
+        for field in ("loss", "rate"):
+            np.testing.assert_allclose(
+                [getattr(record, field)[number] for record in together],
+                [getattr(record, field)[0] for record in alone],
+                rtol=1e-4,
+            )
+
+
+def test_weight_decay_leaves_what_says_how_noisy_things_are_alone():
+    model = MODEL.model_copy(
+        update={"scale": "constant", "likelihood": ModelSpec(sharing="mmvm", likelihood="gaussian").likelihood}
+    )
+    groups = trainer_of([Replica(0, 0)], model, weight_decay=0.5)._optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert len(groups[1]["params"]) == 4  # a posterior scale and a likelihood's scale for each animal
+
+
+def test_windows_of_another_bin_width_are_not_embedded():
+    fitted = fit(SAMPLES, SPLITS, MODEL, TrainingSpec(epochs=1), progress=False)
+    recordings = tuned_recordings({"mitt": (6, 36), "stella": (4, 48)})
+    half = make_samples(recordings, SampleSpec(start=0, stop=0.5, label="odor"))
+    with pytest.raises(SchemaError, match=r"bins of 0\.5"):
+        fitted.embed(half)

@@ -9,6 +9,7 @@ from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.data.write_nwb import write_experiment
+from neuromvm.errors import SpecError
 from neuromvm.experiment import run_experiment
 from neuromvm.fitting import fit
 from neuromvm.schema import Part
@@ -74,3 +75,18 @@ def test_a_run_with_latent_paths_draws_its_trajectories_without_sliding_windows(
     for name in spec.analyses:
         analyze(study, name)
     assert list((tmp_path / "run" / "figures").glob("trajectories-*.png"))
+
+
+def test_paths_over_several_windows_are_refused_before_anything_is_written(tmp_path):
+    write_experiment(tmp_path / "data", SimulationConfig(animals={name: SIZES[name] for name in ("mitt", "stella")}), seed=0)
+    spec = ExperimentSpec.model_validate(
+        {
+            "name": "paths",
+            "data": {"spec": "simulated_rats", "root": str(tmp_path / "data")},
+            "samples": {**SAMPLES.model_dump(), "width": 0.5},
+            "models": {"paths": MODEL.model_dump()},
+        }
+    )
+    with pytest.raises(SpecError, match="one window a trial"):
+        run_experiment(spec, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()

@@ -58,7 +58,7 @@ def test_the_python_screen_runs(lab):
 
 def test_the_commands_run(lab):
     shown = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("neuromvm ")]
-    assert len(shown) == 4
+    assert len(shown) == 5
     for command in shown:
         done = subprocess.run([sys.executable, "-m", "neuromvm.cli", *command[1:]], cwd=lab, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
