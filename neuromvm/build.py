@@ -119,7 +119,12 @@ def build_model(
         decoders = {name: _decoder(spec, window) for name, window in windows.items()}
         scored = {name: _likelihood(likelihood_of(spec, name), window) for name, window in windows.items()}
     for name, target in (training_targets or {}).items():
-        scored[name].start_from(target)
+        try:
+            scored[name].start_from(target)
+        except SpecError as error:
+            raise SpecError(
+                f"{error.where} of animal {name}", found=error.found, expected=error.expected, next_step=error.next_step
+            ) from error
     for name, trials in (trial_models or {}).items():
         _start_from(spec, encoders[name], decoders[name], trials)
     match spec.sharing:

@@ -50,3 +50,9 @@ def test_a_likelihood_of_an_unknown_animal_is_refused(samples):
     model = MODEL.model_copy(update={"likelihood_of": {"stela": MODEL.likelihood}})
     with pytest.raises(SpecError, match="Did you mean 'stella'"):
         fit(samples, make_splits(samples, SplitSpec()), model, TrainingSpec(epochs=1), progress=False)
+
+
+def test_activity_that_a_likelihood_cannot_score_is_refused_with_the_animal(samples):
+    model = ModelSpec(sharing="mmvm", likelihood_of={"mitt": "bernoulli"})
+    with pytest.raises(SpecError, match="likelihood of animal mitt"):
+        fit(samples, make_splits(samples, SplitSpec()), model, TrainingSpec(epochs=1), progress=False)
