@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neuromvm.errors import NeuromvmError as NeuromvmError
     from neuromvm.experiment import run_experiment as run_experiment
     from neuromvm.fitting import fit as fit
+    from neuromvm.imputation import impute as impute
     from neuromvm.inference import FittedStack as FittedStack
     from neuromvm.runs import Study as Study
     from neuromvm.specs import DataSpec as DataSpec
@@ -42,6 +43,7 @@ _HOMES = {
     "describe": "neuromvm.data.describe",
     "few_trials": "neuromvm.data.splits",
     "fit": "neuromvm.fitting",
+    "impute": "neuromvm.imputation",
     "load_data_spec": "neuromvm.specs",
     "load_experiment_spec": "neuromvm.specs",
     "load_recordings": "neuromvm.data.loaders",

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from neuromvm import schema
 from neuromvm.adaptation import ADAPTATION, adapt
 from neuromvm.data.splits import few_trials, without_animal
-from neuromvm.errors import RunFolderError, SpecError, SplitError, did_you_mean
+from neuromvm.errors import SpecError, SplitError, did_you_mean
 from neuromvm.few_shot_folder import FewShotFolder, Trials, Way, from_few_to_all
 from neuromvm.fitting import fit
-from neuromvm.folders import locked, read_json, read_tree, write_json, write_tree
+from neuromvm.folders import claim, locked, read_tree, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ModelSpec, TrainingSpec
@@ -138,7 +138,9 @@ def run_few_shot(
     adaptation = adaptation or ADAPTATION
     folder = FewShotFolder(study)
     with locked(study.path):
-        _claim(folder.path / name / "few_shot.json", {"adaptation": _settings(adaptation), "seed": seed})
+        about = {"adaptation": _settings(adaptation), "seed": seed}
+        home = folder.path / name
+        claim(home / "few_shot.json", about, "few-shot trainings", f"Delete {home} to start again")
         for animal in chosen:
             log.info("%s: new animal %s", name, animal)
             _train_in(folder, name, animal, from_few_to_all(per_class), adaptation, seed, progress)
@@ -264,19 +266,3 @@ def _there_or(file: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
 
 def _settings(training: TrainingSpec) -> dict[str, object]:
     return training.model_dump(mode="json", exclude={"device", "threads", "checkpoint_every", "seeds"})
-
-
-def _claim(file: Path, about: dict[str, object]) -> None:
-    """Write with what settings a model is adapted here, or refuse others."""
-    if not file.is_file():
-        write_json(file, about)
-        return
-    before = read_json(file)
-    differing = [key for key in about if before.get(key) != about[key]]
-    if differing:
-        raise RunFolderError(
-            str(file.parent),
-            found=f"few-shot trainings with other {' and '.join(differing)}",
-            expected="the same settings, to be continued",
-            next_step=f"Delete {file.parent} to start again",
-        )

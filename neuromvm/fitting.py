@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,8 @@ from tqdm.auto import tqdm
 from neuromvm import schema
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
-from neuromvm.errors import RunFolderError, expect
-from neuromvm.folders import read_json, write_atomically, write_json, write_tree
+from neuromvm.errors import expect
+from neuromvm.folders import claim, write_atomically, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training import EpochRecord, StackTrainer, choose_device
@@ -133,16 +132,15 @@ class _Record:
 
     def begin(self, trainer: StackTrainer, samples: xr.DataTree, splits: xr.DataTree, start: FittedStack | None) -> None:
         """Restore the newest checkpoint of the same training, and cut the record back to it."""
-        self._claim(
-            {
-                "model": trainer.spec.model_dump(mode="json"),
-                "training": trainer.training.model_dump(mode="json", exclude={"device", "threads", "checkpoint_every"}),
-                "replicas": [replica._asdict() for replica in trainer.batches.replicas],
-                "rate_terms": list(trainer.model.rate_terms),
-                "data": _fingerprint(samples, splits),
-                "kept": _fingerprint_of(start) if start is not None else None,
-            }
-        )
+        about = {
+            "model": trainer.spec.model_dump(mode="json"),
+            "training": trainer.training.model_dump(mode="json", exclude={"device", "threads", "checkpoint_every"}),
+            "replicas": [replica._asdict() for replica in trainer.batches.replicas],
+            "rate_terms": list(trainer.model.rate_terms),
+            "data": _fingerprint(samples, splits),
+            "kept": _fingerprint_of(start) if start is not None else None,
+        }
+        claim(self.folder / "training.json", about, "a training", "Choose another folder")
         state = load_latest_checkpoint(self.checkpoints)
         if state is not None:
             trainer.restore(state)
@@ -150,22 +148,6 @@ class _Record:
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= trainer.epoch]
         write_atomically(self.metrics, "".join(kept).encode())
         write_tree(self.folder / "pairs.nc", first_pairs(trainer.batches, samples, trainer.training.pairing))
-
-    def _claim(self, about: dict[str, Any]) -> None:
-        """Write what is trained here, or refuse a folder in which something else was."""
-        file = self.folder / "training.json"
-        if not file.is_file():
-            write_json(file, about)
-            return
-        before = read_json(file)
-        differing = [key for key in about if before.get(key) != about[key]]
-        if differing:
-            raise RunFolderError(
-                str(self.folder),
-                found=f"a training with other {' and '.join(differing)}",
-                expected="the same training, to be continued",
-                next_step="Choose another folder",
-            )
 
     def add(self, epoch: EpochRecord, trainer: StackTrainer) -> None:
         """Append an epoch, and save a checkpoint when one is due."""

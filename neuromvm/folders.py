@@ -57,6 +57,33 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
+def claim(file: Path, about: dict[str, Any], what: str, next_step: str) -> None:
+    """Write with what settings a folder is filled, or refuse one that was begun with others.
+
+    Parameters
+    ----------
+    file
+        Where the settings are kept.
+    about
+        The settings, as JSON.
+    what, next_step
+        For the error: what the folder holds, and what to do.
+
+    Raises
+    ------
+    RunFolderError
+        If other settings are written there.
+    """
+    if not file.is_file():
+        write_json(file, about)
+        return
+    before = read_json(file)
+    differing = [key for key in about if before.get(key) != about[key]]
+    if differing:
+        found = f"{what} with other {' and '.join(differing)}"
+        raise RunFolderError(str(file.parent), found=found, expected="the same settings, to be continued", next_step=next_step)
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
