@@ -75,8 +75,8 @@ def adapt(
     """
     training = training or ADAPTATION
     expect(fitted, FittedStack, "fitted", "Make one: fit(samples, splits, model)")
-    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
-    schema.expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
+    schema.expect_samples(samples)
+    schema.expect_splits(splits)
     expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
     schema.check_same_trials(samples, splits)
     new = _new_animals(fitted, samples)

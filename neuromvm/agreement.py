@@ -57,9 +57,14 @@ def agreement(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, dr
     >>> about = agreement(fitted, samples, splits)  # doctest: +SKIP
     >>> about["agreement"].sel(animal="mitt", other="stella").mean("replica")  # doctest: +SKIP
     """
-    schema.expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
-    about = posterior_agreement(fitted.embed(samples), splits, draws, seed)
-    return about.assign_attrs(warnings=json.dumps(warnings_of(about, shares_latents(fitted.spec))))
+    schema.expect_splits(splits)
+    return agreement_of(fitted.embed(samples), splits, fitted.spec, draws, seed)
+
+
+def agreement_of(latents: xr.DataTree, splits: xr.DataTree, model: ModelSpec, draws: int = 20, seed: int = 0) -> xr.Dataset:
+    """As :func:`agreement`, of latents that are inferred already."""
+    about = posterior_agreement(latents, splits, draws, seed)
+    return about.assign_attrs(warnings=json.dumps(warnings_of(about, shares_latents(model))))
 
 
 def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 20, seed: int = 0) -> xr.Dataset:

@@ -309,8 +309,8 @@ def _about(fitted: FittedStack, replica: int) -> dict[str, int]:
 
 
 def _check(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, replica: int) -> None:
-    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
-    schema.expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
+    schema.expect_samples(samples)
+    schema.expect_splits(splits)
     schema.check_same_trials(samples, splits)
     if not 0 <= replica < len(fitted.replicas):
         raise ArgumentError("argument 'replica'", found=f"{replica}", expected=f"0 to {len(fitted.replicas) - 1}")

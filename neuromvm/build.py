@@ -184,12 +184,16 @@ def _hidden(spec: ModelSpec, features: int) -> list[int]:
             return [features, features]
 
 
+def _layers(spec: ModelSpec) -> dict[str, int]:
+    """Return the size of the convolutions, the same in encoder and decoder."""
+    networks = cast(ConvolutionNetworks, spec.networks)
+    return {"hidden": networks.hidden, "layers": networks.layers, "kernel": networks.kernel}
+
+
 def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
     root, latent = path_root(spec, window), _latent(spec)
     if root is not None:
-        networks = cast(ConvolutionNetworks, spec.networks)
-        shape = {"hidden": networks.hidden, "layers": networks.layers, "kernel": networks.kernel}
-        encoder = PathEncoder(window.units, latent, root, constant_scale=spec.scale == "constant", **shape)
+        encoder = PathEncoder(window.units, latent, root, constant_scale=spec.scale == "constant", **_layers(spec))
         if isinstance(spec.sharing, AutoencoderSharing):
             encoder.scale = NoScale()
         return encoder
@@ -212,9 +216,7 @@ def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
 def _decoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
     root, latent = path_root(spec, window), _latent(spec)
     if root is not None:
-        networks = cast(ConvolutionNetworks, spec.networks)
-        shape = {"hidden": networks.hidden, "layers": networks.layers, "kernel": networks.kernel}
-        return PathDecoder(window.units, latent, root, **shape)
+        return PathDecoder(window.units, latent, root, **_layers(spec))
     hidden = _hidden(spec, window.features)[::-1]
     return nn.Sequential(mlp(latent, hidden), nn.Linear(hidden[-1] if hidden else latent, window.features))
 

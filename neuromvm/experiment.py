@@ -13,14 +13,14 @@ from pathlib import Path
 import xarray as xr
 
 from neuromvm import schema
-from neuromvm.agreement import agreement
+from neuromvm.agreement import agreement_of
 from neuromvm.attribution import traverse, unit_effects
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.fitting import fit
-from neuromvm.folders import locked, read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
+from neuromvm.folders import kept_tree, locked, read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
@@ -71,24 +71,30 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
             else:
                 log.info("training: %s", name)
                 fitted = fit(samples, splits, model, spec.training_for(name), folder=folder, progress=progress)
-            if not (folder / "latents.nc").is_file():
-                write_tree(folder / "latents.nc", fitted.embed(samples))
+            latents = kept_tree(folder / "latents.nc", partial(fitted.embed, samples))
             if not (folder / "paths.nc").is_file():
                 paths = fitted.first_replica().embed_paths(samples)
                 if paths is None and path_samples is not None:
                     paths = fitted.first_replica().embed(path_samples)
                 if paths is not None:
                     write_tree(folder / "paths.nc", paths)
-            _describe(name, fitted, samples, splits, folder, attribute=ATTRIBUTION in spec.analyses)
+            _describe(name, fitted, latents, samples, splits, folder, attribute=ATTRIBUTION in spec.analyses)
     return Study(out)
 
 
 def _describe(
-    model: str, fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, folder: Path, *, attribute: bool
+    model: str,
+    fitted: FittedStack,
+    latents: xr.DataTree,
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    folder: Path,
+    *,
+    attribute: bool,
 ) -> None:
     """Say which animals agree and which latents carry nothing, warn of it, and where asked for, what units carry."""
     if not (folder / "agreement.nc").is_file():
-        write_tree(folder / "agreement.nc", agreement(fitted, samples, splits))
+        write_tree(folder / "agreement.nc", agreement_of(latents, splits, fitted.spec))
     for warning in json.loads(read_dataset(folder / "agreement.nc").attrs["warnings"]):
         log.warning("%s: %s.", model, warning)
     if attribute and not (folder / "units.nc").is_file():

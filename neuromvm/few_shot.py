@@ -15,7 +15,7 @@ from neuromvm.data.splits import few_trials, without_animal
 from neuromvm.errors import SpecError, SplitError, did_you_mean
 from neuromvm.few_shot_folder import FewShotFolder, Trials, Way, from_few_to_all
 from neuromvm.fitting import fit
-from neuromvm.folders import claim, locked, read_tree, write_tree
+from neuromvm.folders import claim, kept_tree, locked
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ModelSpec, TrainingSpec
@@ -83,8 +83,8 @@ def few_shot(
     >>> found.adapted[4]["mitt"]["latent_mean"].dims  # doctest: +SKIP
     ('replica', 'trial', 'window', 'latent')
     """
-    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
-    schema.expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
+    schema.expect_samples(samples)
+    schema.expect_splits(splits)
     few = {one: few_trials(samples, splits, animal, one, seed) for one in from_few_to_all(per_class)}
     base = cache(partial(fit_without, samples, splits, model, training, animal, progress=progress))
     return _train(samples, splits, few, model, training, animal, adaptation or ADAPTATION, base, _keep_nothing, progress=progress)
@@ -214,10 +214,10 @@ def _train_in(
         return fit_without(study.samples, study.splits, model, training, animal, folder=kept, progress=progress)
 
     def keep(way: Way, trials: Trials, make: Callable[[], xr.DataTree]) -> xr.DataTree:
-        return _there_or(folder.latents_file(name, animal, way, trials), make)
+        return kept_tree(folder.latents_file(name, animal, way, trials), make)
 
     few = {
-        one: _there_or(folder.splits_file(name, animal, one), partial(few_trials, study.samples, study.splits, animal, one, seed))
+        one: kept_tree(folder.splits_file(name, animal, one), partial(few_trials, study.samples, study.splits, animal, one, seed))
         for one in per_class
     }
     _train(study.samples, study.splits, few, model, training, animal, adaptation, base, keep, progress=progress)
@@ -254,14 +254,6 @@ def _train(
 
 def _keep_nothing(way: Way, trials: Trials, make: Callable[[], xr.DataTree]) -> xr.DataTree:
     return make()
-
-
-def _there_or(file: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
-    if file.is_file():
-        return read_tree(file)
-    tree = make()
-    write_tree(file, tree)
-    return tree
 
 
 def _settings(training: TrainingSpec) -> dict[str, object]:

@@ -62,8 +62,8 @@ def fit(
     >>> latents = fitted.embed(samples)  # doctest: +SKIP
     """
     training = training or TrainingSpec()
-    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
-    schema.expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
+    schema.expect_samples(samples)
+    schema.expect_splits(splits)
     expect(model, ModelSpec, "model", 'Make one: ModelSpec(sharing="mmvm")')
     expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
     schema.check_same_trials(samples, splits)

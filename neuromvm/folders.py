@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,15 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented, atomically."""
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def kept_tree(file: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
+    """Return the tree in a file; if there is none, make and write it."""
+    if file.is_file():
+        return read_tree(file)
+    tree = make()
+    write_tree(file, tree)
+    return tree
 
 
 def claim(file: Path, about: dict[str, Any], what: str, next_step: str) -> None:

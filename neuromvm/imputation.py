@@ -79,8 +79,8 @@ def impute(
     ('replica', 'tuple', 'bin', 'unit')
     """
     animals = list(fitted.scalers)
-    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
-    schema.expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
+    schema.expect_samples(samples)
+    schema.expect_splits(splits)
     if draws < 2 or not 0 < level < 1:
         raise ArgumentError("draws or level", found=f"{draws} draws, level {level:g}", expected="at least 2, between 0 and 1")
     if given is None:

@@ -112,18 +112,14 @@ class FittedStack:
         >>> latents["mitt"].latent_mean.dims  # doctest: +SKIP
         ('replica', 'trial', 'window', 'latent')
         """
-        schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
+        schema.expect_samples(samples)
         posteriors = self._posteriors(samples)
         shared = self.member(0).shared_latents
         nodes = {}
         for name, each in posteriors.items():
             mean, scale = (torch.stack(values).numpy() for values in zip(*each, strict=True))
-            is_shared = np.arange(mean.shape[-1]) < shared
-            coords = {"latent": np.arange(mean.shape[-1]), "shared": ("latent", is_shared)}
-            nodes[name] = self._node(samples[name].to_dataset()[["label", "match"]], mean, scale).assign_coords(coords)
-        return xr.DataTree(
-            dataset=xr.Dataset(attrs=samples.attrs), children={name: xr.DataTree(node) for name, node in nodes.items()}
-        )
+            nodes[name] = xr.DataTree(self._node(samples[name].to_dataset()[["label", "match"]], mean, scale, shared))
+        return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
 
     @torch.no_grad()
     def embed_paths(self, samples: xr.DataTree) -> xr.DataTree | None:
@@ -138,7 +134,7 @@ class FittedStack:
         -------
         As :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a path in each bin.
         """
-        schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
+        schema.expect_samples(samples)
         roots = {name: path_root(self.spec, window) for name, window in self.windows.items()}
         if any(root is None for root in roots.values()):
             return None
@@ -163,12 +159,8 @@ class FittedStack:
             labels = dataset[["label", "match"]].isel(window=np.zeros(window.bins, dtype=int))
             attrs = {**dataset["window"].attrs, "width": window.bin_width}
             labels = labels.assign_coords(window=("window", np.round(centre, 9), attrs))
-            numbers = np.arange(mean.shape[-1])
-            coords = {"latent": numbers, "shared": ("latent", numbers < shared // root.shape[1])}
-            nodes[name] = self._node(labels, mean, scale).assign_coords(coords)
-        return xr.DataTree(
-            dataset=xr.Dataset(attrs=samples.attrs), children={name: xr.DataTree(node) for name, node in nodes.items()}
-        )
+            nodes[name] = xr.DataTree(self._node(labels, mean, scale, shared // root.shape[1]))
+        return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
 
     def scaled(self, samples: xr.DataTree, animal: str, replica: int) -> Tensor:
         """Return the features of an animal as its encoder sees them, ``(trial, window, feature)``."""
@@ -267,11 +259,13 @@ class FittedStack:
             )
         return values
 
-    def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray) -> xr.Dataset:
+    def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray, shared: int) -> xr.Dataset:
         dims = ("replica", "trial", "window", "latent")
         node = labels.assign(latent_mean=(dims, mean), latent_scale=(dims, scale))
         return node.assign_coords(
             replica=np.arange(len(self.replicas)),
+            latent=np.arange(mean.shape[-1]),
+            shared=("latent", np.arange(mean.shape[-1]) < shared),
             split=("replica", [replica.split for replica in self.replicas]),
             seed=("replica", [replica.seed for replica in self.replicas]),
         )

@@ -96,6 +96,16 @@ def expect_tree(tree: xr.DataTree, variable: str, name: str, make: str) -> None:
         )
 
 
+def expect_samples(samples: xr.DataTree) -> None:
+    """Raise ArgumentError unless the argument ``samples`` is a tree of samples."""
+    expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
+
+
+def expect_splits(splits: xr.DataTree) -> None:
+    """Raise ArgumentError unless the argument ``splits`` is a tree of splits."""
+    expect_tree(splits, "part", "splits", "Make them: make_splits(samples, SplitSpec(...))")
+
+
 def animals(tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
     """Yield ``(animal, dataset)`` for every animal, grid coordinate included."""
     for name, node in tree.children.items():

@@ -1,21 +1,18 @@
 """Which animals of each model agree, and which latents carry nothing, for the report."""
 
 import json
-from io import BytesIO
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from analysis.figures.agreement import agreement
-from analysis.figures.style import applied
 from analysis.figures.text import counted
-from analysis.report.results import embedded
+from analysis.report.results import embedded_figure
 from analysis.report.tables import number
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
-
-RESOLUTION = 150  # dots an inch
 
 
 class Agreement(NamedTuple):
@@ -39,11 +36,8 @@ def _agreement(study: Study, model: str) -> Agreement:
         return Agreement(model, f"What was computed cannot be read. {error}", [], "")
     if about is None:
         return Agreement(model, "Not computed. Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume", [], "")
-    picture = BytesIO()
-    with applied():
-        agreement(about).savefig(picture, format="png", dpi=RESOLUTION, metadata={"Software": None})
     said = [one[0].upper() + one[1:] for one in json.loads(about.attrs["warnings"])]
-    return Agreement(model, " ".join([*_pairs(about), *_latents(about)]), said, embedded(picture.getvalue()))
+    return Agreement(model, " ".join([*_pairs(about), *_latents(about)]), said, embedded_figure(partial(agreement, about)))
 
 
 def _pairs(about: xr.Dataset) -> list[str]:

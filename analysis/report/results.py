@@ -3,19 +3,22 @@
 import base64
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import xarray as xr
 
+from analysis.figures.style import Figure, applied
 from analysis.report.headline import PAIRED, Row, paired_difference
 from analysis.report.tables import NONE, Table, cell, interval, number
 from analysis.scores import Score
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
 
+RESOLUTION = 150  # dots an inch of figures that the report alone holds
 DECODING = "decoding"  # the analysis that the headline reads
 FIRST = ("settings", "difference", "transfer")  # figures, in the order of what they tell; others follow by name
 
@@ -197,6 +200,14 @@ def pictures(run: Path, analysis: str) -> list[Picture]:
 def embedded(png: bytes) -> str:
     """Write a picture as text."""
     return base64.b64encode(png).decode("ascii")
+
+
+def embedded_figure(draw: Callable[[], Figure]) -> str:
+    """Draw a figure that the report alone holds, as text."""
+    picture = BytesIO()
+    with applied():
+        draw().savefig(picture, format="png", dpi=RESOLUTION, metadata={"Software": None})
+    return embedded(picture.getvalue())
 
 
 def _has_differences(scores: xr.Dataset) -> bool:

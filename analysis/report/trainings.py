@@ -1,19 +1,16 @@
 """How the models of a run were trained, for the report."""
 
-from io import BytesIO
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from analysis.figures.style import applied
 from analysis.figures.text import counted, span
 from analysis.figures.training import curves, history
-from analysis.report.results import embedded
+from analysis.report.results import embedded_figure
 from analysis.report.tables import number
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
-
-RESOLUTION = 150  # dots an inch
 
 
 class Training(NamedTuple):
@@ -37,9 +34,6 @@ def _training(study: Study, model: str) -> Training:
     if not records:
         return Training(model, "No epoch is recorded. Go on with the run: neuromvm run EXPERIMENT.yaml --out RUN --resume", "")
     about = history(records, list(study.samples.children), study.rate_terms(model))
-    picture = BytesIO()
-    with applied():
-        curves(about).savefig(picture, format="png", dpi=RESOLUTION, metadata={"Software": None})
     seconds = sum(record["seconds"] for record in records)
     last, wanted = int(about["epoch"][-1]), study.spec.training_for(model).epochs
     loss, end = float(about["loss"][-1].mean()), _end(about["stopped"].to_numpy(), last, wanted)
@@ -47,7 +41,7 @@ def _training(study: Study, model: str) -> Training:
         f"{counted(about.sizes['replica'], 'replica')}, {last} of {wanted} epochs, {number(seconds)} s; "
         f"mean loss at the last epoch {number(loss)}. {end}"
     )
-    return Training(model, sentence, embedded(picture.getvalue()))
+    return Training(model, sentence, embedded_figure(partial(curves, about)))
 
 
 def _end(stopped: np.ndarray, last: int, wanted: int) -> str:

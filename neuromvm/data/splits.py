@@ -39,7 +39,7 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
         If a class is left without training trials, the time order of trials coincides with the label, or trials of any kind
         but ``published`` both train and test.
     """
-    schema.expect_tree(samples, "activity", "samples", "Make them: make_samples(recordings, SampleSpec(...))")
+    schema.expect_samples(samples)
     expect(spec, SplitSpec, "spec", 'Make one: SplitSpec(kind="halves", repeats=5)')
     divide = _DIVIDE[spec.kind]
     paired = _in_published_tuples(samples) if spec.kind == "published" else {}

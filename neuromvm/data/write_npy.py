@@ -14,7 +14,7 @@ from scipy.signal import lfilter
 
 from neuromvm.data.bins import count_spikes
 from neuromvm.data.simulate import ODORS, SimulatedAnimal, SimulationConfig, simulate
-from neuromvm.data.write_nwb import TRUTH, read_truth
+from neuromvm.data.write_nwb import TRUTH, read_truth, refuse_foreign
 from neuromvm.errors import RunFolderError
 from neuromvm.folders import write_atomically, write_tree
 
@@ -132,12 +132,5 @@ def _replaced(folder: Path, overwrite: bool) -> list[Path]:
         )
     written = {folder / TRUTH, *(path for name in read_truth(folder).children for path in _paths(folder, str(name)))}
     unfinished = {path for path in present if path.name.startswith(".") and path.suffix == ".tmp"}
-    foreign = [str(path.relative_to(folder)) for path in present if path not in written | unfinished]
-    if foreign:
-        raise RunFolderError(
-            str(folder),
-            found=f"{', '.join(foreign[:5])}: not written by this simulation",
-            expected=f"the animals of {TRUTH} and nothing else",
-            next_step="Choose another folder; recordings are never removed",
-        )
+    refuse_foreign(folder, present, written | unfinished)
     return present

@@ -123,8 +123,13 @@ def _replaced(directory: Path, overwrite: bool) -> list[Path]:
             expected="an empty folder",
             next_step="Choose another folder, or replace it: --force on the command line, overwrite=True in Python",
         )
-    written = [directory / _file_name(str(name)) for name in read_truth(directory).children]
     files = [path for entry in present for path in [entry, *entry.rglob("*")] if not path.is_dir()]
+    refuse_foreign(directory, files, {directory / _file_name(str(name)) for name in read_truth(directory).children})
+    return files
+
+
+def refuse_foreign(directory: Path, files: list[Path], written: set[Path]) -> None:
+    """Raise RunFolderError if a file that is to give way was not written by the simulation."""
     foreign = [str(path.relative_to(directory)) for path in files if path not in written]
     if foreign:
         raise RunFolderError(
@@ -133,7 +138,6 @@ def _replaced(directory: Path, overwrite: bool) -> list[Path]:
             expected=f"the animals of {TRUTH} and nothing else",
             next_step="Choose another folder; recordings are never removed",
         )
-    return files
 
 
 def _session(name: str) -> str:

@@ -75,6 +75,7 @@ class MultimodalVAE(nn.Module, ABC):
                 expected="the same modalities in each",
             )
         self.modalities: tuple[str, ...] = tuple(encoders)
+        # torch types what a module holds as tensor or module; an encoder's number of latents is neither.
         self.latent: int = next(int(encoder.latent) for encoder in encoders.values())  # type: ignore[arg-type]
         self.encoders = nn.ModuleDict(dict(encoders))
         self.decoders = nn.ModuleDict({name: decoders[name] for name in encoders})

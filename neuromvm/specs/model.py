@@ -51,7 +51,7 @@ class ModelSpec(Spec):
     )
 
     @model_validator(mode="after")
-    def _simplex_of_vectors(self) -> "ModelSpec":
+    def _code_and_start_fit(self) -> "ModelSpec":
         if self.code == "simplex" and self.networks.kind == "convolution":
             raise ValueError("code 'simplex' is for networks that infer vectors; a path has no winner: leave it out")
         if self.code == "simplex" and self.sharing.kind == "mmvae_plus":
