@@ -122,12 +122,16 @@ def baseline(name: str, inputs: Inputs, options: Options) -> Representation:
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return one line for each representation and setting that exists."""
+    reference, in_sample = scores.attrs["reference"], bool(scores.attrs.get("in_sample", 0))
+    compared = scores.sel(reference=reference) if reference else scores.isel(reference=0)
     lines = []
     for representation in scores["representation"].values:
         for setting in scores["setting"].values:
-            one = scores.sel(representation=representation, setting=setting)
+            one = compared.sel(representation=representation, setting=setting)
             if not np.isfinite(one["value"]):
                 continue
+            other = bool(reference) and reference != representation and bool(np.isfinite(one["difference"]))
+            against = {key: float(one[key]) for key in ("difference", "difference_low", "difference_high")} if other else {}
             lines.append(
                 Score(
                     what="balanced accuracy",
@@ -136,15 +140,21 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     value=float(one["value"]),
                     low=float(one["low"]),
                     high=float(one["high"]),
+                    interval=scores.attrs["interval"],
+                    null_kind=scores.attrs["floor"],
+                    null_n=int(scores.attrs.get("permutations", 0)),
                     floor=float(one["null_mean"]),
                     floor_low=float(one["null_low"]),
                     floor_high=float(one["null_high"]),
                     chance=float(one["chance"]),
                     p=float(one["p"]),
+                    baseline=reference if other else "",
+                    **against,
                     n_animals=int(np.isfinite(one["target_value"]).sum()),
                     n_trials=int(one["trials"].where(np.isfinite(one["target_value"])).sum()),
+                    n_windows=int(scores.attrs.get("windows", 0)),
                     n_splits=scores.sizes["split"],
-                    in_sample=bool(scores.attrs.get("in_sample", 0)),
+                    in_sample=in_sample,
                 )
             )
     return lines

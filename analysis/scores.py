@@ -2,27 +2,53 @@
 
 from typing import NamedTuple
 
+NAN = float("nan")
+
 
 class Score(NamedTuple):
-    """A score, its interval, and what it would be by chance.
+    """A score, its interval, what it would be by chance, and the baseline that it is to beat.
 
-    ``low, high`` is the 95 % interval; ``floor`` the mean of the score with labels permuted, ``floor_low, floor_high`` the
-    95 % range of it and ``p`` the share of permutations that score as high; ``chance`` what guessing gives. NaN where a
-    quantity does not exist. ``in_sample`` says that the scored trials were fitted on, so that there is no floor and no p.
+    NaN or "" where a quantity does not exist: ``null_kind`` then says why there is none.
+
+    Attributes
+    ----------
+    what, representation, setting
+        What is measured, of which model or baseline, and how.
+    value, low, high, interval
+        The score with its 95 % interval, and in words what was drawn again for it.
+    null_kind, null_n, floor, floor_low, floor_high, p
+        How labels were broken (refitted or decoded only), how often; mean of the score under this null, 95 % range of it, and
+        (b + 1) / (n + 1), b being how many of them reach the score.
+    chance
+        What guessing gives.
+    baseline, difference, difference_low, difference_high
+        Representation or rule that it is compared with, and the paired difference to it with its 95 % interval.
+    n_animals, n_trials, n_windows, n_splits
+        Animals, distinct trials and windows of these that are scored, and splits.
+    in_sample
+        Whether the scored trials were fitted on; then there is neither null nor p.
     """
 
     what: str
     representation: str
     setting: str
     value: float
-    low: float
-    high: float
-    floor: float
-    floor_low: float
-    floor_high: float
-    chance: float
-    p: float
-    n_animals: int
-    n_trials: int
-    n_splits: int
+    low: float = NAN
+    high: float = NAN
+    interval: str = ""
+    null_kind: str = ""
+    null_n: int = 0
+    floor: float = NAN
+    floor_low: float = NAN
+    floor_high: float = NAN
+    chance: float = NAN
+    p: float = NAN
+    baseline: str = ""
+    difference: float = NAN
+    difference_low: float = NAN
+    difference_high: float = NAN
+    n_animals: int = 0
+    n_trials: int = 0
+    n_windows: int = 0
+    n_splits: int = 0
     in_sample: bool = False

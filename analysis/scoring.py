@@ -134,6 +134,8 @@ def score(
             "reference": reference if reference in predictions else "",
             "interval": f"95 % over {resampling.bootstraps} bootstrap draws of {drawn} trials within animal and label",
             "floor": floor,
+            "permutations": resampling.permutations,
+            "windows": next(iter(samples.children.values())).sizes["window"],
             "in_sample": int(in_sample),  # netCDF has no truth values
         },
     )

@@ -14,12 +14,15 @@ import xarray as xr
 from analysis.figures.style import Figure, applied
 from analysis.report.headline import PAIRED, Row, paired_difference
 from analysis.report.tables import NONE, Table, cell, interval, number
-from analysis.scores import Score
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
 
 RESOLUTION = 150  # dots an inch of figures that the report alone holds
 DECODING = "decoding"  # the analysis that the headline reads
+SHOWN = (  # what tables and headline read of a line; what came later may be absent
+    *("what", "representation", "setting", "value", "low", "high", "floor", "floor_low", "floor_high", "chance", "p"),
+    *("n_animals", "n_trials", "n_splits"),
+)
 FIRST = ("settings", "difference", "transfer")  # figures, in the order of what they tell; others follow by name
 
 
@@ -87,8 +90,7 @@ def read_summary(study: Study) -> Summary:
 
 def _entry(study: Study, name: str, content: Mapping[str, Any]) -> Entry:
     rows = content.get("scores", [])
-    needed = set(Score._fields) - set(Score._field_defaults)  # what came later has a default
-    if all(needed <= set(row) for row in rows):
+    if all(set(SHOWN) <= set(row) for row in rows):
         return Entry(rows, content.get("options", {}))
     problem = f"The lines of {name} in summary.json are of another version. Compute them again: {command(study, name)}"
     return Entry([], content.get("options", {}), problem)

@@ -1,0 +1,65 @@
+"""Null data: activity moves among trials of an animal, everything else stays."""
+
+import numpy as np
+import pytest
+
+from neuromvm.data.permutation import carry, permuted
+from neuromvm.errors import SchemaError
+from tests.analysis.simulation import simulate
+from tests.conftest import with_trial_label
+
+
+def test_activity_moves_and_labels_stay():
+    samples = simulate(windows=2).samples
+    null = permuted(samples, 1)
+    for name, node in samples.children.items():
+        rows, moved = (tree[name]["activity"].to_numpy().reshape(node.sizes["trial"], -1) for tree in (samples, null))
+        assert (rows != moved).any()
+        np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(moved, axis=0))
+        assert null[name]["label"].identical(node["label"])
+    assert null.attrs == samples.attrs
+
+
+def test_number_0_is_the_data_and_numbers_differ():
+    samples = simulate().samples
+    assert permuted(samples, 0).identical(samples)
+    assert not permuted(samples, 1).identical(permuted(samples, 2))
+    assert permuted(samples, 3).identical(permuted(samples, 3))
+
+
+def test_an_animal_is_permuted_alike_whoever_else_is_there():
+    samples = simulate().samples
+    name = list(samples.children)[1]
+    alone = samples.filter(lambda node: node.name in (None, name))
+    assert permuted(alone, 1)[name].identical(permuted(samples, 1)[name])
+
+
+def test_trials_stay_in_their_block():
+    samples = simulate().samples
+    samples = with_trial_label(samples, "block", lambda node: np.arange(node.sizes["trial"]) // 10)
+    for name, node in samples.children.items():
+        source = carry(name, node.to_dataset(), 1, within="block").trial
+        np.testing.assert_array_equal(source // 10, np.arange(node.sizes["trial"]) // 10)
+        assert (source != np.arange(len(source))).any()
+    with pytest.raises(SchemaError, match="Did you mean 'block'"):
+        carry(name, node.to_dataset(), 1, within="blok")
+
+
+def test_labels_of_windows_are_shifted_circularly():
+    samples = simulate(windows=3).samples
+    name = next(iter(samples.children))
+    dataset = samples[name].to_dataset().copy(deep=True)
+    dataset["label"][:] = (dataset["label"].to_numpy() + np.arange(3)) % 4
+    shift = carry(name, dataset, 1).shift
+    assert set(shift.tolist()) == {0, 1, 2}
+    source = carry(name, dataset, 1).samples().reshape(-1, 3)
+    assert (source // 3 == source[:, :1] // 3).all()
+    np.testing.assert_array_equal((source[:, 1] - source[:, 0]) % 3, 1)
+
+
+def test_unlabelled_trials_keep_their_activity():
+    samples = simulate().samples
+    name = next(iter(samples.children))
+    dataset = samples[name].to_dataset().copy(deep=True)
+    dataset["label"][:5] = -1
+    assert carry(name, dataset, 4).trial[:5].tolist() == [0, 1, 2, 3, 4]
