@@ -31,7 +31,7 @@ from neuromvm.models import (
 )
 from neuromvm.models.joint import Aggregation
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
-from neuromvm.networks import ConstantScale, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, SimplexMean, mlp
+from neuromvm.networks import ConstantScale, Decoder, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, SimplexMean, mlp
 from neuromvm.specs import ModelSpec
 from neuromvm.specs.likelihoods import AnyLikelihood
 from neuromvm.specs.networks import ConvolutionNetworks, LinearNetworks, MLPNetworks
@@ -218,7 +218,7 @@ def _decoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
     if root is not None:
         return PathDecoder(window.units, latent, root, **_layers(spec))
     hidden = _hidden(spec, window.features)[::-1]
-    return nn.Sequential(mlp(latent, hidden), nn.Linear(hidden[-1] if hidden else latent, window.features))
+    return Decoder(latent, hidden, window.features)
 
 
 def _start_from(spec: ModelSpec, encoder: nn.Module, decoder: nn.Module, trials: TrialModel) -> None:
@@ -233,7 +233,7 @@ def _start_from(spec: ModelSpec, encoder: nn.Module, decoder: nn.Module, trials:
         )
     covariance = deviations.T @ deviations + trials.white**2 * torch.eye(means.shape[1])
     cast(SimplexMean, encoder.mean).start_from(means, covariance)
-    last = cast(nn.Linear, cast(nn.Sequential, decoder)[-1])
+    last = cast(Decoder, decoder).readout
     with torch.no_grad():
         last.weight.copy_(means[torch.arange(last.in_features) % len(means)].T / spec.gain)
         last.bias.zero_()

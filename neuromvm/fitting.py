@@ -135,7 +135,7 @@ class _Record:
         about = {
             "model": trainer.spec.model_dump(mode="json"),
             "training": trainer.training.model_dump(mode="json", exclude={"device", "threads", "checkpoint_every"}),
-            "replicas": [replica._asdict() for replica in trainer.batches.replicas],
+            "replicas": [replica.about() for replica in trainer.batches.replicas],
             "rate_terms": list(trainer.model.rate_terms),
             "data": _fingerprint(samples, splits),
             "kept": _fingerprint_of(start) if start is not None else None,

@@ -15,6 +15,7 @@ from neuromvm import schema
 from neuromvm.build import WindowShape, build_model, path_root
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.data.features import Scaler, features
+from neuromvm.data.permutation import carry
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import RunFolderError, SchemaError
 from neuromvm.folders import read_json, write_atomically
@@ -98,8 +99,8 @@ class FittedStack:
         Returns
         -------
         One node an animal: ``latent_mean`` and ``latent_scale`` ``(replica, trial, window, latent)``, float32, labels copied;
-        coords ``split`` and ``seed`` on replica, ``shared`` on latent: False where a latent is
-        private to its animal.
+        coords ``split``, ``seed`` and ``permutation`` on replica, ``shared`` on latent: False where a latent is private to its
+        animal. A replica trained on null data sees the same null data (:mod:`neuromvm.data.permutation`).
 
         Raises
         ------
@@ -117,8 +118,10 @@ class FittedStack:
         shared = self.member(0).shared_latents
         nodes = {}
         for name, each in posteriors.items():
-            mean, scale = (torch.stack(values).numpy() for values in zip(*each, strict=True))
-            nodes[name] = xr.DataTree(self._node(samples[name].to_dataset()[["label", "match"]], mean, scale, shared))
+            dataset = samples[name].to_dataset()
+            seen = [self._carried(name, dataset, number, values) for number, values in enumerate(each)]
+            mean, scale = (torch.stack(values).numpy() for values in zip(*seen, strict=True))
+            nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean, scale, shared))
         return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
 
     @torch.no_grad()
@@ -178,6 +181,14 @@ class FittedStack:
                 posteriors[name].append((mean, scale))
         return posteriors
 
+    def _carried(self, name: str, dataset: xr.Dataset, number: int, values: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Give each sample the posterior of the activity that it has in a replica's null data."""
+        replica = self.replicas[number]
+        if replica.permutation == 0:
+            return values
+        source = torch.from_numpy(carry(name, dataset, replica.permutation, within=replica.within).samples())
+        return tuple(one.flatten(0, 1)[source].reshape(one.shape) for one in values)
+
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +199,7 @@ class FittedStack:
         about = {
             "version": VERSION,
             "model": self.spec.model_dump(mode="json"),
-            "replicas": [replica._asdict() for replica in self.replicas],
+            "replicas": [replica.about() for replica in self.replicas],
             "animals": {name: window._asdict() for name, window in self.windows.items()},
             "conditions": list(self.conditions),
             "samples": self.trained_on.model_dump(mode="json"),
@@ -268,4 +279,5 @@ class FittedStack:
             shared=("latent", np.arange(mean.shape[-1]) < shared),
             split=("replica", [replica.split for replica in self.replicas]),
             seed=("replica", [replica.seed for replica in self.replicas]),
+            permutation=("replica", [replica.permutation for replica in self.replicas]),
         )

@@ -1,7 +1,8 @@
 """The training loop: a generator of records that always trains a stack of replicas.
 
-Replicas are the same architecture on other splits or with other seeds. Their parameters are stacked along a first dim and
-one step runs them all; the sum of their losses gives each its own gradient, and Adam on stacked tensors is Adam on each.
+Replicas are the same architecture on other splits or null data, with other seeds or another beta. Their parameters are stacked
+along a first dim and one step runs them all; the sum of their losses gives each its own gradient, and Adam on stacked tensors is
+Adam on each. A replica that has stopped early leaves the stack.
 Parameters may be frozen: they take part in every step as constants and are not in the optimiser.
 Randomness is a function of (seed, split, epoch), so a run continued from a checkpoint repeats the one that was cut off.
 """
@@ -23,9 +24,14 @@ from neuromvm.errors import TrainingError
 from neuromvm.models import Batch, MultimodalVAE, Objective
 from neuromvm.specs import ModelSpec, TrainingSpec
 
+ADAM = ("step", "exp_avg", "exp_avg_sq")  # what Adam remembers of a parameter
+
 
 class EpochRecord(NamedTuple):
-    """What one epoch gave, a number or row for each replica; ``validation_loss`` is None without validation trials."""
+    """What one epoch gave, a number or row for each replica; ``validation_loss`` is None without validation trials.
+
+    A replica that has stopped keeps the numbers of its last epoch.
+    """
 
     epoch: int
     loss: list[float]
@@ -89,6 +95,7 @@ class StackTrainer:
             )
         self.epoch = 0
         replicas = len(batches.replicas)
+        self._everyone, self._active = batches, np.arange(replicas)
         members = [
             build_model(
                 model,
@@ -103,20 +110,15 @@ class StackTrainer:
         self._parameters, self._buffers = stack_module_state(members)
         self._constants: dict[str, Tensor] = {}
         self._freeze(frozen or {})
-        names = list(self._parameters)
-        # Weights decay; what says how noisy activity and latents are does not.
-        scales = [name for name in names if name.startswith(("likelihoods.", "auxiliary.")) or name.endswith("scale.log_scale")]
-        weights = [name for name in names if name not in scales]
-        self._optimizer = torch.optim.Adam(
-            [
-                {"params": [self._parameters[name] for name in weights], "weight_decay": training.weight_decay},
-                {"params": [self._parameters[name] for name in scales], "weight_decay": 0.0},
-            ],
-            lr=training.learning_rate,
-        )
+        self._fixed = {**self._constants, **self._buffers}  # of every replica, also of those that have left
+        self._optimizer = self._make_optimizer()
         self._best = {name: value.detach().clone() for name, value in self._parameters.items()}
         self._best_loss = np.full(replicas, np.inf)
         self._best_epoch = np.zeros(replicas, dtype=int)
+        self._beta = self._make_beta()
+        terms, modalities = len(self.model.rate_terms), len(self.model.modalities)
+        # loss, log-likelihoods, rates, validation loss of the last epoch that each replica took part in
+        self._last = torch.full((replicas, 2 + modalities + terms), torch.nan)
 
     @property
     def stopped(self) -> NDArray[np.bool_]:
@@ -138,44 +140,108 @@ class StackTrainer:
         """
         while self.epoch < self.training.epochs and not self.stopped.all():
             started = time.perf_counter()
-            objective = self._train_epoch()
+            trained = self._train_epoch()
             self.epoch += 1
-            validation = self._validate()
-            yield EpochRecord(self.epoch, *objective, validation, self.stopped.tolist(), round(time.perf_counter() - started, 4))
+            self._last[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
+            record = self._record(round(time.perf_counter() - started, 4))
+            self._leave()
+            yield record
+
+    def _record(self, seconds: float) -> EpochRecord:
+        modalities = len(self.model.modalities)
+        loss, likelihood, rate, validation = torch.split(self._last, [1, modalities, len(self.model.rate_terms), 1], dim=1)
+        validated = self._everyone.validation_pairs is not None
+        return EpochRecord(
+            self.epoch,
+            loss[:, 0].tolist(),
+            likelihood.tolist(),
+            rate.tolist(),
+            validation[:, 0].tolist() if validated else None,
+            self.stopped.tolist(),
+            seconds,
+        )
 
     def weights(self) -> dict[str, Tensor]:
         """Return parameters and buffers ``(replica, ...)``: the best on validation if early stopping is on, else the last."""
         chosen = self._parameters if self.training.patience is None else self._best
-        return {name: value.detach() for name, value in {**chosen, **self._constants, **self._buffers}.items()}
+        return {name: value.detach() for name, value in {**chosen, **self._fixed}.items()}
 
     def state(self) -> StackState:
         """Return everything that :meth:`restore` needs; frozen parameters never change and are not among it."""
         tensors = {f"parameter/{name}": value.detach() for name, value in self._parameters.items()}
         tensors |= {f"buffer/{name}": value for name, value in self._buffers.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
+        tensors["last"] = self._last
         for name, value in self._parameters.items():
             tensors |= {f"adam/{key}/{name}": entry for key, entry in self._optimizer.state[value].items()}
         return StackState(self.epoch, tensors, self._best_loss.tolist(), self._best_epoch.tolist())
 
     def restore(self, state: StackState) -> None:
         """Continue from a state of the same stack, with the same parameters frozen."""
-        groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "buffer": {}, "best": {}, "adam": {}}
+        groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "buffer": {}, "best": {}, "adam": {}, "last": {}}
         for key, value in state.tensors.items():
             group, _, name = key.partition("/")
             groups[group][name] = value
+        self.epoch = state.epoch
+        self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
+        self._last.copy_(groups["last"][""])
+        self._leave()
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(groups["parameter"][name])
                 self._best[name].copy_(groups["best"][name])
                 self._optimizer.state[parameter] = {
-                    # Adam keeps its step counter on the CPU.
-                    key: groups["adam"][f"{key}/{name}"].to("cpu" if key == "step" else parameter.device)
-                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    key: groups["adam"][f"{key}/{name}"].to(self._step_device() if key == "step" else parameter.device)
+                    for key in ADAM
                 }
         for name, value in groups["buffer"].items():
             self._buffers[name].copy_(value)
-        self.epoch = state.epoch
-        self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
+
+    def _make_optimizer(self) -> torch.optim.Adam:
+        names = list(self._parameters)
+        # Weights decay; what says how noisy activity and latents are does not.
+        scales = [name for name in names if name.startswith(("likelihoods.", "auxiliary.")) or name.endswith("scale.log_scale")]
+        weights = [name for name in names if name not in scales]
+        return torch.optim.Adam(
+            [
+                {"params": [self._parameters[name] for name in weights], "weight_decay": self.training.weight_decay},
+                {"params": [self._parameters[name] for name in scales], "weight_decay": 0.0},
+            ],
+            lr=self.training.learning_rate,
+            fused=self._fused,
+        )
+
+    @property
+    def _fused(self) -> bool:
+        return self.batches.device.type in ("cpu", "cuda")
+
+    def _step_device(self) -> torch.device:
+        """Say where Adam keeps its step counter."""
+        return self.batches.device if self._fused else torch.device("cpu")
+
+    def _make_beta(self) -> Tensor:
+        betas = [self.spec.beta if replica.beta is None else replica.beta for replica in self.batches.replicas]
+        return torch.tensor(betas, dtype=torch.float32, device=self.batches.device)
+
+    @torch.no_grad()
+    def _leave(self) -> None:
+        """Take replicas that have stopped out of the stack: what they keep is their best weights."""
+        stay = np.flatnonzero(~self.stopped[self._active])
+        if len(stay) in (0, len(self._active)):
+            return
+        members = torch.from_numpy(stay).to(self.batches.device)
+        old, adam = self._parameters, self._optimizer.state
+        self._active = self._active[stay]
+        self.batches = self._everyone.only(self._active.tolist())
+        self._parameters = {name: value[members].requires_grad_() for name, value in old.items()}
+        self._buffers, self._constants = (
+            {name: value[members] for name, value in held.items()} for held in (self._buffers, self._constants)
+        )
+        self._optimizer, self._beta = self._make_optimizer(), self._make_beta()
+        for name, value in old.items():
+            if value in adam:
+                kept = {key: entry if key == "step" else entry[members] for key, entry in adam[value].items()}
+                self._optimizer.state[self._parameters[name]] = kept
 
     @torch.no_grad()
     def _freeze(self, frozen: Mapping[str, Tensor]) -> None:
@@ -197,7 +263,8 @@ class StackTrainer:
         if not self._parameters:
             raise TrainingError("frozen weights", found="every parameter of the model", expected="some left to train")
 
-    def _train_epoch(self) -> tuple[list[float], list[list[float]], list[list[float]]]:
+    def _train_epoch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean loss ``(replica, 1)``, log-likelihoods ``(replica, modality)`` and rates ``(replica, term)``."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.training, self.epoch)
         generators = self.batches.generators(self.epoch)
@@ -231,21 +298,25 @@ class StackTrainer:
         # A term of one animal counts where that animal is present, a common one wherever anyone is.
         own = self.model.rate_terms == self.model.modalities
         rate = rate / (count if own else tuples[..., None].sum(0).clamp(min=1))
-        return loss.tolist(), likelihood.tolist(), rate.tolist()
+        return loss[:, None], likelihood, rate
 
     def _objective(self, batch: Batch, noise: Tensor, progress: float) -> Objective:
-        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, noise: Tensor) -> Objective:
-            result: Objective = functional_call(self.model, (parameters, buffers), (batch, noise, self.spec.beta, progress))
+        def one(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, noise: Tensor, beta: Tensor
+        ) -> Objective:
+            result: Objective = functional_call(self.model, (parameters, buffers), (batch, noise, beta, progress))
             return result
 
-        stacked: Objective = torch.func.vmap(one)({**self._parameters, **self._constants}, self._buffers, batch, noise)
+        weights = {**self._parameters, **self._constants}
+        stacked: Objective = torch.func.vmap(one)(weights, self._buffers, batch, noise, self._beta)
         return stacked
 
     @torch.no_grad()
-    def _validate(self) -> list[float] | None:
+    def _validate(self) -> Tensor:
+        """Return the validation loss ``(replica,)``, NaN without validation samples, and keep the best weights."""
         pairs = self.batches.validation_pairs
         if pairs is None:
-            return None
+            return torch.full((len(self._active),), torch.nan)
         # The same noise at every call, so that epochs differ by their weights alone.
         noise = self.batches.noise(pairs, self.batches.generators(0, VALIDATION), self.model.noise_shape)
         loss = self._objective(self.batches.batch(pairs, None), noise, progress=1.0).loss
@@ -254,12 +325,13 @@ class StackTrainer:
             raise TrainingError(
                 f"epoch {self.epoch}", found="a validation loss that is not finite", next_step="Lower training.learning_rate"
             )
-        better = (values < self._best_loss) & ~self._stopped_by(self.epoch - 1)
-        self._best_loss[better], self._best_epoch[better] = values[better], self.epoch
-        chosen = torch.from_numpy(better).to(self.batches.device)
+        better = np.flatnonzero(values < self._best_loss[self._active])
+        kept = self._active[better]
+        self._best_loss[kept], self._best_epoch[kept] = values[better], self.epoch
+        here, there = (torch.from_numpy(places).to(self.batches.device) for places in (better, kept))
         for name, value in self._parameters.items():
-            self._best[name] = torch.where(chosen.view(-1, *[1] * (value.dim() - 1)), value.detach(), self._best[name])
-        return [float(value) for value in values]
+            self._best[name][there] = value.detach()[here]
+        return loss
 
     def _clip_gradients(self, largest: float) -> None:
         gradients = [value.grad for value in self._parameters.values() if value.grad is not None]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from neuromvm import schema
 from neuromvm.build import WindowShape, scores_counts
-from neuromvm.data.corruption import Drawing, Resampler, blur, hide
+from neuromvm.data.corruption import Drawing, Resampler, Streams, blur, hide
 from neuromvm.data.features import Floats, Scaler, features, fit_scaler
 from neuromvm.data.pairing import PAIRINGS
+from neuromvm.data.permutation import carry
 from neuromvm.data.resampling import TrialModel
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
@@ -28,10 +30,26 @@ PAIRS, NOISE, VALIDATION = range(3)
 
 
 class Replica(NamedTuple):
-    """One member of a stack: which split it is trained on, and the seed of its weights, pairs and noise."""
+    """One member of a stack: which split it is trained on, the seed of its weights, pairs and noise, and what else is its own.
+
+    ``permutation``: number of the null data that it is trained on, within trials of the same label ``within`` (see
+    :mod:`neuromvm.data.permutation`); 0 is the data. ``beta``: weight of the rate; None is that of the model's spec.
+    """
 
     split: int
     seed: int
+    permutation: int = 0
+    within: str | None = None
+    beta: float | None = None
+
+    @property
+    def stream(self) -> tuple[int, int]:
+        """What its randomness depends on: replicas that differ in data or beta alone draw the same pairs and noise."""
+        return self.split, self.seed
+
+    def about(self) -> dict[str, object]:
+        """Return the fields that are not as they are by default, and split and seed."""
+        return {key: value for key, value in self._asdict().items() if key in ("split", "seed") or value}
 
     def seed_sequence(self, stream: int, epoch: int) -> np.random.SeedSequence:
         """Return the seed of one stream in one epoch: randomness is a function of the epoch, so a resumed run repeats it."""
@@ -57,6 +75,10 @@ class AnimalSamples(NamedTuple):
         return cls(
             flat.reshape(trials * windows, width), counts, samples["match"].to_numpy().reshape(-1), part, samples.sizes["unit"]
         )
+
+    def carried(self, source: NDArray[np.int64]) -> "AnimalSamples":
+        """Return null samples: each takes its activity from the sample ``source (sample,)``."""
+        return self._replace(features=self.features[source], counts=self.counts[source])
 
     def scaler(self, split: int, spec: SampleSpec) -> Scaler:
         """Fit the scaler on training-side samples of a split."""
@@ -149,21 +171,26 @@ class StackBatches:
             name: torch.from_numpy(animal.match.astype(np.int64)).to(device) for name, animal in self.animals.items()
         }
         self._conditions_known = 1 + max(int(animal.match.max(initial=0)) for animal in self.animals.values())
+        self._sources = {
+            name: [carry(name, samples[name].to_dataset(), one.permutation, within=one.within).samples() for one in replicas]
+            for name in (self.animals if any(one.permutation for one in replicas) else ())
+        }
+        self._carried = {name: torch.from_numpy(np.stack(each)).to(device) for name, each in self._sources.items()}
+        self._streams = Streams([replica.stream for replica in replicas])
         given = scalers or {}
-        self.scalers = {
-            name: given[name] if name in given else [animal.scaler(replica.split, spec) for replica in replicas]
-            for name, animal in self.animals.items()
+        self.scalers = {name: given[name] if name in given else self._fit_scalers(name, spec) for name in self.animals}
+        self._offset = {
+            name: torch.from_numpy(np.stack([-s.center / s.spread for s in each])).to(device)
+            for name, each in self.scalers.items()
         }
-        self._center = {
-            name: torch.from_numpy(np.stack([s.center for s in each])).to(device) for name, each in self.scalers.items()
-        }
-        self._spread = {
-            name: torch.from_numpy(np.stack([s.spread for s in each])).to(device) for name, each in self.scalers.items()
+        self._gain = {
+            name: torch.from_numpy(np.stack([1 / s.spread for s in each])).to(device) for name, each in self.scalers.items()
         }
         self._resampler = self._make_resampler(model.resample) if model.resample is not None else None
         self._target_means = self._condition_means() if model.targets == "condition_means" else {}
         make = PAIRINGS[training.pairing]
-        self.pairings = [make(self._codes(replica.split, Part.TRAIN)) for replica in replicas]
+        of_split = {split: make(self._codes(split, Part.TRAIN)) for split in {replica.split for replica in replicas}}
+        self.pairings = [of_split[replica.split] for replica in replicas]
         for replica, pairing in zip(replicas, self.pairings, strict=True):
             if pairing.rows == 0:
                 raise SplitError(f"split {replica.split}", found="no matched training samples", expected="at least one tuple")
@@ -190,11 +217,9 @@ class StackBatches:
         split = self.replicas[replica].split
         targets = {}
         for name, animal in self.animals.items():
-            chosen = torch.from_numpy(np.flatnonzero(animal.trained_on(split))).to(self.device)
-            if name in self._counts:
-                targets[name] = self._counts[name][chosen].float()
-            else:
-                targets[name] = self._scaled(name, slice(replica, replica + 1), chosen[None])[0]
+            chosen = torch.from_numpy(np.flatnonzero(animal.trained_on(split))).to(self.device)[None]
+            one = slice(replica, replica + 1)
+            targets[name] = self._recorded(name, one, chosen)[0] if name in self._counts else self._scaled(name, one, chosen)[0]
         return targets
 
     def trial_models(self, replica: int, covariance_shrinkage: float) -> dict[str, TrialModel]:
@@ -202,7 +227,7 @@ class StackBatches:
         split, models = self.replicas[replica].split, {}
         for name, animal in self.animals.items():
             side = animal.trained_on(split)
-            values = self.scalers[name][replica](animal.features[side])
+            values = self.scalers[name][replica](self._samples_of(name, replica).features[side])
             models[name] = TrialModel.fit(values, animal.match[side], animal.units, self._conditions_known, covariance_shrinkage)
         return models
 
@@ -211,17 +236,18 @@ class StackBatches:
 
         Every replica spreads its own tuples evenly over the steps; the first rows of a step are tuples, the rest padding.
         """
-        table = np.full((len(self.replicas), self.steps, self.batch_rows, len(self.animals)), -1, dtype=np.int64)
-        for number, (replica, pairing) in enumerate(zip(self.replicas, self.pairings, strict=True)):
-            drawn = pairing.draw(np.random.default_rng(replica.seed_sequence(PAIRS, epoch)))
+        table = np.full((len(self._streams.first), self.steps, self.batch_rows, len(self.animals)), -1, dtype=np.int64)
+        for number, first in enumerate(self._streams.first):
+            drawn = self.pairings[first].draw(np.random.default_rng(self.replicas[first].seed_sequence(PAIRS, epoch)))
             for step, rows in enumerate(np.array_split(drawn, self.steps)):
                 table[number, step, : len(rows)] = rows
-        return table
+        return np.asarray(table[self._streams.of])
 
     def generators(self, epoch: int, stream: int = NOISE) -> list[torch.Generator]:
-        """Return one generator a replica for the noise of an epoch."""
+        """Return the generators for the noise of an epoch, one for each stream of randomness."""
         generators = []
-        for replica in self.replicas:
+        for first in self._streams.first:
+            replica = self.replicas[first]
             state = int(replica.seed_sequence(stream, epoch).generate_state(1, np.uint64)[0] >> np.uint64(1))
             generators.append(torch.Generator(device=self.device).manual_seed(state))
         return generators
@@ -240,20 +266,50 @@ class StackBatches:
             targets = {name: means[replicas, condition.clamp(min=0)] for name, means in self._target_means.items()}
         else:
             targets = {
-                name: self._counts[name][index[:, :, column]].float() if name in self._counts else inputs[name]
+                name: self._recorded(name, everyone, index[:, :, column]) if name in self._counts else inputs[name]
                 for column, name in enumerate(self.animals)
             }
         if generators is not None:
-            inputs = self._corrupted(inputs, condition, Drawing(_rows(pairs), pairs.shape[1], generators))
+            inputs = self._corrupted(inputs, condition, self._drawing(pairs, generators))
         return Batch(inputs, targets, available, condition)
 
     def noise(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator], shape: tuple[int, int]) -> Tensor:
         """Draw standard normal noise ``(replica, draw, row, width)`` for tuples, shape = (draw, width); 0 in rows of padding."""
         draws, width = shape
-        drawn = torch.zeros(len(self.replicas), draws, pairs.shape[1], width, device=self.device)
-        for place, (rows, generator) in enumerate(zip(_rows(pairs), generators, strict=True)):
-            drawn[place, :, :rows] = torch.randn(draws, rows, width, generator=generator, device=self.device)
-        return drawn
+        return self._drawing(pairs, generators).draws(torch.randn, draws, width)
+
+    def only(self, chosen: Sequence[int]) -> "StackBatches":
+        """Return the batches of some of the replicas, with the steps of all; they draw what they drew in the whole stack."""
+        some = copy(self)
+        members = torch.as_tensor(list(chosen), device=self.device)
+        some.replicas = [self.replicas[one] for one in chosen]
+        some.pairings = [self.pairings[one] for one in chosen]
+        some.scalers = {name: [each[one] for one in chosen] for name, each in self.scalers.items()}
+        some._sources = {name: [each[one] for one in chosen] for name, each in self._sources.items()}
+        some._streams = Streams([replica.stream for replica in some.replicas])
+        for held in ("_carried", "_offset", "_gain", "_target_means"):
+            setattr(some, held, {name: values[members] for name, values in getattr(self, held).items()})
+        some._resampler = None if self._resampler is None else self._resampler.only(members)
+        some.validated = self.validated[list(chosen)]
+        some.validation_pairs = None if self.validation_pairs is None else self.validation_pairs[list(chosen)]
+        return some
+
+    def _drawing(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator]) -> Drawing:
+        rows = [int(number) for number in (pairs[self._streams.first] >= 0).any(axis=2).sum(axis=1)]
+        return Drawing(rows, pairs.shape[1], generators, self._streams)
+
+    def _samples_of(self, name: str, replica: int) -> AnimalSamples:
+        """Return the samples of an animal as a replica sees them: carried, if it is trained on null data."""
+        return self.animals[name].carried(self._sources[name][replica]) if self._sources else self.animals[name]
+
+    def _fit_scalers(self, name: str, spec: SampleSpec) -> list[Scaler]:
+        """Fit one scaler a replica; replicas of the same split and data share it."""
+        fitted: dict[tuple[object, ...], Scaler] = {}
+        for number, one in enumerate(self.replicas):
+            key = (one.split, one.permutation, one.within)
+            if key not in fitted:
+                fitted[key] = self._samples_of(name, number).scaler(one.split, spec)
+        return [fitted[one.split, one.permutation, one.within] for one in self.replicas]
 
     def _codes(self, split: int, part: Part) -> list[NDArray[np.int16]]:
         return [animal.codes(split, part) for animal in self.animals.values()]
@@ -272,8 +328,17 @@ class StackBatches:
 
     def _scaled(self, name: str, replicas: slice, index: Tensor) -> Tensor:
         """Gather ``index (replica, row)`` and scale with each replica's own statistics: ``(replica, row, feature)``."""
-        values = (self._inputs[name][index] - self._center[name][replicas, None]) / self._spread[name][replicas, None]
+        gathered = self._inputs[name][self._from(name, replicas, index)]
+        values = torch.addcmul(self._offset[name][replicas, None], gathered, self._gain[name][replicas, None])
         return values if self.clip is None else values.clamp(-self.clip, self.clip)
+
+    def _recorded(self, name: str, replicas: slice, index: Tensor) -> Tensor:
+        """Gather ``index (replica, row)`` of the activity as recorded: ``(replica, row, feature)``."""
+        return self._counts[name][self._from(name, replicas, index)].float()
+
+    def _from(self, name: str, replicas: slice, index: Tensor) -> Tensor:
+        """Return the samples whose activity the samples ``index (replica, row)`` take."""
+        return self._carried[name][replicas].gather(1, index) if self._carried else index
 
     def _corrupted(self, inputs: dict[str, Tensor], condition: Tensor, drawing: Drawing) -> dict[str, Tensor]:
         if self._resampler is not None:
@@ -300,11 +365,6 @@ class StackBatches:
                 share = member.float() / member.sum(0).clamp(min=1)
                 means[name].append(share.T @ target)
         return {name: torch.stack(each) for name, each in means.items()}
-
-
-def _rows(pairs: NDArray[np.int64]) -> list[int]:
-    """Return how many rows of each replica are tuples: ``pairs (replica, row, animal)``."""
-    return [int(number) for number in (pairs >= 0).any(axis=2).sum(axis=1)]
 
 
 def _integers(counts: NDArray[np.generic]) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from neuromvm.functional.gaussian import Posteriors, kl_divergence, kl_to_standard_normal, log_density
+from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, log_density
 
 
 def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, standard_normal: float = 0.0) -> Tensor:
@@ -42,9 +42,14 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, st
 
 def log_mixture_density(latents: Tensor, posteriors: Posteriors, available: Tensor) -> Tensor:
     """Log density ``(source, batch)`` of latents ``(source, batch, latent)`` under the equal mixture of posteriors present."""
-    mean, scale = posteriors
-    each = log_density(latents[:, None], mean[None], scale[None])  # (source, evaluated under, batch)
-    return torch.logsumexp(each + _log_weights(available), dim=1)
+    # Row by row of the batch, and near 0, where products of matrices are exact.
+    mean, scale = (values.movedim(1, 0) for values in posteriors)
+    centre = mean.mean(1, keepdim=True).detach()
+    own = log_density(latents, *posteriors).T  # (batch, source)
+    each = _log_density_of_all(latents.movedim(1, 0) - centre, Posteriors(mean - centre, scale))
+    itself = torch.eye(len(latents), device=latents.device, dtype=torch.bool)
+    each = torch.where(itself, own[:, :, None], each)  # (batch, source, evaluated under)
+    return torch.logsumexp(each + _log_weights(available).T[:, None], dim=2).T
 
 
 def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal: float = 0.0) -> Tensor:
@@ -68,9 +73,15 @@ def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal:
     ----------
     Sutter et al., Unity by Diversity, NeurIPS 2024, published code.
     """
-    mean, scale = posteriors
-    pairs = kl_divergence(mean[:, None], scale[:, None], mean[None], scale[None])
-    rate = (pairs * torch.exp(_log_weights(available))).sum(1) * available
+    # Summed over k before anything is multiplied by m, so that no array holds all pairs; exact near 0 only.
+    weight = torch.exp(_log_weights(available))[..., None]
+    scale = posteriors.scale
+    mean = posteriors.mean - posteriors.mean.mean(0, keepdim=True).detach()
+    precision = scale.reciprocal().square() * weight
+    to_all, towards = precision.sum(0), (precision * mean).sum(0)
+    quadratic = (scale.square() + mean.square()) * to_all - 2 * mean * towards + (precision * mean.square()).sum(0)
+    log_scale = torch.log(scale)
+    rate = (0.5 * (quadratic - 1) + (weight * log_scale).sum(0) - log_scale).sum(-1) * available
     if standard_normal > 0:
         rate = (1 - standard_normal) * rate + standard_normal * kl_to_standard_normal(posteriors) * available
     return rate
@@ -111,11 +122,12 @@ def pooled_pairwise_kl(posteriors: Posteriors, available: Tensor, condition: Ten
 
 
 def _log_density_of_all(values: Tensor, posteriors: Posteriors) -> Tensor:
-    """Log densities of values ``(value, latent)`` under all posteriors ``(posterior, latent)``: ``(value, posterior)``."""
+    """Log densities ``(..., value, posterior)`` of values ``(..., value, latent)`` under ``(..., posterior, latent)``."""
     mean, scale = posteriors
     precision = scale.reciprocal().square()
-    quadratic = values.square() @ precision.T - 2 * values @ (precision * mean).T + (precision * mean.square()).sum(-1)
-    return -0.5 * (quadratic + mean.shape[1] * math.log(2 * math.pi)) - torch.log(scale).sum(-1)
+    quadratic = values.square() @ precision.mT - 2 * values @ (precision * mean).mT
+    constant = (precision * mean.square()).sum(-1) + mean.shape[-1] * math.log(2 * math.pi)
+    return -0.5 * (quadratic + constant[..., None, :]) - torch.log(scale).sum(-1)[..., None, :]
 
 
 def _pooled_weights(available: Tensor, condition: Tensor) -> Tensor:

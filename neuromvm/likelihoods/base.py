@@ -42,6 +42,20 @@ class Likelihood(nn.Module, ABC):
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the log-likelihood ``(...,)`` [nats]."""
 
+    def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+        """Return the log-likelihood ``(source, batch)`` if raw output is ``hidden @ weight.T + bias``.
+
+        Parameters
+        ----------
+        hidden
+            ``(source, batch, width)``.
+        weight, bias
+            ``(feature, width)``, ``(feature,)``.
+        target
+            ``(batch, feature)``.
+        """
+        return self.log_prob(torch.nn.functional.linear(hidden, weight, bias), target)
+
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
         """Return the expected activity ``(..., feature)``."""

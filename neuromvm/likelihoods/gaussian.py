@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from neuromvm.functional.reconstruction import squared_error_of_linear
 from neuromvm.likelihoods.base import Likelihood
 
 
@@ -30,6 +31,11 @@ class Gaussian(Likelihood):
         deviation = (target - raw) * torch.exp(-self.log_scale)
         return -(0.5 * deviation.square() + self.log_scale + 0.5 * math.log(2 * math.pi)).sum(-1)
 
+    def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+        precision = torch.exp(-self.log_scale)
+        error = squared_error_of_linear(hidden, weight * precision[:, None], bias * precision, target * precision)
+        return -0.5 * error - (self.log_scale + 0.5 * math.log(2 * math.pi)).sum()
+
     def mean(self, raw: Tensor) -> Tensor:
         return raw
 
@@ -43,6 +49,9 @@ class SquaredError(Likelihood):
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         return -(target - raw).square().sum(-1)
+
+    def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+        return -squared_error_of_linear(hidden, weight, bias, target)
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw

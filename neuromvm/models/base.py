@@ -11,6 +11,7 @@ from neuromvm.errors import ShapeError
 from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors
 from neuromvm.likelihoods import Likelihood
+from neuromvm.networks import Decoder
 
 
 class Batch(NamedTuple):
@@ -140,8 +141,12 @@ class MultimodalVAE(nn.Module, ABC):
     def log_likelihood(self, target_name: str, target: Tensor, latent: Tensor) -> Tensor:
         """Return the log-likelihood ``(source, batch)`` of one modality given each latent ``(source, batch, latent)``."""
         sources, rows = latent.shape[:2]
-        raw = self.decoders[target_name](latent.reshape(sources * rows, -1))
-        return self.likelihood(target_name).log_prob(raw.reshape(sources, rows, -1), target)
+        decoder, likelihood = self.decoders[target_name], self.likelihood(target_name)
+        if isinstance(decoder, Decoder) and decoder.readout.in_features < rows:
+            readout = decoder.readout
+            return likelihood.log_prob_of_linear(decoder.hidden(latent), readout.weight, readout.bias, target)
+        raw = decoder(latent.reshape(sources * rows, -1))
+        return likelihood.log_prob(raw.reshape(sources, rows, -1), target)
 
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
         """Return log-likelihoods, rate terms and the loss of a batch."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def mlp(width: int, hidden: Sequence[int]) -> nn.Sequential:
@@ -11,3 +11,32 @@ def mlp(width: int, hidden: Sequence[int]) -> nn.Sequential:
     for before, after in zip([width, *hidden], hidden, strict=False):
         layers += [nn.Linear(before, after), nn.LeakyReLU()]
     return nn.Sequential(*layers)
+
+
+class Decoder(nn.Sequential):
+    """Latents ``(..., latent)`` to raw output ``(..., feature)``: hidden layers and a linear readout.
+
+    Parameters
+    ----------
+    latent
+        Latent dimensions.
+    hidden
+        Widths of the hidden layers.
+    features
+        Features of the output.
+    """
+
+    def __init__(self, latent: int, hidden: Sequence[int], features: int) -> None:
+        super().__init__(mlp(latent, hidden), nn.Linear(hidden[-1] if hidden else latent, features))
+
+    @property
+    def readout(self) -> nn.Linear:
+        """The last layer."""
+        last = self[1]
+        assert isinstance(last, nn.Linear)
+        return last
+
+    def hidden(self, latent: Tensor) -> Tensor:
+        """Return what the readout reads ``(..., width)``."""
+        values: Tensor = self[0](latent)
+        return values
