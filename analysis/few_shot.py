@@ -15,7 +15,9 @@ from pydantic import Field
 from sklearn.linear_model import Ridge
 
 from analysis import decoding
-from analysis.alignment import CanonicalVariates, class_means, multiset_cca
+from analysis.baselines.mcca import CanonicalVariates, multiset_cca
+from analysis.baselines.procrustes import class_means
+from analysis.classifiers import Classifier, Logistic
 from analysis.decoders import OTHERS, POOLED, decode
 from analysis.decoding import summarize
 from analysis.representations import Floats, Inputs, Latents, RawFeatures, Representation, Training
@@ -164,7 +166,7 @@ class FrozenCanonicalVariates(Representation):
     animal
         The new one.
     components, ridge
-        As in :func:`analysis.alignment.multiset_cca`, of the other animals.
+        As in :func:`analysis.baselines.mcca.multiset_cca`, of the other animals.
     map_ridge
         Added to the covariance of the new animal's scaled features.
     inverse_penalty
@@ -174,8 +176,8 @@ class FrozenCanonicalVariates(Representation):
     def __init__(
         self, inputs: Inputs, animal: str, *, components: int, ridge: float, map_ridge: float, inverse_penalty: float
     ) -> None:
-        super().__init__(range(inputs.splits), inverse_penalty=inverse_penalty, shared=True)
-        self._inputs = inputs
+        super().__init__(range(inputs.splits), shared=True)
+        self._inputs, self._inverse_penalty = inputs, inverse_penalty
         self.maps: list[dict[str, Floats]] = []
         for split in self.replicas:
             others = {name: inputs.training(split, name) for name in inputs.fitted(split) if name != animal}
@@ -183,6 +185,10 @@ class FrozenCanonicalVariates(Representation):
             spread = np.concatenate([one.features @ maps[name] for name, one in others.items()]).std(axis=0)
             maps = {name: one / spread for name, one in maps.items()}
             self.maps.append({**maps, animal: map_onto(inputs.training(split, animal), others, maps, map_ridge)})
+
+    def classifier(self, replica: int) -> Classifier:
+        """Return a logistic regression."""
+        return Logistic(self._inverse_penalty)
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
         """Return the target's canonical variates, whatever the source."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from analysis.alignment import principal_axes
+from analysis.baselines.components import principal_axes
 from analysis.representations import Floats, training_side
 from neuromvm.errors import SpecError
 

@@ -1,13 +1,15 @@
-"""What a decoder sees of each animal: raw features, latents of a model, or (in :mod:`analysis.alignment`) a linear alignment."""
+"""What a decoder sees of each animal: raw features, latents of a model, or (in :mod:`analysis.baselines`) a linear alignment."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.classifiers import Classifier, Logistic
 from neuromvm.data.features import Scaler, features, fit_scaler
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError
@@ -51,7 +53,8 @@ class Inputs:
     def __init__(self, samples: xr.DataTree, splits: xr.DataTree) -> None:
         self._spec = spec = sample_spec(samples)
         self._splits = splits
-        self._features = {name: features(node.to_dataset()["activity"], spec) for name, node in samples.children.items()}
+        self._activity = {name: node.to_dataset()["activity"] for name, node in samples.children.items()}
+        self._features = {name: features(activity, spec) for name, activity in self._activity.items()}
         self._units = {name: node.sizes["unit"] for name, node in samples.children.items()}
         self._match = {name: node["match"].to_numpy() for name, node in samples.children.items()}
         self.animals = list(self._features)
@@ -65,6 +68,19 @@ class Inputs:
     def scaled(self, split: int, animal: str) -> Floats:
         """Return the features of every trial, ``(trial, window, feature)``."""
         return self._scalers[split, animal](self._features[animal])
+
+    def counts(self, animal: str) -> NDArray[np.unsignedinteger]:
+        """Return what was counted in every trial, neither transformed nor scaled, ``(trial, window, feature)``.
+
+        Raises
+        ------
+        SchemaError
+            If the activity is no count.
+        """
+        activity = self._activity[animal].transpose("trial", "window", "bin", "unit").to_numpy()
+        if activity.dtype.kind not in "ui":
+            raise SchemaError(f"animal {animal}", found=f"activity of type {activity.dtype}", expected="counts of spikes")
+        return np.asarray(activity.reshape(*activity.shape[:2], -1))
 
     def training(self, split: int, animal: str) -> Training:
         """Return the training-side samples that have a match code."""
@@ -86,15 +102,17 @@ class Representation(ABC):
     ----------
     replicas
         Split of each replica. A model has one replica for each split and seed, a baseline one for each split.
-    inverse_penalty
-        ``C`` of the logistic regressions that decode it.
     shared
         Whether all animals lie in one space, so that one decoder can be fitted on several animals.
     """
 
-    def __init__(self, replicas: Sequence[int], *, inverse_penalty: float, shared: bool) -> None:
+    def __init__(self, replicas: Sequence[int], *, shared: bool) -> None:
         self.replicas = [int(split) for split in replicas]
-        self.inverse_penalty, self.shared = inverse_penalty, shared
+        self.shared = shared
+
+    @abstractmethod
+    def classifier(self, replica: int) -> Classifier:
+        """Return the classifier that decodes a replica, not fitted."""
 
     @abstractmethod
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
@@ -104,18 +122,42 @@ class Representation(ABC):
         """
 
 
-class RawFeatures(Representation):
-    """The scaled features themselves; an animal's decoder sees that animal only."""
+class Unaligned(Representation):
+    """What each animal has of its own: its decoder sees that animal only.
 
-    def __init__(self, inputs: Inputs, *, inverse_penalty: float) -> None:
-        super().__init__(range(inputs.splits), inverse_penalty=inverse_penalty, shared=False)
-        self._inputs = inputs
+    Parameters
+    ----------
+    inputs
+        Scaled features.
+    classifier
+        Makes the classifier.
+    splits
+        Those that are decoded; by default all.
+    """
+
+    def __init__(self, inputs: Inputs, classifier: Callable[[], Classifier], splits: Sequence[int] | None = None) -> None:
+        super().__init__(range(inputs.splits) if splits is None else splits, shared=False)
+        self.inputs, self._classifier = inputs, classifier
+
+    def classifier(self, replica: int) -> Classifier:
+        """Return the same classifier for every split."""
+        return self._classifier()
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
-        """Return the scaled features of the animal."""
-        if source != target or target not in self._inputs.fitted(self.replicas[replica]):
-            return None
-        return self._inputs.scaled(self.replicas[replica], target)
+        """Return what the animal has, if it has training trials."""
+        split = self.replicas[replica]
+        return self.own(split, target) if source == target and target in self.inputs.fitted(split) else None
+
+    def own(self, split: int, animal: str) -> Floats:
+        """Return its scaled features ``(trial, window, feature)``."""
+        return self.inputs.scaled(split, animal)
+
+
+class RawFeatures(Unaligned):
+    """The scaled features themselves, read by logistic regression."""
+
+    def __init__(self, inputs: Inputs, *, inverse_penalty: float, splits: Sequence[int] | None = None) -> None:
+        super().__init__(inputs, partial(Logistic, inverse_penalty), splits)
 
 
 class Latents(Representation):
@@ -123,12 +165,22 @@ class Latents(Representation):
 
     One divisor for all animals leaves the alignment between them as the model made it. Animals for which a replica has no
     latents (all NaN) are not seen.
+
+    Parameters
+    ----------
+    latents
+        Of :meth:`neuromvm.inference.FittedStack.embed`.
+    splits
+        Those that the model was trained on.
+    inverse_penalty
+        ``C`` of the logistic regressions, or one for each split.
     """
 
-    def __init__(self, latents: xr.DataTree, splits: xr.DataTree, *, inverse_penalty: float) -> None:
+    def __init__(self, latents: xr.DataTree, splits: xr.DataTree, *, inverse_penalty: float | Sequence[float]) -> None:
         nodes = {name: node.to_dataset() for name, node in latents.children.items()}
         first = next(iter(nodes.values()))
-        super().__init__(first["split"].to_numpy().tolist(), inverse_penalty=inverse_penalty, shared=True)
+        self._inverse_penalty = inverse_penalty
+        super().__init__(first["split"].to_numpy().tolist(), shared=True)
         for name, node in nodes.items():
             if node.sizes["trial"] != splits[name].sizes["trial"]:
                 raise SchemaError(
@@ -146,6 +198,11 @@ class Latents(Representation):
         """Return the latents of the target, whatever the source."""
         values = self._means[target][replica]
         return None if np.isnan(values).all() else values / self._spread[replica]
+
+    def classifier(self, replica: int) -> Classifier:
+        """Return a logistic regression with the penalty of the split."""
+        penalty = self._inverse_penalty
+        return Logistic(penalty if isinstance(penalty, float | int) else penalty[self.replicas[replica]])
 
     def _pooled_deviation(self, replica: int, splits: xr.DataTree) -> Floats:
         split = self.replicas[replica]

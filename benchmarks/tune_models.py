@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from analysis.alignment import CanonicalVariates
+from analysis.baselines.mcca import CanonicalVariates
 from analysis.decoders import decode
 from analysis.representations import Inputs, Latents, Representation
 from neuromvm.data.splits import make_splits

@@ -31,6 +31,8 @@ def _training(study: Study, model: str) -> Training:
         records = study.metrics(model)
     except RunFolderError as error:
         return Training(model, f"Its record of epochs cannot be read. {error}", "")
+    if not records and study.spec.training_for(model).epochs == 0:
+        return Training(model, "Not trained, as the experiment says: the model as it starts.", "")
     if not records:
         return Training(model, "No epoch is recorded. Go on with the run: neuromvm run EXPERIMENT.yaml --out RUN --resume", "")
     about = history(records, list(study.samples.children), study.rate_terms(model))

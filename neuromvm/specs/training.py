@@ -10,7 +10,7 @@ from neuromvm.specs.base import Spec
 class TrainingSpec(Spec):
     """How every model is trained."""
 
-    epochs: int = Field(200, ge=1)
+    epochs: int = Field(200, ge=0, description="0: the model as it starts, to see what training adds")
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
     schedule: Literal["constant", "cosine"] = Field(

@@ -1,0 +1,157 @@
+"""Classifiers that decode labels: logistic regression, shrinkage discriminants and Poisson naive Bayes."""
+
+from typing import Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+
+Floats = NDArray[np.floating]
+Codes = NDArray[np.integer]
+SMALLEST_RATE = 1e-3  # [counts] of a feature that never counted anything on the training side
+
+
+class Classifier(Protocol):
+    """What decodes a representation; fitted on training-side samples only."""
+
+    @property
+    def classes_(self) -> Codes:
+        """Class codes it knows, ascending."""
+
+    def fit(self, features: Floats, labels: Codes) -> Self:
+        """Fit to ``(sample, feature)`` and ``(sample,)``."""
+
+    def class_scores(self, features: Floats) -> Floats:
+        """Return ``(sample, class)``: of two classes that with the larger score is the more probable one."""
+
+
+class Logistic:
+    """Multinomial logistic regression with a squared penalty, fitted in the span of its training samples.
+
+    The weights of a penalised regression lie in that span, so where there are more features than samples the solution is the
+    same and has fewer numbers.
+
+    Parameters
+    ----------
+    inverse_penalty
+        ``C`` of :class:`sklearn.linear_model.LogisticRegression`.
+    start
+        A fitted one of the same features and classes from which to begin; the optimum is the same.
+    """
+
+    def __init__(self, inverse_penalty: float, start: "Logistic | None" = None) -> None:
+        # Newton's method: as quick as the default here, and at the optimum where the default stops short of it.
+        self._model = LogisticRegression(C=inverse_penalty, solver="newton-cg", max_iter=1000, warm_start=start is not None)
+        self._inverse_penalty, self._start = inverse_penalty, start
+        self._span: Floats | None = None
+
+    @property
+    def classes_(self) -> Codes:
+        """Class codes it knows, ascending."""
+        return np.asarray(self._model.classes_)
+
+    def beginning_here(self) -> "Logistic":
+        """Return an unfitted one that begins from this one."""
+        return Logistic(self._inverse_penalty, self)
+
+    def fit(self, features: Floats, labels: Codes) -> Self:
+        """Fit to ``(sample, feature)`` and ``(sample,)``."""
+        features = features.astype(np.float64, copy=False)
+        start = self._start
+        if features.shape[1] > features.shape[0]:
+            self._span = np.linalg.qr(features.T)[0]
+            features = features @ self._span
+        elif start is not None and start._span is None and np.array_equal(start.classes_, np.unique(labels)):
+            self._model.coef_, self._model.intercept_ = start._model.coef_.copy(), start._model.intercept_.copy()
+        self._model.fit(features, labels)
+        return self
+
+    def class_scores(self, features: Floats) -> Floats:
+        """Return linear scores ``(sample, class)``."""
+        return _linear_scores(self._model, features if self._span is None else features @ self._span)
+
+
+class ShrinkageDiscriminant:
+    """Linear discriminant analysis whose covariance is drawn towards a diagonal.
+
+    Parameters
+    ----------
+    shrinkage
+        Share of the diagonal; ``auto`` estimates it.
+
+    References
+    ----------
+    Ledoit & Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices. *J. Multivar.
+    Anal.* 88, 365-411.
+    """
+
+    def __init__(self, shrinkage: float | Literal["auto"] = "auto") -> None:
+        self._model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+
+    @property
+    def classes_(self) -> Codes:
+        """Class codes it knows, ascending."""
+        return np.asarray(self._model.classes_)
+
+    def fit(self, features: Floats, labels: Codes) -> Self:
+        """Fit to ``(sample, feature)`` and ``(sample,)``."""
+        self._model.fit(features, labels)
+        return self
+
+    def class_scores(self, features: Floats) -> Floats:
+        """Return discriminants ``(sample, class)``."""
+        return _linear_scores(self._model, features)
+
+
+class PoissonBayes:
+    """Naive Bayes for spike counts: each feature is Poisson, independent given the class.
+
+    The rate of a class is the mean of a Gamma posterior whose prior says what the feature's mean over all training samples says,
+    with the weight of some samples. Classes are as probable as they are frequent on the training side.
+
+    Parameters
+    ----------
+    prior_trials
+        How many samples the prior weighs.
+
+    References
+    ----------
+    Zhang, Ginzburg, McNaughton & Sejnowski (1998). Interpreting neuronal population activity by reconstruction. *J.
+    Neurophysiol.* 79, 1017-1044.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> counts, labels = np.array([[0, 4], [1, 5], [5, 0], [4, 1]]), np.array([0, 0, 1, 1])
+    >>> PoissonBayes(1.0).fit(counts, labels).class_scores(np.array([[0, 6]])).argmax().item()
+    0
+    """
+
+    def __init__(self, prior_trials: float = 1.0) -> None:
+        self._prior_trials = prior_trials
+        self.classes_: Codes = np.zeros(0, dtype=np.int16)
+        self.rates: Floats = np.zeros((0, 0))  # (class, feature) [counts]
+        self._log_share: Floats = np.zeros(0)
+
+    def fit(self, features: Floats, labels: Codes) -> Self:
+        """Fit to counts ``(sample, feature)`` and labels ``(sample,)``."""
+        self.classes_, place = np.unique(labels, return_inverse=True)
+        member = np.eye(len(self.classes_))[place]
+        number = member.sum(axis=0)
+        overall = np.maximum(features.mean(axis=0, dtype=np.float64), SMALLEST_RATE)
+        summed = member.T @ features.astype(np.float64, copy=False)
+        self.rates = (summed + self._prior_trials * overall) / (number + self._prior_trials)[:, None]
+        self._log_share = np.log(number / number.sum())
+        return self
+
+    def class_scores(self, features: Floats) -> Floats:
+        """Return the log posterior ``(sample, class)`` up to a number for each sample."""
+        log_likelihood = features.astype(np.float64, copy=False) @ np.log(self.rates).T - self.rates.sum(axis=1)
+        return np.asarray(log_likelihood + self._log_share)
+
+
+def _linear_scores(model: LogisticRegression | LinearDiscriminantAnalysis, features: Floats) -> Floats:
+    """Return ``(sample, class)`` also of two classes, for which scikit-learn returns the difference."""
+    scores: Floats = np.asarray(model.decision_function(features))
+    return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores

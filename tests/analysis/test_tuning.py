@@ -1,0 +1,180 @@
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.preprocessing import StandardScaler
+
+from analysis import decoding
+from analysis.baselines.rows import ROWS, SplitBySplit, baseline
+from analysis.decoders import decode
+from analysis.decoding import Options
+from analysis.representations import Inputs, RawFeatures, held_out, training_side
+from analysis.tuning import inner_folds, training_accuracy, tuned_options, tuned_penalties
+from neuromvm.errors import SplitError
+from neuromvm.schema import Part
+from neuromvm.specs import SplitSpec
+from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
+
+SMALL = {
+    "raw": {"raw_inverse_penalty": (1e-5, 0.1)},
+    "raw_lda": {"lda_shrinkage": ("auto", 0.5)},
+    "poisson_bayes": {"prior_trials": (100.0, 1.0)},
+    "pca": {"principal_components": (1, 4)},
+    "procrustes": {"principal_components": (1, 4)},
+    "hyperalignment": {"principal_components": (1, 4)},
+    "srm": {"response_components": (1, 3)},
+    "mcca": {"canonical_components": (1, 3), "ridge": (3.0, 300.0)},
+}
+OPTIONS = Options(tune=True, inner_folds=2, bootstraps=100, permutations=500)
+
+
+@pytest.fixture(autouse=True)
+def _small_grids(monkeypatch):
+    for name, grid in SMALL.items():
+        monkeypatch.setitem(ROWS, name, ROWS[name]._replace(grid=grid))
+
+
+def poisoned(study):
+    """Return a study of one split with other activity, labels and match codes on every test trial."""
+    samples = study.samples
+    for name, node in study.samples.children.items():
+        test = ~training_side(study.splits, 0, name)
+        changed = node.to_dataset().copy(deep=True)
+        changed["activity"].values[test] = 255
+        for variable in ("label", "match"):
+            changed[variable].values[test] = np.arange(test.sum())[:, None] % 4
+        samples = with_node(samples, name, changed)
+    return study_of(samples, study.splits)
+
+
+def test_every_training_trial_is_held_out_once_and_no_other():
+    study = simulate(repeats=(10, 7, 6))
+    inner = inner_folds(study.samples, study.splits, 4)
+    assert inner.folds == 3  # the smallest class has three training trials
+    for name, node in inner.splits.children.items():
+        labels = study.samples[name]["label"].values[:, 0]
+        for split in range(2):
+            side = training_side(study.splits, split, name)
+            parts = node["part"].values[split * 3 : split * 3 + 3]
+            np.testing.assert_array_equal((parts == Part.TEST).sum(axis=0), side)
+            np.testing.assert_array_equal((parts == Part.TRAIN).sum(axis=0), 2 * side)
+            counts = np.array([np.bincount(labels[part == Part.TEST], minlength=4) for part in parts])
+            assert (np.ptp(counts, axis=0) <= 1).all()
+
+
+def test_a_class_with_one_training_trial_cannot_be_divided():
+    study = simulate(repeats=(10, 7, 2))
+    with pytest.raises(SplitError, match="one training trial"):
+        inner_folds(study.samples, study.splits, 3)
+
+
+def test_test_trials_have_no_say_in_what_is_chosen():
+    study = simulate(signal=0.4, splits=SplitSpec(kind="halves"))
+    assert tuned_options(study.samples, study.splits, OPTIONS) == tuned_options(poisoned(study).samples, study.splits, OPTIONS)
+
+
+def test_test_latents_have_no_say_in_the_penalty():
+    study = simulate(splits=SplitSpec(kind="halves"))
+    for noise in (0.3, 3.0):
+        latents = changed = shared_latents(study, noise=noise, seeds=2)
+        for name, node in latents.children.items():
+            dataset = node.to_dataset().copy(deep=True)
+            dataset["latent_mean"].values[:, held_out(study.splits, 0, name)] = np.nan
+            changed = with_node(changed, name, dataset)
+        found = [tuned_penalties(one, study.samples, study.splits, OPTIONS) for one in (latents, changed)]
+        assert found[0] == found[1]
+
+
+def test_accuracy_is_that_of_scikit_learn_on_the_same_folds():
+    study = simulate(signal=0.5)
+    inner = inner_folds(study.samples, study.splits, 2)
+    raw = RawFeatures(Inputs(study.samples, inner.splits), inverse_penalty=0.1)
+    expected = np.zeros((4, 3))
+    for column, (name, node) in enumerate(study.samples.children.items()):
+        values = np.sqrt(node["activity"].values.reshape(node.sizes["trial"], -1).astype(float))
+        labels = node["label"].values[:, 0]
+        for fold, part in enumerate(inner.splits[name]["part"].values):
+            train, test = part == Part.TRAIN, part == Part.TEST
+            scaler = StandardScaler().fit(values[train])
+            fitted = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(scaler.transform(values[train]), labels[train])
+            expected[fold, column] = balanced_accuracy_score(labels[test], fitted.predict(scaler.transform(values[test])))
+    np.testing.assert_allclose(training_accuracy(raw, study.samples, inner.splits), expected.mean(axis=1))
+
+
+def test_accuracy_of_what_can_be_compared_is_across_animals():
+    study = simulate()
+    inner = inner_folds(study.samples, study.splits, 2)
+    aligned = baseline("mcca", Inputs(study.samples, inner.splits), Options(canonical_components=3))
+    found = training_accuracy(aligned, study.samples, inner.splits)
+    predicted = decode(aligned, study.samples, inner.splits)
+    scores = []
+    for target, node in predicted.children.items():
+        labels = study.samples[target]["label"].values[:, 0]
+        for source in set(study.samples.children) - {target}:
+            codes = node["predicted"].sel(decoder=source).values[..., 0]
+            scores.append([balanced_accuracy_score(labels[one >= 0], one[one >= 0]) for one in codes])
+    np.testing.assert_allclose(found, np.mean(scores, axis=0))
+
+
+def test_what_is_needed_is_chosen_in_every_split():
+    study = simulate()
+    found = tuned_options(study.samples, study.splits, OPTIONS)
+    assert set(found) == set(ROWS)
+    assert all(len(of) == 2 for of in found.values())
+    assert {one.raw_inverse_penalty for one in found["raw"]} == {0.1}
+    assert {one.principal_components for one in found["procrustes"]} == {4}
+    assert {one.canonical_components for one in found["mcca"]} == {3}
+    given = tuned_options(study.samples, study.splits, OPTIONS.model_copy(update={"tune": False}))
+    assert {one.ridge for one in given["mcca"]} == {OPTIONS.ridge}
+
+
+def test_candidates_with_more_components_than_dimensions_are_passed_over(monkeypatch):
+    study = simulate()
+    monkeypatch.setitem(ROWS, "mcca", ROWS["mcca"]._replace(grid={"canonical_components": (500, 3)}))
+    found = tuned_options(study.samples, study.splits, OPTIONS.model_copy(update={"baselines": ("mcca",)}))
+    assert [one.canonical_components for one in found["mcca"]] == [3, 3]
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_each_split_is_fitted_with_its_own_settings(name):
+    study = simulate(splits=SplitSpec(kind="halves", repeats=3))
+    setting, (one, other) = next(iter(SMALL[name].items()))
+    inputs = Inputs(study.samples, study.splits)
+    pair = [Options(**{setting: value}) for value in (one, other)]
+    mixed = baseline(name, inputs, [pair[0], pair[1], pair[0]])
+    assert isinstance(mixed, SplitBySplit)
+    found = decode(mixed, study.samples, study.splits)
+    whole = [decode(baseline(name, inputs, options), study.samples, study.splits) for options in pair]
+    for split, of in enumerate((0, 1, 0)):
+        for target in study.samples.children:
+            xr.testing.assert_equal(
+                found[target].to_dataset().isel(replica=split), whole[of][target].to_dataset().isel(replica=split)
+            )
+
+
+def test_scores_keep_what_was_chosen(tmp_path):
+    plain = simulate()
+    study = study_of(plain.samples, plain.splits, {"ideal": shared_latents(plain)})
+    options = OPTIONS.model_copy(update={"baselines": ("raw", "mcca")})
+    scores = decoding.compute(study, options)
+    scores.to_netcdf(tmp_path / "decoding.nc", engine="h5netcdf")
+    saved = xr.load_dataset(tmp_path / "decoding.nc", engine="h5netcdf")
+    assert saved["chosen"].dims == ("representation", "split")
+    assert json.loads(str(saved["chosen"].sel(representation="mcca").values[0]))["canonical_components"] == 3
+    assert "chosen on 2 inner folds" in saved.attrs["settings"]
+    assert "mcca: canonical_components 3; ridge 3" in saved.attrs["settings"]
+    assert scores["value"].sel(representation="mcca", setting="cross") > 0.5
+    again = decoding.compute(study, options)
+    xr.testing.assert_identical(scores, again)
+
+
+def test_noise_stays_at_the_floor_when_settings_are_tuned():
+    p = []
+    for seed in range(6):
+        noise = simulate(seed, signal=0, repeats=(6, 6, 6), units=(6, 6, 6))
+        found = decoding.compute(noise, OPTIONS.model_copy(update={"baselines": ("raw", "mcca")}))
+        p.append(found["p"].mean().item())
+    assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 6)
