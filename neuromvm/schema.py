@@ -3,7 +3,8 @@
 Recordings
     One node an animal, each with ``spike_count`` (integers) or ``event_amplitude`` (floats), dims
     ``(trial, time | position, unit)``. The grid coordinate (bin centres; ``time`` in s relative to the
-    alignment event) lives at the root and is shared; ``trial`` and ``unit`` lengths are each animal's own.
+    alignment event) lives at the root and is shared; ``trial`` and ``unit`` lengths are each animal's own. With a field
+    potential, the coordinate ``theta_phase (trial, time)`` [rad] labels the bins; NaN where it is not known.
 Samples
     Windows of recordings: ``activity (trial, window, bin, unit)`` with ``label`` and ``match`` ``(trial, window)``.
 Splits
@@ -27,6 +28,7 @@ from neuromvm.errors import ArgumentError, SchemaError, expect
 VERSION = "1"
 ACTIVITY_NAMES = ("spike_count", "event_amplitude")
 GRID_DIMS = ("time", "position")
+THETA_PHASE = "theta_phase"
 RESERVED_ANIMAL_NAMES = {"type", "train", "keys", "items", "values", "training", "forward", "pop", "clear"}
 
 

@@ -1,4 +1,4 @@
-"""A simulated odor-sequence experiment with known truth: behaviour, latents, spikes.
+"""A simulated odor-sequence experiment with known truth: behaviour, latents, spikes, field potential.
 
 Each unit ``u`` of an animal is driven by
 
@@ -8,6 +8,9 @@ Each unit ``u`` of an animal is driven by
 in steps of 10 ms and fires as a Poisson process of rate ``drive / (1 + DEAD_TIME * drive)``. The shared latent is one
 trajectory for each odor and sequence position, the same in all animals: what a method that aligns animals should find.
 Gains, loadings, rates and private latents are each animal's own.
+
+The field potential of :mod:`neuromvm.data.simulate_lfp` has a theta rhythm. With ``theta_coupling`` c, what odors add to the
+log rate is multiplied by 1 + c cos(phase - odor_phase), and each unit's log rate has c cos(phase - the unit's own phase) added.
 """
 
 from collections.abc import Mapping
@@ -19,11 +22,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from scipy.signal import lfilter
 from scipy.stats import norm
 
 from neuromvm import schema
 from neuromvm.data.bins import count_spikes
+from neuromvm.data.processes import ornstein_uhlenbeck, poisson_spikes
+from neuromvm.data.simulate_lfp import SimulatedTheta, simulate_theta
 from neuromvm.specs.base import Spec
 from neuromvm.specs.data import TimeGrid
 
@@ -39,6 +43,8 @@ DEAD_TIME = 0.005  # [s] after a spike: drives are log-linear, and without it a 
 REQUIRED_HOLD = 1.2  # [s] in the port for an item in sequence
 LEAD = 6.0  # [s] from the start of the session to the first poke-in
 TURN = 1.0  # [rad / s] by which the odor plane turns, so that the code of an odor is a path and not a point
+
+THETA_STREAM = 2  # number of the field potential's stream of randomness: drawing it leaves the spikes as they are
 
 RATE_MEDIAN, RATE_LOG_SCALE, RATE_MAX = 2.5, 1.6, 22.0  # [Hz], [log Hz], [Hz]: active units of CA1 tetrodes
 
@@ -76,6 +82,10 @@ class SimulationConfig(Spec):
     out_of_sequence: float = Field(0.13, ge=0, le=1, description="Probability of an item out of sequence, after the first")
     error_in_sequence: float = Field(0.07, ge=0, le=1, description="Probability of withdrawing early in sequence")
     error_out_of_sequence: float = Field(0.25, ge=0, le=1, description="Probability of holding out of sequence")
+    theta_coupling: float = Field(0.0, ge=0, le=1, description="How deeply theta modulates odor drive and rates; 0: not at all")
+    odor_phase: float = Field(
+        np.pi, ge=0, lt=2 * np.pi, description="Theta phase at which odors drive units most [rad], if coupled; pi: the trough"
+    )
 
     @field_validator("animals")
     @classmethod
@@ -104,11 +114,14 @@ class SimulatedAnimal:
         Columns ``start_time, stop_time, poke_in_time, poke_out_time`` [s], ``odor, position, in_sequence, correct``.
     duration
         Of the session [s].
+    lfp
+        One channel in steps of 1 uV, ``neuromvm.data.simulate_lfp.LFP_RATE`` samples a second from time 0.
     """
 
     spike_times: list[NDArray[np.float64]]
     trials: pd.DataFrame
     duration: float
+    lfp: NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,8 @@ class Simulation:
     truth
         A node an animal: ``shared_latent (trial, time, latent)``, ``private_latent (trial, time, private)``,
         ``gain (trial)``, ``loading (unit, latent)``, ``private_loading (unit, private)``,
-        ``baseline_rate (unit)`` [Hz], and the labels of trials. ``time`` [s] at the root is relative to poke-in.
+        ``baseline_rate (unit)`` [Hz], ``theta_phase (trial, time)`` [rad, 0 at the peak of the field potential],
+        ``theta_preferred (unit)`` [rad], and the labels of trials. ``time`` [s] at the root is relative to poke-in.
     """
 
     config: SimulationConfig
@@ -160,7 +174,12 @@ def simulate(config: SimulationConfig | None = None, seed: int = 0) -> Simulatio
     for name, size in config.animals.items():
         random = np.random.default_rng([seed, *name.encode()])
         trials = _behaviour(size.trials, config, random)
-        animals[name], nodes[name] = _record(size.units, trials, config, random)
+        steps = round((trials[ALIGN].iloc[-1] + LEAD) / STEP)
+        theta_random = np.random.default_rng([seed, *name.encode(), THETA_STREAM])
+        theta = simulate_theta(steps * STEP, theta_random)
+        # spread evenly over the cycle, so that the population fires alike at all phases
+        preferred = 2 * np.pi * (theta_random.permutation(size.units) + theta_random.random(size.units)) / size.units
+        animals[name], nodes[name] = _record(trials, steps, theta, preferred, config, random)
     root = xr.Dataset(
         coords={"time": _time(TimeGrid(align=ALIGN, window=WINDOW, bin_width=STEP))},
         attrs={"seed": seed, "config": config.model_dump_json()},
@@ -284,10 +303,15 @@ def _behaviour(count: int, config: SimulationConfig, random: np.random.Generator
 
 
 def _record(
-    units: int, trials: pd.DataFrame, config: SimulationConfig, random: np.random.Generator
+    trials: pd.DataFrame,
+    steps: int,
+    theta: SimulatedTheta,
+    theta_preferred: NDArray[np.float64],
+    config: SimulationConfig,
+    random: np.random.Generator,
 ) -> tuple[SimulatedAnimal, xr.Dataset]:
     """Draw what is the animal's own and its spikes; return these and the truth."""
-    steps = round((trials[ALIGN].iloc[-1] + LEAD) / STEP)
+    units = len(theta_preferred)
     offset = np.arange(round(WINDOW[0] / STEP), round(WINDOW[1] / STEP))
     at = np.rint(trials[ALIGN].to_numpy() / STEP).astype(int)[:, None] + offset  # (trial, time)
 
@@ -298,18 +322,23 @@ def _record(
     preferred = 2 * np.pi * (random.permutation(units) + random.random(units)) / units
     loading[:, :2] = np.sqrt(2) * np.stack([np.cos(preferred), np.sin(preferred)], axis=1)
     baseline_rate = _baseline_rates(units, config.silent_share, random)
-    private = _drifts(steps, config.private_timescales, random)
+    private = np.empty((steps, len(config.private_timescales)))
+    for column, timescale in enumerate(config.private_timescales):
+        private[:, column] = ornstein_uhlenbeck(steps, STEP, timescale, random)
     private_loading = random.standard_normal((units, private.shape[1])) * config.private_strength
     private_loading /= np.sqrt(max(private.shape[1], 1))
 
     session_shared = np.zeros((steps, len(LATENTS)))
     session_shared[at] = gain[:, None, None] * shared
+    phase = theta.phase_at((np.arange(steps) + 0.5) * STEP)
+    session_shared[:, :2] *= 1 + config.theta_coupling * np.cos(phase - config.odor_phase)[:, None]
     spike_times = []
     for unit in range(units):  # one unit at a time: all at once would need steps x units rates
         log_change = session_shared @ loading[unit] + private @ private_loading[unit]
         log_change -= 0.5 * np.square(private_loading[unit]).sum()  # drifts leave the mean rate as it is
+        log_change += config.theta_coupling * np.cos(phase - theta_preferred[unit])
         drive = baseline_rate[unit] * np.exp(log_change)
-        spike_times.append(_spikes(drive / (1 + DEAD_TIME * drive), random))
+        spike_times.append(poisson_spikes(drive / (1 + DEAD_TIME * drive), STEP, SAMPLING_RATE, random))
 
     truth = xr.Dataset(
         {
@@ -319,6 +348,8 @@ def _record(
             "loading": (("unit", "latent"), loading),
             "private_loading": (("unit", "private"), private_loading),
             "baseline_rate": ("unit", baseline_rate, {"units": "Hz"}),
+            "theta_phase": (("trial", "time"), phase[at].astype(np.float32), {"units": "rad"}),
+            "theta_preferred": ("unit", theta_preferred, {"units": "rad"}),
         },
         coords={
             **_trial_coords(trials),
@@ -327,7 +358,7 @@ def _record(
             "timescale": ("private", np.array(config.private_timescales), {"units": "s"}),
         },
     )
-    return SimulatedAnimal(spike_times, trials, steps * STEP), truth
+    return SimulatedAnimal(spike_times, trials, steps * STEP, theta.lfp), truth
 
 
 def _pulse(time: NDArray[np.floating], start: float, stop: float, ramp: float) -> NDArray[np.float64]:
@@ -350,26 +381,6 @@ def _baseline_rates(units: int, silent_share: float, random: np.random.Generator
     rate = RATE_MEDIAN * np.exp(RATE_LOG_SCALE * norm.ppf(quantile))
     rate[random.permutation(units)[: round(silent_share * units)]] = 0
     return np.asarray(rate)
-
-
-def _drifts(steps: int, timescales: tuple[float, ...], random: np.random.Generator) -> NDArray[np.float64]:
-    """Draw Ornstein-Uhlenbeck processes of variance 1, ``(steps, private)``."""
-    drifts = np.empty((steps, len(timescales)))
-    for column, timescale in enumerate(timescales):
-        keep = np.exp(-STEP / timescale)
-        noise = random.standard_normal(steps) * np.sqrt(1 - keep**2)
-        noise[0] /= np.sqrt(1 - keep**2)  # stationary from the first step on
-        drifts[:, column] = lfilter([1], [1, -keep], noise)
-    return drifts
-
-
-def _spikes(rate: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Draw an inhomogeneous Poisson process [s] from rates [Hz] of steps: uniform in the cumulative rate."""
-    expected = np.concatenate([[0], np.cumsum(rate * STEP)])
-    total = random.poisson(expected[-1])
-    times = np.interp(random.uniform(0, expected[-1], total), expected, np.arange(len(expected)) * STEP)
-    # Two spikes in one sample of the amplifier cannot be told apart; `unique` also sorts.
-    return np.asarray(np.unique(np.rint(times * SAMPLING_RATE)) / SAMPLING_RATE)
 
 
 def _time(grid: TimeGrid) -> xr.Variable:

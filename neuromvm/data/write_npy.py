@@ -1,7 +1,7 @@
 """A simulated experiment in the layout of the published rat recordings: ``.npy`` arrays, a folder an animal.
 
 The published files cannot always be had; these have the same names, shapes and units, and a known truth. The spikes are those
-of :func:`neuromvm.data.simulate.simulate`; the field potentials are only there so that no file is missing.
+of :func:`neuromvm.data.simulate.simulate`, the field potentials its one channel, larger on some tetrodes than on others.
 """
 
 from io import BytesIO
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from neuromvm.data.bins import count_spikes
 from neuromvm.data.simulate import ODORS, SimulatedAnimal, SimulationConfig, simulate
+from neuromvm.data.simulate_lfp import LFP_RATE, VOLT
 from neuromvm.data.write_nwb import TRUTH, read_truth, refuse_foreign
 from neuromvm.errors import RunFolderError
 from neuromvm.folders import write_atomically, write_tree
@@ -23,7 +23,7 @@ SAMPLE, SAMPLES_PER_BIN = 0.001, 10  # [s] of a sample that holds a spike or non
 BINS = 400
 CAPITALISED = {"superchris": "SuperChris"}  # the published folders are not all in lower case
 TETRODES = 21
-THETA = 8.0  # [Hz] rhythm of the simulated field potential
+MILLIVOLT, FIELD_NOISE = 1e-3, 0.05  # [V]; [mV] of each tetrode's own noise
 FIELD = 1  # number of its stream of randomness: drawing it leaves the spikes as they are
 
 
@@ -35,7 +35,8 @@ def write_published_layout(
     For each rat, in a folder of its name: ``<rat>_trial_info.npy (trial, 4)`` with correct, in sequence, position 1-5 and odor
     1-5; ``<rat>_spike_data_binned.npy (trial, unit, 400)``, from 2 s before to 2 s after port entry in bins of 10 ms, each the
     mean of ten samples of 1 ms that hold 0 or 1 (two spikes within 1 ms are one); ``<Rat>_PokeOut_spike_data_binned.npy``, the
-    same around the withdrawal; and ``<rat>_lfp_data_sampled.npy (trial, 400, tetrode)``, noise with a theta rhythm.
+    same around the withdrawal; and ``<rat>_lfp_data_sampled.npy (trial, 400, tetrode)``, the field potential [mV] in the
+    middle of each bin.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def write_published_layout(
         random = np.random.default_rng([seed, *name.encode(), FIELD])
         entry, withdrawal = (animal.trials[event].to_numpy() for event in ("poke_in_time", "poke_out_time"))
         spikes = (_means(animal, entry), _means(animal, withdrawal))
-        arrays: list[NDArray[Any]] = [_trial_info(animal), *spikes, _field_potential(len(entry), random)]
+        arrays: list[NDArray[Any]] = [_trial_info(animal), *spikes, _field_potential(animal, entry, random)]
         for path, array in zip(_paths(folder, name), arrays, strict=True):
             content = BytesIO()
             np.save(content, array, allow_pickle=False)
@@ -107,13 +108,13 @@ def _means(animal: SimulatedAnimal, events: NDArray[np.float64]) -> NDArray[np.f
     return means
 
 
-def _field_potential(trials: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Return a theta rhythm of random phase in slow noise ``(trial, bin, tetrode)`` [mV]."""
-    time = SAMPLE * SAMPLES_PER_BIN * np.arange(BINS)
-    phase = random.uniform(0, 2 * np.pi, (trials, 1, 1))
-    rhythm = np.sin(2 * np.pi * THETA * time[:, None] + phase) * random.uniform(0.1, 0.3, TETRODES)
-    noise = lfilter([1], [1, -0.7], random.normal(0, 0.1, (trials, BINS, TETRODES)), axis=1)
-    return np.asarray(rhythm + noise, dtype=np.float32)
+def _field_potential(animal: SimulatedAnimal, events: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float32]:
+    """Return the field potential around the events ``(trial, bin, tetrode)`` [mV]."""
+    bin_width = SAMPLE * SAMPLES_PER_BIN
+    times = events[:, None] + WINDOW[0] + bin_width * (np.arange(BINS) + 0.5)
+    shared = np.interp(times, np.arange(len(animal.lfp)) / LFP_RATE, animal.lfp * (VOLT / MILLIVOLT))
+    noise = random.normal(0, FIELD_NOISE, (*times.shape, TETRODES))
+    return np.asarray(shared[:, :, None] * random.uniform(0.5, 1.5, TETRODES) + noise, dtype=np.float32)
 
 
 def _replaced(folder: Path, overwrite: bool) -> list[Path]:

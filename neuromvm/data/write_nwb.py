@@ -1,4 +1,4 @@
-"""A simulated experiment as NWB files, with the truth beside them."""
+"""A simulated experiment as NWB files, spikes and one channel of field potential, with the truth beside them."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +12,13 @@ from hdmf.backends.hdf5 import H5DataIO
 from hdmf.common import DynamicTable, DynamicTableRegion, VectorData, VectorIndex
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile
+from pynwb.ecephys import LFP
 from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 from pynwb.misc import Units
 
 from neuromvm.data.simulate import REGION, SAMPLING_RATE, SimulatedAnimal, Simulation, SimulationConfig, simulate
+from neuromvm.data.simulate_lfp import LFP_RATE, VOLT
 from neuromvm.errors import RunFolderError
 
 TRUTH = "truth.nc"
@@ -178,6 +180,7 @@ def _write_animal(folder: Path, simulation: Simulation, name: str) -> str:
     animal = simulation.animals[name]
     file.trials = _trials(animal)
     _add_units(file, animal)
+    _add_lfp(file, animal)
     path = _file_name(name)
     (folder / path).parent.mkdir()
     with NWBHDF5IO(folder / path, "w") as io:
@@ -230,6 +233,21 @@ def _add_units(file: NWBFile, animal: SimulatedAnimal) -> None:
         colnames=["spike_times", "obs_intervals", "electrodes"],
         id=list(range(units)),
         resolution=1 / SAMPLING_RATE,
+    )
+
+
+def _add_lfp(file: NWBFile, animal: SimulatedAnimal) -> None:
+    """Add the field potential, as if of the first wire; it needs the electrodes of :func:`_add_units`."""
+    container = LFP(name="LFP")
+    file.create_processing_module(name="ecephys", description="Field potential.").add(container)
+    container.create_electrical_series(
+        name="ElectricalSeries",
+        description="Simulated field potential with a theta rhythm.",
+        data=H5DataIO(animal.lfp[:, None], compression="gzip", shuffle=True),
+        conversion=VOLT,
+        rate=LFP_RATE,
+        starting_time=0.0,
+        electrodes=file.create_electrode_table_region(region=[0], description="The first wire."),
     )
 
 

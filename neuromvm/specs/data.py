@@ -13,6 +13,7 @@ Values = Annotated[list[Scalar], Field(min_length=1)]
 # Names that trees of recordings and samples use themselves
 RESERVED_LABELS = {
     *("trial", "unit", "time", "window", "bin", "onset", "start_time", "stop_time", "session", "trial_id"),
+    *("theta_phase",),
     *("spike_count", "event_amplitude", "activity", "label", "match"),
 }
 
@@ -100,6 +101,25 @@ class PositionGrid(Spec):
         return self
 
 
+class LfpSpec(Spec):
+    """Local field potential: the phase of its theta rhythm labels every bin of every trial."""
+
+    series: str | None = Field(
+        None,
+        description="Path of the ElectricalSeries; default: the only one in the file. "
+        "binned_spikes: the file (trial, bin, channel) is the folder's name and this",
+    )
+    channel: int = Field(0, ge=0, description="Which of its channels, from 0")
+    band: tuple[float, float] = Field((6.0, 10.0), description="From, to: what passes the filter [Hz]")
+
+    @field_validator("band")
+    @classmethod
+    def _rising(cls, band: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < band[0] < band[1]:
+            raise ValueError(f"band {band[0]:g} to {band[1]:g} Hz does not rise from above 0")
+        return band
+
+
 class TrialSpec(Spec):
     """Which rows of an interval table are trials and what they are labelled with."""
 
@@ -140,6 +160,7 @@ class DataSpec(Spec):
         {}, description="Animal -> seconds after the event at which its time 0 lies, on a time grid; default: at the event"
     )
     trials: TrialSpec = TrialSpec()
+    lfp: LfpSpec | None = Field(None, description="Field potential whose theta phase is wanted; default: none is read")
     min_units: int = Field(2, ge=1, description="Leave out animals with fewer units")
     min_trials: int = Field(2, ge=1, description="Leave out animals with fewer trials")
     licence: str = ""
@@ -163,6 +184,8 @@ class DataSpec(Spec):
             raise ValueError("shift moves the time of an animal, and a position grid has none: leave it out")
         if self.grid.kind == "position" and "position" in self.trials.labels:
             raise ValueError("label 'position': the position grid has that name; choose another")
+        if self.grid.kind == "position" and self.lfp is not None:
+            raise ValueError("lfp: bins of a position grid have no theta phase; use a time grid")
         return self
 
     @model_validator(mode="after")
@@ -171,6 +194,8 @@ class DataSpec(Spec):
             return self
         if self.animal != "folder":
             raise ValueError(f"animal: arrays of binned_spikes hold no {self.animal}: set 'folder', which names them")
+        if self.lfp is not None and self.lfp.series is None:
+            raise ValueError("lfp.series: name the file of field potentials, e.g. _lfp_data_sampled.npy")
         assert isinstance(self.grid, TimeGrid)
         start, stop = self.activity.window
         bins = (stop - start) / self.grid.bin_width

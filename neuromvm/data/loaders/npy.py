@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from neuromvm.data.loaders.hdf5 import check_fits_memory, sha256
 from neuromvm.data.loaders.labels import joint_coords, shown
+from neuromvm.data.loaders.lfp import of_trials, with_phase
 from neuromvm.data.loaders.npy_file import open_npy
 from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
 from neuromvm.data.loaders.tables import Table
 from neuromvm.data.loaders.trials import Found, Trials, labelled_trials
 from neuromvm.errors import AlignmentError, DataFormatError
 from neuromvm.schema import Dropped, with_dropped
-from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, TimeGrid
+from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpSpec, TimeGrid
 
 SLACK = 1e-3  # [spikes] by which a stored mean may miss a whole number: float32 misses by 1e-7
 MOST_SPIKES = 65_535  # in a bin of plain counts: more is another quantity
@@ -46,8 +47,9 @@ def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dro
             expected=layout,
             next_step="Name folders and files so, or change 'files' and activity.suffix",
         )
-    check_inside(folder, [_labels_of(path, activity) for path in files])
-    sessions = name_sessions(spec, files, [_header(path, activity) for path in files])
+    beside = [_beside(path, spec) for path in files]
+    check_inside(folder, [other for others_of in beside for other in others_of])
+    sessions = name_sessions(spec, files, [_header([path, *own]) for path, own in zip(files, beside, strict=True)])
     return sessions, [Dropped(f"files {shown(others)}", f"not named {layout}", len(others))] if others else []
 
 
@@ -87,7 +89,32 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, Found]:
         {"spike_count": (("trial", "time", "unit"), kept, {"long_name": "spikes in the bin"})},
         coords=joint_coords(trials.coords, xr.Dataset(coords={"unit": np.arange(units)})),
     )
-    return with_dropped(dataset, trials.dropped), trials.found
+    dataset = with_dropped(dataset, trials.dropped)
+    if spec.lfp is not None:
+        dataset = _with_theta_phase(session, dataset, spec.lfp, activity, spec.grid, first, len(array))
+    return dataset, trials.found
+
+
+def _with_theta_phase(
+    session: Session,
+    dataset: xr.Dataset,
+    lfp: LfpSpec,
+    activity: BinnedSpikeActivity,
+    grid: TimeGrid,
+    first: int,
+    trials: int,
+) -> xr.Dataset:
+    """Return the dataset with the phase of its field potential, which is filtered over all recorded bins of a trial."""
+    path = _file_beside(session.path, lfp.series or "", "lfp.series", "the field potentials of its trials")
+    phase = of_trials(path, activity.window, grid.bin_width, lfp)
+    if len(phase) != trials:
+        raise DataFormatError(
+            str(path),
+            found=f"{len(phase)} trials",
+            expected=f"{trials}, as many as in the array of spikes beside it",
+            next_step="Copy both files again from their source: they are not of the same session",
+        )
+    return with_phase(dataset, phase[dataset["trial"].to_numpy(), first : first + grid.bins], lfp, [])
 
 
 def _binned(spec: DataSpec) -> BinnedSpikeActivity:
@@ -99,23 +126,34 @@ def _is_named(path: Path, suffix: str) -> bool:
     return path.name.casefold() == f"{path.absolute().parent.name}{suffix}".casefold()
 
 
+def _beside(path: Path, spec: DataSpec) -> list[Path]:
+    """Return what is read with a file of spikes: labels, and field potentials if they are asked for."""
+    files = [_labels_of(path, _binned(spec))]
+    if spec.lfp is not None:
+        files.append(_file_beside(path, spec.lfp.series or "", "lfp.series", "the field potentials of its trials"))
+    return files
+
+
 def _labels_of(path: Path, activity: BinnedSpikeActivity) -> Path:
-    """Return the file of labels beside a file of spikes."""
+    return _file_beside(path, activity.trial_info, "activity.trial_info", "the labels of its trials")
+
+
+def _file_beside(path: Path, suffix: str, setting: str, what: str) -> Path:
+    """Return the file with another suffix beside a file of spikes."""
     beside = sorted(path.parent.iterdir())
-    found = [other for other in beside if _is_named(other, activity.trial_info)]
+    found = [other for other in beside if _is_named(other, suffix)]
     if len(found) != 1:
-        name = f"{path.absolute().parent.name}{activity.trial_info}"
+        name = f"{path.absolute().parent.name}{suffix}"
         raise DataFormatError(
             str(path),
             found=f"{'no' if not found else len(found)} {name}, in any case, beside it",
-            expected="one file with the labels of its trials",
-            next_step=f"The folder has: {shown([other.name for other in beside])}. Check activity.trial_info",
+            expected=f"one file with {what}",
+            next_step=f"The folder has: {shown([other.name for other in beside])}. Check {setting}",
         )
     return found[0]
 
 
-def _header(path: Path, activity: BinnedSpikeActivity) -> dict[str, str]:
-    files = [path, _labels_of(path, activity)]
+def _header(files: list[Path]) -> dict[str, str]:
     return {"source_file": ", ".join(file.name for file in files), "sha256": ", ".join(sha256(file) for file in files)}
 
 

@@ -6,6 +6,7 @@ import xarray as xr
 
 from neuromvm.data.loaders.calcium import position_extremes, roi_dataset
 from neuromvm.data.loaders.hdf5 import sha256
+from neuromvm.data.loaders.lfp import with_theta_phase
 from neuromvm.data.loaders.nwb_file import open_nwb
 from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.spikes import spike_dataset
@@ -26,12 +27,18 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, Found]:
     align = spec.grid.align if isinstance(spec.grid, TimeGrid) else "start_time"
     with open_nwb(session.path) as file:
         trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0))
+        found = trials.found
         if isinstance(spec.activity, RoiActivity):
-            return roi_dataset(file, spec.activity, spec.grid, trials), trials.found
-        assert isinstance(spec.activity, SpikeActivity)
-        assert isinstance(spec.grid, TimeGrid)  # the spec refuses spikes on a position grid
-        dataset, of_units = spike_dataset(file, spec.activity, spec.grid, trials)
-        return dataset, trials.found | of_units
+            dataset = roi_dataset(file, spec.activity, spec.grid, trials)
+        else:
+            assert isinstance(spec.activity, SpikeActivity)
+            assert isinstance(spec.grid, TimeGrid)  # the spec refuses spikes on a position grid
+            dataset, of_units = spike_dataset(file, spec.activity, spec.grid, trials)
+            found = found | of_units
+        if spec.lfp is not None:
+            assert isinstance(spec.grid, TimeGrid)  # the spec refuses a field potential on a position grid
+            dataset = with_theta_phase(file, dataset, spec.lfp, spec.grid)
+        return dataset, found
 
 
 def _header(path: Path) -> dict[str, str]:

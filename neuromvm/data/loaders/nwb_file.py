@@ -93,8 +93,8 @@ class NwbFile:
             return "text"
         return {"b": "bool", "i": "number", "u": "number", "f": "number"}.get(dtype.kind, "other")
 
-    def array(self, path: str) -> NDArray[Any]:
-        """Return a dataset as numpy: numbers as stored, text as ``<U``.
+    def array(self, path: str, column: int | None = None) -> NDArray[Any]:
+        """Return a dataset as numpy: numbers as stored, text as ``<U``; with ``column``, only that one of ``(row, column)``.
 
         Raises
         ------
@@ -106,16 +106,17 @@ class NwbFile:
         where = self.where(path)
         with guard(where):
             dataset = self._dataset(path)
-            self._check_storage(dataset, where)
-            values = np.asarray(dataset[()]) if dataset.shape is not None else np.empty(0)
+            self._check_storage(dataset, where, columns=1 if column is None else dataset.shape[1])
+            chosen = () if column is None else (slice(None), column)
+            values = np.asarray(dataset[chosen]) if dataset.shape is not None else np.empty(0)
         if h5py.check_string_dtype(dataset.dtype) is None:
             return values
         text = [_as_text(value, where) for value in values.ravel().tolist()]
         return np.array(text, dtype=str).reshape(values.shape)
 
-    def numbers(self, path: str) -> NDArray[Any]:
+    def numbers(self, path: str, column: int | None = None) -> NDArray[Any]:
         """Return a dataset of numbers, or raise DataFormatError; otherwise as :meth:`array`."""
-        values = self.array(path)
+        values = self.array(path, column)
         if values.dtype.kind not in "iufb":
             raise DataFormatError(self.where(path), found=f"values of type {values.dtype}", expected="numbers")
         return values
@@ -182,8 +183,8 @@ class NwbFile:
         raise MissingTableError(self.where(path), found=found, next_step=next_step)
 
     @staticmethod
-    def _check_storage(dataset: h5py.Dataset, where: str) -> None:
-        """Refuse data that lie in other files, and small files that unfold into large arrays."""
+    def _check_storage(dataset: h5py.Dataset, where: str, columns: int = 1) -> None:
+        """Refuse data that lie in other files, and small files that unfold into large arrays; one of ``columns`` is read."""
         virtual = dataset.is_virtual and any(source.file_name != "." for source in dataset.virtual_sources())
         if dataset.external or virtual:
             raise DataFormatError(where, found="data stored in another file", expected="data inside the file", next_step=COPY_OUT)
@@ -195,7 +196,7 @@ class NwbFile:
                 expected=f"a ratio below {SUSPECT_RATIO}",
                 next_step="The file is damaged or was made to exhaust memory; get it again from its source",
             )
-        check_fits_memory(where, dataset.nbytes, "Use a machine with more memory, or cut the file")
+        check_fits_memory(where, dataset.nbytes // columns, "Use a machine with more memory, or cut the file")
 
 
 def _as_text(value: Any, where: str) -> str:

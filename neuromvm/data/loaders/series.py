@@ -20,8 +20,10 @@ class Series:
     dropped: list[Dropped]
 
 
-def read_series(file: NwbFile, path: str) -> Series:
+def read_series(file: NwbFile, path: str, column: int | None = None) -> Series:
     """Return a TimeSeries in time order, converted to its unit; samples without a time are dropped and counted.
+
+    With ``column`` no other column of ``(sample, column)`` is read.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def read_series(file: NwbFile, path: str) -> Series:
     data = f"{path}/data"
     if data not in file:
         raise MissingTableError(file.where(path), found="no such series", next_step=did_you_mean(path, series_paths(file)))
-    values = file.numbers(data)
+    values = file.numbers(data, column)
     if not values.size:
         raise DataFormatError(file.where(data), found="no values", expected="one or more samples")
     values = values.astype(np.result_type(values.dtype, np.float32), copy=False)

@@ -1,0 +1,128 @@
+"""Theta phase of every bin of every trial, from the local field potential of a file."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.data.loaders.hdf5 import check_fits_memory
+from neuromvm.data.loaders.labels import shown
+from neuromvm.data.loaders.npy_file import open_npy
+from neuromvm.data.loaders.nwb_file import NwbFile
+from neuromvm.data.loaders.series import Series, read_series, series_paths
+from neuromvm.data.theta import EDGE, phase_at
+from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
+from neuromvm.schema import THETA_PHASE, Dropped, with_dropped
+from neuromvm.specs.data import LfpSpec, TimeGrid
+
+COPIES = 8  # of the signal that filtering holds at once
+
+
+def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: TimeGrid) -> xr.Dataset:
+    """Return the dataset of a session with the coordinate ``theta_phase (trial, time)`` [rad], 0 at the peak of the LFP.
+
+    It is the phase in the middle of each bin, from the whole signal of the session; NaN, and counted, where the signal has a gap
+    or an end within 0.25 s.
+
+    Raises
+    ------
+    MissingTableError
+        If there is no such series, or several and none is named.
+    DataFormatError
+        If it has no such channel, is too short or sampled too rarely or irregularly.
+    AlignmentError
+        If it covers no trial.
+    """
+    path = lfp.series or _only_lfp(file)
+    signal = _channel(file, path, lfp.channel)
+    centres = grid.window[0] + grid.bin_width * (np.arange(grid.bins) + 0.5)
+    at = dataset["onset"].to_numpy()[:, None] + centres
+    phase = phase_at(signal.values, signal.times, at, lfp.band, file.where(path))
+    if phase.size and np.isnan(phase).all():
+        raise AlignmentError(
+            file.where(path),
+            found=f"samples from {signal.times[0]:.6g} to {signal.times[-1]:.6g} s, "
+            f"trials from {at.min():.6g} to {at.max():.6g} s",
+            expected="a field potential during the trials",
+            next_step="Check that its times are seconds of the clock of the trials, or leave 'lfp' out of the data spec",
+        )
+    return with_phase(dataset, phase, lfp, signal.dropped)
+
+
+def of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: LfpSpec) -> NDArray[np.float32]:
+    """Return the phase ``(trial, bin)`` [rad] of an array ``(trial, bin, channel)`` that is cut into trials already.
+
+    Raises
+    ------
+    DataFormatError
+        If the array is damaged, has other bins or no such channel, or a trial is too short or sampled too rarely.
+    """
+    array = open_npy(path, "(trial, bin, channel)")
+    bins = round((window[1] - window[0]) / bin_width)
+    if array.shape[1] != bins:
+        raise DataFormatError(
+            str(path),
+            found=f"{array.shape[1]} bins in an array of shape {array.shape}",
+            expected=f"(trial, {bins}, channel), as the spikes beside it",
+            next_step="Check that lfp.series names the field potentials around the same event",
+        )
+    _check_channel(str(path), lfp.channel, array.shape[2])
+    times = window[0] + bin_width * (np.arange(bins) + 0.5)
+    signals = np.asarray(array[:, :, lfp.channel], dtype=np.float64)
+    phase = np.full(signals.shape, np.nan, dtype=np.float32)
+    for trial, signal in enumerate(signals):
+        if np.isfinite(signal).any():
+            phase[trial] = phase_at(signal, times, times, lfp.band, f"{path}, trial {trial}")
+    return phase
+
+
+def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, lines: list[Dropped]) -> xr.Dataset:
+    """Return the dataset with its phase, and the account of bins without one."""
+    attrs = {
+        "units": "rad",
+        "long_name": f"theta phase of the LFP, {lfp.band[0]:g} to {lfp.band[1]:g} Hz, 0 at its peak",
+        "channel": lfp.channel,
+    }
+    unknown = Dropped("bins of theta phase", f"the LFP has a gap or an end within {EDGE:g} s", int(np.isnan(phase).sum()))
+    return with_dropped(dataset.assign_coords({THETA_PHASE: (("trial", "time"), phase, attrs)}), [*lines, unknown])
+
+
+def _only_lfp(file: NwbFile) -> str:
+    """Return the path of the only field potential: what lies in an LFP container, or else any electrical series."""
+    electrical = [path for path in series_paths(file) if _type(file, path) == "ElectricalSeries"]
+    inside = [path for path in electrical if _type(file, path.rpartition("/")[0]) == "LFP"]
+    found = inside or electrical
+    if len(found) != 1:
+        raise MissingTableError(
+            str(file.path),
+            found=f"{len(found) or 'no'} field potentials (ElectricalSeries){': ' if found else ''}{shown(found)}",
+            expected="one",
+            next_step="Name it as lfp.series" if found else "Leave 'lfp' out of the data spec",
+        )
+    return found[0]
+
+
+def _type(file: NwbFile, path: str) -> str:
+    return str(file.attribute(path, "neurodata_type") or "")
+
+
+def _channel(file: NwbFile, path: str, channel: int) -> Series:
+    """Return one channel of a series, and read no other."""
+    data = f"{path}/data"
+    if data not in file:
+        return read_series(file, path)  # which says what there is
+    shape = file.shape(data)
+    where = file.where(data)
+    if len(shape) not in (1, 2) or not shape[0]:
+        raise DataFormatError(where, found=f"values of shape {shape}", expected="(sample, channel)")
+    _check_channel(where, channel, 1 if len(shape) == 1 else shape[1])
+    check_fits_memory(where, shape[0] * 8 * COPIES, "Store the signal at a lower rate: 250 samples a second are plenty for theta")
+    return read_series(file, path, None if len(shape) == 1 else channel)
+
+
+def _check_channel(where: str, channel: int, channels: int) -> None:
+    if channel >= channels:
+        raise DataFormatError(
+            where, found=f"{channels} channels", expected=f"more than {channel}", next_step="Set lfp.channel, which counts from 0"
+        )

@@ -1,0 +1,159 @@
+"""Phase of the theta rhythm in a local field potential: 0 at its peaks, pi at its troughs.
+
+Which way is up depends on where the electrode lies: the rhythm turns over between the pyramidal layer and the fissure, so phases
+of animals whose electrodes lie at other depths are shifted against each other by up to half a cycle.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, hilbert, sosfiltfilt
+
+from neuromvm.errors import DataFormatError
+
+BAND = (6.0, 10.0)  # [Hz] theta of a rat at work
+ORDER = 2  # of the filter, which runs once in each direction
+EDGE = 0.25  # [s] at the ends of a signal where the phase is wrong by more than 0.1 rad, and so is not given
+LEAST_CYCLES = 3  # of the slowest passed rhythm between the edges: a shorter stretch has no phase
+JITTER = 0.1  # of a sampling period by which samples may come early or late
+GAP = 1.5  # sampling periods without a sample that part a signal in two
+
+
+def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, float] = BAND) -> NDArray[np.complex128]:
+    """Return the phase of a rhythm at every sample, as numbers on the unit circle ``(..., sample)``.
+
+    A Butterworth filter is run forth and back, so that it delays nothing, and the angle of the analytic signal is taken.
+
+    Parameters
+    ----------
+    signal
+        ``(..., sample)``, finite, in any unit.
+    rate
+        Samples a second [Hz].
+    band
+        Lowest and highest frequency that passes [Hz].
+
+    Returns
+    -------
+    Phase as ``exp(i phase)``; 0 where the filtered signal is exactly 0, which has no phase.
+
+    Raises
+    ------
+    DataFormatError
+        If the signal is sampled at no more than twice the highest frequency, or is too short to filter.
+
+    References
+    ----------
+    Gabor (1946). Theory of communication. *J. Inst. Electr. Eng.* 93, 429-457 (the analytic signal).
+
+    Examples
+    --------
+    >>> time = np.arange(2000) / 250
+    >>> phase = np.angle(band_phase(np.cos(2 * np.pi * 8 * time), 250.0))
+    >>> peak, trough = 1000, 1000 + 250 // 16  # 8 Hz: half a cycle is 15.6 samples
+    >>> bool(abs(phase[peak]) < 0.02 and abs(phase[trough]) > np.pi - 0.2)
+    True
+    """
+    check_rate(rate, band, "signal")
+    least = shortest(band)
+    if signal.shape[-1] < least * rate:
+        raise DataFormatError(
+            "signal",
+            found=f"{signal.shape[-1] / rate:.3g} s",
+            expected=f"at least {least:.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s",
+        )
+    filtered = sosfiltfilt(butter(ORDER, band, "bandpass", fs=rate, output="sos"), signal.astype(np.float64), axis=-1)
+    analytic = hilbert(filtered, axis=-1)
+    size = np.abs(analytic)
+    return np.asarray(np.divide(analytic, size, out=np.zeros_like(analytic), where=size > 0))
+
+
+def phase_at(
+    signal: NDArray[np.floating],
+    times: NDArray[np.floating],
+    at: NDArray[np.floating],
+    band: tuple[float, float] = BAND,
+    where: str = "signal",
+) -> NDArray[np.float32]:
+    """Return the phase of a rhythm at given times, NaN where the signal does not say.
+
+    Samples that are not finite, and stretches without samples, part the signal: each piece is filtered for itself, and nothing is
+    said of the times within ``EDGE`` of its ends, nor of pieces shorter than :func:`shortest`.
+
+    Parameters
+    ----------
+    signal, times
+        ``(sample,)`` values, and their times in order [s].
+    at
+        Times wanted [s], of any shape.
+    band
+        [Hz]
+    where
+        What the signal is, for messages.
+
+    Returns
+    -------
+    ``at.shape``, from -pi to pi [rad].
+
+    Raises
+    ------
+    DataFormatError
+        If samples come irregularly, too rarely for the band, or no piece is long enough.
+
+    Examples
+    --------
+    >>> times = np.arange(1000) / 250
+    >>> signal = np.cos(2 * np.pi * 8 * times)
+    >>> signal[700:] = np.nan
+    >>> np.isfinite(phase_at(signal, times, np.array([0.1, 1.5, 3.0]))).tolist()
+    [False, True, False]
+    """
+    finite = np.isfinite(signal) & np.isfinite(times)
+    signal, times = signal[finite], times[finite]
+    if len(times) < 2:
+        raise DataFormatError(where, found=f"{len(times)} finite samples", expected="a signal")
+    steps = np.diff(times)
+    period = float(np.median(steps))
+    # times are stored with rounding errors, which count when they are large
+    tolerance = JITTER * period + 4 * float(np.spacing(np.abs(times).max()))
+    uneven = (np.abs(steps - period) > tolerance) & (steps < GAP * period)
+    if period <= 0 or uneven.any():
+        raise DataFormatError(
+            where,
+            found=f"irregular timestamps: {int(uneven.sum())} of {len(steps)} intervals are not the usual {period:.4g} s",
+            expected=f"intervals that differ by less than {JITTER:.0%}, or gaps",
+            next_step="Resample the signal to a constant rate and store it so",
+        )
+    check_rate(1 / period, band, where)
+    pieces = np.split(np.arange(len(times)), np.flatnonzero(steps >= GAP * period) + 1)
+    long_enough = [piece for piece in pieces if len(piece) * period >= shortest(band)]
+    if not long_enough:
+        raise DataFormatError(
+            where,
+            found=f"no stretch without a gap above {max(map(len, pieces)) * period:.3g} s",
+            expected=f"at least {shortest(band):.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s",
+        )
+    phase = np.full(at.shape, np.nan, dtype=np.float32)
+    for piece in long_enough:
+        own = times[piece]
+        known = (at >= own[0] + EDGE) & (at <= own[-1] - EDGE)
+        circle = band_phase(signal[piece], 1 / period, band)
+        angle = np.interp(at[known], own, np.unwrap(np.angle(circle)))
+        has_phase = np.interp(at[known], own, np.abs(circle)) > 0.5
+        phase[known] = np.where(has_phase, np.angle(np.exp(1j * angle)), np.nan)
+    return phase
+
+
+def shortest(band: tuple[float, float] = BAND) -> float:
+    """Return the shortest stretch of signal that has a phase anywhere [s]."""
+    return LEAST_CYCLES / band[0] + 2 * EDGE
+
+
+def check_rate(rate: float, band: tuple[float, float], where: str) -> None:
+    """Raise DataFormatError unless a signal is sampled more than twice in the shortest passed cycle."""
+    if rate <= 2 * band[1] * (1 + 1e-6):  # a rate from timestamps has rounding errors
+        raise DataFormatError(
+            where,
+            found=f"{rate:.4g} samples a second",
+            expected=f"more than {2 * band[1]:g}, twice the highest frequency of the band {band[0]:g} to {band[1]:g} Hz",
+            next_step="Take a signal that is sampled faster, or lower lfp.band",
+        )
