@@ -1,0 +1,217 @@
+"""Coherent activity scores near its ceiling, other activity at chance, and each null is uniform on what it is for."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.stats import kstest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.preprocessing import StandardScaler
+
+from analysis import coherence
+from analysis.coherence import Options
+from analysis.figures import style
+from analysis.generated_classes import Classified, draw
+from analysis.imputation_skill import carriers, skill
+from analysis.scoring import Resampling
+from neuromvm.data.splits import make_splits
+from neuromvm.data.windows import make_samples
+from neuromvm.errors import RunFolderError
+from neuromvm.fitting import fit
+from neuromvm.runs import Study
+from neuromvm.schema import Part
+from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
+from neuromvm.transfer import impute_each, transfer
+from tests.analysis.generated_activity import say
+from tests.analysis.simulation import simulate
+from tests.analysis.test_report import SPEC
+from tests.conftest import tuned_recordings
+
+OPTIONS = Options(bootstraps=100, permutations=500)
+SAME = np.arange(4)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return simulate(repeats=(10, 12, 14), signal=1.5)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Return scores of a model whose animals share a code and of one whose do not, both trained."""
+    sizes = {"mitt": (12, 60), "stella": (9, 52), "barat": (10, 44), "buchanan": (11, 40)}
+    samples = make_samples(tuned_recordings(sizes, classes="ABCD", tuning=0.6), SampleSpec(label=["odor"]))
+    splits = make_splits(samples, SplitSpec())
+    trees = {}
+    for name, sharing in {
+        "mmvm": {"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.8},
+        "independent": "independent",
+    }.items():
+        model = ModelSpec(sharing=sharing, latent=3, beta=0.02, networks="linear", scale="constant", input_noise=0.3)
+        fitted = fit(samples, splits, model, TrainingSpec(epochs=60, learning_rate=0.03), progress=False)
+        trees[name] = transfer(fitted, samples, splits), impute_each(fitted, samples, splits)
+    transferred, imputed = ({name: one[place] for name, one in trees.items()} for place in (0, 1))
+    return coherence.coherence(samples, splits, transferred, imputed, OPTIONS)
+
+
+def test_a_trained_coherent_model_is_near_its_ceiling(trained):
+    one = trained.sel(representation="mmvm")
+    for setting in ("within", "cross", "imputed"):
+        assert one["value"].sel(setting=setting) > 0.9 * one["value"].sel(setting="ceiling")
+        assert one["null_p"].sel(setting=setting) == pytest.approx(1 / 501)
+    assert (one["renamed_p"].sel(setting=["cross", "imputed"]) < 0.05).all()
+    assert (one["pair_p"] < 0.01).all()
+
+
+def test_a_trained_independent_model_keeps_classes_within_animals_only(trained):
+    one = trained.sel(representation="independent")
+    assert one["value"].sel(setting="within") > 0.9 * one["value"].sel(setting="ceiling")
+    cross = one.sel(setting="cross")
+    assert cross["value"] < cross["renamed_high"] < 0.8
+    assert one["renamed_p"].sel(setting="cross") > 0.05
+    assert one["value"].sel(setting="imputed") == pytest.approx(0.25, abs=0.05)
+    # As published, its own pairs are counted too.
+    lines = {
+        (line.what, line.setting): line.value for line in coherence.summarize(trained) if line.representation == "independent"
+    }
+    assert lines["coherence as published (accuracy)", "within and cross"] > float(cross["value"]) + 0.1
+
+
+def test_skill_is_at_best_that_of_the_condition_mean_without_shared_events(trained):
+    assert trained["mean_skill"].sel(representation="mmvm") < 0.02
+    assert trained["mean_skill"].sel(representation="mmvm") > -0.5
+    assert trained["mean_skill"].sel(representation="independent") < trained["mean_skill"].sel(representation="mmvm") - 0.3
+
+
+def test_a_pair_is_classified_as_by_hand(study):
+    tree = say(study, lambda source, target: SAME if source == target else np.array([1, 0, 2, 3]))
+    scores = coherence.coherence(study.samples, study.splits, {"some": tree}, {}, OPTIONS).isel(representation=0)
+    for source, target in (("rat0", "rat0"), ("rat0", "rat2")):
+        each, ceilings = [], []
+        activity = study.samples[target]["activity"].to_numpy().reshape(-1, study.samples[target].sizes["unit"]).astype(float)
+        label = study.samples[target]["label"].to_numpy()[:, 0]
+        for split in range(2):
+            training = study.splits[target]["part"].to_numpy()[split] != Part.TEST
+            scaler = StandardScaler().fit(activity[training])
+            model = LogisticRegression(C=0.02, max_iter=1000).fit(scaler.transform(activity[training]), label[training])
+            rows = tree[source]["split"].to_numpy() == split
+            made = tree[source][target]["activity"].to_numpy()[rows].reshape(rows.sum(), -1)
+            true = tree[source]["label"].to_numpy()[rows, 0]
+            each.append(balanced_accuracy_score(true, model.predict(scaler.transform(made))))
+            ceilings.append(balanced_accuracy_score(label[~training], model.predict(scaler.transform(activity[~training]))))
+        assert scores["pair_value"].sel(source=source, target=target).item() == pytest.approx(np.mean(each))
+        assert scores["ceiling_value"].sel(target=target).item() == pytest.approx(np.mean(ceilings))
+    within = [scores["pair_value"].sel(source=name, target=name).item() for name in study.samples.children]
+    assert scores["value"].sel(setting="within").item() == pytest.approx(np.mean(within))
+    assert scores["pair_value"].sel(source="rat0", target="rat2") == 0.5  # two of four classes are exchanged
+    assert scores["published_value"].sel(source="rat0", target="rat2") == 0.5
+
+
+def test_permuted_labels_are_uniform_on_noise():
+    p = []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        labels = random.permutation(np.repeat(np.arange(4), 15)).astype(np.int16)[:, None]
+        said = Classified(random.integers(0, 4, (2, 1, 60, 1)).astype(np.int16), np.ones((1, 4), bool), labels)
+        drawn = draw(said, Resampling(100, 200, seed), "rat")
+        p.append(((drawn.null[:, 0] >= drawn.observed[0]).sum() + random.random()) / 201)
+    assert kstest(p, "uniform").pvalue > 0.01
+
+
+def test_renamed_classes_are_uniform_where_codes_do_not_correspond_and_permuted_labels_are_not():
+    renamed, permuted = [], []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        labels = random.permutation(np.repeat(np.arange(4), 8)).astype(np.int16)[:, None]
+        drawn = []
+        for source in range(3):
+            # Each of two other animals is right or wrong for a whole class at a time.
+            codes = np.stack([random.permutation(4).astype(np.int16)[labels] for _ in range(2)])
+            drawn.append(draw(Classified(codes[None], np.ones((2, 4), bool), labels), Resampling(100, 200, seed), str(source)))
+        observed = np.mean([one.observed for one in drawn])
+        for found, nulls in ((renamed, [one.renamed for one in drawn]), (permuted, [one.null for one in drawn])):
+            null = np.mean(nulls, axis=(0, 2))
+            tied = np.isclose(null, observed).sum() + 1
+            found.append(((null > observed + 1e-9).sum() + tied * random.random()) / 201)
+    assert kstest(renamed, "uniform").pvalue > 0.01
+    assert np.mean(np.array(permuted) < 0.01) > 0.2  # as if the animals shared a code, by luck
+
+
+def test_imputed_means_have_no_skill_and_shared_events_have():
+    random = np.random.default_rng(0)
+    study = simulate(repeats=(25, 25, 25), splits=SplitSpec())
+    for name, node in study.samples.children.items():
+        # Every trial is an event of its own, the same in all animals.
+        node["match"] = node["label"].copy(data=np.arange(100, dtype=np.int16)[:, None])
+        study.splits[name]["part"].values[:] = np.where(np.arange(100) % 2, Part.TEST, Part.TRAIN)
+    tested = np.arange(1, 100, 2)
+    node = study.samples["rat0"]
+    counts, label = node["activity"].to_numpy()[:, 0].astype(float), node["label"].to_numpy()[:, 0]
+    means = np.stack([counts[(label == code) & (np.arange(100) % 2 == 0)].mean(axis=0) for code in range(4)])
+    found = {}
+    for kind, values in {
+        "means": means[label[tested]],
+        "events": 0.5 * means[label[tested]] + 0.5 * counts[tested],
+        "noise": random.gamma(1, 5, counts[tested].shape),
+    }.items():
+        imputed = xr.Dataset(
+            {
+                "mean": (("replica", "tuple", "bin", "unit"), values[None].astype(np.float32)),
+                "match": (("replica", "tuple"), tested[None].astype(np.int16)),
+            },
+            coords={"split": ("replica", [0])},
+        )
+        found[kind] = skill(study.samples, study.splits, imputed, "rat0", "count", Resampling(200, 0))
+    assert found["means"][0] == pytest.approx(0, abs=0.03)
+    assert found["events"][0] > 0.3
+    assert np.quantile(found["events"][1], 0.025) > 0
+    assert found["noise"][0] < -1
+
+
+def test_a_tuple_is_counted_as_the_trial_of_its_first_animal(study):
+    imputed = xr.Dataset(
+        {
+            "trial": (("replica", "tuple", "animal"), [[[3, 5], [-1, 7], [-1, -1]]]),
+            "window": (("replica", "tuple", "animal"), np.zeros((1, 3, 2), int)),
+        },
+        coords={"animal": ["rat1", "rat2"]},
+    )
+    found = carriers(study.samples, imputed)
+    assert found.trial.tolist() == [[3, 48 + 7, -1]]
+    assert found.labels[55] == study.samples["rat2"]["label"].to_numpy()[7]
+
+
+def test_trials_that_train_and_test_have_no_null(study):
+    published = simulate(splits=SplitSpec(kind="published"))
+    scores = coherence.coherence(published.samples, published.splits, {"some": say(published, lambda *_: SAME)}, {}, OPTIONS)
+    assert np.isnan(scores["null_p"]).all()
+    assert all(line.in_sample and line.null_kind.startswith("none") for line in coherence.summarize(scores))
+
+
+def test_the_published_classifier_can_be_chosen():
+    small = simulate(repeats=(8, 8, 8), signal=2, splits=SplitSpec())
+    options = Options(classifier="mlp", hidden=(16,), bootstraps=100, permutations=500)
+    scores = coherence.coherence(small.samples, small.splits, {"some": say(small, lambda *_: SAME)}, {}, options)
+    assert scores["value"].sel(setting="cross").item() > 0.8
+
+
+def test_numbers_and_figures_are_saved(trained, tmp_path):
+    lines = coherence.summarize(trained)
+    cross = next(line for line in lines if (line.representation, line.setting) == ("mmvm", "cross"))
+    assert cross.low <= cross.value <= cross.high
+    assert (cross.baseline, cross.n_animals, cross.n_splits) == ("ceiling", 4, trained.attrs["splits"])
+    assert "decode-only" in cross.null_kind
+    trained.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
+    read = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
+    drawn = coherence.plot(read)
+    assert set(drawn) == {"settings", "pairs", "skill"}
+    style.save(drawn["pairs"], read, tmp_path / "pairs")
+    assert (tmp_path / "pairs.csv").stat().st_size > 1000
+
+
+def test_a_run_without_generated_activity_says_how_to_get_it(tmp_path):
+    (tmp_path / "spec.yaml").write_text(to_yaml(ExperimentSpec.model_validate(SPEC)))
+    with pytest.raises(RunFolderError, match=r"coherence: \{\}.*--resume"):
+        coherence.compute(Study(tmp_path), Options())
+    with pytest.raises(RunFolderError, match="no model 'other'"):
+        coherence.compute(Study(tmp_path), Options(models=["other"]))
