@@ -1,0 +1,271 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.stats import kstest
+
+from analysis import consistency
+from analysis.class_means import class_means, layout_of
+from analysis.consistency import OWN_NULL, Options, compare_animals
+from analysis.figures import style
+from analysis.representations import Latents
+from neuromvm.data.permutation import permuted
+from neuromvm.data.splits import make_splits
+from neuromvm.errors import SchemaError, SpecError, SplitError
+from neuromvm.specs import SampleSpec, SplitSpec
+from tests.analysis.simulation import shared_latents, simulate, study_of
+
+FAST = Options(permutations=99)
+
+
+def latents_of(kind, dimensions, seed=0, *, animals=3, labels=8, trials=10, noise=1.0, splits=None):
+    """Return samples, splits and latents: class means ``shared`` by animals up to a rotation, each its ``own``, or ``noise``."""
+    rng = np.random.default_rng(seed)
+    shared, nodes, found = rng.standard_normal((labels, 3)), {}, {}
+    for number in range(animals):
+        codes = rng.permutation(np.repeat(np.arange(labels), trials)).astype(np.int16)[:, None]
+        rotation = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0][:3]
+        own = {"shared": shared, "own": rng.standard_normal((labels, 3)), "noise": np.zeros((labels, 3))}[kind]
+        found[f"rat{number}"] = own[codes] @ rotation + noise * rng.standard_normal((len(codes), 1, dimensions))
+        nodes[f"rat{number}"] = xr.Dataset(
+            {
+                "activity": (("trial", "window", "bin", "unit"), np.zeros((len(codes), 1, 1, 2), np.uint8)),
+                "label": (("trial", "window"), codes),
+                "match": (("trial", "window"), codes),
+            },
+            coords={"trial": np.arange(len(codes)), "window": [0.0]},
+        )
+    samples = xr.DataTree.from_dict(nodes)
+    spec = SampleSpec(label=["odor"]).model_dump_json()
+    samples.attrs = {"classes": json.dumps([str(one) for one in range(labels)]), "label": "odor", "sample_spec": spec}
+    splits = make_splits(samples, splits or SplitSpec(kind="halves"))
+    count = splits["rat0"].sizes["split"]
+    tree = {
+        name: xr.Dataset(
+            {"latent_mean": (("replica", "trial", "window", "latent"), np.repeat(values[None], count, axis=0))},
+            coords={"split": ("replica", np.arange(count))},
+        )
+        for name, values in found.items()
+    }
+    return samples, splits, Latents(xr.DataTree.from_dict(tree), splits, inverse_penalty=1.0)
+
+
+def compared(*args, options=FAST, **kwargs):
+    samples, splits, latents = latents_of(*args, **kwargs)
+    return compare_animals(samples, splits, {"model": latents}, options).isel(representation=0)
+
+
+@pytest.fixture(scope="module")
+def study():
+    plain = simulate(repeats=(10, 12, 14), windows=2)
+    return study_of(plain.samples, plain.splits, {"ideal": shared_latents(plain, seeds=2)})
+
+
+@pytest.fixture(scope="module")
+def scores(study):
+    return consistency.compute(study, FAST)
+
+
+@pytest.mark.parametrize("dimensions", [3, 32])
+def test_what_animals_share_is_found_in_few_and_in_many_dimensions(dimensions):
+    found = compared("shared", dimensions, noise=0.7)
+    assert (found["p"] <= 0.03).all()
+    assert (found["calibrated"] > 0.5).all()
+    assert (found["calibrated"] < 1.3).all()
+
+
+@pytest.mark.slow
+def test_calibrated_consistency_is_comparable_between_dimensions():
+    few, many = ([compared("shared", dimensions, seed, noise=0.7) for seed in range(10)] for dimensions in (3, 32))
+    few, many = (xr.concat(each, "seed").mean("seed") for each in (few, many))
+    raw = np.abs(few["value"] - many["value"]).sel(measure="linear map")
+    assert raw > 0.25
+    for measure, null in OWN_NULL.items():
+        one, other = (float(each["calibrated"].sel(measure=measure, null=null)) for each in (few, many))
+        assert one == pytest.approx(other, abs=0.2)
+    across = [each["in_sample_r2"].where(each["source"] != each["target"]).mean() for each in (few, many)]
+    assert across[1] > across[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dimensions", [3, 32])
+def test_noise_is_calibrated_to_zero_and_its_p_is_uniform_in_any_dimension(dimensions):
+    every = [compared("noise", dimensions, seed, labels=6, trials=8) for seed in range(100, 180)]
+    found = xr.concat(every, "seed")
+    for measure in found["measure"].values:
+        for null in found["null"].values:
+            one = found.sel(measure=measure, null=null)
+            assert kstest(one["p"], "uniform").pvalue > 0.01
+            assert abs(one["calibrated"].mean()) < 4 * one["calibrated"].std() / np.sqrt(80)
+    if dimensions == 32:
+        assert found["in_sample_r2"].mean() > 0.99  # where R2 in-sample is perfect
+
+
+@pytest.mark.slow
+def test_animals_that_encode_other_geometries_are_not_alike():
+    """A linear map carries any conditions to any others: under the null of trials it is 'consistent' with nothing alike."""
+    every = xr.concat([compared("own", 3, seed, labels=6, trials=8) for seed in range(1000, 1080)], "seed")
+    for measure in every["measure"].values:
+        assert kstest(every["p"].sel(measure=measure, null="conditions"), "uniform").pvalue > 0.01
+    assert (every["p"].sel(measure="linear map", null="trials") <= 0.05).mean() > 0.8
+
+
+def test_noise_stays_at_the_floor():
+    found = compared("noise", 32, 3)
+    assert (found["p"] > 0.03).all()
+    assert (np.abs(found["calibrated"]) < 0.4).all()
+    assert (found["reach"] == 1).all()  # nothing is reliable: no ceiling to divide by
+
+
+def test_the_ceiling_is_what_a_twin_reaches():
+    """Two animals that differ by noise alone: the most consistent that animals can be."""
+    means = {}
+    for dimensions in (3, 32):
+        every = [compared("shared", dimensions, seed, animals=2, labels=12, noise=0.5) for seed in range(6)]
+        means[dimensions] = xr.concat(every, "seed").mean("seed")
+        correlations = means[dimensions].sel(measure=["dissimilarities", "cka"])
+        np.testing.assert_allclose(correlations["value"] / correlations["ceiling"], 1, atol=0.1)
+
+
+def test_null_draws_permute_trials_as_null_samples_do(study):
+    """The same permutation as of :func:`permuted`, but of latents; the first draw is as observed."""
+    tree = study.latents("ideal")
+    latents, layout = Latents(tree, study.splits, inverse_penalty=1.0), layout_of(study.samples, study.splits)
+    found = class_means(latents, 0, "rat0", study.samples, study.splits, layout, 2)
+    node = study.samples["rat0"].to_dataset()
+    values = latents.seen(0, "rat0", "rat0")
+    carried = node.assign(activity=(("trial", "window", "bin", "unit"), values[:, :, None]))
+    part = study.splits["rat0"]["part"].values[0]
+    for draw in range(3):
+        one = permuted(xr.DataTree.from_dict({"rat0": carried}), draw)["rat0"]
+        moved = one["activity"].values[:, :, 0]
+        labels = one["label"].values
+        means = [
+            [moved[(labels[:, 0] == label) & (part == side), window].mean(axis=0) for label in range(4) for window in range(2)]
+            for side in (1, 3)
+        ]
+        np.testing.assert_allclose(found.whole.fitted[draw], np.array(means[0]) @ np.array(means[0]).T, atol=1e-5)
+        np.testing.assert_allclose(found.whole.cross[draw], np.array(means[1]) @ np.array(means[0]).T, atol=1e-5)
+        if draw == 0:
+            np.testing.assert_allclose(found.points[1], means[1], atol=1e-6)
+
+
+def test_maps_learn_nothing_from_the_trials_they_are_scored_on(study):
+    """Other latents on the source's test trials change the score but not the fitted class means."""
+    tree = study.latents("ideal").copy(deep=True)
+    layout = layout_of(study.samples, study.splits)
+    test = study.splits["rat0"]["part"].values[0] == 3
+    before = class_means(Latents(tree, study.splits, inverse_penalty=1.0), 0, "rat0", study.samples, study.splits, layout, 0)
+    tree["rat0"]["latent_mean"].values[:, test] += 9
+    after = class_means(Latents(tree, study.splits, inverse_penalty=1.0), 0, "rat0", study.samples, study.splits, layout, 0)
+    np.testing.assert_array_equal(before.whole.fitted, after.whole.fitted)
+    assert (before.whole.held != after.whole.held).all()
+
+
+def test_labels_that_change_within_trials_are_conditions_without_windows():
+    samples = latents_of("shared", 3, labels=6, trials=12)[0]
+    nodes = {}
+    for name, node in samples.children.items():
+        one = node.to_dataset().isel(window=[0, 0, 0]).assign_coords(window=np.arange(3.0))
+        place = (np.arange(3) + np.arange(one.sizes["trial"])[:, None] % 2 * 3).astype(np.int16)
+        nodes[name] = one.assign(label=(("trial", "window"), place), match=(("trial", "window"), place))
+    track = xr.DataTree.from_dict(nodes)
+    track.attrs = samples.attrs
+    parts = make_splits(track, SplitSpec(kind="halves"))
+    layout = layout_of(track, parts)
+    assert (layout.windows, len(layout.groups)) == (1, 6)
+    means = np.random.default_rng(0).standard_normal((6, 4))
+    tree = {
+        name: xr.Dataset(
+            {"latent_mean": (("replica", "trial", "window", "latent"), means[node["label"].values][None])},
+            coords={"split": ("replica", [0])},
+        )
+        for name, node in track.children.items()
+    }
+    found = compare_animals(track, parts, {"model": Latents(xr.DataTree.from_dict(tree), parts, inverse_penalty=1.0)}, FAST)
+    np.testing.assert_allclose(found["value"].sel(measure=["dissimilarities", "cka"]), 1)
+    np.testing.assert_allclose(found["distance"], 0, atol=1e-6)
+    assert (found["p"].sel(measure="cka") == 0.01).all()
+
+
+def test_shared_latents_of_a_run_are_consistent(study, scores):
+    ideal = scores.sel(representation="ideal")
+    assert (ideal["p"].sel(measure="linear map") == 0.01).all()
+    assert scores.attrs["conditions"] == 8
+    assert scores["features"].sel(representation="raw").values.tolist() == [8, 10, 12]
+    assert (ideal["ceiling"] > 0.8).all()
+    for name, node in study.splits.children.items():
+        assert scores["trials"].sel(source=name) == (node["part"] == 3).any("split").sum()
+    value = scores["pair_value"].mean(("source", "target"))
+    np.testing.assert_allclose(value, scores["value"], atol=1e-9)
+    assert np.isnan(scores["pair_value"].values[..., np.eye(3, dtype=bool)]).all()
+
+
+def test_distances_are_symmetric_and_obey_the_triangle(scores):
+    for key, dims in (("distance", ("source", "target")), ("model_distance", ("representation", "reference"))):
+        for values in scores[key].transpose(..., *dims).values.reshape(-1, 3, 3):
+            np.testing.assert_allclose(values, values.T, atol=1e-9)
+            np.testing.assert_allclose(np.diag(values), 0, atol=1e-6)
+            for one, two, three in itertools.permutations(range(3)):
+                assert values[one, two] <= values[one, three] + values[three, two] + 1e-9
+
+
+def test_the_same_call_gives_the_same_scores(study, scores):
+    xr.testing.assert_identical(scores, consistency.compute(study, FAST))
+
+
+def test_trials_that_train_and_test_have_no_floor():
+    found = compared("shared", 3, splits=SplitSpec(kind="published"))
+    assert np.isnan(found["p"]).all()
+    assert found.attrs["in_sample"] == 1
+    lines = consistency.summarize(found.expand_dims("representation"))
+    assert len(lines) == 4
+    assert all(line.in_sample and "none: the scored trials were fitted on" in line.null_kind for line in lines)
+
+
+def test_summary_has_the_value_as_it_is_and_between_floor_and_ceiling(scores):
+    lines = consistency.summarize(scores)
+    assert len(lines) == 3 * 4 * 2
+    raw, scaled = (line for line in lines if line.representation == "ideal" and "cross-validated dissimilarities" in line.what)
+    one = scores.sel(representation="ideal", measure="dissimilarities", null="conditions")
+    assert raw.value == one["value"]
+    assert scaled.value == pytest.approx(one["calibrated"].item())
+    assert scaled.low == pytest.approx(one["calibrated_low"].item())
+    assert raw.p == scaled.p
+    assert "refitted" in raw.null_kind
+
+
+def test_an_animal_without_one_side_is_refused():
+    plain = simulate(splits=SplitSpec(kind="leave_one_animal_out"))
+    with pytest.raises(SplitError, match="training and test trials of every animal"):
+        consistency.compute(study_of(plain.samples, plain.splits, {"ideal": shared_latents(plain)}), FAST)
+
+
+def test_few_conditions_are_refused_and_left_to_the_measures_they_allow():
+    samples, splits, latents = latents_of("shared", 3, labels=3)
+    with pytest.raises(SchemaError, match="3 labels by 1 windows"):
+        compare_animals(samples, splits, {"model": latents}, FAST)
+    found = compared("shared", 3, labels=4)
+    assert found["measure"].values.tolist() == ["linear map", "new conditions", "dissimilarities"]
+    with pytest.raises(SchemaError, match="cka of 4 conditions"):
+        compared("shared", 3, labels=4, options=Options(measures=("cka",), permutations=99))
+
+
+def test_one_animal_and_a_model_called_raw_are_refused(study):
+    with pytest.raises(SpecError, match="one animal"):
+        compared("shared", 3, animals=1)
+    with pytest.raises(SpecError, match="name of a baseline"):
+        consistency.compute(study_of(study.samples, study.splits, {"raw": study.latents("ideal")}), FAST)
+
+
+def test_figures_are_drawn_from_saved_scores(scores, tmp_path):
+    scores.to_netcdf(tmp_path / "consistency.nc", engine="h5netcdf")
+    saved = xr.load_dataset(tmp_path / "consistency.nc", engine="h5netcdf")
+    figures = consistency.plot(saved)
+    assert set(figures) == {"calibrated", "pairs", "distances"}
+    style.save(figures["calibrated"], saved, tmp_path / "calibrated")
+    assert (tmp_path / "calibrated.csv").stat().st_size > 0
+    in_sample = compared("shared", 3, splits=SplitSpec(kind="published")).expand_dims("representation")
+    assert set(consistency.plot(in_sample)) == set(figures)
