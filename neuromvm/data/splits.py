@@ -18,7 +18,7 @@ from neuromvm.specs import SplitSpec
 Parts = NDArray[np.int8]
 
 
-def make_splits(samples: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
+def make_splits(samples: xr.DataTree, spec: SplitSpec, *, among: Mapping[str, NDArray[np.bool_]] | None = None) -> xr.DataTree:
     """Divide the trials of every animal.
 
     Parameters
@@ -27,6 +27,8 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
         Made by :func:`neuromvm.data.windows.make_samples`; trials are stratified by their labels.
     spec
         The kind of split, its seed, and the share of training-side trials kept for validation.
+    among
+        Animal -> which trials are divided ``(trial,)``; the others are unused. By default all are.
 
     Returns
     -------
@@ -46,6 +48,8 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
     children = {}
     for index, (name, dataset) in enumerate(schema.animals(samples)):
         strata = trial_strata(dataset)
+        if among is not None:
+            strata = np.where(among[name], strata, -1)
         parts = divide(Animal(name, index, len(samples.children), dataset, strata), spec)
         if spec.validation:
             parts = np.stack([_keep_validation(name, strata, part, spec, number) for number, part in enumerate(parts)])

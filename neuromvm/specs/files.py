@@ -69,6 +69,10 @@ def to_yaml(spec: Spec) -> str:
 
 
 def _load(path: Path, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
+    return _parse(_read(path), str(path), kind, overrides)
+
+
+def _read(path: Path) -> str:
     if path.is_dir():
         raise SpecError(str(path), found="a folder", expected="a YAML file")
     if not path.is_file():
@@ -77,13 +81,44 @@ def _load(path: Path, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
     if path.stat().st_size > LARGEST_FILE:
         raise SpecError(str(path), found=f"{path.stat().st_size} bytes", expected="a YAML spec of less than 1 MB")
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(str(path), found=f"not UTF-8 text ({error.reason})", expected="a YAML file in UTF-8") from error
-    return _parse(text, str(path), kind, overrides)
 
 
 def _parse(text: str, where: str, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
+    content = _mapping(text, where)
+    for override in overrides:
+        set_value(content, *parse_override(override), where=f"--set {override}")
+    return validated(content, where, kind)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the settings in a YAML file as they are written, not validated.
+
+    Raises
+    ------
+    SpecError
+        If the file is missing or is no mapping in YAML.
+    """
+    return _mapping(_read(path), str(path))
+
+
+def validated(content: Mapping[str, Any], where: str, kind: type[AnySpec]) -> AnySpec:
+    """Return settings as a spec.
+
+    Raises
+    ------
+    SpecError
+        If a setting is unknown or out of range; it is named, beside ``where``.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise _spec_error(where, error, kind) from error
+
+
+def _mapping(text: str, where: str) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
@@ -91,12 +126,7 @@ def _parse(text: str, where: str, kind: type[AnySpec], overrides: Sequence[str])
     if not isinstance(content, dict):
         found = "an empty file" if content is None else f"a {type(content).__name__}"
         raise SpecError(where, found=found, expected="a mapping of settings")
-    for override in overrides:
-        _override(content, override)
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise _spec_error(where, error, kind) from error
+    return content
 
 
 def parse_override(override: str) -> tuple[str, Any]:
@@ -116,14 +146,27 @@ def parse_override(override: str) -> tuple[str, Any]:
         raise SpecError(f"--set {override}", found="a value that is not YAML") from error
 
 
-def _override(content: dict[str, Any], override: str) -> None:
-    path, value = parse_override(override)
+def set_value(content: dict[str, Any], path: str, value: Any, *, where: str) -> None:
+    """Set what lies at a dotted path of nested settings, groups being made where there are none.
+
+    Raises
+    ------
+    SpecError
+        If the path leads through a value.
+
+    Examples
+    --------
+    >>> content = {"training": {"epochs": 200}}
+    >>> set_value(content, "training.epochs", 50, where="--set training.epochs=50")
+    >>> content
+    {'training': {'epochs': 50}}
+    """
     *parents, last = path.split(".")
     node: Any = content
     for parent in parents:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
-            raise SpecError(f"--set {override}", found=f"{parent!r} is a value, not a group of settings")
+            raise SpecError(where, found=f"{parent!r} is a value, not a group of settings")
     node[last] = value
 
 

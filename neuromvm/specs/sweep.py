@@ -1,0 +1,125 @@
+"""Spec of a sweep: an experiment and what of it is varied."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from neuromvm.errors import did_you_mean
+from neuromvm.specs.base import Spec
+from neuromvm.specs.files import parse_override, read_mapping, set_value, validated
+
+
+class Drawn(Spec):
+    """Where values of a setting are drawn from: one of these."""
+
+    uniform: tuple[float, float] | None = Field(None, description="Between two numbers")
+    log_uniform: tuple[float, float] | None = Field(None, description="Between two numbers above 0, uniformly on a log scale")
+    integer: tuple[int, int] | None = Field(None, description="A whole number, both ends included")
+    choice: list[Any] | None = Field(None, min_length=1, description="One of these")
+
+    @model_validator(mode="after")
+    def _one_rising(self) -> "Drawn":
+        given = self.model_dump(exclude_none=True)
+        if len(given) != 1:
+            found = " and ".join(given) or "nothing"
+            raise ValueError(f"give one of {', '.join(type(self).model_fields)}, not {found}")
+        (name, value), *_ = given.items()
+        if name != "choice" and not value[0] < value[1]:
+            raise ValueError(f"{name}: {value[0]:g} to {value[1]:g} does not rise")
+        if name == "log_uniform" and value[0] <= 0:
+            raise ValueError(f"log_uniform: {value[0]:g} is not above 0")
+        return self
+
+
+class RandomSearch(Spec):
+    """So many settings drawn at random. A larger ``n`` keeps the draws of a smaller one, another field shifts none."""
+
+    n: int = Field(..., ge=1, description="Number of draws")
+    seed: int = Field(0, ge=0)
+    over: dict[str, Drawn] = Field(..., min_length=1, description="Dotted path of a setting -> where its values come from")
+
+
+class Selection(Spec):
+    """How a cell is chosen for every split, by trials of its training side alone."""
+
+    metric: Literal["within", "cross", "others", "pooled"] = Field(
+        "cross", description="Balanced accuracy of the analysis decoding, in this setting, on inner test trials"
+    )
+    inner_folds: int = Field(3, ge=2, description="Folds of the training side of every split")
+    seed: int = Field(0, ge=0, description="Of the inner folds")
+
+
+class SweepSpec(Spec):
+    """An experiment, and which settings are varied. A path may say ``models.*`` for every model (``beta``: all with a rate)."""
+
+    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
+    description: str = ""
+    experiment: dict[str, Any] = Field(..., description="As in an experiment's YAML; in a file also the path of one, beside it")
+    grid: dict[str, list[Any]] = Field({}, description="Dotted path of a setting -> its values; every combination is a cell")
+    random: RandomSearch | None = Field(None, description="Draws, made for every combination of the grid")
+    select: Selection | None = Field(None, description="Choose a cell for every split by inner folds of its training side")
+
+    @property
+    def fields(self) -> list[str]:
+        """Paths of the settings that are varied."""
+        return [*self.grid, *(self.random.over if self.random is not None else ())]
+
+    @model_validator(mode="after")
+    def _varies(self) -> "SweepSpec":
+        if not self.fields:
+            raise ValueError("nothing is varied: give 'grid' or 'random'")
+        for field in self.fields:
+            if self.fields.count(field) > 1:
+                raise ValueError(f"{field!r} is in grid and in random")
+        for field, values in self.grid.items():
+            if not values:
+                raise ValueError(f"grid: {field!r} has no values")
+        return self
+
+    @model_validator(mode="after")
+    def _names_models_that_are_there(self) -> "SweepSpec":
+        models = self.experiment.get("models")
+        known = sorted(models) if isinstance(models, dict) else []
+        for field in self.fields:
+            first, _, rest = field.partition(".")
+            model, _, setting = rest.partition(".")
+            if first == "models" and (not setting or model not in [*known, "*"]):
+                raise ValueError(f"{field!r}: no setting of a model. {did_you_mean(model, known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _selects_among_models(self) -> "SweepSpec":
+        if self.select is not None:
+            for field in self.fields:
+                if field.partition(".")[0] not in ("models", "training", "training_of"):
+                    raise ValueError(
+                        f"select compares models on the same samples and splits: it cannot choose {field!r}. Leave one out"
+                    )
+        return self
+
+
+def load_sweep_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Return the sweep in a YAML file, its experiment read if it is given as a file.
+
+    Parameters
+    ----------
+    path
+        Where ``experiment: odors.yaml`` is a file beside it.
+    overrides
+        ``"a.b=value"`` settings of the experiment.
+
+    Raises
+    ------
+    SpecError
+        If a file is missing, is not YAML, or a setting is unknown or out of range.
+    """
+    path = Path(path)
+    content = read_mapping(path)
+    if isinstance(content.get("experiment"), str):
+        content["experiment"] = read_mapping(path.parent / content["experiment"])
+    if isinstance(content.get("experiment"), dict):
+        for override in overrides:
+            set_value(content["experiment"], *parse_override(override), where=f"--set {override}")
+    return validated(content, str(path), SweepSpec)

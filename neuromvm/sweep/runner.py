@@ -1,0 +1,148 @@
+"""From the spec of a sweep to its folder: plan, data, cells, table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm.auto import tqdm
+
+from neuromvm.errors import RunFolderError
+from neuromvm.experiment import load_experiment_recordings
+from neuromvm.folders import write_atomically, write_json, write_tree
+from neuromvm.plugins import step
+from neuromvm.specs import to_yaml
+from neuromvm.specs.sweep import SweepSpec
+from neuromvm.sweep.cells import Outcome, Task, is_done, packs, run_pack, write_failure
+from neuromvm.sweep.engines import Engine, Lost, Serial, shard
+from neuromvm.sweep.grid import Variation, variations
+from neuromvm.sweep.naming import cell_name, fingerprint
+from neuromvm.sweep_folder import PLAN, SweepFolder
+
+SPEC = "sweep.yaml"
+
+
+class Progress(NamedTuple):
+    """How many cells of a sweep are done, have failed, or are still to be done."""
+
+    done: int
+    failed: int
+    waiting: int
+
+
+def run_sweep(
+    spec: SweepSpec,
+    out: str | Path,
+    engine: Engine | None = None,
+    *,
+    part: str | None = None,
+    pack: int = 1,
+    progress: bool = True,
+) -> SweepFolder:
+    """Do every cell of a sweep that is not done, then write its table.
+
+    Parameters
+    ----------
+    spec
+        The experiment and what is varied.
+    out
+        Folder of the sweep; one that is there is gone on with, and takes more cells.
+    engine
+        Where cells are computed; by default in this process.
+    part
+        ``"i/n"``: do only every n-th cell. The table is then written by the call that finds all cells finished.
+    pack
+        Cells done by one call of the engine.
+    progress
+        Show a bar with time left, if standard error is a terminal.
+
+    Raises
+    ------
+    SpecError
+        If any cell has a wrong setting or analysis; nothing has run then.
+    RunFolderError
+        If the folder holds something else than a sweep.
+
+    Examples
+    --------
+    >>> sweep = run_sweep(load_sweep_spec("rates.yaml"), "runs/rates", Processes(4))  # doctest: +SKIP
+    >>> count_cells(sweep)  # doctest: +SKIP
+    Progress(done=24, failed=0, waiting=0)
+    """
+    cells = variations(spec)
+    for one in cells:
+        step("check")(one.experiment)
+    out = Path(out).resolve()
+    _check_folder(out)
+    write_atomically(out / SPEC, to_yaml(spec).encode())
+    tasks = _tasks(spec, cells, out)
+    write_json(
+        out / PLAN,
+        {
+            "name": spec.name,
+            "fields": spec.fields,
+            "cells": [{"cell": task.cell, "settings": one.settings} for task, one in zip(tasks, cells, strict=True)],
+            "select": None if spec.select is None else spec.select.model_dump(mode="json"),
+        },
+    )
+    sweep = SweepFolder(out)
+    _run(tasks if part is None else shard(tasks, part), sweep, engine or Serial(), pack, progress)
+    if part is None or count_cells(sweep).waiting == 0:
+        step("sweep")(sweep)
+    return sweep
+
+
+def count_cells(sweep: SweepFolder) -> Progress:
+    """Count the cells of a sweep by what has become of them."""
+    states = [sweep.state(cell.name) for cell in sweep.cells]
+    return Progress(*(states.count(state) for state in ("done", "failed", "waiting")))
+
+
+def _tasks(spec: SweepSpec, cells: Sequence[Variation], out: Path) -> list[Task]:
+    """Load what recordings the cells need, once each, and name the cells."""
+    prints: dict[str, str] = {}
+    tasks = []
+    for one in cells:
+        source = one.experiment.data.model_dump_json()
+        if source not in prints:
+            recordings = load_experiment_recordings(one.experiment)
+            prints[source] = fingerprint(recordings)
+            file = out / "data" / f"{prints[source]}.nc"
+            if not file.is_file():
+                write_tree(file, recordings)
+        select = None if spec.select is None else spec.select.model_dump(mode="json")
+        experiment = one.experiment.model_dump(mode="json")
+        tasks.append(Task(str(out), cell_name(one.experiment, prints[source]), experiment, prints[source], select))
+    return tasks
+
+
+def _run(tasks: Sequence[Task], sweep: SweepFolder, engine: Engine, size: int, progress: bool) -> None:
+    ahead = packs([task for task in tasks if not is_done(task)], size)
+    ready = len(tasks) - sum(map(len, ahead))
+    failed = 0
+    with tqdm(total=len(tasks), initial=ready, desc=sweep.name, unit="cell", disable=None if progress else True) as bar:
+        for result in engine.map(run_pack, ahead):
+            outcomes = _outcomes_of_lost(result, ahead, sweep) if isinstance(result, Lost) else result
+            failed += sum(outcome.state == "failed" for outcome in outcomes)
+            bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
+            bar.update(len(outcomes))
+
+
+def _outcomes_of_lost(lost: Lost, ahead: Sequence[tuple[Task, ...]], sweep: SweepFolder) -> list[Outcome]:
+    """Write down why the cells of a call whose process died are not done, those that it had done excepted."""
+    outcomes = []
+    for task in ahead[lost.number]:
+        folder = sweep.cell_folder(task.cell)
+        if is_done(task):
+            outcomes.append(Outcome(task.cell, "done", 0.0))
+        else:
+            write_failure(folder, lost.reason)
+            outcomes.append(Outcome(task.cell, "failed", 0.0, lost.reason))
+    return outcomes
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that holds anything but a sweep."""
+    if out.exists() and not out.is_dir():
+        raise RunFolderError(str(out), found="a file", expected="a folder to make", next_step="Choose another --out")
+    if out.is_dir() and not (out / SPEC).is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
+        raise RunFolderError(str(out), found="files but no sweep", next_step="Choose another --out")
