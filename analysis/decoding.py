@@ -1,45 +1,41 @@
-"""Analysis ``decoding``: can decoders of some animals read the others, and how does a model compare with linear baselines?
+"""Analysis ``decoding``: can decoders of some animals read the others, and how does a model compare with baselines?
 
-Every representation is decoded by the same kind of classifier, from the same trials; see :mod:`analysis.scoring` for the
-settings and for the floors and intervals, :mod:`analysis.alignment` for the baselines.
+Every representation is decoded from the same trials; see :mod:`analysis.scoring` for the settings and for the floors and
+intervals, :mod:`analysis.baselines.rows` for the baselines, :mod:`analysis.tuning` for how their settings are chosen.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from pydantic import Field
 
-from analysis.alignment import CanonicalVariates, PrincipalComponents, ProcrustesAligned
+from analysis.baselines.rows import ROWS, BaselineOptions, baseline, missing
 from analysis.decoders import decode
-from analysis.representations import Inputs, Latents, RawFeatures, Representation, in_sample
+from analysis.representations import Inputs, Latents, in_sample
 from analysis.scores import Score
 from analysis.scoring import Resampling, score
+from analysis.tuning import tuned_options, tuned_penalties
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
 from neuromvm.schema import check_same_trials, expect_tree
-from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:
     from analysis.figures.style import Figure
     from neuromvm.runs import Study
 
+__all__ = ["Options", "baseline", "chosen_settings", "compare", "compute", "plot", "summarize"]
 
-ALIGNMENTS = {"procrustes", "mcca"}
+LATENT_PENALTY = "latent_inverse_penalty"
 
 
-class Options(Spec):
-    """Baselines, decoders and resampling. Defaults suit some tens of units and about a hundred trials an animal."""
+class Options(BaselineOptions):
+    """Baselines, decoders and resampling."""
 
-    baselines: tuple[Literal["raw", "pca", "procrustes", "mcca"], ...] = ("raw", "pca", "procrustes", "mcca")
-    raw_inverse_penalty: float = Field(0.02, gt=0, description="C of decoders of raw features")
-    component_inverse_penalty: float = Field(0.1, gt=0, description="C of decoders of principal components")
-    latent_inverse_penalty: float = Field(1.0, gt=0, description="C of decoders of latents, scaled to 1 sd")
-    canonical_inverse_penalty: float = Field(1.0, gt=0, description="C of decoders of canonical variates, scaled to 1 sd")
-    principal_components: int = Field(20, ge=1, description="pca, procrustes: components an animal; 30 for hundreds of cells")
-    canonical_components: int = Field(14, ge=1, description="mcca: shared components; classes - 1 is a good choice")
-    ridge: float = Field(3.0, gt=0, description="mcca: added to the covariance of scaled features; 30 for hundreds of cells")
     reference: str = Field("mcca", description="Representation with which the others are compared, draw by draw")
     bootstraps: int = Field(1000, ge=100, description="Resamples of test trials")
     permutations: int = Field(1000, ge=500, description="Permutations of labels among test trials")
@@ -47,14 +43,21 @@ class Options(Spec):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Decode every model of a run and the linear baselines; :func:`analysis.scoring.score` says what is returned."""
-    return compare(study.samples, study.splits, {name: study.latents(name) for name in study.models}, options)
+    """Decode every model of a run and the baselines; :func:`compare` says what is returned.
+
+    Rows that were refitted on null data (``neuromvm refit``) under the same settings have these refits as their floor.
+    """
+    return compare(study.samples, study.splits, {name: study.latents(name) for name in study.models}, options, study.refits)
 
 
 def compare(
-    samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options | None = None
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    latents: Mapping[str, xr.DataTree],
+    options: Options | None = None,
+    refits: Callable[[str, list[str]], xr.Dataset | None] | None = None,
 ) -> xr.Dataset:
-    """Decode latents and the linear baselines on the same splits.
+    """Decode latents and the baselines on the same splits.
 
     Parameters
     ----------
@@ -64,15 +67,20 @@ def compare(
         Name -> tree of :meth:`neuromvm.inference.FittedStack.embed`.
     options
         Baselines, decoders and resampling.
+    refits
+        Row and its settings -> its scores on null data, or None; see :meth:`neuromvm.runs.Study.refits`.
 
     Returns
     -------
-    See :func:`analysis.scoring.score`.
+    What :func:`analysis.scoring.score` returns, and ``chosen (representation, split)``, the settings used, as JSON. In words, the
+    attributes ``settings``, how they were chosen, and ``omitted``, the baselines for which the samples lack something.
 
     Raises
     ------
     SpecError
         If a model has the name of a baseline.
+    SplitError
+        If settings are to be chosen and a class has one training trial.
 
     Examples
     --------
@@ -88,36 +96,57 @@ def compare(
                 f"latents[{name!r}]", found="latents of samples made with another spec", expected="latents of these samples"
             )
     check_same_trials(samples, splits)
-    inputs = Inputs(samples, splits)
-    representations: dict[str, Representation] = {
-        name: Latents(tree, splits, inverse_penalty=options.latent_inverse_penalty) for name, tree in latents.items()
-    }
-    # Alignments need two animals; with one, only what it has of its own is compared.
-    alone = len(inputs.animals) < 2
     for name in options.baselines:
-        if alone and name in ALIGNMENTS:
-            continue
-        if name in representations:
+        if name in latents:
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
-        representations[name] = baseline(name, inputs, options)
-    predictions = {name: decode(one, samples, splits) for name, one in representations.items()}
+    left_out = {name: reason for name in options.baselines if (reason := missing(name, samples))}
+    # Alignments need two animals, counts are counts: what cannot be fitted is left out, and it is said why.
+    options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if name not in left_out)})
+    predictions, chosen = {}, {}
+    for name, tree in latents.items():
+        penalties = tuned_penalties(tree, samples, splits, options)
+        predictions[name] = decode(Latents(tree, splits, inverse_penalty=penalties), samples, splits)
+        chosen[name] = [json.dumps({LATENT_PENALTY: penalty}) for penalty in penalties]
+    inputs = Inputs(samples, splits)
+    for name, settings in tuned_options(samples, splits, options).items():
+        predictions[name] = decode(baseline(name, inputs, settings), samples, splits)
+        chosen[name] = [json.dumps({setting: getattr(one, setting) for setting in ROWS[name].grid}) for one in settings]
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
-    return score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits))
+    nulls = {name: found for name in predictions if refits is not None and (found := refits(name, chosen[name])) is not None}
+    scores = score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits), refits=nulls)
+    scores["chosen"] = (("representation", "split"), np.array(list(chosen.values())))
+    how = f"chosen on {options.inner_folds} inner folds of the training side of each split" if options.tune else "as given"
+    return scores.assign_attrs(
+        settings=f"{how}. " + ". ".join(f"{name}: {words}" for name, words in chosen_settings(scores).items()),
+        omitted="; ".join(f"{name}: {reason}" for name, reason in left_out.items()),
+    )
 
 
-def baseline(name: str, inputs: Inputs, options: Options) -> Representation:
-    """Fit a baseline on the training side of every split."""
-    if name == "raw":
-        return RawFeatures(inputs, inverse_penalty=options.raw_inverse_penalty)
-    if name == "mcca":
-        return CanonicalVariates(
-            inputs,
-            components=options.canonical_components,
-            ridge=options.ridge,
-            inverse_penalty=options.canonical_inverse_penalty,
-        )
-    kind = {"pca": PrincipalComponents, "procrustes": ProcrustesAligned}[name]
-    return kind(inputs, components=options.principal_components, inverse_penalty=options.component_inverse_penalty)
+def chosen_settings(scores: xr.Dataset) -> dict[str, str]:
+    """Say in words which settings each representation had, and in how many splits.
+
+    Examples
+    --------
+    >>> chosen = [['{"ridge": 3.0}', '{"ridge": 3.0}', '{"ridge": 10.0}']]
+    >>> chosen_settings(xr.Dataset({"chosen": (("representation", "split"), chosen)}, {"representation": ["mcca"]}))
+    {'mcca': 'ridge 3 (2 of 3 splits), 10 (1)'}
+    """
+    return {
+        str(name): _in_words(scores["chosen"].sel(representation=name).to_numpy()) for name in scores["representation"].values
+    }
+
+
+def _in_words(chosen: NDArray[np.str_]) -> str:
+    settings = [json.loads(str(one)) for one in chosen]
+    words = []
+    for setting in settings[0]:
+        counted = Counter(
+            one[setting] if isinstance(one[setting], str) else f"{one[setting]:g}" for one in settings
+        ).most_common()
+        (first, times), *others = counted
+        said = f"{first} ({times} of {len(settings)} splits)" if others else first
+        words.append(", ".join([f"{setting} {said}", *(f"{value} ({number})" for value, number in others)]))
+    return "; ".join(words)
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
@@ -141,8 +170,8 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     low=float(one["low"]),
                     high=float(one["high"]),
                     interval=scores.attrs["interval"],
-                    null_kind=scores.attrs["floor"],
-                    null_n=int(scores.attrs.get("permutations", 0)),
+                    null_kind=str(one["null_kind"].item()),
+                    null_n=int(one["null_n"]),
                     floor=float(one["null_mean"]),
                     floor_low=float(one["null_low"]),
                     floor_high=float(one["null_high"]),

@@ -122,8 +122,14 @@ def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None
 
 
 def _training(study: "Study", model: str) -> dict[str, Any]:
-    """Return how a training ended: epochs, mean loss, and each term of the rate [nats], averaged over replicas."""
-    last = study.metrics(model)[-1]
+    """Return how a training ended: epochs, mean loss, and each term of the rate [nats], averaged over replicas.
+
+    A model left untrained has neither loss nor rate.
+    """
+    records = study.metrics(model)
+    if not records and study.spec.training_for(model).epochs == 0:
+        return {"epochs": 0, **_agreement(study, model)}
+    last = records[-1]
     replicas = len(last["loss"])
     rate = [sum(row[place] for row in last["rate"]) / replicas for place in range(len(last["rate"][0]))]
     return {

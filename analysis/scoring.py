@@ -38,6 +38,7 @@ class TargetDraws(NamedTuple):
     sources: Floats  # (split, source)
     bootstrap: Floats  # (draw, setting), mean over splits
     null: Floats  # (draw, setting), mean over splits
+    source_null: Floats  # (draw, source), mean over splits; of refits only
     chance: Floats  # (setting,)
 
 
@@ -48,6 +49,7 @@ def score(
     reference: str,
     *,
     in_sample: bool = False,
+    refits: Mapping[str, xr.Dataset] | None = None,
 ) -> xr.Dataset:
     """Score the predictions of several representations on the same test trials.
 
@@ -64,21 +66,33 @@ def score(
     in_sample
         Whether trials that are scored were fitted on. Decoders that have seen the true labels beat permuted ones whatever the
         trials hold, so then there is no floor: ``null_mean, null_low, null_high, p`` are NaN.
+    refits
+        Representation -> :func:`null_scores` of refits on null data, which then are its floor. Without, labels are permuted among
+        test trials and decoders not refitted.
 
     Returns
     -------
     Balanced accuracies, averaged over seeds, splits and targets: ``value (representation, setting)`` with ``low, high`` (95 %
     bootstrap interval over test trials, drawn within animal and label; animals are not resampled), ``null_mean, null_low,
-    null_high, chance, p`` (labels permuted among an animal's test trials, decoders not refitted), ``difference, difference_low,
-    difference_high (reference, representation, setting)``, paired by draw. The same with prefix ``target_`` for each target.
-    ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)``; ``majority_share,
-    trials (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``, ``reference``, ``in_sample``.
+    null_high, chance, p``, ``difference, difference_low, difference_high (reference, representation, setting)``, paired by draw.
+    The same with prefix ``target_`` for each target. ``null_kind, null_n (representation)`` say what the floor is.
+    ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)`` with ``accuracy_p,
+    accuracy_p_corrected (representation, source, target)`` of refits, the second against the largest score of all pairs of other
+    animals in each refit; ``gap, gap_low, gap_high (representation)``, within minus cross, paired by draw: what is lost between
+    animals. ``majority_share, trials (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``,
+    ``reference``, ``in_sample``.
     """
+    refits = refits or {}
     if in_sample:
-        resampling = resampling._replace(permutations=0)
+        resampling, refits = resampling._replace(permutations=0), {}
     targets, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
     draws = {
-        name: [_draw(tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, resampling) for target in targets]
+        name: [
+            _draw(
+                tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, resampling, _of(refits.get(name), target)
+            )
+            for target in targets
+        ]
         for name, tree in predictions.items()
     }
     variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
@@ -96,6 +110,10 @@ def score(
         ("representation", "split", "source", "target"),
         np.stack([_stack(one, "sources") for one in draws.values()]),
     )
+    for key, pairs in _pair_p(list(draws.values())).items():
+        variables[key] = (("representation", "source", "target"), pairs)
+    gaps = [_gap(one) for one in draws.values()]
+    variables |= {key: (("representation",), np.array([one[key] for one in gaps])) for key in ("gap", "gap_low", "gap_high")}
     tested = {
         target: np.any([_tested(tree[target]["predicted"].to_numpy()).any(axis=(0, 1)) for tree in predictions.values()], axis=0)
         for target in targets
@@ -116,6 +134,10 @@ def score(
     if any((node["label"] != node["label"].isel(window=0)).any() for node in samples.children.values()):
         floor += ", and shifted circularly among the windows of each trial"
     drawn, floor = ("scored", NO_FLOOR) if in_sample else ("test", floor)
+    kinds = [str(refits[name].attrs["null_kind"]) if name in refits else floor for name in predictions]
+    counted = [refits[name].sizes["permutation"] if name in refits else resampling.permutations for name in predictions]
+    variables["null_kind"], variables["null_n"] = (("representation",), np.array(kinds)), (("representation",), np.array(counted))
+    floor = "; ".join(dict.fromkeys(kinds))
     seeds = [np.bincount(tree[targets[0]]["split"].to_numpy()).max() for tree in predictions.values()]
     variables["seeds"] = (("representation",), np.array(seeds))
     return xr.Dataset(
@@ -134,41 +156,130 @@ def score(
             "reference": reference if reference in predictions else "",
             "interval": f"95 % over {resampling.bootstraps} bootstrap draws of {drawn} trials within animal and label",
             "floor": floor,
-            "permutations": resampling.permutations,
             "windows": next(iter(samples.children.values())).sizes["window"],
             "in_sample": int(in_sample),  # netCDF has no truth values
         },
     )
 
 
-def _draw(predicted: xr.Dataset, labels: NDArray[np.int16], target: str, resampling: Resampling) -> TargetDraws:
-    """Score one target; its draws depend on its name only, so that representations can be compared draw by draw."""
-    codes, split = predicted["predicted"].to_numpy(), predicted["split"].to_numpy()
-    used = _tested(codes).any(axis=(0, 1))
-    codes, rows = codes[:, :, used], LabelRows.of(labels[used])
-    decoders = predicted["decoder"].to_numpy().tolist()
-    animals = [name for name in decoders if name not in (OTHERS, POOLED)]
-    groups = {
-        "within": [target],
-        "cross": [name for name in animals if name != target],
-        OTHERS: [OTHERS],
-        POOLED: [POOLED],
-    }
-    common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
-    settings = _Panel([[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows)
-    sources = _Panel([[decoders.index(name)] for name in animals], codes, split, common, rows)
+def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDArray[np.integer], null_kind: str) -> xr.Dataset:
+    """Score refits on null data as the data are scored.
 
+    Parameters
+    ----------
+    predictions
+        What :func:`analysis.decoders.decode` returns.
+    samples
+        Labels, which null data leave in place.
+    permutation
+        Number of the null data of each replica ``(replica,)``.
+    null_kind
+        In words.
+
+    Returns
+    -------
+    ``value (permutation, split, setting, target)``; ``accuracy (permutation, split, source, target)``; ``chance (setting,
+    target)``, what guessing gives.
+    """
+    targets = list(samples.children)
+    numbers = np.unique(permutation)
+    values, accuracy, chance = [], [], []
+    for target in targets:
+        labels = samples[target]["label"].to_numpy()
+        each = []
+        for number in numbers:
+            panels = _Panels.of(predictions[target].to_dataset().isel(replica=permutation == number), labels, target)
+            each.append([one.scores(statistics.as_they_are(panels.rows))[0] for one in (panels.settings, panels.sources)])
+        chance.append(panels.settings.chance)
+        values.append(np.stack([one for one, _ in each]))
+        accuracy.append(np.stack([one for _, one in each]))
+    return xr.Dataset(
+        {
+            "value": (("permutation", "split", "setting", "target"), np.stack(values, axis=-1)),
+            "accuracy": (("permutation", "split", "source", "target"), np.stack(accuracy, axis=-1)),
+            "chance": (("setting", "target"), np.stack(chance, axis=-1)),
+        },
+        coords={"permutation": numbers, "setting": list(SETTINGS), "target": targets, "source": targets},
+        attrs={"null_kind": null_kind},
+    )
+
+
+class _Panels(NamedTuple):
+    """The decoders of one target, by setting and one by one."""
+
+    settings: "_Panel"
+    sources: "_Panel"
+    rows: LabelRows
+
+    @classmethod
+    def of(cls, predicted: xr.Dataset, labels: NDArray[np.int16], target: str) -> "_Panels":
+        codes, split = predicted["predicted"].to_numpy(), predicted["split"].to_numpy()
+        used = _tested(codes).any(axis=(0, 1))
+        codes, rows = codes[:, :, used], LabelRows.of(labels[used])
+        decoders = predicted["decoder"].to_numpy().tolist()
+        animals = [name for name in decoders if name not in (OTHERS, POOLED)]
+        groups = {
+            "within": [target],
+            "cross": [name for name in animals if name != target],
+            OTHERS: [OTHERS],
+            POOLED: [POOLED],
+        }
+        common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
+        return cls(
+            _Panel([[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows),
+            _Panel([[decoders.index(name)] for name in animals], codes, split, common, rows),
+            rows,
+        )
+
+
+def _draw(
+    predicted: xr.Dataset, labels: NDArray[np.int16], target: str, resampling: Resampling, refits: xr.Dataset | None
+) -> TargetDraws:
+    """Score one target; its draws depend on its name only, so that representations can be compared draw by draw."""
+    settings, sources, rows = _Panels.of(predicted, labels, target)
     rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
     bootstrap = statistics.bootstrap(rows, resampling.bootstraps, rng)
-    observed = settings.scores(statistics.as_they_are(rows))
-    null = [settings.scores(some) for some in _in_pieces(rows, resampling.permutations, rng)] or [np.full_like(observed, np.nan)]
+    observed, pairs = (panel.scores(statistics.as_they_are(rows)) for panel in (settings, sources))
+    if refits is not None:
+        null, source_null = refits["value"].to_numpy(), refits["accuracy"].to_numpy()
+    else:
+        drawn = [settings.scores(some) for some in _in_pieces(rows, resampling.permutations, rng)]
+        null = np.concatenate(drawn or [np.full_like(observed, np.nan)])
+        source_null = np.full_like(pairs, np.nan)
     return TargetDraws(
         observed[0],
-        sources.scores(statistics.as_they_are(rows))[0],
+        pairs[0],
         statistics.mean_of_scored(settings.scores(bootstrap), axis=1),
-        statistics.mean_of_scored(np.concatenate(null), axis=1),
+        statistics.mean_of_scored(null, axis=1),
+        statistics.mean_of_scored(source_null, axis=1),
         settings.chance,
     )
+
+
+def _of(refits: xr.Dataset | None, target: str) -> xr.Dataset | None:
+    return None if refits is None else refits.sel(target=target)
+
+
+def _pair_p(draws: Sequence[Sequence[TargetDraws]]) -> dict[str, Floats]:
+    """Return p of each pair ``(representation, source, target)``, alone and against the largest of all pairs of a refit."""
+    alone, corrected = [], []
+    for one in draws:
+        value, null = statistics.mean_of_scored(_stack(one, "sources"), axis=0), _stack(one, "source_null")
+        known = ~np.isnan(null).all(axis=0)
+        others = np.where(np.eye(len(value), dtype=bool) | ~known, -np.inf, null)
+        largest = others.max(axis=(1, 2), keepdims=True)
+        alone.append(np.where(known, statistics.p_value(value, null), np.nan))
+        corrected.append(np.where(known, statistics.p_value(value, np.broadcast_to(largest, null.shape)), np.nan))
+    return {"accuracy_p": np.stack(alone), "accuracy_p_corrected": np.stack(corrected)}
+
+
+def _gap(draws: Sequence[TargetDraws]) -> dict[str, float]:
+    """Return within minus cross, paired by draw; NaN where one of them does not exist."""
+    within, cross = SETTINGS.index("within"), SETTINGS.index("cross")
+    value = _value(draws, lambda values: statistics.mean_of_scored(values, axis=-1))
+    drawn = statistics.mean_of_scored(_stack(draws, "bootstrap"), axis=-1)
+    low, high = statistics.interval(drawn[:, within] - drawn[:, cross])
+    return {"gap": float(value[within] - value[cross]), "gap_low": float(low), "gap_high": float(high)}
 
 
 def _in_pieces(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:

@@ -3,13 +3,13 @@
 import json
 import logging
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from neuromvm.errors import NeuromvmError, RunFolderError, SpecError
+from neuromvm.errors import NeuromvmError, SpecError
+from neuromvm.plugins import step as _plugin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,12 +126,46 @@ def run(
         for name in spec.analyses:
             typer.echo(f"analysis: {name}", err=True)
             _plugin("analyze")(study, name)
+        if spec.nulls.refits and "decoding" in spec.analyses:
+            _refit(study, spec.nulls.refits, None, spec.nulls.jobs)
         typer.echo(f"report: {_plugin('report')(study)}", err=True)
     except KeyboardInterrupt as error:
         typer.echo("\nInterrupted. What is finished is kept: add --resume to the same command to go on.", err=True)
         raise typer.Exit(130) from error
     if spec.analyses:
         _print_scores(study)
+
+
+@app.command()
+def audit(
+    experiment: Annotated[Path, typer.Argument(help="YAML of the experiment.")],
+    overrides: Overrides = None,
+    draws: Annotated[int, typer.Option("--n", min=3, help="Data sets without signal of each kind.")] = 10,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write what is found to this JSON file.")] = None,
+) -> None:
+    """Run an experiment's pipeline on permuted labels and on noise; exit code 1 if a score leaves chance or a split leaks."""
+    from neuromvm.audit import audit as run_audit
+    from neuromvm.folders import write_json
+    from neuromvm.specs import load_experiment_spec
+
+    spec = load_experiment_spec(experiment, overrides or ())
+    _plugin("check")(spec)
+    found = run_audit(spec, draws=draws, jobs=jobs)
+    table = found.scores.to_dataframe().dropna(subset="mean").reset_index()
+    for check in found.checks:
+        typer.secho(f"{'ok  ' if check.passed else 'FAIL'} {check.what}: {check.found}", fg=None if check.passed else "red")
+    _print_table(table, f"{spec.name}: scores on data without signal, {draws} data sets of each kind")
+    for caveat in found.caveats:
+        typer.echo(f"- {caveat}")
+    verdict = "passed" if found.passed else "FAILED: do not trust scores of this experiment"
+    typer.secho(f"{spec.name}: {verdict}", bold=True)
+    if out is not None:
+        checks = [check._asdict() for check in found.checks]
+        rows = table.to_dict("records")
+        write_json(out, {"passed": found.passed, "checks": checks, "scores": rows, "caveats": found.caveats})
+    if not found.passed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -187,6 +221,92 @@ def few_shot(
 
 
 @app.command()
+def refit(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    count: Annotated[int, typer.Option("--n", min=1, help="Null data sets, on each of which everything is fitted again.")] = 200,
+    rows: Annotated[str | None, typer.Option(help="Models and baselines, e.g. mmvm,mcca; default: all of the table.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Fit every row of the decoding table again with labels permuted, as its null. What is made is kept: add more at any time."""
+    from neuromvm.runs import Study
+
+    study = Study(run_folder)
+    if not (study.path / "scores" / "decoding.nc").is_file():
+        _plugin("analyze")(study, "decoding")
+    try:
+        _refit(study, count, None if rows is None else [row.strip() for row in rows.split(",")], jobs)
+    except KeyboardInterrupt as error:
+        typer.echo("\nInterrupted. What is finished is kept: the same command goes on.", err=True)
+        raise typer.Exit(130) from error
+    _plugin("report")(study)
+    _print_scores(study, "decoding")
+
+
+def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int) -> None:
+    from neuromvm.refits import run_refits
+
+    run_refits(study, count, rows, jobs=jobs)
+    _plugin("analyze")(study, "decoding")
+
+
+@app.command()
+def sweep(
+    spec: Annotated[Path, typer.Argument(metavar="SWEEP", help="YAML of the sweep: an experiment, and what of it is varied.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the sweep; the same command goes on with it.")],
+    overrides: Overrides = None,
+    engine: Annotated[
+        Literal["serial", "processes", "slurm", "dask"], typer.Option(help="Where cells are computed; results are the same.")
+    ] = "serial",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once: processes; slurm (of the array).")] = None,
+    pack: Annotated[int, typer.Option(min=1, help="Cells for each call of the engine, such as for each job of slurm.")] = 1,
+    part: Annotated[
+        str | None, typer.Option("--shard", metavar="i/n", help="Only every n-th cell, for a job array of your own.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="dask: address of the scheduler, e.g. tcp://10.0.0.1:8786.")] = None,
+    slurm: Annotated[
+        list[str] | None, typer.Option(metavar="a=c", help="slurm: an option, e.g. partition=cpu or timeout_min=120; repeatable.")
+    ] = None,
+) -> None:
+    """Run an experiment with many settings, and compare them in one table. Cells that are done are not done again."""
+    from neuromvm.specs.files import parse_override
+    from neuromvm.specs.sweep import load_sweep_spec
+    from neuromvm.sweep.engines import Engine, Processes, Serial
+    from neuromvm.sweep.runner import count_cells, run_sweep
+
+    loaded = load_sweep_spec(spec, overrides or ())
+    chosen: Engine
+    match engine:
+        case "serial":
+            chosen = Serial()
+        case "processes":
+            chosen = Processes(jobs)
+        case "slurm":
+            from neuromvm.sweep.slurm import Slurm
+
+            chosen = Slurm(out / "slurm", jobs, dict(parse_override(one) for one in slurm or ()))
+        case "dask":
+            from neuromvm.sweep.dask_cluster import Dask
+
+            if scheduler is None:
+                raise SpecError("engine dask", found="no scheduler", next_step="Add --scheduler tcp://HOST:8786")
+            chosen = Dask(scheduler)
+    try:
+        folder = run_sweep(loaded, out, chosen, part=part, pack=pack)
+    except KeyboardInterrupt as error:
+        typer.echo("\nInterrupted. Cells that are done are kept, others go on from their checkpoints: same command.", err=True)
+        raise typer.Exit(130) from error
+    count = count_cells(folder)
+    if part is not None and count.waiting:
+        typer.echo(f"{count.waiting} cells are left to other shards; the last of them writes the table.", err=True)
+    else:
+        _print_table(_plugin("sweep_table")(folder), f"{folder.name}: {count.done} of {sum(count)} cells done")
+        typer.echo(f"table: {folder.path / 'table.csv'}", err=True)
+    if count.failed:
+        typer.echo(f"{count.failed} failed: see FAILED in their folders. The same command tries them again.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
     """Write report.html of a run."""
     from neuromvm.runs import Study
@@ -207,16 +327,6 @@ def scores(
         typer.echo(json.dumps(study.summary, indent=1, ensure_ascii=False))
     else:
         _print_scores(study)
-
-
-def _plugin(name: str) -> Any:
-    """Return what stands behind a step that lives outside the library (entry point group ``neuromvm.pipeline``)."""
-    found = entry_points(group="neuromvm.pipeline", name=name)
-    if not found:
-        raise RunFolderError(
-            f"step {name!r}", found="not installed", next_step="Install the whole distribution: pip install neuromvm"
-        )
-    return next(iter(found)).load()
 
 
 def _data_spec(name: str, overrides: list[str] | None) -> "DataSpec":
@@ -245,7 +355,35 @@ def _print_scores(study: "Study", only: str | None = None) -> None:
         raise SpecError(f"analysis {only!r}", found="no scores in this run")
     for name, entry in analyses.items():
         if only in (None, name) and entry["scores"]:
-            _print_table(pd.DataFrame(entry["scores"]), name)
+            rows = pd.DataFrame(entry["scores"])
+            _print_table(_brief(rows), name)
+            for column, title in (("interval", "interval"), ("null_kind", "null")):
+                for words in dict.fromkeys(rows.get(column, pd.Series(dtype=str))):
+                    typer.echo(f"  {title}: {words}" if words else "", nl=bool(words))
+
+
+def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the columns of scores that a line has room for; ``--json`` prints all."""
+    import pandas as pd
+
+    table = scores[["what", "representation", "setting"]].copy()
+    for title, value in (("score", "value"), ("null", "floor"), ("difference", "difference")):
+        if value in scores:
+            low, high = ("low", "high") if value == "value" else (f"{value}_low", f"{value}_high")
+            table[f"{title} [95 %]"] = [_with_interval(*row) for row in scores[[value, low, high]].itertuples(index=False)]
+    if "baseline" in scores:
+        table["to"] = scores["baseline"]
+    table[["p", "chance"]] = scores[["p", "chance"]]
+    counts = {"n_animals": "animals", "n_trials": "trials", "n_windows": "windows", "n_splits": "splits", "null_n": "null n"}
+    table = pd.concat([table, scores[[one for one in counts if one in scores]].rename(columns=counts)], axis=1)
+    return table.loc[:, [bool((table[column].astype(str) != "").any()) for column in table.columns]]
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    def number(one: float | None) -> str:
+        return f"{one:.3f}" if one is not None and one == one else ""
+
+    return f"{number(value)} [{number(low)}, {number(high)}]" if number(low) else number(value)
 
 
 def _print_table(table: "pd.DataFrame", title: str) -> None:

@@ -4,7 +4,7 @@ import json
 import logging
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -25,9 +25,21 @@ from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
 from neuromvm.training import choose_device
+from neuromvm.transfer import impute_each, transfer
 
 log = logging.getLogger(__name__)
-ATTRIBUTION = "attribution"  # the analysis for which the effects of units are computed, since analyses have no model at hand
+# What analyses need of a model is computed with the run, if the experiment asks for them: they have no model at hand.
+NEEDED: dict[str, tuple[str, ...]] = {
+    "attribution": ("units", "traversals"),
+    "coherence": ("transferred", "imputed"),
+    "spikes": ("transferred",),
+}
+MAKERS: dict[str, Callable[[FittedStack, xr.DataTree, xr.DataTree], xr.DataTree]] = {
+    "units": unit_effects,
+    "traversals": traverse,
+    "transferred": transfer,
+    "imputed": impute_each,
+}
 RECORDED_PACKAGES = ("neuromvm", "torch", "numpy", "scipy", "xarray", "h5py", "scikit-learn")
 
 
@@ -78,7 +90,7 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
                     paths = fitted.first_replica().embed(path_samples)
                 if paths is not None:
                     write_tree(folder / "paths.nc", paths)
-            _describe(name, fitted, latents, samples, splits, folder, attribute=ATTRIBUTION in spec.analyses)
+            _describe(name, fitted, latents, samples, splits, folder, spec.analyses)
     return Study(out)
 
 
@@ -89,18 +101,16 @@ def _describe(
     samples: xr.DataTree,
     splits: xr.DataTree,
     folder: Path,
-    *,
-    attribute: bool,
+    analyses: Collection[str],
 ) -> None:
-    """Say which animals agree and which latents carry nothing, warn of it, and where asked for, what units carry."""
+    """Say which animals agree and which latents carry nothing, warn of it, and compute what the analyses need."""
     if not (folder / "agreement.nc").is_file():
         write_tree(folder / "agreement.nc", agreement_of(latents, splits, fitted.spec))
     for warning in json.loads(read_dataset(folder / "agreement.nc").attrs["warnings"]):
         log.warning("%s: %s.", model, warning)
-    if attribute and not (folder / "units.nc").is_file():
-        write_tree(folder / "units.nc", unit_effects(fitted, samples, splits))
-    if attribute and not (folder / "traversals.nc").is_file():
-        write_tree(folder / "traversals.nc", traverse(fitted, samples, splits))
+    for name in dict.fromkeys(name for analysis in analyses for name in NEEDED.get(analysis, ())):
+        if not (folder / f"{name}.nc").is_file():
+            write_tree(folder / f"{name}.nc", MAKERS[name](fitted, samples, splits))
 
 
 def _check_paths(spec: ExperimentSpec, samples: xr.DataTree) -> None:

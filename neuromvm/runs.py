@@ -1,7 +1,8 @@
 """A run folder: everything an experiment computed, readable without the code that made it.
 
 ``spec.yaml``, ``provenance.json``, ``recordings.nc``, ``splits.nc``, ``models/<name>/`` (metrics, pairs, checkpoints,
-weights, latents, paths, agreement, units, traversals), ``scores/<analysis>.nc``, ``figures/``, ``summary.json``, ``report.html``.
+weights, latents, paths, agreement; units, traversals, transferred, imputed if analyses need them), ``refits/<row>/``,
+``scores/<analysis>.nc``, ``figures/``, ``summary.json``, ``report.html``.
 """
 
 import json
@@ -101,20 +102,28 @@ class Study:
 
     def units(self, model: str) -> xr.DataTree:
         """Return which units carry what, first replica only, see :func:`neuromvm.attribution.unit_effects`."""
-        return self._attributed(model, "units.nc")
+        return self._asked_for(model, "units.nc", "attribution")
 
     def traversals(self, model: str) -> xr.DataTree:
         """Return the activity that each latent stands for, first replica only, see :func:`neuromvm.attribution.traverse`."""
-        return self._attributed(model, "traversals.nc")
+        return self._asked_for(model, "traversals.nc", "attribution")
 
-    def _attributed(self, model: str, name: str) -> xr.DataTree:
+    def transferred(self, model: str) -> xr.DataTree:
+        """Return each animal's activity decoded from each animal's latents, see :func:`neuromvm.transfer.transfer`."""
+        return self._asked_for(model, "transferred.nc", "coherence or spikes")
+
+    def imputed(self, model: str) -> xr.DataTree:
+        """Return each animal's activity imputed from all others, see :func:`neuromvm.transfer.impute_each`."""
+        return self._asked_for(model, "imputed.nc", "coherence")
+
+    def _asked_for(self, model: str, name: str, analysis: str) -> xr.DataTree:
         file = self.model_folder(model) / name
         if not file.is_file():
             raise RunFolderError(
                 str(file),
                 found="not computed",
-                expected="a run whose experiment has the analysis attribution",
-                next_step="Add 'attribution: {}' to its analyses: neuromvm run EXPERIMENT.yaml --out RUN --resume",
+                expected=f"a run whose experiment has the analysis {analysis}",
+                next_step=f"Add '{analysis.split()[0]}: {{}}' to its analyses: neuromvm run EXPERIMENT.yaml --out RUN --resume",
             )
         return read_tree(file)
 
@@ -146,6 +155,30 @@ class Study:
             )
         return scores
 
+    def refits(self, row: str, settings: list[str]) -> xr.Dataset | None:
+        """Return the scores of a row of the table refitted on null data, see :func:`analysis.scoring.null_scores`.
+
+        Parameters
+        ----------
+        row
+            A model or baseline.
+        settings
+            Under which it stands in the table; refits made under others, or within other blocks, are passed over.
+
+        Returns
+        -------
+        Null data sets along ``permutation``; None if there are none.
+        """
+        wanted = {"settings": json.dumps(settings), "within": self.spec.nulls.within or ""}
+        found = [read_dataset(file) for file in sorted((self.path / "refits" / row).glob("*.nc"))]
+        same = [one for one in found if all(one.attrs.get(key) == value for key, value in wanted.items())]
+        if not same:
+            return None
+        joined = xr.concat(
+            same, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"
+        )
+        return joined.drop_duplicates("permutation").sortby("permutation")
+
     @property
     def summary(self) -> dict[str, Any]:
         """Every score with its interval, floor, chance and n; see ``summary.json``."""
@@ -156,3 +189,8 @@ class Study:
             )
         content: dict[str, Any] = read_json(file)
         return content
+
+
+def refit_file(run: Path, row: str, first: int, last: int) -> Path:
+    """Return the file of the refits of one row on null data sets ``first`` to ``last``."""
+    return run / "refits" / row / f"{first:05d}-{last:05d}.nc"

@@ -4,13 +4,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from analysis.figures import style
 from analysis.figures.style import Axes, Figure
 from analysis.figures.text import shortened, tested_trials
 
 CELLS_WITH_NUMBERS = 8  # animals up to which every cell of a transfer matrix carries its number, and four panels fill a row
+SIGNIFICANT = 0.05
 TALLEST = 2.8  # side of a panel of a transfer matrix [inch]
 
 
@@ -42,7 +43,7 @@ def settings(scores: xr.Dataset) -> Figure:
         style.legend(figure, handles)
         style.caption(
             figure,
-            f"Bars: {scores.attrs['interval']}; dots: animals.\n"
+            f"Bars: {scores.attrs['interval']}; dots: animals.{_tuned(scores)}\n"
             f"{'Grey: 95 % of' if has_floor else 'Floor:'} {scores.attrs['floor']}.{_fewer_classes(scores)}\n"
             f"{_n(scores)}.",
         )
@@ -81,12 +82,13 @@ def transfer(scores: xr.Dataset) -> Figure:
     rows = -(-len(shown) // columns)
     side = min(TALLEST, (style.DOUBLE - 1.3) / columns)
     with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.9 + (side + 0.2) * rows), layout="constrained")
+        figure = Figure(figsize=(style.DOUBLE, 1.0 + (side + 0.6) * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         limits = {"vmin": 0.0, "vmax": float(matrices.max())}
         for place, (axes, name) in enumerate(zip(grid.flat, shown, strict=False)):
             image = axes.imshow(matrices.sel(representation=name), cmap="viridis", **limits)
             axes.set_title(name)
+            _mark_significant(axes, scores, name)
             _animal_ticks(axes, animals, left=place % columns == 0, bottom=place + columns >= len(shown))
             if len(animals) <= CELLS_WITH_NUMBERS:
                 _write_numbers(axes, matrices.sel(representation=name).to_numpy(), limits["vmin"], limits["vmax"])
@@ -108,7 +110,8 @@ def transfer(scores: xr.Dataset) -> Figure:
         left_out = f" Names of animals without their common beginning, {prefix}." if prefix else ""
         style.caption(
             figure,
-            f"Mean over splits and seeds. Chance: {scores.attrs['chance']:.3g}.{_fewer_classes(scores)}{unscored}{left_out}\n"
+            f"Mean over splits and seeds. Chance: {scores.attrs['chance']:.3g}.{_fewer_classes(scores)}{unscored}{left_out}"
+            f"{_significance(scores)}\n"
             f"{_n(scores)}.",
         )
     return figure
@@ -134,6 +137,12 @@ def _point(axes: Axes, x: float, one: xr.Dataset, key: str, color: tuple[float, 
     axes.plot(x, float(one[key]), marker=marker, color=color, markersize=4)
 
 
+def _tuned(scores: xr.Dataset) -> str:
+    """Say how settings were chosen, if they were."""
+    how = str(scores.attrs.get("settings", "")).split(". ")[0]
+    return f" Settings {how}." if how.startswith("chosen") else ""
+
+
 def _chance(axes: Axes, scores: xr.Dataset) -> None:
     axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
 
@@ -143,6 +152,21 @@ def _fewer_classes(scores: xr.Dataset) -> str:
     if "chance" not in scores or not (scores["chance"] > scores.attrs["chance"] + 1e-9).any():
         return ""
     return " Animals lack classes: where fewer are shared, chance is higher than the one marked."
+
+
+def _mark_significant(axes: Axes, scores: xr.Dataset, name: str) -> None:
+    """Frame pairs of different animals whose accuracy is above their null, corrected over pairs."""
+    if "accuracy_p_corrected" not in scores:
+        return
+    p = scores["accuracy_p_corrected"].sel(representation=name).to_numpy()
+    for source, target in np.argwhere((p <= SIGNIFICANT) & ~np.eye(len(p), dtype=bool)):
+        axes.add_patch(Rectangle((target - 0.44, source - 0.44), 0.88, 0.88, fill=False, edgecolor="white", linewidth=0.6))
+
+
+def _significance(scores: xr.Dataset) -> str:
+    if "accuracy_p_corrected" not in scores or not np.isfinite(scores["accuracy_p_corrected"]).any():
+        return ""
+    return f" Framed: p ≤ {SIGNIFICANT:g} against refits, corrected over pairs of different animals."
 
 
 def _animal_ticks(axes: Axes, animals: list[str], left: bool, bottom: bool) -> None:

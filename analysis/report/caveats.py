@@ -16,6 +16,7 @@ from neuromvm.data.windows import classes
 from neuromvm.runs import Study
 from neuromvm.schema import animals, is_scored
 
+ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca")  # baselines that pair by label
 FEW_ANIMALS = 10
 FEW_TRIALS = 10  # of a class, tested in one split
 UNEQUAL = 1.5  # majority share over that of equal classes
@@ -107,7 +108,7 @@ def pairing(study: Study, shared: Sequence[str], representations: Sequence[str])
     """Say who saw labels through the pairing of training trials."""
     by = study.spec.samples.match_by
     common = set(by) & set(study.spec.samples.label)
-    aligned = [name for name in ("procrustes", "mcca") if name in representations and name not in study.models]
+    aligned = [name for name in ALIGNED if name in representations and name not in study.models]
     if not common or not shared:
         return ""
     alone = [name for name in study.models if name not in shared]
@@ -116,8 +117,11 @@ def pairing(study: Study, shared: Sequence[str], representations: Sequence[str])
         f"{listed([*shared, *aligned])} saw the labels of training trials before any decoder did"
     )
     said += f"; {listed(alone)} did not, which is part of any difference between them" if alone else ""
+    if study.spec.nulls.refits:
+        return f"{said}. The null does so too: it pairs by permuted labels and fits again."
     return (
-        f"{said}. A null that pairs by permuted labels and fits again would be stricter than the floor, and is not in this run."
+        f"{said}. A null that pairs by permuted labels and fits again would be stricter than the floor, and is not in this run: "
+        "set nulls.refits, or use neuromvm refit."
     )
 
 

@@ -23,6 +23,7 @@ SHOWN = (  # what tables and headline read of a line; what came later may be abs
     *("what", "representation", "setting", "value", "low", "high", "floor", "floor_low", "floor_high", "chance", "p"),
     *("n_animals", "n_trials", "n_splits"),
 )
+NOTES = ("interval", "floor", "settings", "omitted")  # attributes of scores that the report writes out
 FIRST = ("settings", "difference", "transfer")  # figures, in the order of what they tell; others follow by name
 
 
@@ -119,7 +120,7 @@ def results(study: Study, summary: Summary) -> list[AnalysisResult]:
     for name, entry in summary.analyses.items():
         saved = saved_scores(study, name)
         about = saved.scores.attrs if saved.scores is not None and entry.rows else {}
-        notes = [f"{key.capitalize()}: {about[key]}." for key in ("interval", "floor") if key in about]
+        notes = [f"{key.capitalize()}: {about[key]}." for key in NOTES if about.get(key)]
         problems = [problem for problem in (entry.problem, saved.problem) if problem]
         table = score_table(name, entry.rows, saved.scores) if entry.rows else None
         found.append(AnalysisResult(name, table, pictures(study.path, name), notes, problems))

@@ -20,6 +20,14 @@ class DataChoice(Spec):
     animals: list[str] | None = Field(None, description="Use only these animals")
 
 
+class NullSpec(Spec):
+    """How often everything is fitted again on data whose labels are broken."""
+
+    refits: int = Field(0, ge=0, description="Refits on null data; 0: labels of test trials are permuted, decoders not refitted")
+    within: str | None = Field(None, description="Trial label (block, session) within which labels may be exchanged")
+    jobs: int = Field(1, ge=1, description="Processes that share the refits")
+
+
 class ExperimentSpec(Spec):
     """Everything that a run computes."""
 
@@ -32,6 +40,7 @@ class ExperimentSpec(Spec):
     training: TrainingSpec = TrainingSpec()
     training_of: dict[str, dict[str, Any]] = Field({}, description="Model -> settings of its training that differ")
     analyses: dict[str, dict[str, Any]] = Field({}, description="Analysis -> its options")
+    nulls: NullSpec = NullSpec()
 
     def training_for(self, model: str) -> TrainingSpec:
         """Return how one model is trained: as all are, but for what ``training_of`` says."""

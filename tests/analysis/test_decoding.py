@@ -4,8 +4,12 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import poisson
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.preprocessing import StandardScaler
 
 from analysis import decoding
+from analysis.baselines.rows import ROWS
 from analysis.decoders import decode
 from analysis.decoding import Options
 from analysis.figures import style
@@ -16,7 +20,9 @@ from neuromvm.errors import SpecError
 from neuromvm.specs import SplitSpec
 from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
 
-OPTIONS = Options(principal_components=4, canonical_components=3, bootstraps=100, permutations=500)
+OPTIONS = Options(principal_components=4, canonical_components=3, response_components=3, bootstraps=100, permutations=500)
+ALIGNED = ["procrustes", "hyperalignment", "srm", "mcca"]
+ONE_SPACE = ["hyperalignment", "srm", "mcca"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def scores(study):
 
 
 def test_alignments_read_across_animals_what_they_share(scores):
-    for name in ("ideal", "procrustes", "mcca"):
+    for name in ("ideal", *ALIGNED):
         one = scores.sel(representation=name, setting="cross")
         assert one["value"] > one["null_high"] + 0.1
         assert one["p"] == pytest.approx(1 / 501)
@@ -39,10 +45,62 @@ def test_alignments_read_across_animals_what_they_share(scores):
 
 
 def test_settings_that_make_no_sense_are_absent(scores):
-    assert np.isnan(scores["value"].sel(representation=["raw", "pca"], setting=["cross", "others", "pooled"])).all()
+    alone = ["raw", "raw_lda", "poisson_bayes", "pca"]
+    assert np.isnan(scores["value"].sel(representation=alone, setting=["cross", "others", "pooled"])).all()
     assert np.isnan(scores["value"].sel(representation="procrustes", setting=["others", "pooled"])).all()
-    assert np.isfinite(scores["value"].sel(representation=["ideal", "mcca"])).all()
+    assert np.isfinite(scores["value"].sel(representation=["ideal", *ONE_SPACE])).all()
     assert np.isfinite(scores["accuracy"].sel(representation="mcca")).all()
+
+
+def test_the_row_of_discriminants_is_that_of_scikit_learn(study):
+    row = decoding.baseline("raw_lda", Inputs(study.samples, study.splits), OPTIONS)
+    for name, node in decode(row, study.samples, study.splits).children.items():
+        values = np.sqrt(study.samples[name]["activity"].values.reshape(study.samples[name].sizes["trial"], -1).astype(float))
+        labels = study.samples[name]["label"].values[:, 0]
+        for split, part in enumerate(study.splits[name]["part"].values):
+            scaler = StandardScaler().fit(values[part == 1])
+            fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(
+                scaler.transform(values[part == 1]), labels[part == 1]
+            )
+            found = node["predicted"].sel(decoder=name)[split].values[part == 3, 0]
+            assert (found == fitted.predict(scaler.transform(values[part == 3]))).mean() > 0.98  # features are single precision
+
+
+def test_the_row_of_poisson_bayes_reads_counts_as_they_are(study):
+    row = decoding.baseline(
+        "poisson_bayes", Inputs(study.samples, study.splits), OPTIONS.model_copy(update={"prior_trials": 2.0})
+    )
+    node, part = study.samples["rat1"], study.splits["rat1"]["part"].values[1]
+    counts, labels = node["activity"].values.reshape(node.sizes["trial"], -1).astype(float), node["label"].values[:, 0]
+    train = counts[part == 1]
+    rates = np.stack([(train[labels[part == 1] == code].sum(axis=0) + 2 * train.mean(axis=0)) for code in range(4)])
+    number = np.bincount(labels[part == 1])
+    log = poisson.logpmf(counts[part == 3][:, None], rates / (number[:, None] + 2)).sum(axis=-1) + np.log(number)
+    found = decode(row, study.samples, study.splits)["rat1"]["predicted"].sel(decoder="rat1")[1].values[part == 3, 0]
+    np.testing.assert_array_equal(found, log.argmax(axis=1))
+
+
+def test_rows_that_the_samples_cannot_have_are_left_out_and_it_is_said_why(study):
+    floats = study.samples
+    for name, node in study.samples.children.items():
+        floats = with_node(floats, name, node.to_dataset().assign(activity=node["activity"].astype(np.float32)))
+    found = decoding.compute(study_of(floats, study.splits), OPTIONS)
+    assert set(found["representation"].values) == set(ROWS) - {"poisson_bayes"}
+    assert found.attrs["omitted"] == "poisson_bayes: activity of rat0 is no count of spikes"
+    alone = xr.DataTree.from_dict({"rat0": study.samples["rat0"].to_dataset()})
+    alone.attrs = study.samples.attrs
+    splits = xr.DataTree.from_dict({"rat0": study.splits["rat0"].to_dataset()})
+    found = decoding.compute(study_of(alone, splits), OPTIONS)
+    assert list(found["representation"].values) == ["raw", "raw_lda", "poisson_bayes", "pca"]
+    assert "srm: one animal" in found.attrs["omitted"]
+
+
+def test_fewer_decoders_give_the_same_answers(study):
+    aligned = decoding.baseline("mcca", Inputs(study.samples, study.splits), OPTIONS)
+    names = ["rat2", "others"]
+    every, some = decode(aligned, study.samples, study.splits), decode(aligned, study.samples, study.splits, names)
+    for name in study.samples.children:
+        xr.testing.assert_equal(every[name].to_dataset().sel(decoder=names), some[name].to_dataset())
 
 
 def test_account_of_what_was_scored(study, scores):
@@ -72,12 +130,12 @@ def test_noise_scores_at_the_floor():
     p, outside = [], 0
     for seed in range(12):
         noise = simulate(seed, signal=0, repeats=(6, 6, 6), units=(6, 6, 6))
-        found = decoding.compute(noise, OPTIONS.model_copy(update={"baselines": ("raw", "procrustes", "mcca")}))
+        found = decoding.compute(noise, OPTIONS.model_copy(update={"baselines": ("raw", "srm", "mcca")}))
         values = found[["value", "null_low", "null_high", "p"]].stack(score=("representation", "setting")).dropna("score")
         outside += int(((values["value"] < values["null_low"]) | (values["value"] > values["null_high"])).sum())
         p.append(values["p"].mean().item())
     assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 12)  # as if the scores of one study were all the same
-    assert outside / (12 * 7) < 0.25
+    assert outside / (12 * 9) < 0.25
 
 
 def test_no_decoder_learns_from_test_trials(study):
@@ -114,7 +172,7 @@ def test_order_of_animals_leaves_scores_unchanged(study, scores):
     samples = xr.DataTree.from_dict({name: study.samples[name].to_dataset() for name in reversed(list(study.samples.children))})
     samples.attrs = study.samples.attrs
     turned = decoding.compute(study_of(samples, study.splits), OPTIONS).sel(target=scores["target"])
-    same = scores.sel(representation=["raw", "pca", "procrustes", "mcca"])
+    same = scores.sel(representation=list(ROWS))
     for key in ("target_value", "target_p", "value", "low", "null_high"):
         np.testing.assert_allclose(turned[key], same[key], atol=1e-6)
 
@@ -143,7 +201,7 @@ def test_a_model_may_not_bear_the_name_of_a_baseline(study):
 
 def test_summary_has_a_line_for_every_score(scores):
     lines = decoding.summarize(scores)
-    assert len(lines) == 4 + 1 + 1 + 2 + 4
+    assert len(lines) == 4 + 4 * 1 + 2 + 3 * 4  # ideal; read alone; procrustes; in one space
     line = next(line for line in lines if line.representation == "mcca" and line.setting == "cross")
     assert line.low < line.value < line.high
     assert line.floor_low < line.chance < line.floor_high
@@ -196,6 +254,6 @@ def test_decoders_are_scored_on_the_classes_they_share_with_the_target(incomplet
 
 def test_all_representations_are_scored_on_the_same_pairs(incomplete):
     found = decoding.compute(incomplete, OPTIONS)
-    there = np.isfinite(found["accuracy"].sel(representation=["ideal", "mcca", "procrustes"]).values)
+    there = np.isfinite(found["accuracy"].sel(representation=["ideal", *ALIGNED]).values)
     assert (there == there[0]).all()
     np.testing.assert_allclose(found["null_mean"].sel(setting="cross").dropna("representation"), 0.4167, atol=0.06)

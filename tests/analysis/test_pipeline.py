@@ -9,9 +9,12 @@ from neuromvm import models
 from neuromvm.errors import SpecError
 from neuromvm.models import MultimodalVAE
 from neuromvm.specs import load_data_spec, load_experiment_spec
+from neuromvm.specs.sweep import load_sweep_spec
+from neuromvm.sweep.grid import variations
 
 ROOT = Path(__file__).parents[2]
-EXPERIMENTS = sorted((ROOT / "analysis" / "experiments").glob("*.yaml"))
+SWEEPS = sorted((ROOT / "analysis" / "experiments").glob("*_sweep.yaml"))
+EXPERIMENTS = sorted(set((ROOT / "analysis" / "experiments").glob("*.yaml")) - set(SWEEPS))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -23,8 +26,17 @@ def test_a_shipped_experiment_is_valid(path):
     assert {"mmvm", "independent"} <= set(spec.models)
 
 
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_shipped_sweep_is_valid(path):
+    sweep = load_sweep_spec(path)
+    assert sweep.name == path.stem
+    for cell in variations(sweep):
+        check_analyses(cell.experiment)
+
+
 def test_there_are_experiments():
     assert len(EXPERIMENTS) >= 4
+    assert SWEEPS
 
 
 @pytest.mark.parametrize(("option", "said"), [({"ridg": 3}, "Did you mean 'ridge'"), ({"ridge": -1}, "greater than 0")])

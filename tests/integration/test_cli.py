@@ -176,7 +176,7 @@ def test_data_can_be_described_validated_and_inspected(lab, monkeypatch, capsys)
 MISTAKES = {
     "no such experiment": (["run", "smal.yaml", "--out", "x"], ["smal.yaml", "Did you mean 'small.yaml'"]),
     "unknown setting": (["run", "small.yaml", "--out", "x", "--set", "training.epoch=3"], ["Did you mean 'epochs'"]),
-    "value out of range": (["run", "small.yaml", "--out", "x", "--set", "training.epochs=0"], ["training.epochs", "found 0"]),
+    "value out of range": (["run", "small.yaml", "--out", "x", "--set", "training.epochs=-1"], ["training.epochs", "found -1"]),
     "set without a value": (["run", "small.yaml", "--out", "x", "--set", "training.epochs"], ["--set training.epochs"]),
     "unknown analysis": (["run", "small.yaml", "--out", "x", "--set", "analyses={decodin: {}}"], ["Did you mean 'decoding'"]),
     "unknown option": (["run", "small.yaml", "--out", "x", "--set", "analyses={decoding: {ridg: 1}}"], ["Did you mean 'ridge'"]),

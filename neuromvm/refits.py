@@ -1,0 +1,177 @@
+"""Nulls that refit: hundreds of trainings on null data as stacks, in packs that processes share and that are kept when done.
+
+What null data are, :mod:`neuromvm.data.permutation` says; how latents of them are decoded and scored is an analysis's business,
+which is found by the entry point group ``neuromvm.pipeline``.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import xarray as xr
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from neuromvm.build import build_model
+from neuromvm.data.batches import Replica, window_shape
+from neuromvm.errors import SpecError
+from neuromvm.fitting import train_stack
+from neuromvm.folders import locked, write_tree
+from neuromvm.plugins import step
+from neuromvm.runs import Study, refit_file
+from neuromvm.schema import Part, animals
+from neuromvm.specs import ModelSpec, TrainingSpec
+
+MOST_REPLICAS = 60  # more in a stack are no quicker on one core, and a pack that is cut off is lost
+MEMORY = 1e9  # [byte] of a stack in training
+COPIES = 16  # of a batch that a step holds: inputs, targets, noise, and what the backward pass needs
+
+
+class Pack(NamedTuple):
+    """Refits that are made in one go: a row of the table, and the numbers of the null data from ``first`` to ``last``."""
+
+    row: str
+    first: int
+    last: int
+
+    @property
+    def permutations(self) -> range:
+        """Numbers of the null data."""
+        return range(self.first, self.last + 1)
+
+
+def refit(
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    model: ModelSpec,
+    training: TrainingSpec,
+    permutations: Sequence[int],
+    *,
+    within: str | None = None,
+    progress: bool = False,
+) -> xr.DataTree:
+    """Train a model on null data and infer the latents of the same null data.
+
+    Parameters
+    ----------
+    samples, splits, model, training
+        As of :func:`neuromvm.fitting.fit`.
+    permutations
+        Numbers of the null data, from 1; see :mod:`neuromvm.data.permutation`.
+    within
+        Trial label within which activity is permuted.
+    progress
+        Show a bar.
+
+    Returns
+    -------
+    Latents as of :meth:`neuromvm.inference.FittedStack.embed`, a replica for each permutation, split and seed.
+
+    Examples
+    --------
+    >>> null = refit(samples, splits, model, training, range(1, 101))  # doctest: +SKIP
+    """
+    first = next(iter(splits.children.values()))
+    replicas = [
+        Replica(int(split), seed, number, within)
+        for number in permutations
+        for split in first["split"].to_numpy()
+        for seed in training.seeds
+    ]
+    return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
+
+
+def stack_size(samples: xr.DataTree, model: ModelSpec, training: TrainingSpec) -> int:
+    """Return how many replicas of a model train well as one stack: those that fit in memory, and no more than pays.
+
+    Examples
+    --------
+    >>> stack_size(samples, ModelSpec(sharing="mmvm"), TrainingSpec())  # doctest: +SKIP
+    60
+    """
+    windows = {name: window_shape(dataset) for name, dataset in animals(samples)}
+    weights = sum(one.numel() for one in build_model(model, windows, seed=0).parameters())
+    rows = min(training.batch_size, max(node["label"].size for node in samples.children.values()))
+    features = sum(one.features for one in windows.values())
+    each = 4 * (5 * weights + COPIES * rows * features)  # a weight, its gradient, two moments and the best so far
+    return max(1, min(MOST_REPLICAS, int(MEMORY / each)))
+
+
+def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> None:
+    """Refit models and baselines of a run on null data, and keep their scores in the run folder.
+
+    Parameters
+    ----------
+    study
+        A run with scores of the analysis ``decoding``.
+    count
+        Null data sets 1 to so many; those that are there are not made again.
+    rows
+        Models and baselines; default: all of the table.
+    jobs
+        Processes, each with the threads of the run's training.
+    progress
+        Show a bar.
+
+    Raises
+    ------
+    SpecError
+        If the run's trials both train and test, or a row is not in its table.
+    """
+    if any((node["part"] == Part.TRAIN_AND_TEST).any() for node in study.splits.children.values()):
+        raise SpecError(
+            "refits",
+            found="trials that train and test",
+            expected="held-out trials: what is fitted to noise and scored on the same noise is no null",
+            next_step="Use split.kind=halves or kfold",
+        )
+    known = [*study.models, *step("refit_rows")(study)]
+    chosen = list(rows or known)
+    for row in chosen:
+        if row not in known:
+            raise SpecError("refits", found=f"no row {row!r} in the table of the run", expected=", ".join(known))
+    with locked(study.path):
+        packs = [pack for row in chosen for pack in _packs(study, row, count)]
+        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_make)(study.path, pack) for pack in packs)
+        with tqdm(total=len(packs), desc="refits", unit="pack", disable=None if progress else True) as bar:
+            for row in done:
+                bar.set_postfix_str(row, refresh=False)
+                bar.update()
+
+
+def _packs(study: Study, row: str, count: int) -> list[Pack]:
+    """Divide the refits of a row that are not there yet."""
+    settings = step("refit_settings")(study, row)
+    there = study.refits(row, settings)
+    made = set() if there is None else set(there["permutation"].to_numpy().tolist())
+    size = 10
+    if row in study.models:
+        training = study.spec.training_for(row)
+        replicas = len(training.seeds) * next(iter(study.splits.children.values())).sizes["split"]
+        size = max(1, stack_size(study.samples, study.spec.models[row], training) // replicas)
+    missing = [number for number in range(1, count + 1) if number not in made]
+    runs: list[Pack] = []
+    for number in missing:
+        if runs and runs[-1].last == number - 1 and number - runs[-1].first < size:
+            runs[-1] = runs[-1]._replace(last=number)
+        else:
+            runs.append(Pack(row, number, number))
+    return runs
+
+
+def _make(path: Path, pack: Pack) -> str:
+    """Make one pack and keep its scores."""
+    study = Study(path)
+    within = study.spec.nulls.within
+    settings = step("refit_settings")(study, pack.row)
+    if pack.row in study.models:
+        training = study.spec.training_for(pack.row)
+        model = study.spec.models[pack.row]
+        latents = refit(study.samples, study.splits, model, training, pack.permutations, within=within)
+        scores = step("refit_latents")(study, pack.row, latents, within)
+    else:
+        scores = step("refit_baseline")(study, pack.row, pack.permutations, within)
+    scores = scores.assign_attrs(settings=json.dumps(settings), within=within or "")
+    write_tree(refit_file(path, pack.row, pack.first, pack.last), scores)
+    return pack.row

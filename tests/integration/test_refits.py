@@ -1,0 +1,141 @@
+"""Nulls that refit, end to end: what is noise stays noise, what is signal leaves it, and nothing made is made again."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from analysis.decoders import decode
+from analysis.representations import Latents
+from analysis.scoring import null_scores
+from neuromvm.cli import app
+from neuromvm.data.splits import make_splits
+from neuromvm.data.windows import make_samples
+from neuromvm.data.write_nwb import write_experiment
+from neuromvm.errors import SpecError
+from neuromvm.fitting import fit
+from neuromvm.refits import refit, run_refits, stack_size
+from neuromvm.runs import Study
+from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
+from tests.conftest import tuned_recordings
+from tests.integration.make_run import CONFIG, SPEC
+
+MODEL = ModelSpec(
+    sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.9},
+    latent=3,
+    beta=0.01,
+    networks="linear",
+    scale="constant",
+)
+TRAINING = TrainingSpec(epochs=25, learning_rate=0.03)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with the refits of two null data sets, made by one command."""
+    folder = tmp_path_factory.mktemp("refits")
+    write_experiment(folder / "data", CONFIG, seed=0)
+    root = {"spec": "simulated_rats", "root": str(folder / "data")}
+    models = {"mmvm": MODEL.model_dump(), "independent": {**MODEL.model_dump(), "sharing": "independent"}}
+    training = {"epochs": 2, "seeds": [0, 1]}
+    spec = ExperimentSpec.model_validate({**SPEC, "data": root, "models": models, "training": training})
+    (folder / "experiment.yaml").write_text(to_yaml(spec))
+    made = CliRunner().invoke(
+        app, ["run", str(folder / "experiment.yaml"), "--out", str(folder / "run"), "--set", "nulls.refits=2"]
+    )
+    assert made.exit_code == 0, made.output
+    return folder / "run"
+
+
+def test_every_row_of_the_table_has_its_refits(finished):
+    study = Study(finished)
+    scores = study.scores("decoding")
+    assert (scores["null_n"] == 2).all()
+    assert all(str(kind).startswith("refits: ") for kind in scores["null_kind"].values)
+    lines = study.summary["analyses"]["decoding"]["scores"]
+    assert all(line["null_n"] == 2 and line["p"] >= 1 / 3 for line in lines)
+    cross = scores["value"].sel(setting="cross").dropna("representation")["representation"]
+    alone, corrected = (scores[key].sel(representation=cross).to_numpy() for key in ("accuracy_p", "accuracy_p_corrected"))
+    others = ~np.eye(alone.shape[-1], dtype=bool)
+    assert np.isfinite(alone).all()
+    assert (corrected[:, others] >= alone[:, others]).all()
+
+
+def test_what_is_made_is_kept_and_more_is_added(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    study = Study(tmp_path / "run")
+    (row, *_) = study.models
+    before = {file: file.stat().st_mtime_ns for file in (study.path / "refits" / row).iterdir()}
+    run_refits(study, 3, [row], progress=False)
+    assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+    settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation=row).values]
+    found = study.refits(row, settings)
+    assert found["permutation"].values.tolist() == [1, 2, 3]
+    assert study.refits(row, [json.dumps({"latent_inverse_penalty": 7.0})] * len(settings)) is None
+    again = CliRunner().invoke(app, ["refit", str(study.path), "--n", "3", "--rows", row])
+    assert again.exit_code == 0, again.output
+    counts = Study(study.path).scores("decoding")["null_n"].to_series()
+    assert counts[row] == 3
+    assert (counts.drop(row) == 2).all()
+
+
+def test_an_unknown_row_is_refused(finished):
+    with pytest.raises(SpecError, match="no row 'mccca'"):
+        run_refits(Study(finished), 2, ["mccca"], progress=False)
+
+
+def scores_of(latents, samples, splits):
+    permutation = latents[next(iter(latents.children))]["permutation"].to_numpy()
+    return null_scores(decode(Latents(latents, splits, inverse_penalty=1), samples, splits), samples, permutation, "")
+
+
+def cross_p(samples, splits, refits, epochs=25):
+    training = TRAINING.model_copy(update={"epochs": epochs})
+    observed = scores_of(fit(samples, splits, MODEL, training, progress=False).embed(samples), samples, splits)
+    null = scores_of(refit(samples, splits, MODEL, training, range(1, refits + 1)), samples, splits)
+    value, drawn = (one["value"].sel(setting="cross").mean(["split", "target"]).to_numpy() for one in (observed, null))
+    return (1 + (drawn >= value[0] - 1e-9).sum()) / (1 + len(drawn))
+
+
+def small(tuning, seed, trials=24):
+    recordings = tuned_recordings({"mitt": (8, trials), "stella": (9, trials)}, tuning=tuning, seed=seed)
+    samples = make_samples(recordings, SampleSpec(start=0, label=["odor"]))
+    return samples, make_splits(samples, SplitSpec(repeats=1, seed=seed))
+
+
+def test_signal_leaves_the_null():
+    assert cross_p(*small(1.0, 0, trials=60), refits=39, epochs=100) == 1 / 40
+
+
+@pytest.mark.slow
+def test_p_values_are_uniform_on_noise():
+    found = np.array([cross_p(*small(0.0, seed), refits=19) for seed in range(60)])
+    # multiples of 1/20, each as probable: mean .525, standard error .037
+    assert abs(found.mean() - 0.525) < 3 * 0.0372
+    assert (found <= 0.1).mean() <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / 60)
+    assert (found >= 0.95).mean() <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / 60)
+
+
+def test_a_stack_holds_fewer_replicas_of_larger_models():
+    samples, _ = small(1.0, 0)
+    large = ModelSpec(sharing="mmvm", networks={"kind": "mlp", "hidden": [4000, 4000]})
+    assert 1 <= stack_size(samples, large, TRAINING) < stack_size(samples, MODEL, TRAINING)
+
+
+def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
+    from analysis.baselines.rows import baseline
+    from analysis.decoding import Options
+    from analysis.representations import Inputs
+    from neuromvm.data.permutation import permuted
+
+    study = Study(finished)
+    options = Options.model_validate(study.spec.analyses["decoding"])
+    predictions = decode(baseline("mcca", Inputs(permuted(study.samples, 2), study.splits), options), study.samples, study.splits)
+    replicas = next(iter(study.splits.children.values())).sizes["split"]
+    expected = null_scores(predictions, study.samples, np.full(replicas, 2), "")
+    settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation="mcca").values]
+    kept = study.refits("mcca", settings).sel(permutation=[2])
+    xr.testing.assert_allclose(kept["value"], expected["value"])
