@@ -18,6 +18,7 @@ from analysis.tuning import tuned_options, tuned_penalties
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec
 
+SAME = 1e-6  # scores are sums of 32-bit numbers
 LEVEL = 0.01  # family-wise, over all scores of an audit
 
 
@@ -81,8 +82,10 @@ def verdicts(drawn: xr.Dataset) -> xr.Dataset:
     error = value.std("draw", ddof=1) / np.sqrt(draws)
     mean = value.mean("draw")
     reach = stats.t.ppf(0.975, draws - 1) * error
-    statistic = (mean - chance) / error.where(error > 0)
-    p = xr.DataArray(stats.t.sf(statistic, draws - 1), dims=statistic.dims, coords=statistic.coords)
+    above = mean - chance
+    p = above.copy(data=stats.t.sf(above / error.where(error > SAME), draws - 1))
+    # Draws that are all alike leave chance, or they do not.
+    p = p.where(error > SAME, (above <= SAME).astype(float)).where(above > SAME, np.maximum(p, 0.5)).where(mean.notnull())
     return xr.Dataset(
         {
             "mean": mean,

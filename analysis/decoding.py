@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "baseline", "chosen_settings", "compare", "compute", "plot", "summarize"]
 
+AGAINST = ("difference", "difference_low", "difference_high", "difference_animals_low", "difference_animals_high")
 LATENT_PENALTY = "latent_inverse_penalty"
 
 
@@ -160,7 +161,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             if not np.isfinite(one["value"]):
                 continue
             other = bool(reference) and reference != representation and bool(np.isfinite(one["difference"]))
-            against = {key: float(one[key]) for key in ("difference", "difference_low", "difference_high")} if other else {}
+            against = {key: float(one[key]) for key in AGAINST} if other else {}
             lines.append(
                 Score(
                     what="balanced accuracy",
@@ -177,6 +178,8 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     floor_high=float(one["null_high"]),
                     chance=float(one["chance"]),
                     p=float(one["p"]),
+                    animals_low=float(one["animals_low"]),
+                    animals_high=float(one["animals_high"]),
                     baseline=reference if other else "",
                     **against,
                     n_animals=int(np.isfinite(one["target_value"]).sum()),

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 DECODING = "decoding"
 
 
+def options(study: "Study") -> Options:
+    """Return the options under which the table of a run was computed last."""
+    return Options.model_validate(study.summary["analyses"][DECODING]["options"])
+
+
 def rows(study: "Study") -> list[str]:
     """Return the baselines of a run's analysis ``decoding`` that its data allow."""
     return [str(name) for name in study.scores(DECODING)["representation"].values if name not in study.models]
@@ -52,7 +57,7 @@ def score_latents(study: "Study", model: str, latents: xr.DataTree, within: str 
     penalties = [json.loads(one)[LATENT_PENALTY] for one in settings(study, model)]
     first = next(iter(latents.children.values()))
     predictions = decode(Latents(latents, study.splits, inverse_penalty=penalties), study.samples, study.splits)
-    return null_scores(predictions, study.samples, first["permutation"].to_numpy(), null_kind(within))
+    return null_scores(predictions, study.samples, first["permutation"].to_numpy(), null_kind(study, within))
 
 
 def score_baseline(study: "Study", name: str, permutations: Sequence[int], within: str | None) -> xr.Dataset:
@@ -67,26 +72,30 @@ def score_baseline(study: "Study", name: str, permutations: Sequence[int], withi
     permutations
         Numbers of the null data.
     """
-    given = Options.model_validate(study.spec.analyses.get(DECODING, {}))
-    options = [given.model_copy(update=json.loads(one)) for one in settings(study, name)]
-    found = []
+    given, found = options(study), []
+    of_split = [given.model_copy(update=json.loads(one)) for one in settings(study, name)]
     for number in permutations:
-        representation: Representation = baseline(
-            name, Inputs(permuted(study.samples, number, within=within), study.splits), options
-        )
+        null = Inputs(permuted(study.samples, number, within=within), study.splits)
+        representation: Representation = baseline(name, null, of_split)
         predictions = decode(representation, study.samples, study.splits)
-        replicas = len(representation.replicas)
-        found.append(null_scores(predictions, study.samples, np.full(replicas, number), null_kind(within)))
+        numbers = np.full(len(representation.replicas), number)
+        found.append(null_scores(predictions, study.samples, numbers, null_kind(study, within)))
     return xr.concat(found, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override")
 
 
-def null_kind(within: str | None) -> str:
-    """Say in words what a refit null is.
+def without_score(study: "Study", number: int, within: str | None) -> xr.Dataset:
+    """Return what stands for a null data set on which nothing could be fitted: it counts as reaching every score."""
+    table = study.scores(DECODING)
+    sizes = {"permutation": 1, **table.sizes}
+    dims = {"value": ("permutation", "split", "setting", "target"), "accuracy": ("permutation", "split", "source", "target")}
+    values = {key: (names, np.full([sizes[name] for name in names], np.nan)) for key, names in dims.items()}
+    coords = {name: table[name].to_numpy() for name in ("setting", "source", "target")}
+    return xr.Dataset(values, {"permutation": [number], **coords}, {"null_kind": null_kind(study, within)})
 
-    Examples
-    --------
-    >>> null_kind("block")
-    'refits: labels permuted among trials of the same block of each animal; all that is fitted is fitted anew, settings kept'
-    """
+
+def null_kind(study: "Study", within: str | None) -> str:
+    """Say in words what a refit null of a run is."""
     among = "all trials" if within is None else f"trials of the same {within}"
-    return f"refits: labels permuted among {among} of each animal; all that is fitted is fitted anew, settings kept"
+    by_window = any(bool((node["label"] != node["label"].isel(window=0)).any()) for node in study.samples.children.values())
+    shifted = ", and shifted circularly among the windows of each trial" if by_window else ""
+    return f"refits: labels permuted among {among} of each animal{shifted}; all that is fitted is fitted anew, settings kept"

@@ -52,18 +52,18 @@ class Inputs:
 
     def __init__(self, samples: xr.DataTree, splits: xr.DataTree) -> None:
         self._spec = spec = sample_spec(samples)
-        self._splits = splits
         self._activity = {name: node.to_dataset()["activity"] for name, node in samples.children.items()}
         self._features = {name: features(activity, spec) for name, activity in self._activity.items()}
         self._units = {name: node.sizes["unit"] for name, node in samples.children.items()}
         self._match = {name: node["match"].to_numpy() for name, node in samples.children.items()}
         self.animals = list(self._features)
         self.splits = next(iter(splits.children.values())).sizes["split"]
+        self._sides = {(split, name): training_side(splits, split, name) for split in range(self.splits) for name in self.animals}
         self._scalers = {(split, name): self._scaler(split, name) for split in range(self.splits) for name in self.fitted(split)}
 
     def fitted(self, split: int) -> list[str]:
         """Return the animals with training-side trials: the others can be neither scaled nor aligned."""
-        return [name for name in self.animals if training_side(self._splits, split, name).any()]
+        return [name for name in self.animals if self._sides[split, name].any()]
 
     def scaled(self, split: int, animal: str) -> Floats:
         """Return the features of every trial, ``(trial, window, feature)``."""
@@ -84,12 +84,12 @@ class Inputs:
 
     def training(self, split: int, animal: str) -> Training:
         """Return the training-side samples that have a match code."""
-        side = training_side(self._splits, split, animal)
+        side = self._sides[split, animal]
         match = self._match[animal][side]
         return Training(self.scaled(split, animal)[side][match >= 0].astype(np.float64), match[match >= 0])
 
     def _scaler(self, split: int, animal: str) -> Scaler:
-        side = training_side(self._splits, split, animal)
+        side = self._sides[split, animal]
         training = self._features[animal][side]
         flat = training.reshape(-1, training.shape[-1])
         return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), self._units[animal])

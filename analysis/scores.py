@@ -16,13 +16,15 @@ class Score(NamedTuple):
         What is measured, of which model or baseline, and how.
     value, low, high, interval
         The score with its 95 % interval, and in words what was drawn again for it.
+    animals_low, animals_high
+        95 % interval with the animal as the unit: what other animals would give (:mod:`analysis.hierarchy`).
     null_kind, null_n, floor, floor_low, floor_high, p
         How labels were broken (refitted or decoded only), how often; mean of the score under this null, 95 % range of it, and
         (b + 1) / (n + 1), b being how many of them reach the score.
     chance
         What guessing gives.
-    baseline, difference, difference_low, difference_high
-        Representation or rule that it is compared with, and the paired difference to it with its 95 % interval.
+    baseline, difference, difference_low, difference_high, difference_animals_low, difference_animals_high
+        Representation or rule that it is compared with, and the paired difference to it with the same two intervals.
     n_animals, n_trials, n_windows, n_splits
         Animals, distinct trials and windows of these that are scored, and splits.
     in_sample
@@ -47,6 +49,10 @@ class Score(NamedTuple):
     difference: float = NAN
     difference_low: float = NAN
     difference_high: float = NAN
+    animals_low: float = NAN
+    animals_high: float = NAN
+    difference_animals_low: float = NAN
+    difference_animals_high: float = NAN
     n_animals: int = 0
     n_trials: int = 0
     n_windows: int = 0

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis import statistics
+from analysis import hierarchy, statistics
 from analysis.decoders import OTHERS, POOLED
 from analysis.statistics import Floats, LabelRows, Tally
 from neuromvm.errors import SplitError
@@ -74,7 +74,8 @@ def score(
     -------
     Balanced accuracies, averaged over seeds, splits and targets: ``value (representation, setting)`` with ``low, high`` (95 %
     bootstrap interval over test trials, drawn within animal and label; animals are not resampled), ``null_mean, null_low,
-    null_high, chance, p``, ``difference, difference_low, difference_high (reference, representation, setting)``, paired by draw.
+    null_high, chance, p``, ``difference, difference_low, difference_high (reference, representation, setting)``, paired by draw;
+    ``animals_low, animals_high, difference_animals_low, difference_animals_high``, 95 % intervals with the animal as the unit.
     The same with prefix ``target_`` for each target. ``null_kind, null_n (representation)`` say what the floor is.
     ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)`` with ``accuracy_p,
     accuracy_p_corrected (representation, source, target)`` of refits, the second against the largest score of all pairs of other
@@ -105,6 +106,7 @@ def score(
         for key, values in _differences(list(draws.values()), over).items():
             variables[prefix + key] = (("reference", *dims), values)
     observed = np.stack([_stack(one, "observed") for one in draws.values()])
+    variables |= _over_animals(list(draws.values()), resampling.seed)
     variables["split_value"] = (("representation", "split", "setting"), statistics.mean_of_scored(observed, axis=-1))
     variables["accuracy"] = (
         ("representation", "split", "source", "target"),
@@ -266,11 +268,48 @@ def _pair_p(draws: Sequence[Sequence[TargetDraws]]) -> dict[str, Floats]:
     for one in draws:
         value, null = statistics.mean_of_scored(_stack(one, "sources"), axis=0), _stack(one, "source_null")
         known = ~np.isnan(null).all(axis=0)
-        others = np.where(np.eye(len(value), dtype=bool) | ~known, -np.inf, null)
-        largest = others.max(axis=(1, 2), keepdims=True)
+        pairs = known & ~np.eye(len(value), dtype=bool)
         alone.append(np.where(known, statistics.p_value(value, null), np.nan))
-        corrected.append(np.where(known, statistics.p_value(value, np.broadcast_to(largest, null.shape)), np.nan))
+        # A refit in which a pair has no score counts as reaching it.
+        others = np.where(pairs, np.where(np.isnan(null), np.inf, null), -np.inf)
+        largest = np.broadcast_to(others.max(axis=(1, 2), keepdims=True), null.shape)
+        corrected.append(np.where(pairs, statistics.p_value(value, largest), np.nan))
     return {"accuracy_p": np.stack(alone), "accuracy_p_corrected": np.stack(corrected)}
+
+
+def _over_animals(draws: Sequence[Sequence[TargetDraws]], seed: int) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """Return intervals of scores and of their differences with the animal as the unit."""
+    observed = [statistics.mean_of_scored(_stack(one, "observed"), axis=0) for one in draws]  # (setting, target)
+    drawn = [_stack(one, "bootstrap") for one in draws]  # (draw, setting, target)
+    pairs = [statistics.mean_of_scored(_stack(one, "sources"), axis=0) for one in draws]  # (source, target)
+
+    own = [_each_setting(*one, seed) for one in zip(observed, drawn, pairs, strict=True)]
+    against = [
+        [
+            _each_setting(observed[one] - observed[other], drawn[one] - drawn[other], pairs[one] - pairs[other], seed)
+            for one in range(len(draws))
+        ]
+        for other in range(len(draws))
+    ]
+    dims = ("representation", "setting")
+    return {
+        "animals_low": (dims, np.array(own)[..., 0]),
+        "animals_high": (dims, np.array(own)[..., 1]),
+        "difference_animals_low": (("reference", *dims), np.array(against)[..., 0]),
+        "difference_animals_high": (("reference", *dims), np.array(against)[..., 1]),
+    }
+
+
+def _each_setting(observed: Floats, drawn: Floats, pairs: Floats, seed: int) -> list[tuple[float, float]]:
+    """Return the interval over animals of each setting: of *cross*, over pairs of them."""
+    found = []
+    for place, setting in enumerate(SETTINGS):
+        if setting == "cross":
+            one = hierarchy.over_pairs(pairs)
+        else:
+            one = hierarchy.over_animals(observed[place], drawn[:, place], np.random.default_rng([seed, place]))
+        found.append((one.low, one.high))
+    return found
 
 
 def _gap(draws: Sequence[TargetDraws]) -> dict[str, float]:
@@ -369,11 +408,12 @@ def _value(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> Fl
 def _summary(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
     """Summarise the draws of all targets, after ``over`` has averaged the targets or left them apart."""
     value, null = _value(draws, over), over(_stack(draws, "null"))
-    found = {"value": value, "null_mean": null.mean(axis=0)}
+    found = {"value": value, "null_mean": statistics.mean_of_scored(null, axis=0)}
     found["p"] = np.where(np.isnan(null).all(axis=0), np.nan, statistics.p_value(value, null))
     found["chance"] = over(_stack(draws, "chance"))
     found["low"], found["high"] = statistics.interval(over(_stack(draws, "bootstrap")))
-    found["null_low"], found["null_high"] = statistics.interval(null)
+    known = null[~np.isnan(null).reshape(len(null), -1).all(axis=1)]  # a refit that failed has no score
+    found["null_low"], found["null_high"] = statistics.interval(known if len(known) else null)
     return found
 
 

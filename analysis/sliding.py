@@ -18,7 +18,7 @@ from neuromvm.data.windows import sample_spec
 from neuromvm.schema import is_fitted, is_scored
 
 RAW_NULL = "activity permuted among the trials of each animal, scalers and decoders refitted"
-LATENT_NULL = "latents permuted among the trials of each animal on each side of the split, decoders refitted, model not"
+LATENT_NULL = "latents permuted among the test trials of each animal, model and decoders not refitted"
 
 
 class Sliding(NamedTuple):
@@ -79,8 +79,8 @@ def follow_latents(
 ) -> Followed:
     """Follow the shared latents of a model's first replica; labels are those of ``windows``.
 
-    The model is not trained again and may know the labels of its training trials, so trials are permuted on each side of the
-    split apart. Other arguments are as of :func:`follow_features`.
+    The model is not trained again and may know the labels of its training trials, so test trials alone are permuted, and
+    decoders stay what they are. Other arguments are as of :func:`follow_features`.
     """
     latents = Latents(paths, splits, inverse_penalty=1.0)
     split, animals = latents.replicas[0], {}
@@ -89,9 +89,9 @@ def follow_latents(
         if values is None:
             continue
         dataset, place = _in_splits(node.to_dataset(), splits, name)
-        side = training_side(splits, split, name)[place].astype(str)
-        if within is not None:
-            side = np.char.add(side, dataset[within].to_numpy().astype(str))
+        kept = training_side(splits, split, name)[place]
+        block = np.full(len(kept), "") if within is None else dataset[within].to_numpy().astype(str)
+        side = np.where(kept, np.char.add("kept ", np.arange(len(kept)).astype(str)), np.char.add("tested ", block))
         sided = dataset.assign_coords(side=("trial", side))
         part = splits[name]["part"].to_numpy()[[split]][:, place]
         animals[name] = _sliding(name, sided, values[place], part, draws, "side")

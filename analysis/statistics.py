@@ -131,6 +131,6 @@ def p_value(value: Floats, null: Floats) -> Floats:
     ----------
     Phipson & Smyth (2010). Permutation p-values should never be zero. *Stat. Appl. Genet. Mol. Biol.* 9, 39.
     """
-    # Scores are ratios of small integers: equal ones may differ in the last bits.
-    reached = (null >= value - 1e-6).sum(axis=0)
+    # Scores are ratios of small integers: equal ones may differ in the last bits. A draw without score counts as reaching.
+    reached = (~(null < value - 1e-6)).sum(axis=0)
     return np.where(np.isnan(value), np.nan, (reached + 1) / (len(null) + 1))

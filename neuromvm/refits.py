@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from neuromvm.build import build_model
 from neuromvm.data.batches import Replica, window_shape
-from neuromvm.errors import SpecError
+from neuromvm.errors import NeuromvmError, SpecError
 from neuromvm.fitting import train_stack
 from neuromvm.folders import locked, write_tree
 from neuromvm.plugins import step
@@ -98,7 +99,7 @@ def stack_size(samples: xr.DataTree, model: ModelSpec, training: TrainingSpec) -
     return max(1, min(MOST_REPLICAS, int(MEMORY / each)))
 
 
-def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> None:
+def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
     """Refit models and baselines of a run on null data, and keep their scores in the run folder.
 
     Parameters
@@ -113,6 +114,10 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
         Processes, each with the threads of the run's training.
     progress
         Show a bar.
+
+    Returns
+    -------
+    One line for each null data set on which a row could not be fitted; it counts as reaching the score.
 
     Raises
     ------
@@ -135,9 +140,12 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
         packs = [pack for row in chosen for pack in _packs(study, row, count)]
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_make)(study.path, pack) for pack in packs)
         with tqdm(total=len(packs), desc="refits", unit="pack", disable=None if progress else True) as bar:
-            for row in done:
+            failed: list[str] = []
+            for row, problems in done:
+                failed += problems
                 bar.set_postfix_str(row, refresh=False)
                 bar.update()
+    return failed
 
 
 def _packs(study: Study, row: str, count: int) -> list[Pack]:
@@ -160,18 +168,33 @@ def _packs(study: Study, row: str, count: int) -> list[Pack]:
     return runs
 
 
-def _make(path: Path, pack: Pack) -> str:
-    """Make one pack and keep its scores."""
+def _make(path: Path, pack: Pack) -> tuple[str, list[str]]:
+    """Make one pack and keep its scores; if it fails, one by one, so that one null data set does not cost the others."""
     study = Study(path)
+    try:
+        scores = _scores(study, pack)
+    except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        if pack.first < pack.last:
+            singles = [_make(path, Pack(pack.row, number, number)) for number in pack.permutations]
+            return pack.row, [problem for _, problems in singles for problem in problems]
+        _keep(study, pack, step("refit_without_score")(study, pack.first, study.spec.nulls.within))
+        return pack.row, [f"{pack.row}, null data {pack.first}: {error}"]
+    _keep(study, pack, scores)
+    return pack.row, []
+
+
+def _keep(study: Study, pack: Pack, scores: xr.Dataset) -> None:
+    about = {"settings": json.dumps(step("refit_settings")(study, pack.row)), "within": study.spec.nulls.within or ""}
+    write_tree(refit_file(study.path, pack.row, pack.first, pack.last), scores.assign_attrs(about))
+
+
+def _scores(study: Study, pack: Pack) -> xr.Dataset:
     within = study.spec.nulls.within
-    settings = step("refit_settings")(study, pack.row)
     if pack.row in study.models:
         training = study.spec.training_for(pack.row)
         model = study.spec.models[pack.row]
         latents = refit(study.samples, study.splits, model, training, pack.permutations, within=within)
-        scores = step("refit_latents")(study, pack.row, latents, within)
+        scores: xr.Dataset = step("refit_latents")(study, pack.row, latents, within)
     else:
         scores = step("refit_baseline")(study, pack.row, pack.permutations, within)
-    scores = scores.assign_attrs(settings=json.dumps(settings), within=within or "")
-    write_tree(refit_file(path, pack.row, pack.first, pack.last), scores)
-    return pack.row
+    return scores

@@ -64,6 +64,8 @@ class StackTrainer:
         Data of the stack.
     frozen
         Parameter or buffer -> ``(replica, ...)``: it keeps these values. What is not named is drawn anew and trained.
+    start
+        Parameter -> ``(replica, ...)`` to begin from, in place of what is drawn.
 
     Raises
     ------
@@ -84,6 +86,7 @@ class StackTrainer:
         training: TrainingSpec,
         batches: StackBatches,
         frozen: Mapping[str, Tensor] | None = None,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.spec, self.training, self.batches = model, training, batches
         if training.patience is not None and not batches.validated.all():
@@ -110,6 +113,9 @@ class StackTrainer:
         self._parameters, self._buffers = stack_module_state(members)
         self._constants: dict[str, Tensor] = {}
         self._freeze(frozen or {})
+        with torch.no_grad():
+            for name, value in (start or {}).items():
+                self._parameters[name].copy_(value)
         self._fixed = {**self._constants, **self._buffers}  # of every replica, also of those that have left
         self._optimizer = self._make_optimizer()
         self._best = {name: value.detach().clone() for name, value in self._parameters.items()}
@@ -171,21 +177,21 @@ class StackTrainer:
         tensors = {f"parameter/{name}": value.detach() for name, value in self._parameters.items()}
         tensors |= {f"buffer/{name}": value for name, value in self._buffers.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
-        tensors["last"] = self._last
+        tensors |= {"last": self._last, "active": torch.from_numpy(self._active)}
         for name, value in self._parameters.items():
             tensors |= {f"adam/{key}/{name}": entry for key, entry in self._optimizer.state[value].items()}
         return StackState(self.epoch, tensors, self._best_loss.tolist(), self._best_epoch.tolist())
 
     def restore(self, state: StackState) -> None:
         """Continue from a state of the same stack, with the same parameters frozen."""
-        groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "buffer": {}, "best": {}, "adam": {}, "last": {}}
+        groups: dict[str, dict[str, Tensor]] = {"parameter": {}, "buffer": {}, "best": {}, "adam": {}, "last": {}, "active": {}}
         for key, value in state.tensors.items():
             group, _, name = key.partition("/")
             groups[group][name] = value
         self.epoch = state.epoch
         self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
         self._last.copy_(groups["last"][""])
-        self._leave()
+        self._keep(groups["active"][""].numpy())
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(groups["parameter"][name])
@@ -223,15 +229,20 @@ class StackTrainer:
         betas = [self.spec.beta if replica.beta is None else replica.beta for replica in self.batches.replicas]
         return torch.tensor(betas, dtype=torch.float32, device=self.batches.device)
 
-    @torch.no_grad()
     def _leave(self) -> None:
         """Take replicas that have stopped out of the stack: what they keep is their best weights."""
-        stay = np.flatnonzero(~self.stopped[self._active])
-        if len(stay) in (0, len(self._active)):
+        staying = self._active[~self.stopped[self._active]]
+        if len(staying):
+            self._keep(staying)
+
+    @torch.no_grad()
+    def _keep(self, staying: NDArray[np.int64]) -> None:
+        """Cut the stack to some of its replicas, given by their numbers among all."""
+        if len(staying) == len(self._active):
             return
-        members = torch.from_numpy(stay).to(self.batches.device)
+        members = torch.from_numpy(np.searchsorted(self._active, staying)).to(self.batches.device)
         old, adam = self._parameters, self._optimizer.state
-        self._active = self._active[stay]
+        self._active = staying
         self.batches = self._everyone.only(self._active.tolist())
         self._parameters = {name: value[members].requires_grad_() for name, value in old.items()}
         self._buffers, self._constants = (

@@ -13,7 +13,7 @@ import xarray as xr
 
 from analysis.figures.style import Figure, applied
 from analysis.report.headline import PAIRED, Row, paired_difference
-from analysis.report.tables import NONE, Table, cell, interval, number
+from analysis.report.tables import NONE, Table, between, cell, interval, number
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
 
@@ -162,9 +162,10 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
                 "setting": setting,
                 "representation": str(row["representation"]),
                 "score [95 %]": interval(row["value"], row["low"], row["high"]),
-                f"difference to {reference} [95 %]": _difference(scores, row, reference)
+                "over animals": between(row.get("animals_low"), row.get("animals_high")),
+                f"difference to {reference} [95 %]" if reference else "difference [95 %]": _difference(scores, row, reference)
                 if scores is not None and reference
-                else "",
+                else _to_baseline(row),
                 "floor [95 %]": interval(row["floor"], row["floor_low"], row["floor_high"]),
                 "chance": number(row["chance"]),
                 "p": NONE if row["p"] is None else f"{row['p']:.2g}",
@@ -173,6 +174,7 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
                 "splits": cell(row["n_splits"]),
             }
             lines.append({column: text for column, text in line.items() if text})
+    lines = [{column: line.get(column, "") for column in dict.fromkeys(key for one in lines for key in one)} for line in lines]
     same = [key for key in ("chance", "animals", "trials", "splits") if len({line[key] for line in lines}) == 1]
     about = ", ".join([*kinds, *(f"{key} {lines[0][key]}" for key in same)])
     caption = f"Analysis {name}: {about}. The highest scores of each setting, as printed, stand first and are marked."
@@ -216,6 +218,13 @@ def embedded_figure(draw: Callable[[], Figure]) -> str:
 def _has_differences(scores: xr.Dataset) -> bool:
     dims = {"reference", "representation", "setting"}
     return dims <= set(scores.coords) and all(key in scores and set(scores[key].dims) == dims for key in PAIRED)
+
+
+def _to_baseline(row: Row) -> str:
+    """Write the difference that a line holds, and to what."""
+    if not row.get("baseline"):
+        return ""
+    return f"{interval(row['difference'], row['difference_low'], row['difference_high'], signed=True)} to {row['baseline']}"
 
 
 def _difference(scores: xr.Dataset, row: Row, reference: str) -> str:

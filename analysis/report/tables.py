@@ -61,6 +61,17 @@ def interval(value: float | None, low: float | None, high: float | None, signed:
     return f"{text} [{number(low, signed)}, {number(high, signed)}]"
 
 
+def between(low: float | None, high: float | None) -> str:
+    """Write an interval alone, or nothing.
+
+    Examples
+    --------
+    >>> between(0.163, 0.218), between(None, None)
+    ('[0.163, 0.218]', '')
+    """
+    return "" if NONE in (number(low), number(high)) else f"[{number(low)}, {number(high)}]"
+
+
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Write names one after another, the rest as a number.
 

@@ -49,7 +49,7 @@ class Replica(NamedTuple):
 
     def about(self) -> dict[str, object]:
         """Return the fields that are not as they are by default, and split and seed."""
-        return {key: value for key, value in self._asdict().items() if key in ("split", "seed") or value}
+        return {key: value for key, value in self._asdict().items() if value != self._field_defaults.get(key, self)}
 
     def seed_sequence(self, stream: int, epoch: int) -> np.random.SeedSequence:
         """Return the seed of one stream in one epoch: randomness is a function of the epoch, so a resumed run repeats it."""
@@ -222,14 +222,20 @@ class StackBatches:
             targets[name] = self._recorded(name, one, chosen)[0] if name in self._counts else self._scaled(name, one, chosen)[0]
         return targets
 
-    def trial_models(self, replica: int, covariance_shrinkage: float) -> dict[str, TrialModel]:
-        """Fit a model of trials to what a replica trains on, for every animal; validation trials stay out, to stop on."""
-        split, models = self.replicas[replica].split, {}
+    def training_samples(self, replica: int) -> dict[str, tuple[Floats, NDArray[np.int16]]]:
+        """Return scaled features ``(sample, feature)`` and match codes of what a replica trains on, for every animal."""
+        split, found = self.replicas[replica].split, {}
         for name, animal in self.animals.items():
             side = animal.trained_on(split)
-            values = self.scalers[name][replica](self._samples_of(name, replica).features[side])
-            models[name] = TrialModel.fit(values, animal.match[side], animal.units, self._conditions_known, covariance_shrinkage)
-        return models
+            found[name] = self.scalers[name][replica](self._samples_of(name, replica).features[side]), animal.match[side]
+        return found
+
+    def trial_models(self, replica: int, covariance_shrinkage: float) -> dict[str, TrialModel]:
+        """Fit a model of trials to what a replica trains on, for every animal; validation trials stay out, to stop on."""
+        return {
+            name: TrialModel.fit(values, match, self.animals[name].units, self._conditions_known, covariance_shrinkage)
+            for name, (values, match) in self.training_samples(replica).items()
+        }
 
     def epoch_pairs(self, epoch: int) -> NDArray[np.int64]:
         """Return the tuples of an epoch ``(replica, step, row, animal)``; -1 where an animal is absent or a row is padding.

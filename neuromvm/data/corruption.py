@@ -117,8 +117,10 @@ class Resampler:
         """Return the resampler of some of the replicas ``(member,)``."""
         some = copy(self)
         some.samples = {name: [each[one] for one in members.tolist()] for name, each in self.samples.items()}
-        for held in ("_mean", "_deviations", "_white"):
+        for held in ("_mean", "_white"):
             setattr(some, held, {name: values[members] for name, values in getattr(self, held).items()})
+        # Padded to the longest of those that are left, as their draws are.
+        some._deviations = {name: values[members, : max(some.samples[name])] for name, values in self._deviations.items()}
         return some
 
     def __call__(self, conditions: Tensor, drawing: Drawing) -> dict[str, Tensor]:

@@ -104,5 +104,28 @@ def test_permutations_share_the_draws_of_their_split_and_seed():
 
 
 def test_what_is_written_of_a_replica_is_what_it_has_of_its_own():
+    assert Replica(0, 0, beta=0.0).about() == {"split": 0, "seed": 0, "beta": 0.0}
     assert Replica(1, 2).about() == {"split": 1, "seed": 2}
     assert Replica(**Replica(1, 2, 3, "block", 0.5).about()) == Replica(1, 2, 3, "block", 0.5)
+
+
+def test_resampled_replicas_of_unequal_size_may_leave():
+    recordings = tuned_recordings({"mitt": (6, 31), "stella": (4, 40)}, tuning=0.5)
+    samples = make_samples(recordings, SampleSpec(start=0, label=["odor"]))
+    splits = make_splits(samples, SplitSpec(kind="kfold", folds=3, validation=1 / 3))
+    trainer = trainer_of(
+        [Replica(split, 0) for split in range(3)], MODELS["resampled"], samples, splits, learning_rate=0.05, epochs=60, patience=3
+    )
+    sizes = [len(trainer.batches.replicas) for _ in trainer.run()]
+    assert sizes[-2] < 3
+
+
+def test_a_stack_that_has_stopped_altogether_is_restored(tmp_path):
+    through = stopping(EACH)
+    for _ in through.run():
+        pass
+    save_checkpoint(tmp_path, through.state())
+    again = stopping(EACH)
+    again.restore(load_latest_checkpoint(tmp_path))
+    assert list(again.run()) == []
+    assert all(torch.equal(value, again.weights()[name]) for name, value in through.weights().items())

@@ -91,6 +91,10 @@ def test_trials_that_share_spikes_are_found():
     check = checks_of(close, spec)["no spike is on both sides"]
     assert not check.passed
     assert "mitt" in check.found
+    twice = with_trial_label(
+        apart, "onset", lambda node: np.arange(node.sizes["trial"]) // 3 * 100 + np.arange(node.sizes["trial"]) % 3 * 0.4
+    )
+    assert not checks_of(twice, spec)["no spike is on both sides"].passed
 
 
 def test_verdicts_fail_what_leaves_chance_and_nothing_else():
@@ -115,3 +119,11 @@ def test_scores_that_do_not_exist_are_no_verdict():
     found = verdicts(drawn.assign(chance=drawn["value"] * 0 + 0.25))
     assert not found["fails"].any()
     assert np.isnan(found["p"][0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("value", "fails"), [(1.0, True), (1 / 4, False), (float(np.float32(1 / 4)) + 1e-8, False), (0.0, False)]
+)
+def test_draws_that_are_all_alike_are_judged(value, fails):
+    drawn = xr.Dataset({"value": (("kind", "draw", "representation", "setting"), np.full((1, 10, 1, 1), value))})
+    assert verdicts(drawn.assign(chance=drawn["value"] * 0 + 0.25))["fails"].item() is fails

@@ -61,6 +61,8 @@ def test_every_row_of_the_table_has_its_refits(finished):
     alone, corrected = (scores[key].sel(representation=cross).to_numpy() for key in ("accuracy_p", "accuracy_p_corrected"))
     others = ~np.eye(alone.shape[-1], dtype=bool)
     assert np.isfinite(alone).all()
+    assert np.isnan(corrected[:, ~others]).all()
+    assert scores["accuracy_p_corrected"].sel(representation="raw").isnull().all()
     assert (corrected[:, others] >= alone[:, others]).all()
 
 
@@ -139,3 +141,37 @@ def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
     settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation="mcca").values]
     kept = study.refits("mcca", settings).sel(permutation=[2])
     xr.testing.assert_allclose(kept["value"], expected["value"])
+
+
+def test_null_data_that_cannot_be_fitted_count_as_reaching(finished, tmp_path, monkeypatch):
+    import analysis.refit
+
+    shutil.copytree(finished, tmp_path / "run")
+    study, fit_one, fitted = Study(tmp_path / "run"), analysis.refit.baseline, []
+
+    def fail_on_one(name, inputs, options):
+        fitted.append(name)
+        if len(fitted) in (2, 4):  # once in the pack, once alone
+            raise ValueError("singular")
+        return fit_one(name, inputs, options)
+
+    monkeypatch.setattr(analysis.refit, "baseline", fail_on_one)
+    shutil.rmtree(study.path / "refits" / "mcca")
+    failed = run_refits(study, 3, ["mcca"], progress=False)
+    assert len(failed) == 1
+    assert "mcca, null data" in failed[0]
+    settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation="mcca").values]
+    values = study.refits("mcca", settings)["value"].sel(setting="cross")
+    assert values.sizes["permutation"] == 3
+    assert values.isnull().all(["split", "target"]).sum() == 1
+
+
+def test_refits_are_of_the_options_that_the_table_was_computed_with(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    run = str(tmp_path / "run")
+    CliRunner().invoke(app, ["analyze", "decoding", run, "--set", "ridge=7"])
+    made = CliRunner().invoke(app, ["refit", run, "--n", "2", "--rows", "mcca"])
+    assert made.exit_code == 0, made.output
+    scores = Study(run).scores("decoding")
+    assert json.loads(str(scores["chosen"].sel(representation="mcca").values[0]))["ridge"] == 7
+    assert scores["null_n"].sel(representation="mcca") == 2

@@ -1,0 +1,46 @@
+"""The multiplied-out error of a linear readout is the error, its gradient and its likelihood, wherever activity lies."""
+
+import pytest
+import torch
+
+from neuromvm.functional.reconstruction import squared_error_of_linear
+from neuromvm.likelihoods import Gaussian, SquaredError
+
+SOURCES, ROWS, WIDTH, FEATURES = 3, 40, 5, 200
+
+
+def readout(offset=0.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    hidden, weight, bias = draw(SOURCES, ROWS, WIDTH), draw(FEATURES, WIDTH), offset + draw(FEATURES)
+    target = hidden[0] @ weight.T + bias + draw(ROWS, FEATURES)
+    return hidden, weight, bias, target
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 100.0, 1000.0, 10_000.0])
+def test_the_error_is_exact_wherever_activity_lies(offset):
+    hidden, weight, bias, target = readout(offset)
+    direct = (target.double() - hidden.double() @ weight.double().T - bias.double()).square().sum(-1)
+    found = squared_error_of_linear(hidden, weight, bias, target)
+    torch.testing.assert_close(found.double(), direct, rtol=1e-3, atol=1e-3 * FEATURES * (1 + offset / 1000) ** 2 * 1e-2)
+
+
+def test_a_perfect_readout_has_no_error_below_zero():
+    hidden, weight, bias, _ = readout()
+    target = hidden[0] @ weight.T + bias
+    found = squared_error_of_linear(hidden, weight, bias, target)[0]
+    assert (found >= 0).all()
+    assert (found < 1e-2).all()
+
+
+@pytest.mark.parametrize("likelihood", [SquaredError(FEATURES), Gaussian(FEATURES)], ids=["squared_error", "gaussian"])
+def test_likelihood_and_gradients_are_those_of_the_readout_written_out(likelihood):
+    hidden, weight, bias, target = readout()
+    leaves = [one.clone().requires_grad_() for one in (hidden, weight, bias)]
+    short = likelihood.log_prob_of_linear(*leaves, target)
+    own = torch.autograd.grad(short.sum(), leaves)
+    written = likelihood.log_prob(torch.nn.functional.linear(*leaves), target)
+    expected = torch.autograd.grad(written.sum(), leaves)
+    torch.testing.assert_close(short, written, rtol=1e-4, atol=1e-2)
+    for one, other in zip(own, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-2)
