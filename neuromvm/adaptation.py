@@ -1,14 +1,25 @@
-"""A new animal without training the others again: its own encoder, decoder and likelihood are fitted, all else is frozen."""
+"""A new animal without training the others again: its own encoder, decoder and likelihood are fitted, all else is frozen.
+
+They are trained from where the model's spec begins, or, with linear networks, set by a closed form
+(:mod:`neuromvm.data.joining`), which a training may go on from.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import torch
 import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.data.batches import window_shape
+from neuromvm.build import starts_from_others, weights_of_start
+from neuromvm.data.batches import StackBatches, window_shape
+from neuromvm.data.joining import Known, join
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, SplitError, TrainingError, did_you_mean, expect
 from neuromvm.fitting import train_stack
@@ -16,7 +27,13 @@ from neuromvm.inference import FittedStack
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, TrainingSpec
 
-ADAPTATION = TrainingSpec(epochs=200, learning_rate=5e-3, weight_decay=1.0)
+Beginning = Literal["others", "random"]
+TRAINING_AFTER: dict[Beginning, TrainingSpec] = {
+    "others": TrainingSpec(epochs=0, learning_rate=1e-3),
+    "random": TrainingSpec(epochs=200, learning_rate=5e-3, weight_decay=1.0),
+}
+SMALLEST_SCALE = 1e-3  # of a latent without noise
+SMALLEST_PROBABILITY = 1e-6  # keeps the logarithm of a simplex code finite
 SAME = ("transform", "smooth", "scale", "clip")  # settings of samples that a scaler or an encoder relies on
 
 
@@ -26,6 +43,7 @@ def adapt(
     splits: xr.DataTree,
     training: TrainingSpec | None = None,
     *,
+    start: Beginning = "random",
     likelihood_of: Mapping[str, object] | None = None,
     folder: str | Path | None = None,
     progress: bool = True,
@@ -44,9 +62,13 @@ def adapt(
         Of these animals and at least one more. Only training trials count; see
         :func:`neuromvm.data.splits.few_trials` for how it is with few of them.
     training
-        How the new animal is fitted; default: 200 epochs at a learning rate of 0.005, with weight
-        decay 1, which shrinks what few trials say nothing about. Its ``seeds`` do not count: the replicas
-        are those of ``fitted``.
+        How the new animal is trained from its start; its ``seeds`` do not count: the replicas are those of ``fitted``. Default
+        after start ``others``: not at all. After ``random``: 200 epochs at a learning rate of 0.005, with weight decay 1, which
+        shrinks what few trials say nothing about.
+    start
+        Where the new animal's weights begin. ``random``: as the model's spec says, drawn unless it starts by Bayes' rule.
+        ``others``: at the ridge regression of the others' latents on its features, condition by condition, and of its features on
+        these latents; better on simulated animals, not on recorded ones (docs/results.md).
     likelihood_of
         New animal -> its own likelihood, in place of the common one.
     folder, progress
@@ -61,11 +83,14 @@ def adapt(
     SchemaError
         If there is no new animal, one of the others is missing, or samples were made in another way than those trained on.
     SplitError
-        If a replica's split is not there, or a new animal has no training trials in it.
+        If a replica's split is not there, a new animal has no training trials in it, or it is to start from the others and
+        has no condition in common with them.
     TrainingError
         If it is to stop early and a new animal has no validation trials.
     SpecError
-        If ``likelihood_of`` names an animal that is not new.
+        If ``likelihood_of`` names an animal that is not new, or start ``others`` is asked for where networks are not linear, the
+        new animal's likelihood is of counts, or latents are not shared (independent, mmvae_plus, autoencoder without
+        cross-reconstruction).
 
     Examples
     --------
@@ -73,17 +98,57 @@ def adapt(
     >>> adapted = adapt(others, samples, few_trials(samples, splits, "mitt", per_class=4))  # doctest: +SKIP
     >>> latents = adapted.embed(samples)  # doctest: +SKIP
     """
-    training = training or ADAPTATION
     expect(fitted, FittedStack, "fitted", "Make one: fit(samples, splits, model)")
     schema.expect_samples(samples)
     schema.expect_splits(splits)
-    expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
+    if training is not None:
+        expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
     schema.check_same_trials(samples, splits)
     new = _new_animals(fitted, samples)
     _check_samples(fitted, samples)
-    _check_splits(fitted, splits, new, training)
     model = _with_likelihoods(fitted.spec, likelihood_of or {}, new)
-    return train_stack(samples, splits, model, training, fitted.replicas, kept=fitted, folder=folder, progress=progress)
+    if start == "others":
+        _check_start(model, new)
+    training = training or TRAINING_AFTER[start]
+    _check_splits(fitted, splits, new, training)
+    begin = partial(_start_from_others, model, fitted, new) if start == "others" else None
+    return train_stack(
+        samples, splits, model, training, fitted.replicas, kept=fitted, start=begin, folder=folder, progress=progress
+    )
+
+
+def _check_start(model: ModelSpec, new: Sequence[str]) -> None:
+    if not all(starts_from_others(model, name) for name in new):
+        raise SpecError(
+            "start",
+            found=f"others, with sharing {model.sharing.kind} and {model.networks.kind} networks",
+            expected="linear networks, shared latents without private ones, and a likelihood of scaled features for new animals",
+            next_step="Set start='random'",
+        )
+
+
+@torch.no_grad()
+def _start_from_others(model: ModelSpec, fitted: FittedStack, new: Sequence[str], batches: StackBatches) -> dict[str, Tensor]:
+    """Return the parameters that new animals begin with, ``(replica, ...)``."""
+    found: dict[str, list[Tensor]] = {}
+    for number in range(len(fitted.replicas)):
+        member, training = fitted.member(number), batches.training_samples(number)
+        others = []
+        for name in fitted.scalers:
+            features, match = training[name]
+            mean, scale = (one.double().numpy() for one in member.encoders[name](torch.from_numpy(features)))
+            code = _logits(mean / model.gain) if model.code == "simplex" else mean
+            others.append(Known(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
+        for name in new:
+            for key, value in weights_of_start(model, name, join(*training[name], others)).items():
+                found.setdefault(key, []).append(value)
+    return {key: torch.stack(each) for key, each in found.items()}
+
+
+def _logits(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return logits ``(sample, latent)`` of which each sample's sum is 0: a softmax does not tell them from any others."""
+    logarithm = np.log(np.maximum(probability, SMALLEST_PROBABILITY))
+    return np.asarray(logarithm - logarithm.mean(axis=1, keepdims=True))
 
 
 def _new_animals(fitted: FittedStack, samples: xr.DataTree) -> list[str]:

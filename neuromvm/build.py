@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neuromvm import likelihoods
+from neuromvm.data.joining import Start
 from neuromvm.data.resampling import TrialModel
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.functional.paths import autoregressive_root, gaussian_process_root
@@ -237,6 +239,38 @@ def _start_from(spec: ModelSpec, encoder: nn.Module, decoder: nn.Module, trials:
     with torch.no_grad():
         last.weight.copy_(means[torch.arange(last.in_features) % len(means)].T / spec.gain)
         last.bias.zero_()
+
+
+def starts_from_others(spec: ModelSpec, animal: str) -> bool:
+    """Say whether a new animal can start from the latents of others: affine maps of a latent space that they share."""
+    sharing = spec.sharing
+    if isinstance(sharing, AutoencoderSharing):
+        shared = sharing.cross_reconstruction > 0
+    else:  # the private latents of mmvae_plus have no counterpart in another animal
+        shared = not isinstance(sharing, IndependentSharing | MMVAEPlusSharing)
+    return shared and isinstance(spec.networks, LinearNetworks) and not scores_counts(spec, animal)
+
+
+def weights_of_start(spec: ModelSpec, animal: str, start: Start) -> dict[str, Tensor]:
+    """Return the parameters of one animal's encoder, decoder and likelihood, by their names in the model."""
+    log_scale = start.log_scale
+    match spec:
+        case ModelSpec(sharing=AutoencoderSharing()):
+            scale = {}
+        case ModelSpec(scale="constant"):
+            scale = {"scale.log_scale": log_scale}
+        case _:
+            scale = {"scale.log_scale.weight": np.zeros_like(start.encoder_weight), "scale.log_scale.bias": log_scale}
+    mean = "mean.logit" if spec.code == "simplex" else "mean"
+    encoder = {f"{mean}.weight": start.encoder_weight, f"{mean}.bias": start.encoder_bias, **scale}
+    named = {f"encoders.{animal}.{name}": value for name, value in encoder.items()}
+    named |= {f"decoders.{animal}.1.weight": start.decoder_weight, f"decoders.{animal}.1.bias": start.decoder_bias}
+    match likelihood_of(spec, animal).kind:
+        case "gaussian":
+            named[f"likelihoods.{animal}.log_scale"] = np.log(start.noise)
+        case "laplace":  # a Laplace density of scale b has the standard deviation sqrt(2) b
+            named[f"likelihoods.{animal}.log_scale"] = np.log(start.noise / math.sqrt(2))
+    return {name: torch.from_numpy(value).float() for name, value in named.items()}
 
 
 def _likelihood(spec: AnyLikelihood, window: WindowShape) -> Likelihood:

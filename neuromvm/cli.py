@@ -58,13 +58,18 @@ def simulate(
     layout: Annotated[
         Literal["nwb", "published"], typer.Option(help="NWB files, or .npy arrays as the published rat recordings are.")
     ] = "nwb",
+    theta: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="How far spikes and odor information follow the theta phase of the field potential."),
+    ] = 0.0,
 ) -> None:
     """Write a simulated experiment: five rats, an odor sequence task, and the truth behind them."""
+    from neuromvm.data.simulate import SimulationConfig
     from neuromvm.data.write_npy import write_published_layout
     from neuromvm.data.write_nwb import write_experiment
 
     write = {"nwb": write_experiment, "published": write_published_layout}[layout]
-    for path in write(directory, seed=seed, overwrite=force):
+    for path in write(directory, SimulationConfig(theta_coupling=theta), seed=seed, overwrite=force):
         typer.echo(path)
 
 
@@ -192,6 +197,10 @@ def few_shot(
     animals: Annotated[str | None, typer.Option(help="New in turn, e.g. mitt,stella; default: every animal.")] = None,
     trials: Annotated[str, typer.Option(help="Training trials of each class in the new animal.")] = "1,2,4,8,all",
     seed: Annotated[int, typer.Option(min=0, help="Of the draw of these trials.")] = 0,
+    start: Annotated[
+        Literal["random", "others"],
+        typer.Option(help="Where the new animal's weights begin: drawn, or at a regression on the others' latents."),
+    ] = "random",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="a=c", help="Change the training of the new animal, e.g. epochs=100.")
     ] = None,
@@ -207,11 +216,11 @@ def few_shot(
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("neuromvm").setLevel(logging.INFO)
-    adaptation = change_adaptation(dict(parse_override(override) for override in overrides or ()))
+    adaptation = change_adaptation(dict(parse_override(override) for override in overrides or ()), start)
     chosen = None if animals is None else [name.strip() for name in animals.split(",")]
     per_class = [read_trials(one) for one in trials.split(",")]
     try:
-        study = run_few_shot(Study(run_folder), model, chosen, per_class, adaptation, seed=seed)
+        study = run_few_shot(Study(run_folder), model, chosen, per_class, adaptation, start=start, seed=seed)
     except KeyboardInterrupt as error:
         typer.echo("\nInterrupted. What is finished is kept: the same command goes on.", err=True)
         raise typer.Exit(130) from error
@@ -245,8 +254,9 @@ def refit(
 def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int) -> None:
     from neuromvm.refits import run_refits
 
-    run_refits(study, count, rows, jobs=jobs)
-    _plugin("analyze")(study, "decoding")
+    for line in run_refits(study, count, rows, jobs=jobs):
+        typer.secho(f"failed, and counts as reaching the score: {line}", fg="red", err=True)
+    _plugin("analyze")(study, "decoding", study.summary["analyses"]["decoding"]["options"])  # those that were refitted
 
 
 @app.command()
@@ -258,7 +268,10 @@ def sweep(
         Literal["serial", "processes", "slurm", "dask"], typer.Option(help="Where cells are computed; results are the same.")
     ] = "serial",
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once: processes; slurm (of the array).")] = None,
-    pack: Annotated[int, typer.Option(min=1, help="Cells for each call of the engine, such as for each job of slurm.")] = 1,
+    pack: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells for each call of the engine (a job of slurm), trained together if alike."),
+    ] = None,
     part: Annotated[
         str | None, typer.Option("--shard", metavar="i/n", help="Only every n-th cell, for a job array of your own.")
     ] = None,
@@ -367,10 +380,17 @@ def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":
     import pandas as pd
 
     table = scores[["what", "representation", "setting"]].copy()
-    for title, value in (("score", "value"), ("null", "floor"), ("difference", "difference")):
-        if value in scores:
-            low, high = ("low", "high") if value == "value" else (f"{value}_low", f"{value}_high")
-            table[f"{title} [95 %]"] = [_with_interval(*row) for row in scores[[value, low, high]].itertuples(index=False)]
+    columns = {
+        "score [95 %]": ("value", "low", "high"),
+        "over animals": (None, "animals_low", "animals_high"),
+        "null [95 %]": ("floor", "floor_low", "floor_high"),
+        "difference [95 %]": ("difference", "difference_low", "difference_high"),
+        "over animals ": (None, "difference_animals_low", "difference_animals_high"),
+    }
+    for title, (value, low, high) in columns.items():
+        if low in scores:
+            values = scores[value] if value else pd.Series("", scores.index)
+            table[title] = [_with_interval(*row) for row in zip(values, scores[low], scores[high], strict=True)]
     if "baseline" in scores:
         table["to"] = scores["baseline"]
     table[["p", "chance"]] = scores[["p", "chance"]]
@@ -379,11 +399,11 @@ def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":
     return table.loc[:, [bool((table[column].astype(str) != "").any()) for column in table.columns]]
 
 
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    def number(one: float | None) -> str:
-        return f"{one:.3f}" if one is not None and one == one else ""
+def _with_interval(value: float | str | None, low: float | None, high: float | None) -> str:
+    def number(one: float | str | None) -> str:
+        return f"{one:.3f}" if isinstance(one, float) and one == one else ""
 
-    return f"{number(value)} [{number(low)}, {number(high)}]" if number(low) else number(value)
+    return f"{number(value)} [{number(low)}, {number(high)}]".strip() if number(low) else number(value)
 
 
 def _print_table(table: "pd.DataFrame", title: str) -> None:

@@ -10,7 +10,7 @@ import xarray as xr
 from pydantic import ValidationError
 
 from neuromvm import schema
-from neuromvm.adaptation import ADAPTATION, adapt
+from neuromvm.adaptation import TRAINING_AFTER, Beginning, adapt
 from neuromvm.data.splits import few_trials, without_animal
 from neuromvm.errors import SpecError, SplitError, did_you_mean
 from neuromvm.few_shot_folder import FewShotFolder, Trials, Way, from_few_to_all
@@ -46,6 +46,7 @@ def few_shot(
     per_class: Sequence[Trials] = PER_CLASS,
     adaptation: TrainingSpec | None = None,
     *,
+    start: Beginning = "random",
     seed: int = 0,
     progress: bool = True,
 ) -> FewShotLatents:
@@ -61,8 +62,8 @@ def few_shot(
         The new one.
     per_class
         Numbers of its training trials of each class; None is all of them.
-    adaptation
-        How it is adapted to; see :func:`neuromvm.adaptation.adapt`.
+    adaptation, start
+        How it is adapted to: its training and where its weights begin; see :func:`neuromvm.adaptation.adapt`.
     seed
         Of the draw of its trials, see :func:`neuromvm.data.splits.few_trials`.
     progress
@@ -87,7 +88,8 @@ def few_shot(
     schema.expect_splits(splits)
     few = {one: few_trials(samples, splits, animal, one, seed) for one in from_few_to_all(per_class)}
     base = cache(partial(fit_without, samples, splits, model, training, animal, progress=progress))
-    return _train(samples, splits, few, model, training, animal, adaptation or ADAPTATION, base, _keep_nothing, progress=progress)
+    how = _Adaptation(start, adaptation or TRAINING_AFTER[start])
+    return _train(samples, splits, few, model, training, animal, how, base, _keep_nothing, progress=progress)
 
 
 def run_few_shot(
@@ -97,6 +99,7 @@ def run_few_shot(
     per_class: Sequence[Trials] = PER_CLASS,
     adaptation: TrainingSpec | None = None,
     *,
+    start: Beginning = "random",
     seed: int = 0,
     progress: bool = True,
 ) -> Study:
@@ -110,7 +113,7 @@ def run_few_shot(
         Name of a model of the run; default: the first.
     animals
         Those that are new in turn; default: every animal of the run.
-    per_class, adaptation, seed, progress
+    per_class, adaptation, start, seed, progress
         As in :func:`few_shot`.
 
     Raises
@@ -118,7 +121,7 @@ def run_few_shot(
     RunFolderError
         If it is no run folder, its models are not trained, or few-shot trainings with other settings are in it.
     SpecError
-        If an animal is unknown.
+        If an animal is unknown, or cannot start from the others.
     SplitError
         If there are fewer than three animals.
 
@@ -135,20 +138,20 @@ def run_few_shot(
             raise SpecError(
                 "animals", found=f"no animal {animal!r}", next_step=did_you_mean(animal, list(study.samples.children))
             )
-    adaptation = adaptation or ADAPTATION
+    how = _Adaptation(start, adaptation or TRAINING_AFTER[start])
     folder = FewShotFolder(study)
     with locked(study.path):
-        about = {"adaptation": _settings(adaptation), "seed": seed}
+        about = {"adaptation": _settings(how.training), "start": start if start != "random" else None, "seed": seed}
         home = folder.path / name
         claim(home / "few_shot.json", about, "few-shot trainings", f"Delete {home} to start again")
         for animal in chosen:
             log.info("%s: new animal %s", name, animal)
-            _train_in(folder, name, animal, from_few_to_all(per_class), adaptation, seed, progress)
+            _train_in(folder, name, animal, from_few_to_all(per_class), how, seed, progress)
     return study
 
 
-def change_adaptation(settings: Mapping[str, object]) -> TrainingSpec:
-    """Return the default training of a new animal with other settings.
+def change_adaptation(settings: Mapping[str, object], start: Beginning = "random") -> TrainingSpec:
+    """Return the default training of a new animal after its start, with other settings.
 
     Raises
     ------
@@ -161,12 +164,19 @@ def change_adaptation(settings: Mapping[str, object]) -> TrainingSpec:
     50
     """
     try:
-        return TrainingSpec.model_validate({**ADAPTATION.model_dump(), **settings})
+        return TrainingSpec.model_validate({**TRAINING_AFTER[start].model_dump(), **settings})
     except ValidationError as error:
         first = error.errors()[0]
         setting = ".".join(str(part) for part in first["loc"])
         known = did_you_mean(setting, sorted(TrainingSpec.model_fields))
         raise SpecError(f"adaptation.{setting}", found=str(first["msg"]), next_step=known) from error
+
+
+class _Adaptation(NamedTuple):
+    """How a new animal is adapted to."""
+
+    start: Beginning
+    training: TrainingSpec
 
 
 def fit_without(
@@ -200,7 +210,7 @@ def fit_without(
 
 
 def _train_in(
-    folder: FewShotFolder, name: str, animal: str, per_class: list[Trials], adaptation: TrainingSpec, seed: int, progress: bool
+    folder: FewShotFolder, name: str, animal: str, per_class: list[Trials], how: "_Adaptation", seed: int, progress: bool
 ) -> None:
     """Do for one animal of a run what is not in its folder."""
     study = folder.study
@@ -220,7 +230,7 @@ def _train_in(
         one: kept_tree(folder.splits_file(name, animal, one), partial(few_trials, study.samples, study.splits, animal, one, seed))
         for one in per_class
     }
-    _train(study.samples, study.splits, few, model, training, animal, adaptation, base, keep, progress=progress)
+    _train(study.samples, study.splits, few, model, training, animal, how, base, keep, progress=progress)
 
 
 def _train(
@@ -230,7 +240,7 @@ def _train(
     model: ModelSpec,
     training: TrainingSpec,
     animal: str,
-    adaptation: TrainingSpec,
+    how: "_Adaptation",
     base: Callable[[], FittedStack],
     keep: Keep,
     *,
@@ -239,7 +249,8 @@ def _train(
     own = {animal: model.likelihood_of[animal]} if animal in model.likelihood_of else None
 
     def adapted(some: xr.DataTree) -> xr.DataTree:
-        return adapt(base(), samples, some, adaptation, likelihood_of=own, progress=progress).embed(samples)
+        found = adapt(base(), samples, some, how.training, start=how.start, likelihood_of=own, progress=progress)
+        return found.embed(samples)
 
     def scratch(some: xr.DataTree) -> xr.DataTree:
         return fit(samples, some, model, training, progress=progress).embed(samples)

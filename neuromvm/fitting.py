@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from neuromvm import schema
@@ -79,6 +80,7 @@ def train_stack(
     replicas: Sequence[Replica],
     *,
     kept: FittedStack | None = None,
+    start: Callable[[StackBatches], Mapping[str, Tensor]] | None = None,
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> FittedStack:
@@ -93,6 +95,8 @@ def train_stack(
     kept
         A stack of the same replicas with some of the animals, which keep its weights and scalers: only those of the other
         animals are trained.
+    start
+        Gives parameters to begin from, in place of what is drawn: name -> ``(replica, ...)``.
     """
     torch.set_num_threads(training.threads)
     batches = StackBatches(
@@ -104,10 +108,16 @@ def train_stack(
         device=choose_device(training.device),
         scalers=kept.scalers if kept is not None else None,
     )
-    trainer = StackTrainer(model, training, batches, frozen=kept.weights if kept is not None else None)
+    trainer = StackTrainer(
+        model,
+        training,
+        batches,
+        frozen=kept.weights if kept is not None else None,
+        start=start(batches) if start is not None else None,
+    )
     record = _Record(Path(folder)) if folder is not None else None
     if record is not None:
-        record.begin(trainer, samples, splits, kept)
+        record.begin(trainer, samples, splits, kept, given_start=start is not None)
     new = [name for name in samples.children if kept is not None and name not in kept.scalers]
     label = f"{model.sharing.kind}{' + ' if new else ''}{', '.join(new)} ({len(replicas)} replicas)"
     with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
@@ -130,7 +140,9 @@ class _Record:
         self.metrics = folder / "metrics.jsonl"
         self.checkpoints = folder / "checkpoints"
 
-    def begin(self, trainer: StackTrainer, samples: xr.DataTree, splits: xr.DataTree, start: FittedStack | None) -> None:
+    def begin(
+        self, trainer: StackTrainer, samples: xr.DataTree, splits: xr.DataTree, kept: FittedStack | None, *, given_start: bool
+    ) -> None:
         """Restore the newest checkpoint of the same training, and cut the record back to it."""
         about = {
             "model": trainer.spec.model_dump(mode="json"),
@@ -138,15 +150,16 @@ class _Record:
             "replicas": [replica.about() for replica in trainer.batches.replicas],
             "rate_terms": list(trainer.model.rate_terms),
             "data": _fingerprint(samples, splits),
-            "kept": _fingerprint_of(start) if start is not None else None,
+            "kept": _fingerprint_of(kept) if kept is not None else None,
+            **({"start": "given"} if given_start else {}),
         }
         claim(self.folder / "training.json", about, "a training", "Choose another folder")
         state = load_latest_checkpoint(self.checkpoints)
         if state is not None:
             trainer.restore(state)
         lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.is_file() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= trainer.epoch]
-        write_atomically(self.metrics, "".join(kept).encode())
+        past = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= trainer.epoch]
+        write_atomically(self.metrics, "".join(past).encode())
         write_tree(self.folder / "pairs.nc", first_pairs(trainer.batches, samples, trainer.training.pairing))
 
     def add(self, epoch: EpochRecord, trainer: StackTrainer) -> None:

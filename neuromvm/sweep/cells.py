@@ -1,14 +1,13 @@
-"""One cell of a sweep: a run folder, filled in whatever process an engine calls."""
+"""Cells of a sweep: run folders, filled in whatever process an engine calls."""
 
 import logging
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
@@ -21,52 +20,35 @@ from neuromvm.inference import FittedStack
 from neuromvm.plugins import step
 from neuromvm.reconstruction import reconstruction_error
 from neuromvm.runs import Study
-from neuromvm.specs import ExperimentSpec, to_yaml
-from neuromvm.specs.sweep import Selection
-from neuromvm.sweep.naming import stack_name, training_name
+from neuromvm.specs import to_yaml
+from neuromvm.sweep.naming import training_name
+from neuromvm.sweep.stacks import train_together
+from neuromvm.sweep.tasks import Outcome, Pack, Task, alike, is_done
 from neuromvm.sweep.trainings import SharedTrainings, share_file
 from neuromvm.sweep_folder import DONE, FAILED, SweepFolder
 
-
-class Task(NamedTuple):
-    """A cell to be done, in plain text and numbers, so that it can go to another process or machine."""
-
-    sweep: str  # folder of the sweep, seen from every worker
-    cell: str
-    experiment: dict[str, Any]
-    data: str  # fingerprint of the recordings, which lie in the sweep's data/
-    select: dict[str, Any] | None
-
-    @property
-    def selection(self) -> Selection | None:
-        """How cells are selected, if they are."""
-        return None if self.select is None else Selection.model_validate(self.select)
-
-
-class Outcome(NamedTuple):
-    """What became of a cell; ``busy``: another process is at work on it."""
-
-    cell: str
-    state: Literal["done", "failed", "busy"]
-    seconds: float
-    error: str = ""
-
-
-Pack = tuple[Task, ...]
-
-
-def packs(tasks: Sequence[Task], size: int) -> list[Pack]:
-    """Join cells to packs of a size, each done by one call: cells that differ in betas and seeds alone come together."""
-    stacks: dict[str, list[Task]] = {}
-    for task in tasks:
-        stacks.setdefault(stack_name(ExperimentSpec.model_validate(task.experiment), task.data), []).append(task)
-    ordered = [task for stack in stacks.values() for task in stack]
-    return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+log = logging.getLogger(__name__)
 
 
 def run_pack(pack: Pack) -> list[Outcome]:
-    """Do the cells of a pack, one after the other; a cell that fails stops no other."""
-    return [run_cell(task) for task in pack]
+    """Do the cells of a pack: those that differ in betas and seeds alone are trained together, then each is done.
+
+    Returns
+    -------
+    How each ended. A cell that fails stops no other, and one at which another process works is left to it.
+    """
+    outcomes, held = [], []
+    with ExitStack() as locks:
+        for task in pack:
+            try:
+                locks.enter_context(locked(SweepFolder(task.sweep).path / "locks" / task.cell))
+                held.append(task)
+            except RunFolderError:
+                outcomes.append(Outcome(task.cell, "busy", 0.0))
+        for group in alike([task for task in held if not is_done(task)]):
+            outcomes += _run_group(group)
+        outcomes += [Outcome(task.cell, "done", 0.0) for task in held if task.cell not in {one.cell for one in outcomes}]
+    return outcomes
 
 
 def run_cell(task: Task) -> Outcome:
@@ -76,31 +58,38 @@ def run_cell(task: Task) -> Outcome:
     -------
     How it ended. An error is not raised but kept in ``FAILED``, traceback and all.
     """
-    sweep, started = SweepFolder(task.sweep), time.perf_counter()
+    return run_pack((task,))[0]
+
+
+def _run_group(group: Pack) -> list[Outcome]:
+    started = time.perf_counter()
+    if len(group) > 1:
+        with ExitStack() as logs:
+            for task in group:
+                logs.enter_context(_logged(SweepFolder(task.sweep).cell_folder(task.cell)))
+            try:
+                train_together(group)
+            except Exception as error:  # whatever is wrong with data or settings, each cell finds and keeps it
+                log.warning("no stacks: %s: %s", type(error).__name__, error)
+    share = (time.perf_counter() - started) / len(group)
+    return [_finish(task, share) for task in group]
+
+
+def _finish(task: Task, spent: float) -> Outcome:
+    """Do what is left of a cell, after seconds that were spent on it."""
+    started = time.perf_counter() - spent
+    sweep = SweepFolder(task.sweep)
     folder = sweep.cell_folder(task.cell)
     try:
-        with locked(sweep.path / "locks" / task.cell):
-            if is_done(task):
-                return Outcome(task.cell, "done", 0.0)
-            try:
-                with _logged(folder), threadpool_limits(task.experiment["training"]["threads"]):
-                    _run(task, sweep)
-            except Exception as error:
-                write_failure(folder, traceback.format_exc())
-                return Outcome(task.cell, "failed", time.perf_counter() - started, f"{type(error).__name__}: {error}")
-            seconds = time.perf_counter() - started
-            write_json(folder / DONE, {"data": task.data, "seconds": round(seconds, 2)})
-            (folder / FAILED).unlink(missing_ok=True)
-            return Outcome(task.cell, "done", seconds)
-    except RunFolderError:
-        return Outcome(task.cell, "busy", time.perf_counter() - started)
-
-
-def is_done(task: Task) -> bool:
-    """Say whether a cell has been done, with the inner scores that are asked for."""
-    sweep = SweepFolder(task.sweep)
-    inner = sweep.inner_file(task.cell, task.selection)
-    return (sweep.cell_folder(task.cell) / DONE).is_file() and (inner is None or inner.is_file())
+        with _logged(folder), threadpool_limits(task.experiment["training"]["threads"]):
+            _run(task, sweep)
+    except Exception as error:
+        write_failure(folder, traceback.format_exc())
+        return Outcome(task.cell, "failed", time.perf_counter() - started, f"{type(error).__name__}: {error}")
+    seconds = time.perf_counter() - started
+    write_json(folder / DONE, {"data": task.data, "seconds": round(seconds, 2)})
+    (folder / FAILED).unlink(missing_ok=True)
+    return Outcome(task.cell, "done", seconds)
 
 
 def write_failure(folder: Path, text: str) -> None:
@@ -109,8 +98,7 @@ def write_failure(folder: Path, text: str) -> None:
 
 
 def _run(task: Task, sweep: SweepFolder) -> None:
-    experiment, folder = ExperimentSpec.model_validate(task.experiment), sweep.cell_folder(task.cell)
-    trainings = SharedTrainings(sweep.path / "trainings")
+    experiment, folder, trainings = task.spec, sweep.cell_folder(task.cell), SharedTrainings.of(sweep)
     # The same cell may have been begun on another device or from data in another place: that is no other experiment.
     write_atomically(folder / "spec.yaml", to_yaml(experiment).encode())
     share_file(sweep.path / "data" / f"{task.data}.nc", folder / "recordings.nc")

@@ -27,6 +27,8 @@ class Dask:
         If distributed is not installed, or no scheduler answers.
     """
 
+    jobs: int | None = None  # workers come and go
+
     def __init__(self, address: str, timeout: float = 30.0) -> None:
         try:
             self.distributed: Any = import_module("distributed")

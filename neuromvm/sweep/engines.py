@@ -26,6 +26,10 @@ class Lost(NamedTuple):
 class Engine(Protocol):
     """What computes the cells of a sweep."""
 
+    @property
+    def jobs(self) -> int | None:
+        """Items computed at once; None if that is for others to say."""
+
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value | Lost]:
         """Yield what the function returns of each item, in the order in which they are finished.
 
@@ -35,6 +39,8 @@ class Engine(Protocol):
 
 class Serial:
     """One item after the other, in this process."""
+
+    jobs = 1
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value | Lost]:
         """Yield what the function returns of each item."""
@@ -56,7 +62,8 @@ class Processes:
     """
 
     def __init__(self, jobs: int | None = None) -> None:
-        self.jobs = jobs if jobs is not None else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self.jobs = cpus if jobs is None else jobs
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value | Lost]:
         """Yield what the function returns of each item.

@@ -1,5 +1,6 @@
 """From the spec of a sweep to its folder: plan, data, cells, table."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,12 @@ from neuromvm.folders import write_atomically, write_json, write_tree
 from neuromvm.plugins import step
 from neuromvm.specs import to_yaml
 from neuromvm.specs.sweep import SweepSpec
-from neuromvm.sweep.cells import Outcome, Task, is_done, packs, run_pack, write_failure
+from neuromvm.sweep.cells import run_pack, write_failure
 from neuromvm.sweep.engines import Engine, Lost, Serial, shard
 from neuromvm.sweep.grid import Variation, variations
 from neuromvm.sweep.naming import cell_name, fingerprint
+from neuromvm.sweep.stacks import STACKS
+from neuromvm.sweep.tasks import Outcome, Pack, Task, is_done, packs_ahead
 from neuromvm.sweep_folder import PLAN, SweepFolder
 
 SPEC = "sweep.yaml"
@@ -35,7 +38,7 @@ def run_sweep(
     engine: Engine | None = None,
     *,
     part: str | None = None,
-    pack: int = 1,
+    pack: int | None = None,
     progress: bool = True,
 ) -> SweepFolder:
     """Do every cell of a sweep that is not done, then write its table.
@@ -51,7 +54,9 @@ def run_sweep(
     part
         ``"i/n"``: do only every n-th cell. The table is then written by the call that finds all cells finished.
     pack
-        Cells done by one call of the engine.
+        Cells done by one call of the engine. By default those that differ in betas and seeds alone, whose models are then trained
+        together, as many as a stack holds and no more than leave work for all jobs; one where the jobs are not counted (slurm
+        and Dask).
     progress
         Show a bar with time left, if standard error is a terminal.
 
@@ -115,8 +120,8 @@ def _tasks(spec: SweepSpec, cells: Sequence[Variation], out: Path) -> list[Task]
     return tasks
 
 
-def _run(tasks: Sequence[Task], sweep: SweepFolder, engine: Engine, size: int, progress: bool) -> None:
-    ahead = packs([task for task in tasks if not is_done(task)], size)
+def _run(tasks: Sequence[Task], sweep: SweepFolder, engine: Engine, size: int | None, progress: bool) -> None:
+    ahead = packs_ahead(tasks, size, engine.jobs)
     ready = len(tasks) - sum(map(len, ahead))
     failed = 0
     with tqdm(total=len(tasks), initial=ready, desc=sweep.name, unit="cell", disable=None if progress else True) as bar:
@@ -125,9 +130,11 @@ def _run(tasks: Sequence[Task], sweep: SweepFolder, engine: Engine, size: int, p
             failed += sum(outcome.state == "failed" for outcome in outcomes)
             bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
             bar.update(len(outcomes))
+    if all(map(is_done, tasks)):
+        shutil.rmtree(sweep.path / STACKS, ignore_errors=True)  # of stacks that were cut off and then divided in another way
 
 
-def _outcomes_of_lost(lost: Lost, ahead: Sequence[tuple[Task, ...]], sweep: SweepFolder) -> list[Outcome]:
+def _outcomes_of_lost(lost: Lost, ahead: Sequence[Pack], sweep: SweepFolder) -> list[Outcome]:
     """Write down why the cells of a call whose process died are not done, those that it had done excepted."""
     outcomes = []
     for task in ahead[lost.number]:

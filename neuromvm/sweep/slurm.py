@@ -38,6 +38,8 @@ class Slurm:
         If submitit is not installed, SLURM is not there or a parameter is unknown.
     """
 
+    jobs: int | None = None  # the queue decides
+
     def __init__(
         self,
         folder: Path,

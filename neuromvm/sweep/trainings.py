@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from neuromvm.errors import RunFolderError
+from neuromvm.sweep_folder import SweepFolder
 
 CHECKPOINTS = "checkpoints"
 
@@ -24,9 +25,17 @@ class SharedTrainings:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @classmethod
+    def of(cls, sweep: SweepFolder) -> "SharedTrainings":
+        """Return those of a sweep."""
+        return cls(sweep.path / "trainings")
+
+    def __contains__(self, name: str) -> bool:
+        return (self.path / name).is_dir()
+
     def take(self, name: str, folder: Path) -> bool:
         """Fill a model folder with a finished training, if there is one; say whether."""
-        if (folder / "fitted.json").is_file() or not (self.path / name).is_dir():
+        if (folder / "fitted.json").is_file() or name not in self:
             return False
         # What was begun there is replaced: the finished training is what it would have become.
         shutil.rmtree(folder, ignore_errors=True)
@@ -39,18 +48,23 @@ class SharedTrainings:
     def give(self, name: str, folder: Path) -> None:
         """Keep a finished model folder for other cells, without its checkpoints."""
         target = self.path / name
-        if target.is_dir():
+        if name in self:  # what a cell has made of it since, such as latents, is shared too
+            for file in _whole(folder):
+                share_file(file, target / file.name)
             return
         temporary = self.path / f".{name}.{os.getpid()}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        for file in folder.iterdir():
-            if file.is_file() and not file.name.startswith("."):
-                share_file(file, temporary / file.name)
+        for file in _whole(folder):
+            share_file(file, temporary / file.name)
         try:
             temporary.rename(target)
         except OSError:  # another cell was quicker
             shutil.rmtree(temporary)
+
+
+def _whole(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
 
 
 def share_file(source: Path, target: Path) -> None:

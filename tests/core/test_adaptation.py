@@ -1,11 +1,16 @@
 """A new animal joins a fitted stack: the others stay as they were, bit for bit, and nothing is learned from test trials."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
-from neuromvm.adaptation import adapt
+from neuromvm.adaptation import TRAINING_AFTER, adapt
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
+from neuromvm.data.permutation import permuted as permuted_samples
 from neuromvm.data.splits import few_trials, make_splits, trial_strata, without_animal
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import ArgumentError, RunFolderError, SchemaError, SpecError, SplitError, TrainingError
@@ -26,6 +31,7 @@ NEW = "stella"  # neither the first nor the last
 OTHERS = without_animal(SAMPLES, NEW), without_animal(SPLITS, NEW)
 FEW = few_trials(SAMPLES, SPLITS, NEW, per_class=2)
 SHORT = TrainingSpec(epochs=6, learning_rate=0.01, seeds=[0, 3])
+ONE_EPOCH = TrainingSpec(epochs=1, seeds=[0, 3])
 LIKELIHOODS = {"likelihood_of": {"mitt": "poisson", "barat": "negative_binomial"}}
 
 
@@ -66,8 +72,96 @@ def test_only_the_new_animal_is_trained(name):
         assert latents[animal].to_dataset().identical(known[animal].to_dataset())
 
 
+def test_an_animal_that_starts_from_the_others_stays_there_and_one_that_cannot_is_refused(base, monkeypatch):
+    monkeypatch.setitem(TRAINING_AFTER, "random", SHORT)
+    assert recorded_epochs(base, start="others") == 0
+    assert recorded_epochs(base) == recorded_epochs(base, start="random") == SHORT.epochs
+    refused = [{"sharing": "independent"}, {"sharing": "mmvae_plus"}, {"sharing": "autoencoder"}, {"networks": "mlp"}]
+    for one in refused:
+        other = fit(*OTHERS, ModelSpec.model_validate({**MODEL.model_dump(), **one}), ONE_EPOCH, progress=False)
+        with pytest.raises(SpecError, match="linear networks, shared latents"):
+            adapt(other, SAMPLES, FEW, start="others", progress=False)
+    with pytest.raises(SpecError, match="scaled features"):
+        adapt(base, SAMPLES, FEW, start="others", likelihood_of={NEW: {"kind": "poisson"}}, progress=False)
+
+
+def recorded_epochs(base: FittedStack, **how) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        adapt(base, SAMPLES, FEW, folder=folder, progress=False, **how)
+        return len((Path(folder) / "metrics.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"scale": "constant"},
+        {"likelihood": "gaussian"},
+        {"likelihood": "laplace", "code": "simplex"},
+        {"sharing": {"kind": "autoencoder", "cross_reconstruction": 0.5}},
+        {"sharing": {"kind": "joint", "aggregation": "mixture_of_experts"}},
+    ],
+)
+def test_the_start_is_the_regression_on_latents_of_the_others(more):
+    model = ModelSpec.model_validate({**MODEL.model_dump(), **more})
+    base = fit(*OTHERS, model, SHORT, progress=False)
+    adapted = adapt(base, SAMPLES, FEW, start="others", progress=False)
+    latents = adapted.embed(SAMPLES)
+    for replica, split in enumerate(latents["mitt"]["split"].values):
+        side = {name: FEW[name]["part"].values[split] == Part.TRAIN for name in SAMPLES.children}
+        match = {name: SAMPLES[name]["match"].values[side[name], 0] for name in side}
+        node = {name: latents[name].to_dataset().isel(replica=replica, trial=side[name], window=0) for name in side}
+        seen = {name: node[name]["latent_mean"].values.astype(float) for name in side}
+        code = {name: logits(values) if model.code == "simplex" else values for name, values in seen.items()}
+        means = [[code[name][match[name] == one].mean(axis=0) for name in side if name != NEW] for one in range(3)]
+        wanted = np.mean(means, axis=1)[match[NEW]]
+        features = adapted.scaled(SAMPLES, NEW, replica).numpy()[side[NEW], 0].astype(float)
+        strength = np.linalg.eigvalsh(np.cov(features.T, bias=True))
+        ridge = Ridge(alpha=len(features) * np.average(strength, weights=strength)).fit(features, wanted).predict(features)
+        axes = np.linalg.svd(wanted - wanted.mean(axis=0), full_matrices=False)[2][:2]
+        for axis in axes:
+            assert np.corrcoef(code[NEW] @ axis, ridge @ axis)[0, 1] > 0.9999
+            assert (code[NEW] @ axis).std() == pytest.approx((wanted @ axis).std(), rel=1e-3)
+        if "autoencoder" not in str(more):
+            scales = [np.log(node[name]["latent_scale"].values).mean(axis=0) for name in side if name != NEW]
+            assert np.log(node[NEW]["latent_scale"].values) == pytest.approx(np.tile(np.mean(scales, axis=0), (6, 1)), abs=1e-4)
+
+
+def logits(values: np.ndarray) -> np.ndarray:
+    return np.log(values) - np.log(values).mean(axis=1, keepdims=True)
+
+
+def test_training_goes_on_from_the_start(base):
+    trainings = [TrainingSpec(epochs=epochs, learning_rate=1e-3) for epochs in (0, 1, 9)]
+    start, near, far = (adapt(base, SAMPLES, FEW, one, start="others", progress=False) for one in trainings)
+    drawn = adapt(base, SAMPLES, FEW, trainings[0], progress=False)
+    key = f"encoders.{NEW}.mean.weight"
+    moved = [float((one.weights[key] - start.weights[key]).abs().max()) for one in (near, far, drawn)]
+    assert 0 < moved[0] < moved[1] < moved[2]
+    again = adapt(base, SAMPLES, FEW, start="others", progress=False)
+    assert all(torch.equal(value, again.weights[name]) for name, value in start.weights.items())
+
+
+def test_null_data_of_a_replica_are_what_its_start_sees(base):
+    null = FittedStack(
+        base.spec,
+        [replica._replace(permutation=1) for replica in base.replicas],
+        base.weights,
+        base.scalers,
+        base.windows,
+        base.trained_on,
+        base.conditions,
+    )
+    key = f"encoders.{NEW}.mean.weight"
+    one, other = (adapt(stack, SAMPLES, FEW, start="others", progress=False).weights[key] for stack in (base, null))
+    permuted = permuted_samples(SAMPLES, 1)
+    alone = adapt(base, permuted, FEW, start="others", progress=False).weights[key]
+    assert not torch.allclose(one, other)
+    assert torch.allclose(other, alone, atol=1e-6)
+
+
 def test_every_trained_weight_changes_from_its_start(base):
-    start = adapt(base, SAMPLES, FEW, TrainingSpec(epochs=1, learning_rate=1e-12), progress=False)
+    start = adapt(base, SAMPLES, FEW, TrainingSpec(epochs=0), progress=False)
     trained = adapt(base, SAMPLES, FEW, SHORT, progress=False)
     assert all(not torch.equal(start.weights[key], trained.weights[key]) for key in set(trained.weights) - set(base.weights))
 
@@ -78,7 +172,8 @@ def test_other_splits_than_trained_on_do_not_move_the_old_animals(base):
     assert latents["mitt"].to_dataset().identical(known["mitt"].to_dataset())
 
 
-def test_test_and_unused_trials_have_no_influence(base):
+@pytest.mark.parametrize("start", ["random", "others"])
+def test_test_and_unused_trials_have_no_influence(base, start):
     changed = SAMPLES.copy(deep=True)
     single = {name: node.to_dataset().isel(split=[0]) for name, node in FEW.children.items()}
     splits = type(FEW).from_dict({"/": FEW.to_dataset(), **single})
@@ -95,7 +190,7 @@ def test_test_and_unused_trials_have_no_influence(base):
         assert len(unseen) > 5
         changed[name]["activity"].values[unseen] = 200
         changed[name]["match"].values[unseen] = 0
-    one, other = (adapt(first, samples, splits, SHORT, progress=False) for samples in (SAMPLES, changed))
+    one, other = (adapt(first, samples, splits, SHORT, start=start, progress=False) for samples in (SAMPLES, changed))
     assert all(torch.equal(value, other.weights[key]) for key, value in one.weights.items())
     assert np.array_equal(one.scalers[NEW][0].center, other.scalers[NEW][0].center)
 
@@ -135,6 +230,9 @@ def test_a_folder_keeps_an_adaptation_and_refuses_another_base(base, tmp_path):
     other = fit(*OTHERS, MODEL, SHORT.model_copy(update={"epochs": 2}), progress=False)
     with pytest.raises(RunFolderError, match="kept"):
         adapt(other, SAMPLES, FEW, SHORT, folder=tmp_path, progress=False)
+    adapt(base, SAMPLES, FEW, SHORT, folder=tmp_path / "drawn", progress=False)
+    with pytest.raises(RunFolderError, match="other start"):
+        adapt(base, SAMPLES, FEW, SHORT, start="others", folder=tmp_path / "drawn", progress=False)
 
 
 def test_early_stopping_needs_validation_trials_of_the_new_animal(base):
@@ -152,6 +250,10 @@ def test_several_new_animals_join_at_once():
     base = fit(*alone, MODEL, SHORT, progress=False)
     adapted = adapt(base, SAMPLES, SPLITS, SHORT, progress=False)
     assert list(adapted.embed(SAMPLES).children) == list(SAMPLES.children)
+    both = adapt(base, SAMPLES, SPLITS, start="others", progress=False).weights
+    assert all(torch.equal(value, both[key]) for key, value in base.weights.items())
+    one = adapt(base, without_animal(SAMPLES, "barat"), without_animal(SPLITS, "barat"), start="others", progress=False).weights
+    assert all(torch.equal(one[key], both[key]) for key in one if NEW in key)
 
 
 def test_a_new_animal_may_have_its_own_likelihood(base):

@@ -132,6 +132,35 @@ def test_on_noise_nothing_leaves_its_floor(seed):
     assert scores["p"].min() > 0.05 / scores["p"].size
 
 
+@pytest.mark.slow
+def test_the_start_from_the_others_is_as_good_as_the_linear_map_and_better_than_training_on_four_trials():
+    difference: dict[str, list[float]] = {"drawn": [], "linear map": []}
+    relative = []
+    for seed in range(20, 23):
+        simulation = simulate(SimulationConfig(animals=SIZES), seed=seed)
+        samples = make_samples(recordings_from(simulation), SAMPLES)
+        splits = make_splits(samples, SplitSpec(seed=seed))
+        for animal in NEW:
+            ways = {
+                "drawn": few_shot_latents(samples, splits, MODEL, TRAINING, animal, (4, None), progress=False),
+                "adapted": few_shot_latents(samples, splits, MODEL, TRAINING, animal, (4,), start="others", progress=False),
+            }
+            new = {name: one.adapted[4] for name, one in ways.items()}
+            few = compare_few_shot(samples, {4: {animal: NewAnimal(ways["adapted"].splits[4], new)}}, OPTIONS, BASELINES)
+            all_of_it = {"scratch": ways["drawn"].scratch[None]}
+            full = compare_few_shot(samples, {None: {animal: NewAnimal(splits, all_of_it)}}, OPTIONS, BASELINES)
+            value = few["value"].sel(setting="4")
+            for name, each in difference.items():
+                each.append(float(value.sel(representation="adapted") - value.sel(representation=name)))
+            relative.append(
+                (float(value.sel(representation="adapted")), float(full["value"].sel(representation="scratch", setting="all")))
+            )
+    for each in difference.values():
+        assert np.mean(each) > -2 * np.std(each, ddof=1) / np.sqrt(len(each))
+    adapted, full = np.mean(relative, axis=0)
+    assert adapted > 0.85 * full
+
+
 def test_two_animals_are_too_few(odor):
     samples, _ = odor
     two = xr.DataTree.from_dict({"/": samples.to_dataset(), **{name: samples[name].to_dataset() for name in ("mitt", "stella")}})
@@ -209,6 +238,8 @@ def test_wrong_uses_say_what_to_do(run, monkeypatch, capsys, tmp_path):
     run_few_shot(run, "joint", ["mitt"], (2,), QUICK, progress=False)
     with pytest.raises(RunFolderError, match="other adaptation"):
         run_few_shot(run, "joint", ["mitt"], (2,), TrainingSpec(epochs=5), progress=False)
+    with pytest.raises(RunFolderError, match="other start"):
+        run_few_shot(run, "joint", ["mitt"], (2,), QUICK, start="others", progress=False)
     with pytest.raises(RunFolderError, match="other seed"):
         run_few_shot(run, "joint", ["mitt"], (2,), QUICK, seed=4, progress=False)
     (tmp_path / "spec.yaml").write_text((run.path / "spec.yaml").read_text())

@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 import xarray as xr
+from safetensors.numpy import load_file
 
 from neuromvm import cli
 from neuromvm.data.simulate import SimulationConfig
@@ -84,12 +85,25 @@ def undisturbed(lab) -> SweepFolder:
     return run_sweep(sweep_of(BETAS), lab / "undisturbed", progress=False)
 
 
-def same_tables(one: SweepFolder, other: SweepFolder) -> None:
+def identical_tables(one: SweepFolder, other: SweepFolder) -> None:
     assert (one.path / "table.csv").read_bytes() == (other.path / "table.csv").read_bytes()
     for cell in one.cells:
         for model in EXPERIMENT["models"]:
             file = Path("models") / model / "weights.safetensors"
             assert (one.cell_folder(cell.name) / file).read_bytes() == (other.cell_folder(cell.name) / file).read_bytes()
+
+
+def same_tables(one: SweepFolder, other: SweepFolder) -> None:
+    """Say that tables are equal but for rounding: cells may have been trained in other stacks."""
+    tables = [pd.read_csv(sweep.path / "table.csv") for sweep in (one, other)]
+    pd.testing.assert_frame_equal(*tables, rtol=1e-4)
+    for cell in one.cells:
+        for model in EXPERIMENT["models"]:
+            weights = [
+                load_file(sweep.cell_folder(cell.name) / "models" / model / "weights.safetensors") for sweep in (one, other)
+            ]
+            for name, value in weights[0].items():
+                np.testing.assert_allclose(weights[1][name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_a_cell_is_the_run_that_its_spec_alone_gives(whole, tmp_path):
@@ -98,7 +112,8 @@ def test_a_cell_is_the_run_that_its_spec_alone_gives(whole, tmp_path):
     content["models"]["mmvm"]["beta"] = 1.0
     alone = run_experiment(ExperimentSpec.model_validate(content), tmp_path / "run", progress=False)
     for model in EXPERIMENT["models"]:
-        assert whole.study(cell.name).latents(model).identical(alone.latents(model))
+        for name, node in whole.study(cell.name).latents(model).children.items():
+            xr.testing.assert_allclose(node.to_dataset(), alone.latents(model)[name].to_dataset(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_table_has_the_scores_of_the_cells(whole):
@@ -293,6 +308,8 @@ def kill_when(ready: Callable[[], bool], process: psutil.Process) -> None:
 
 def test_a_lost_cell_is_written_down_as_failed(lab, tmp_path):
     class Losing:
+        jobs = None
+
         def map(self, function, items):
             yield Lost(0, "its process was killed")
             yield from map(function, items[1:])
@@ -314,7 +331,7 @@ def test_a_sweep_stopped_midway_goes_on_as_if_it_had_not(lab, tmp_path, sent, co
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     process = subprocess.Popen([*command, str(stopped)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 120
-    while len(list(stopped.glob("cells/*/models/mmvm/checkpoints/*/state.json"))) < 4:  # the second cell is in training
+    while not list(stopped.glob("stacks/*/checkpoints/*/state.json")):  # the three trainings of mmvm are in the middle
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -325,4 +342,4 @@ def test_a_sweep_stopped_midway_goes_on_as_if_it_had_not(lab, tmp_path, sent, co
     assert not (stopped / "table.csv").exists()
     for out in (stopped, whole):
         subprocess.run([*command, str(out)], check=True, capture_output=True)
-    same_tables(SweepFolder(whole), SweepFolder(stopped))
+    identical_tables(SweepFolder(whole), SweepFolder(stopped))
