@@ -69,7 +69,7 @@ def simulate(
     from neuromvm.data.write_nwb import write_experiment
 
     write = {"nwb": write_experiment, "published": write_published_layout}[layout]
-    for path in write(directory, SimulationConfig(theta_coupling=theta), seed=seed, overwrite=force):
+    for path in write(directory, config=SimulationConfig(theta_coupling=theta), seed=seed, overwrite=force):
         typer.echo(path)
 
 

@@ -218,7 +218,11 @@ def test_the_command_line_simulates_the_published_layout(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "neuromvm.data.write_npy.write_published_layout", lambda folder, **options: asked.append((folder, options)) or []
     )
-    done = CliRunner().invoke(cli.app, ["simulate", str(tmp_path), "--layout", "published", "--seed", "7", "--force"])
+    options = ["--layout", "published", "--seed", "7", "--force", "--theta", "0.5"]
+    done = CliRunner().invoke(cli.app, ["simulate", str(tmp_path), *options])
     assert done.exit_code == 0, done.output
-    assert asked == [(tmp_path, {"seed": 7, "overwrite": True})]
+    ((folder, given),) = asked
+    assert folder == tmp_path
+    assert given.pop("config").theta_coupling == 0.5
+    assert given == {"seed": 7, "overwrite": True}
     assert CliRunner().invoke(cli.app, ["simulate", str(tmp_path), "--layout", "nix"]).exit_code == 2
