@@ -8,13 +8,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from analysis.baselines.rows import baseline, missing
-from analysis.decoders import decode
-from analysis.decoding import Options
+from analysis.decoding import Options, predict
 from analysis.report.caveats import caveats as caveats_of
-from analysis.representations import Inputs, Latents
 from analysis.scoring import null_scores
-from analysis.tuning import tuned_options, tuned_penalties
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec
 
@@ -39,14 +35,7 @@ def scores(spec: ExperimentSpec, samples: xr.DataTree, splits: xr.DataTree, late
     ``value, chance (representation, setting)``, balanced accuracy averaged over splits and targets.
     """
     options = Options.model_validate(spec.analyses.get("decoding", {}))
-    options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if not missing(name, samples))})
-    inputs = Inputs(samples, splits)
-    predictions = {
-        name: decode(Latents(tree, splits, inverse_penalty=tuned_penalties(tree, samples, splits, options)), samples, splits)
-        for name, tree in latents.items()
-    }
-    for name, settings in tuned_options(samples, splits, options).items():
-        predictions[name] = decode(baseline(name, inputs, settings), samples, splits)
+    predictions = predict(samples, splits, latents, options).predictions
     found = []
     for tree in predictions.values():
         replicas = next(iter(tree.children.values())).sizes["replica"]

@@ -19,14 +19,13 @@ import xarray as xr
 from pydantic import Field
 
 from analysis import statistics
-from analysis.generated import flattened, recorded, scored_rows
+from analysis.generated import chosen_models, flattened, recorded, scored_rows
 from analysis.generated_classes import Classified, Classifiers, Draws, classify, draw
 from analysis.imputation_skill import carriers, skill
-from analysis.representations import Floats, held_out, in_sample
+from analysis.representations import Floats, held_out
 from analysis.scores import Score
 from analysis.scoring import NO_FLOOR, Resampling
-from neuromvm.errors import RunFolderError
-from neuromvm.schema import check_same_trials
+from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:
@@ -64,10 +63,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     RunFolderError
         If a model is not there, or the experiment did not ask for this analysis.
     """
-    models = list(study.models) if options.models is None else options.models
-    for name in models:
-        if name not in study.models:
-            raise RunFolderError("analyses.coherence.models", found=f"no model {name!r}", expected=", ".join(study.models))
+    models = chosen_models(study, options.models, "coherence")
     transferred = {name: study.transferred(name) for name in models}
     return coherence(study.samples, study.splits, transferred, {name: study.imputed(name) for name in models}, options)
 

@@ -18,11 +18,11 @@ from pydantic import Field
 from analysis import decoding, similarity, statistics
 from analysis.class_means import ClassMeans, Layout, class_means, layout_of
 from analysis.hierarchy import mean_of_pairs, over_pairs
-from analysis.representations import Floats, Inputs, Latents, Representation, held_out, in_sample
+from analysis.representations import Floats, Inputs, Latents, Representation, held_out
 from analysis.scores import Score
 from analysis.scoring import NO_FLOOR
 from neuromvm.errors import SchemaError, SpecError
-from neuromvm.schema import check_same_trials
+from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:

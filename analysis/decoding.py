@@ -7,7 +7,7 @@ intervals, :mod:`analysis.baselines.rows` for the baselines, :mod:`analysis.tuni
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -16,13 +16,13 @@ from pydantic import Field
 
 from analysis.baselines.rows import ROWS, BaselineOptions, baseline, missing
 from analysis.decoders import decode
-from analysis.representations import Inputs, Latents, in_sample
+from analysis.representations import Inputs, Latents
 from analysis.scores import Score
 from analysis.scoring import Resampling, score
 from analysis.tuning import tuned_options, tuned_penalties
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
-from neuromvm.schema import check_same_trials, expect_tree
+from neuromvm.schema import check_same_trials, expect_tree, in_sample
 
 if TYPE_CHECKING:
     from analysis.figures.style import Figure
@@ -100,7 +100,39 @@ def compare(
     for name in options.baselines:
         if name in latents:
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
-    left_out = {name: reason for name in options.baselines if (reason := missing(name, samples))}
+    predictions, chosen, left_out = predict(samples, splits, latents, options)
+    resampling = Resampling(options.bootstraps, options.permutations, options.seed)
+    nulls = {name: found for name in predictions if refits is not None and (found := refits(name, chosen[name])) is not None}
+    scores = score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits), refits=nulls)
+    scores["chosen"] = (("representation", "split"), np.array(list(chosen.values())))
+    how = f"chosen on {options.inner_folds} inner folds of the training side of each split" if options.tune else "as given"
+    return scores.assign_attrs(
+        settings=f"{how}. " + ". ".join(f"{name}: {words}" for name, words in chosen_settings(scores).items()),
+        omitted="; ".join(f"{name}: {reason}" for name, reason in left_out.items()),
+    )
+
+
+class Predicted(NamedTuple):
+    """What every row of the table predicts of test trials.
+
+    Attributes
+    ----------
+    predictions
+        Row -> what :func:`analysis.decoders.decode` returns.
+    chosen
+        Row -> its settings in each split, as JSON.
+    left_out
+        Baseline -> what the samples lack for it.
+    """
+
+    predictions: dict[str, xr.DataTree]
+    chosen: dict[str, list[str]]
+    left_out: dict[str, str]
+
+
+def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options) -> Predicted:
+    """Fit the baselines, choose settings if asked to, and decode every row; arguments are as of :func:`compare`."""
+    left_out = {str(name): reason for name in options.baselines if (reason := missing(name, samples))}
     # Alignments need two animals, counts are counts: what cannot be fitted is left out, and it is said why.
     options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if name not in left_out)})
     predictions, chosen = {}, {}
@@ -112,15 +144,7 @@ def compare(
     for name, settings in tuned_options(samples, splits, options).items():
         predictions[name] = decode(baseline(name, inputs, settings), samples, splits)
         chosen[name] = [json.dumps({setting: getattr(one, setting) for setting in ROWS[name].grid}) for one in settings]
-    resampling = Resampling(options.bootstraps, options.permutations, options.seed)
-    nulls = {name: found for name in predictions if refits is not None and (found := refits(name, chosen[name])) is not None}
-    scores = score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits), refits=nulls)
-    scores["chosen"] = (("representation", "split"), np.array(list(chosen.values())))
-    how = f"chosen on {options.inner_folds} inner folds of the training side of each split" if options.tune else "as given"
-    return scores.assign_attrs(
-        settings=f"{how}. " + ". ".join(f"{name}: {words}" for name, words in chosen_settings(scores).items()),
-        omitted="; ".join(f"{name}: {reason}" for name, reason in left_out.items()),
-    )
+    return Predicted(predictions, chosen, left_out)
 
 
 def chosen_settings(scores: xr.Dataset) -> dict[str, str]:

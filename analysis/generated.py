@@ -1,5 +1,8 @@
 """Generated activity beside recorded activity: which trial a row was generated from, and what of an animal compares with it."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -7,9 +10,26 @@ from numpy.typing import NDArray
 from analysis.representations import Floats, held_out
 from neuromvm.data.features import features
 from neuromvm.data.windows import sample_spec
-from neuromvm.errors import SchemaError
+from neuromvm.errors import RunFolderError, SchemaError
+
+if TYPE_CHECKING:
+    from neuromvm.runs import Study
 
 COUNT = "count"  # kind of activity that is as recorded; the other kind is transformed
+
+
+def chosen_models(study: "Study", wanted: Sequence[str] | None, analysis: str) -> list[str]:
+    """Return the models of a run that an analysis is asked for, by default all.
+
+    Raises
+    ------
+    RunFolderError
+        If one is not there.
+    """
+    for name in wanted or ():
+        if name not in study.models:
+            raise RunFolderError(f"analyses.{analysis}.models", found=f"no model {name!r}", expected=", ".join(study.models))
+    return list(study.models if wanted is None else wanted)
 
 
 def scored_rows(tree: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, source: str, split: int) -> NDArray[np.intp] | None:

@@ -9,8 +9,9 @@ import xarray as xr
 from pydantic import Field
 
 from analysis.projection import fit_pca, fit_umap, projected
-from analysis.representations import held_out, in_sample
+from analysis.representations import held_out
 from analysis.scores import Score
+from neuromvm.schema import in_sample
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from analysis.baselines.rows import baseline
 from analysis.decoders import decode
 from analysis.decoding import LATENT_PENALTY, Options
 from analysis.representations import Inputs, Latents, Representation
-from analysis.scoring import null_scores
+from analysis.scoring import null_scores, shifted
 from neuromvm.data.permutation import permuted
 
 if TYPE_CHECKING:
@@ -35,45 +35,47 @@ def rows(study: "Study") -> list[str]:
     return [str(name) for name in study.scores(DECODING)["representation"].values if name not in study.models]
 
 
-def settings(study: "Study", name: str) -> list[str]:
+def settings_of(study: "Study", name: str) -> list[str]:
     """Return the settings that a row of the table had in each split, as JSON: those under which it is refitted."""
     return [str(one) for one in study.scores(DECODING)["chosen"].sel(representation=name).values]
 
 
-def score_latents(study: "Study", model: str, latents: xr.DataTree, within: str | None) -> xr.Dataset:
+def score_latents(study: "Study", settings: Sequence[str], latents: xr.DataTree, within: str | None) -> xr.Dataset:
     """Decode latents of a model fitted to null data; :func:`analysis.scoring.null_scores` says what is returned.
 
     Parameters
     ----------
     study
         The run.
-    model
-        One of its models.
+    settings
+        Those of the model, of :func:`settings_of`.
     latents
         Of :func:`neuromvm.refits.refit`, with coordinate ``permutation (replica)``.
     within
         Trial label within which activity was permuted.
     """
-    penalties = [json.loads(one)[LATENT_PENALTY] for one in settings(study, model)]
+    penalties = [json.loads(one)[LATENT_PENALTY] for one in settings]
     first = next(iter(latents.children.values()))
     predictions = decode(Latents(latents, study.splits, inverse_penalty=penalties), study.samples, study.splits)
     return null_scores(predictions, study.samples, first["permutation"].to_numpy(), null_kind(study, within))
 
 
-def score_baseline(study: "Study", name: str, permutations: Sequence[int], within: str | None) -> xr.Dataset:
+def score_baseline(
+    study: "Study", name: str, settings: Sequence[str], permutations: Sequence[int], within: str | None
+) -> xr.Dataset:
     """Fit a baseline to null data, and decode it.
 
     Parameters
     ----------
     study, within
         As above.
-    name
-        One of :func:`rows`.
+    name, settings
+        One of :func:`rows`, and its own.
     permutations
         Numbers of the null data.
     """
     given, found = options(study), []
-    of_split = [given.model_copy(update=json.loads(one)) for one in settings(study, name)]
+    of_split = [given.model_copy(update=json.loads(one)) for one in settings]
     for number in permutations:
         null = Inputs(permuted(study.samples, number, within=within), study.splits)
         representation: Representation = baseline(name, null, of_split)
@@ -96,6 +98,5 @@ def without_score(study: "Study", number: int, within: str | None) -> xr.Dataset
 def null_kind(study: "Study", within: str | None) -> str:
     """Say in words what a refit null of a run is."""
     among = "all trials" if within is None else f"trials of the same {within}"
-    by_window = any(bool((node["label"] != node["label"].isel(window=0)).any()) for node in study.samples.children.values())
-    shifted = ", and shifted circularly among the windows of each trial" if by_window else ""
-    return f"refits: labels permuted among {among} of each animal{shifted}; all that is fitted is fitted anew, settings kept"
+    permuted_labels = f"labels permuted among {among} of each animal{shifted(study.samples)}"
+    return f"refits: {permuted_labels}; all that is fitted is fitted anew, settings kept"

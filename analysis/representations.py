@@ -13,7 +13,7 @@ from analysis.classifiers import Classifier, Logistic
 from neuromvm.data.features import Scaler, features, fit_scaler
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError
-from neuromvm.schema import Part, is_fitted, is_scored
+from neuromvm.schema import is_fitted, is_scored
 
 Floats = NDArray[np.floating]
 
@@ -33,11 +33,6 @@ def training_side(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bo
 def held_out(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
     """Return which trials are scored, ``(trial,)``; they are held out unless :func:`in_sample`."""
     return is_scored(splits[animal]["part"].to_numpy()[split])
-
-
-def in_sample(splits: xr.DataTree) -> bool:
-    """Say whether trials that are scored were fitted on: then scores tell nothing about new trials, and have no floor."""
-    return any(bool((node["part"] == Part.TRAIN_AND_TEST).any()) for node in splits.children.values())
 
 
 class Inputs:

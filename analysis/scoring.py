@@ -133,8 +133,7 @@ def score(
             next_step="An animal without training trials cannot be encoded or aligned: use split.kind=halves or kfold",
         )
     floor = f"{resampling.permutations} permutations of labels among the test trials of each animal, decoders not refitted"
-    if any((node["label"] != node["label"].isel(window=0)).any() for node in samples.children.values()):
-        floor += ", and shifted circularly among the windows of each trial"
+    floor += shifted(samples)
     drawn, floor = ("scored", NO_FLOOR) if in_sample else ("test", floor)
     kinds = [str(refits[name].attrs["null_kind"]) if name in refits else floor for name in predictions]
     counted = [refits[name].sizes["permutation"] if name in refits else resampling.permutations for name in predictions]
@@ -162,6 +161,12 @@ def score(
             "in_sample": int(in_sample),  # netCDF has no truth values
         },
     )
+
+
+def shifted(samples: xr.DataTree) -> str:
+    """Say that a permutation shifts labels as well, where windows of a trial have labels of their own; else ''."""
+    own = any(bool((node["label"] != node["label"].isel(window=0)).any()) for node in samples.children.values())
+    return ", and shifted circularly among the windows of each trial" if own else ""
 
 
 def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDArray[np.integer], null_kind: str) -> xr.Dataset:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analysis.confounds import confounded
-from analysis.representations import in_sample
 from analysis.scores import NAN, Score
 from analysis.scoring import NO_FLOOR
 from analysis.sequence_distances import by_lag, distances, lag_slope
@@ -26,7 +25,7 @@ from neuromvm import schema
 from neuromvm.data.features import features
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
-from neuromvm.schema import Part, is_scored
+from neuromvm.schema import Part, in_sample, is_scored
 
 if TYPE_CHECKING:
     from analysis.figures.style import Figure
@@ -130,7 +129,8 @@ def lag_distance(samples: xr.DataTree, views: Mapping[str, View], options: Optio
         weight = runs_drawn(trials.run, due & scored, options.bootstraps, random)
         null = relabelled_distances(products, rows, trials.odor, due & scored, dataset, name, odors, options)
         resampled = distances(products, trials.odor[rows.trial], odors, weight[:, rows.trial])
-        drawn[name] = tuple(Draws(of(matrix)[0], of(resampled), of(null)) for of in (lag_slope, by_lag))  # type: ignore[assignment]
+        slope, lags = (Draws(of(matrix)[0], of(resampled), of(null)) for of in (lag_slope, by_lag))
+        drawn[name] = slope, lags
         matrices.append(matrix[0])
         counts.append(int((due & scored).sum()))
         others[name] = int(other.sum())

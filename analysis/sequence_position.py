@@ -15,7 +15,7 @@ from pydantic import Field
 
 from analysis import statistics
 from analysis.confounds import Confound, ConfoundError, confounded, refuse_confounded
-from analysis.representations import Floats, in_sample
+from analysis.representations import Floats
 from analysis.scores import NAN, Score
 from analysis.sequence_decoder import fewest_per_odor, probabilities, shares
 from analysis.sequence_scores import Draws, line_of, over_animals, resampled_mean, seeds, shuffled_within
@@ -23,7 +23,7 @@ from analysis.sequence_trials import SequenceTrials, WindowOptions, cut_sequence
 from analysis.sequence_views import View, views_of_activity, views_of_latents
 from neuromvm.data.permutation import carry
 from neuromvm.errors import SplitError
-from neuromvm.schema import is_fitted, is_scored
+from neuromvm.schema import in_sample, is_fitted, is_scored
 from neuromvm.specs import SplitSpec
 
 if TYPE_CHECKING:

@@ -44,10 +44,10 @@ def views_of_latents(animals: Animals, latents: xr.DataTree, splits: xr.DataTree
     seen = Latents(latents, splits, inverse_penalty=inverse_penalty)
     views = {}
     for name, kept in animals.kept.items():
-        values = [seen.seen(replica, name, name) for replica in range(len(seen.replicas))]
-        there = [place for place, one in enumerate(values) if one is not None]
+        values = [(split, seen.seen(replica, name, name)) for replica, split in enumerate(seen.replicas)]
+        there = [(split, one) for split, one in values if one is not None]
         if there:
-            stacked = np.stack([np.mean(values[place], axis=1)[kept] for place in there])  # type: ignore[arg-type]
-            parts = splits[name]["part"].to_numpy()[[seen.replicas[place] for place in there]][:, kept]
+            stacked = np.stack([one.mean(axis=1)[kept] for _, one in there])
+            parts = splits[name]["part"].to_numpy()[[split for split, _ in there]][:, kept]
             views[name] = View(stacked, animals.trials[name], parts, inverse_penalty)
     return views

@@ -22,14 +22,14 @@ from analysis import predictive_checks
 from analysis.baselines.components import PrincipalComponents, principal_axes
 from analysis.baselines.mcca import CanonicalVariates
 from analysis.baselines.procrustes import ProcrustesAligned
-from analysis.generated import COUNT, flattened, scored_rows
+from analysis.generated import COUNT, chosen_models, flattened, scored_rows
 from analysis.rates import RidgeReadout, condition_means, counts_of, fit_readout, mean_rates
-from analysis.representations import Floats, Inputs, Latents, Representation, held_out, in_sample, training_side
+from analysis.representations import Floats, Inputs, Latents, Representation, held_out, training_side
 from analysis.scores import Score
 from analysis.scoring import NO_FLOOR, Resampling
 from analysis.spike_scores import Account, summaries
-from neuromvm.errors import RunFolderError, SpecError
-from neuromvm.schema import check_same_trials
+from neuromvm.errors import SpecError
+from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     SchemaError
         If the activity is no count of spikes.
     """
-    models = list(study.models) if options.models is None else options.models
-    for name in models:
-        if name not in study.models:
-            raise RunFolderError("analyses.spikes.models", found=f"no model {name!r}", expected=", ".join(study.models))
+    models = chosen_models(study, options.models, "spikes")
     latents = {name: study.latents(name) for name in models}
     return predict_spikes(study.samples, study.splits, latents, {name: study.transferred(name) for name in models}, options)
 

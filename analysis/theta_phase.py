@@ -16,13 +16,12 @@ from pydantic import Field, model_validator
 from analysis.circular import Floats, first_harmonic, pairwise_consistency, random_resultants, resultant
 from analysis.phase_bins import phase_centres
 from analysis.phase_decoding import Decoded, Resampling, decode_phases, phased_spikes
-from analysis.representations import in_sample
 from analysis.scores import Score
 from analysis.scoring import NO_FLOOR
 from analysis.statistics import interval, mean_of_scored, p_value
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
-from neuromvm.schema import check_same_trials
+from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:

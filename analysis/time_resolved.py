@@ -16,13 +16,13 @@ from pydantic import Field
 from analysis import statistics
 from analysis.clusters import ROUNDING, cluster_mass, max_statistic
 from analysis.decoders import OTHERS
-from analysis.representations import Floats, in_sample
+from analysis.representations import Floats
 from analysis.scores import Score
 from analysis.scoring import NO_FLOOR
 from analysis.sliding import Decoded, Followed, decode_windows, follow_features, follow_latents
 from neuromvm.data.windows import make_samples, sample_spec
 from neuromvm.errors import SpecError, SplitError
-from neuromvm.schema import check_same_trials, grid_dim
+from neuromvm.schema import check_same_trials, grid_dim, in_sample
 from neuromvm.specs import SampleSpec
 from neuromvm.specs.base import Spec
 

@@ -12,11 +12,12 @@ from pydantic import Field
 
 from analysis import statistics
 from analysis.projection import fit_pca, projected
-from analysis.representations import Floats, held_out, in_sample
+from analysis.representations import Floats, held_out
 from analysis.scores import Score
 from analysis.statistics import LabelRows
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SpecError, did_you_mean
+from neuromvm.schema import in_sample
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from analysis.baselines.rows import PENALTIES, ROWS, BaselineOptions, Setting, b
 from analysis.decoders import decode
 from analysis.representations import Floats, Inputs, Latents, Representation, training_side
 from analysis.statistics import mean_of_scored
-from neuromvm.data.splits import make_splits
+from neuromvm.data.inner_splits import divide_training_sides
 from neuromvm.errors import ShapeError, SplitError
-from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec
 
 Options = TypeVar("Options", bound=BaselineOptions)
@@ -78,26 +77,7 @@ def inner_folds(samples: xr.DataTree, splits: xr.DataTree, folds: int) -> Inner:
             expected="two training trials of each class, to divide them",
             next_step="Set tune=false and give settings, or give the training side more trials",
         )
-    parts = {name: np.full((outer * folds, len(of[0])), Part.UNUSED, dtype=np.int8) for name, of in sides.items()}
-    for split in range(outer):
-        there = {name: of[split] for name, of in sides.items() if of[split].any()}
-        training = xr.DataTree(
-            dataset=samples.to_dataset(),
-            children={name: xr.DataTree(samples[name].to_dataset().isel(trial=side)) for name, side in there.items()},
-        )
-        divided = make_splits(training, SplitSpec(kind="kfold", folds=folds, seed=split))
-        for name, side in there.items():
-            parts[name][split * folds : (split + 1) * folds, side] = divided[name]["part"].to_numpy()
-    nodes = {
-        name: xr.DataTree(
-            xr.Dataset(
-                {"part": (("split", "trial"), part)},
-                coords={"trial": splits[name]["trial"].to_numpy(), "split": np.arange(outer * folds)},
-            )
-        )
-        for name, part in parts.items()
-    }
-    return Inner(xr.DataTree(dataset=splits.to_dataset(), children=nodes), folds)
+    return Inner(divide_training_sides(samples, splits, SplitSpec(kind="kfold", folds=folds)), folds)
 
 
 def tuned_options(samples: xr.DataTree, splits: xr.DataTree, options: Options) -> dict[str, list[Options]]:

@@ -110,7 +110,9 @@ def crossings(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTre
     recordings, samples, splits
         Its trees.
     """
-    both = {name: int((is_fitted(node["part"]) & is_scored(node["part"])).any(axis=0).sum()) for name, node in _parts(splits)}
+    both = {
+        name: int((is_fitted(node["part"]) & is_scored(node["part"])).any(axis=0).sum()) for name, node in schema.animals(splits)
+    }
     shared = {name: count for name, count in both.items() if count}
     said = ", ".join(f"{count} trials of {name}" for name, count in shared.items())
     yield Check("no trial is fitted and scored", not shared, f"{said} both train and test" if shared else "none in any split")
@@ -192,7 +194,3 @@ def _score_without_signal(
     }
     scores: xr.Dataset = step("audit_scores")(spec, empty, splits, latents)
     return scores
-
-
-def _parts(splits: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
-    return schema.animals(splits)

@@ -21,7 +21,7 @@ from neuromvm.fitting import train_stack
 from neuromvm.folders import locked, write_tree
 from neuromvm.plugins import step
 from neuromvm.runs import Study, refit_file
-from neuromvm.schema import Part, animals
+from neuromvm.schema import animals, in_sample
 from neuromvm.specs import ModelSpec, TrainingSpec
 
 MOST_REPLICAS = 60  # more in a stack are no quicker on one core, and a pack that is cut off is lost
@@ -30,9 +30,10 @@ COPIES = 16  # of a batch that a step holds: inputs, targets, noise, and what th
 
 
 class Pack(NamedTuple):
-    """Refits that are made in one go: a row of the table, and the numbers of the null data from ``first`` to ``last``."""
+    """Refits that are made in one go: a row of the table, its settings, and the null data from number ``first`` to ``last``."""
 
     row: str
+    settings: tuple[str, ...]
     first: int
     last: int
 
@@ -124,7 +125,7 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     SpecError
         If the run's trials both train and test, or a row is not in its table.
     """
-    if any((node["part"] == Part.TRAIN_AND_TEST).any() for node in study.splits.children.values()):
+    if in_sample(study.splits):
         raise SpecError(
             "refits",
             found="trials that train and test",
@@ -150,8 +151,8 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
 
 def _packs(study: Study, row: str, count: int) -> list[Pack]:
     """Divide the refits of a row that are not there yet."""
-    settings = step("refit_settings")(study, row)
-    there = study.refits(row, settings)
+    settings = tuple(step("refit_settings")(study, row))
+    there = study.refits(row, list(settings))
     made = set() if there is None else set(there["permutation"].to_numpy().tolist())
     size = 10
     if row in study.models:
@@ -164,7 +165,7 @@ def _packs(study: Study, row: str, count: int) -> list[Pack]:
         if runs and runs[-1].last == number - 1 and number - runs[-1].first < size:
             runs[-1] = runs[-1]._replace(last=number)
         else:
-            runs.append(Pack(row, number, number))
+            runs.append(Pack(row, settings, number, number))
     return runs
 
 
@@ -175,7 +176,7 @@ def _make(path: Path, pack: Pack) -> tuple[str, list[str]]:
         scores = _scores(study, pack)
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         if pack.first < pack.last:
-            singles = [_make(path, Pack(pack.row, number, number)) for number in pack.permutations]
+            singles = [_make(path, pack._replace(first=number, last=number)) for number in pack.permutations]
             return pack.row, [problem for _, problems in singles for problem in problems]
         _keep(study, pack, step("refit_without_score")(study, pack.first, study.spec.nulls.within))
         return pack.row, [f"{pack.row}, null data {pack.first}: {error}"]
@@ -184,7 +185,7 @@ def _make(path: Path, pack: Pack) -> tuple[str, list[str]]:
 
 
 def _keep(study: Study, pack: Pack, scores: xr.Dataset) -> None:
-    about = {"settings": json.dumps(step("refit_settings")(study, pack.row)), "within": study.spec.nulls.within or ""}
+    about = {"settings": json.dumps(list(pack.settings)), "within": study.spec.nulls.within or ""}
     write_tree(refit_file(study.path, pack.row, pack.first, pack.last), scores.assign_attrs(about))
 
 
@@ -194,7 +195,7 @@ def _scores(study: Study, pack: Pack) -> xr.Dataset:
         training = study.spec.training_for(pack.row)
         model = study.spec.models[pack.row]
         latents = refit(study.samples, study.splits, model, training, pack.permutations, within=within)
-        scores: xr.Dataset = step("refit_latents")(study, pack.row, latents, within)
+        scores: xr.Dataset = step("refit_latents")(study, pack.settings, latents, within)
     else:
-        scores = step("refit_baseline")(study, pack.row, pack.permutations, within)
+        scores = step("refit_baseline")(study, pack.row, pack.settings, pack.permutations, within)
     return scores

@@ -67,6 +67,11 @@ def is_scored(part: ArrayLike) -> NDArray[np.bool_]:
     return np.isin(part, (Part.TEST, Part.TRAIN_AND_TEST))
 
 
+def in_sample(splits: xr.DataTree) -> bool:
+    """Say whether trials that are scored were fitted on: then scores tell nothing about new trials, and have no floor."""
+    return any(bool((node["part"] == Part.TRAIN_AND_TEST).any()) for node in splits.children.values())
+
+
 class Dropped(NamedTuple):
     """One line of the data account: so many of what were left out, and why."""
 

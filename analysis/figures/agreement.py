@@ -5,10 +5,9 @@ import xarray as xr
 from matplotlib.lines import Line2D
 
 from analysis.figures import style
+from analysis.figures.matrices import side_names, write_numbers
 from analysis.figures.style import Axes, Figure
 from analysis.figures.text import shortened
-
-CELLS_WITH_NUMBERS = 8  # animals up to which every cell carries its number
 
 
 def agreement(about: xr.Dataset) -> Figure:
@@ -29,12 +28,8 @@ def agreement(about: xr.Dataset) -> Figure:
             matrix = about[key].mean("replica").to_numpy()
             image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=1)
             axes.set_title(title)
-            size = 6 if len(animals) <= 2 * CELLS_WITH_NUMBERS else 4
-            axes.set_xticks(range(len(animals)), animals, rotation=90, fontsize=size)
-            axes.set_yticks(range(len(animals)), animals if place == 0 else [], fontsize=size)
-            axes.tick_params(length=0)
-            if len(animals) <= CELLS_WITH_NUMBERS:
-                _write_numbers(axes, matrix)
+            side_names(axes, animals, left=place == 0, bottom=True)
+            write_numbers(axes, matrix, 0.5)
         if panels:
             figure.colorbar(image, ax=list(drawn[:-1]), label="agreement", shrink=0.7)
         _signal(drawn[-1], about, animals, legend=figure)
@@ -68,10 +63,3 @@ def _signal(axes: Axes, about: xr.Dataset, animals: list[str], legend: Figure) -
     axes.set_ylabel("share of signal")
     handles = [Line2D([], [], color=color[name], linestyle=line_style[name], label=name) for name in animals]
     style.legend(legend, handles)
-
-
-def _write_numbers(axes: Axes, matrix: np.ndarray) -> None:
-    for (row, column), value in np.ndenumerate(matrix):
-        if np.isfinite(value):
-            color = "black" if value > 0.5 else "white"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=5, color=color)

@@ -8,10 +8,10 @@ from matplotlib.patches import Patch
 from scipy.stats import false_discovery_control
 
 from analysis.figures import style
+from analysis.figures.matrices import CELLS_WITH_NUMBERS, side_names, without_zero
 from analysis.figures.style import Axes, Figure
-from analysis.figures.text import shortened, tested_trials
+from analysis.figures.text import numbers_of, shortened
 
-CELLS_WITH_NUMBERS = 8  # animals up to which every cell of a matrix carries its number
 LEVEL = 0.05  # false discovery rate at which a pair is marked
 
 
@@ -55,7 +55,7 @@ def settings(scores: xr.Dataset) -> Figure:
         style.caption(
             figure,
             f"Class that a {scores.attrs['classifier']} classifier of real activity gives to generated activity. "
-            f"Bars: {scores.attrs['interval']}.\n{greys}{_n(scores)}.",
+            f"Bars: {scores.attrs['interval']}.\n{greys}{numbers_of(scores)}.",
         )
     return figure
 
@@ -76,7 +76,14 @@ def pairs(scores: xr.Dataset) -> Figure:
             matrix = one["pair_value"].transpose("source", "target").to_numpy()
             image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top)
             axes.set_title(name)
-            _ticks(axes, animals, left=place % columns == 0, bottom=place + columns >= len(names))
+            side_names(
+                axes,
+                animals,
+                left=place % columns == 0,
+                bottom=place + columns >= len(names),
+                row="latents of",
+                column="generated for",
+            )
             _mark(axes, matrix, top, _found(one["pair_p"].transpose("source", "target").to_numpy()))
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
@@ -91,7 +98,7 @@ def pairs(scores: xr.Dataset) -> Figure:
         )
         style.caption(
             figure,
-            f"Mean over splits. White line: chance, {scores.attrs['chance']:.3g}.{left_out}\n{dots}{_n(scores)}.",
+            f"Mean over splits. White line: chance, {scores.attrs['chance']:.3g}.{left_out}\n{dots}{numbers_of(scores)}.",
         )
     return figure
 
@@ -122,7 +129,7 @@ def skill(scores: xr.Dataset) -> Figure:
             figure,
             "1 - error of activity imputed from all other animals over that of the condition mean of training-side trials.\n"
             "Unless animals share events, the condition mean is the best that can be reached, at 0.\n"
-            f"Bars: {scores.attrs['skill_interval']}.{left_out}\n{_n(scores)}.",
+            f"Bars: {scores.attrs['skill_interval']}.{left_out}\n{numbers_of(scores)}.",
         )
     return figure
 
@@ -143,22 +150,6 @@ def _mark(axes: Axes, matrix: np.ndarray, top: float, found: np.ndarray) -> None
             continue
         color = "black" if value > 0.6 * top else "white"
         if numbers:
-            axes.text(column, row, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=5, color=color)
+            axes.text(column, row, without_zero(value), ha="center", va="center", fontsize=5, color=color)
         if found[row, column]:
             axes.plot(column, row + (0.32 if numbers else 0), ".", color=color, markersize=2, markeredgewidth=0)
-
-
-def _ticks(axes: Axes, animals: list[str], left: bool, bottom: bool) -> None:
-    size = 6 if len(animals) <= 2 * CELLS_WITH_NUMBERS else 4
-    axes.set_xticks(range(len(animals)), animals if bottom else [], rotation=90, fontsize=size)
-    axes.set_yticks(range(len(animals)), animals if left else [], fontsize=size)
-    axes.tick_params(length=0)
-    axes.set_xlabel("generated for" if bottom else "")
-    axes.set_ylabel("latents of" if left else "")
-
-
-def _n(scores: xr.Dataset) -> str:
-    return (
-        f"Animals: {scores.sizes['target']}; {tested_trials(scores.attrs)}: {int(scores['trials'].sum())}; "
-        f"windows of a trial: {scores.attrs['windows']}; splits: {scores.attrs['splits']}"
-    )

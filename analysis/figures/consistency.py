@@ -7,10 +7,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.figures import style
+from analysis.figures.matrices import side_names, write_numbers
 from analysis.figures.style import Axes, Figure
 from analysis.figures.text import shortened, tested_trials
 
-CELLS_WITH_NUMBERS = 8  # animals up to which every cell carries its number
 TICKS = {"linear map": "linear\nmap", "new conditions": "new con-\nditions", "dissimilarities": "dissimi-\nlarities"}
 TITLES = {
     "trials": "is anything shared?\n(null: trials permuted)",
@@ -86,7 +86,7 @@ def pairs(scores: xr.Dataset) -> Figure:
             for column, name in enumerate(names):
                 axes = grid[row, column]
                 image = _matrix(axes, values.sel(representation=name).to_numpy(), limits)
-                _ticks(axes, animals, left=column == 0, bottom=row == len(measures) - 1)
+                side_names(axes, animals, left=column == 0, bottom=row == len(measures) - 1)
                 axes.set_title(name if row == 0 else "")
             grid[row, 0].set_ylabel(f"{measure}\nfrom")
             figure.colorbar(image, ax=list(grid[row]), shrink=0.8)
@@ -114,11 +114,11 @@ def distances(scores: xr.Dataset) -> Figure:
             values = scores["distance"].sel(representation=name).to_numpy().copy()
             np.fill_diagonal(values, scores["own_distance"].sel(representation=name).to_numpy())
             image = _matrix(axes, values, limits)
-            _ticks(axes, animals, left=place % columns == 0, bottom=True)
+            side_names(axes, animals, left=place % columns == 0, bottom=True)
             axes.set_title(name)
         if panels > len(names):
             image = _matrix(drawn[len(names)], scores["model_distance"].to_numpy(), limits)
-            _ticks(drawn[len(names)], names, left=True, bottom=True)
+            side_names(drawn[len(names)], names, left=True, bottom=True)
             drawn[len(names)].set_title("between representations")
         for axes in drawn[panels:]:
             axes.set_axis_off()
@@ -148,19 +148,8 @@ def _point(axes: Axes, x: float, width: float, one: xr.Dataset, color: tuple[flo
 
 def _matrix(axes: Axes, values: np.ndarray, limits: tuple[float, float]) -> AxesImage:
     image = axes.imshow(values, cmap="viridis", vmin=limits[0], vmax=limits[1])
-    if len(values) <= CELLS_WITH_NUMBERS:
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                color = "black" if value > sum(limits) / 2 else "white"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=5, color=color)
+    write_numbers(axes, values, sum(limits) / 2)
     return image
-
-
-def _ticks(axes: Axes, names: list[str], left: bool, bottom: bool) -> None:
-    size = 6 if len(names) <= 2 * CELLS_WITH_NUMBERS else 4
-    axes.set_xticks(range(len(names)), names if bottom else [], rotation=90, fontsize=size)
-    axes.set_yticks(range(len(names)), names if left else [], fontsize=size)
-    axes.tick_params(length=0)
 
 
 def _names(scores: xr.Dataset, dim: str) -> list[str]:

@@ -7,10 +7,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.figures import style
+from analysis.figures.matrices import CELLS_WITH_NUMBERS, side_names, without_zero, write_numbers
 from analysis.figures.style import Axes, Figure
 from analysis.figures.text import shortened, tested_trials
 
-CELLS_WITH_NUMBERS = 8  # animals up to which every cell of a transfer matrix carries its number, and four panels fill a row
 SIGNIFICANT = 0.05
 TALLEST = 2.8  # side of a panel of a transfer matrix [inch]
 
@@ -89,9 +89,16 @@ def transfer(scores: xr.Dataset) -> Figure:
             image = axes.imshow(matrices.sel(representation=name), cmap="viridis", **limits)
             axes.set_title(name)
             _mark_significant(axes, scores, name)
-            _animal_ticks(axes, animals, left=place % columns == 0, bottom=place + columns >= len(shown))
-            if len(animals) <= CELLS_WITH_NUMBERS:
-                _write_numbers(axes, matrices.sel(representation=name).to_numpy(), limits["vmin"], limits["vmax"])
+            side_names(
+                axes,
+                animals,
+                left=place % columns == 0,
+                bottom=place + columns >= len(shown),
+                row="decoder of",
+                column="test trials of",
+            )
+            middle = (limits["vmin"] + limits["vmax"]) / 2
+            write_numbers(axes, matrices.sel(representation=name).to_numpy(), middle, without_zero)
         for axes in grid.flat[len(shown) :]:
             axes.set_axis_off()
         bar = figure.colorbar(image, ax=grid, shrink=min(1.0, 2.5 / (side * rows)), label="balanced accuracy")
@@ -167,23 +174,6 @@ def _significance(scores: xr.Dataset) -> str:
     if "accuracy_p_corrected" not in scores or not np.isfinite(scores["accuracy_p_corrected"]).any():
         return ""
     return f" Framed: p ≤ {SIGNIFICANT:g} against refits, corrected over pairs of different animals."
-
-
-def _animal_ticks(axes: Axes, animals: list[str], left: bool, bottom: bool) -> None:
-    """Name animals where no other panel of the row or column names them."""
-    size = 6 if len(animals) <= 2 * CELLS_WITH_NUMBERS else 4
-    axes.set_xticks(range(len(animals)), animals if bottom else [], rotation=90, fontsize=size)
-    axes.set_yticks(range(len(animals)), animals if left else [], fontsize=size)
-    axes.tick_params(length=0)
-    axes.set_xlabel("test trials of" if bottom else "")
-    axes.set_ylabel("decoder of" if left else "")
-
-
-def _write_numbers(axes: Axes, matrix: np.ndarray, low: float, high: float) -> None:
-    for (row, column), value in np.ndenumerate(matrix):
-        if np.isfinite(value):
-            color = "black" if value > (low + high) / 2 else "white"
-            axes.text(column, row, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=5, color=color)
 
 
 def _n(scores: xr.Dataset) -> str:

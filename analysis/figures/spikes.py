@@ -7,10 +7,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.figures import style
+from analysis.figures.matrices import CELLS_WITH_NUMBERS, side_names
 from analysis.figures.style import Axes, Figure
-from analysis.figures.text import shortened, tested_trials
+from analysis.figures.text import numbers_of, shortened
 
-CELLS_WITH_NUMBERS = 8  # animals up to which every cell of a matrix carries its number
 TITLES = {"cross": "from another animal", "own": "from own latents\n(they saw the spikes)", "cosmoothing": "from the other units"}
 
 
@@ -50,7 +50,7 @@ def settings(scores: xr.Dataset) -> Figure:
             figure,
             f"Poisson log-likelihood of test counts over that of each unit's mean rate, per spike. Dots: animals.\n"
             f"Bars: {scores.attrs['interval']}.\n{permuted}{scores.attrs['floor']}.\n"
-            f"Axes differ; what lies below one is in the CSV. {_n(scores)}.",
+            f"Axes differ; what lies below one is in the CSV. {numbers_of(scores)}.",
         )
     return figure
 
@@ -73,7 +73,14 @@ def pairs(scores: xr.Dataset) -> Figure:
             matrix = values.sel(representation=name).transpose("source", "target").to_numpy()
             image = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
             axes.set_title(name)
-            _ticks(axes, animals, left=place % columns == 0, bottom=place + columns >= len(shown))
+            side_names(
+                axes,
+                animals,
+                left=place % columns == 0,
+                bottom=place + columns >= len(shown),
+                row="latents of",
+                column="spikes of",
+            )
             if len(animals) <= CELLS_WITH_NUMBERS:
                 for (row, column), value in np.ndenumerate(matrix):
                     if np.isfinite(value):
@@ -87,7 +94,7 @@ def pairs(scores: xr.Dataset) -> Figure:
         style.caption(
             figure,
             f"Mean over splits; 0 is each unit's mean rate. On the diagonal: own latents, which have seen the spikes; "
-            f"white: does not exist.{left_out}\n{_n(scores)}.",
+            f"white: does not exist.{left_out}\n{numbers_of(scores)}.",
         )
     return figure
 
@@ -130,7 +137,7 @@ def checks(scores: xr.Dataset) -> Figure:
             figure,
             "Each dot a unit. Model: one draw for each test trial from its own latents; right, expected activity. Fano factors "
             f"are of a window's counts within {scores.attrs['label']}.\nRight: correlation of mean responses with those of test "
-            f"trials.{left_out}\n{_n(scores)}.",
+            f"trials.{left_out}\n{numbers_of(scores)}.",
         )
     return figure
 
@@ -146,19 +153,3 @@ def _cut(axes: Axes, bits: xr.Dataset) -> None:
     top = float(np.nanmax(bits[["high", "target_value"]].to_array(), initial=0.01))
     lowest = float(np.nanmin(bits[["low", "target_value", "null_low"]].to_array(), initial=0.0))
     axes.set_ylim(max(lowest, -1.5 * top) - 0.05 * top, 1.08 * top)
-
-
-def _ticks(axes: Axes, animals: list[str], left: bool, bottom: bool) -> None:
-    size = 6 if len(animals) <= 2 * CELLS_WITH_NUMBERS else 4
-    axes.set_xticks(range(len(animals)), animals if bottom else [], rotation=90, fontsize=size)
-    axes.set_yticks(range(len(animals)), animals if left else [], fontsize=size)
-    axes.tick_params(length=0)
-    axes.set_xlabel("spikes of" if bottom else "")
-    axes.set_ylabel("latents of" if left else "")
-
-
-def _n(scores: xr.Dataset) -> str:
-    return (
-        f"Animals: {scores.sizes['target']}; {tested_trials(scores.attrs)}: {int(scores['trials'].sum())}; "
-        f"windows of a trial: {scores.attrs['windows']}; splits: {scores.attrs['splits']}"
-    )

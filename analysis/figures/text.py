@@ -3,6 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 SHORTEST = 3  # characters of a common beginning that is worth leaving out
 
@@ -64,6 +68,14 @@ def tested_trials(attrs: Mapping[str, object]) -> str:
     ('test trials', 'trials fitted and scored')
     """
     return "trials fitted and scored" if attrs.get("in_sample") else "test trials"
+
+
+def numbers_of(scores: "xr.Dataset") -> str:
+    """Write n of animals, trials, windows and splits of scores with ``trials (target)`` and attributes windows, splits."""
+    return (
+        f"Animals: {scores.sizes['target']}; {tested_trials(scores.attrs)}: {int(scores['trials'].sum())}; "
+        f"windows of a trial: {scores.attrs['windows']}; splits: {scores.attrs['splits']}"
+    )
 
 
 def counted(values: int | Sequence[int], noun: str) -> str:

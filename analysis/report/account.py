@@ -5,11 +5,10 @@ import pandas as pd
 
 from analysis.figures.text import counted, ordered, shortened, span
 from analysis.report.tables import Table
-from analysis.representations import in_sample
 from neuromvm.data.describe import describe
 from neuromvm.data.windows import classes
 from neuromvm.runs import Study
-from neuromvm.schema import Part, animals, dropped, is_scored
+from neuromvm.schema import Part, animals, dropped, in_sample, is_scored
 
 WIDE = 6  # classes above which a table of them must save space
 NO_LABEL = "no label"

@@ -9,12 +9,11 @@ import xarray as xr
 from analysis.figures.text import counted
 from analysis.report.account import trials_of_classes
 from analysis.report.tables import listed
-from analysis.representations import in_sample
 from neuromvm.data.describe import label_counts
 from neuromvm.data.splits import sorted_by_label, trial_strata
 from neuromvm.data.windows import classes
 from neuromvm.runs import Study
-from neuromvm.schema import animals, is_scored
+from neuromvm.schema import animals, in_sample, is_scored
 
 ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca")  # baselines that pair by label
 FEW_ANIMALS = 10

@@ -171,11 +171,7 @@ class StackBatches:
             name: torch.from_numpy(animal.match.astype(np.int64)).to(device) for name, animal in self.animals.items()
         }
         self._conditions_known = 1 + max(int(animal.match.max(initial=0)) for animal in self.animals.values())
-        self._sources = {
-            name: [carry(name, samples[name].to_dataset(), one.permutation, within=one.within).samples() for one in replicas]
-            for name in (self.animals if any(one.permutation for one in replicas) else ())
-        }
-        self._carried = {name: torch.from_numpy(np.stack(each)).to(device) for name, each in self._sources.items()}
+        self._carried = {name: self._sources(name, samples[name].to_dataset()) for name in self._null_data()}
         self._streams = Streams([replica.stream for replica in replicas])
         given = scalers or {}
         self.scalers = {name: given[name] if name in given else self._fit_scalers(name, spec) for name in self.animals}
@@ -291,7 +287,6 @@ class StackBatches:
         some.replicas = [self.replicas[one] for one in chosen]
         some.pairings = [self.pairings[one] for one in chosen]
         some.scalers = {name: [each[one] for one in chosen] for name, each in self.scalers.items()}
-        some._sources = {name: [each[one] for one in chosen] for name, each in self._sources.items()}
         some._streams = Streams([replica.stream for replica in some.replicas])
         for held in ("_carried", "_offset", "_gain", "_target_means"):
             setattr(some, held, {name: values[members] for name, values in getattr(self, held).items()})
@@ -306,7 +301,16 @@ class StackBatches:
 
     def _samples_of(self, name: str, replica: int) -> AnimalSamples:
         """Return the samples of an animal as a replica sees them: carried, if it is trained on null data."""
-        return self.animals[name].carried(self._sources[name][replica]) if self._sources else self.animals[name]
+        return self.animals[name].carried(self._carried[name][replica].cpu().numpy()) if self._carried else self.animals[name]
+
+    def _null_data(self) -> Sequence[str]:
+        """Return the animals whose activity is carried: all or none."""
+        return list(self.animals) if any(replica.permutation for replica in self.replicas) else []
+
+    def _sources(self, name: str, dataset: xr.Dataset) -> Tensor:
+        """Return from where each replica's samples take their activity ``(replica, sample)``."""
+        each = [carry(name, dataset, one.permutation, within=one.within).samples() for one in self.replicas]
+        return torch.from_numpy(np.stack(each)).to(self.device)
 
     def _fit_scalers(self, name: str, spec: SampleSpec) -> list[Scaler]:
         """Fit one scaler a replica; replicas of the same split and data share it."""

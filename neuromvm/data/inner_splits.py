@@ -6,7 +6,7 @@ import xarray as xr
 from neuromvm import schema
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import SplitError
-from neuromvm.schema import is_fitted
+from neuromvm.schema import Part, is_fitted
 from neuromvm.specs import SplitSpec
 
 IN_TIME = ("chronological", "blocks")
@@ -52,19 +52,39 @@ def inner_splits(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec, fol
             expected="test trials apart from training trials, in every animal",
             next_step="Use split.kind=halves or kfold to choose settings",
         )
-    outer = next(iter(splits.children.values())).sizes["split"]
     kind = "blocks" if spec.kind in IN_TIME else "kfold"
+    own = SplitSpec(kind=kind, folds=folds, seed=seed, validation=spec.validation, order=spec.order)
+    return divide_training_sides(samples, splits, own)
+
+
+def divide_training_sides(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
+    """Divide the training side of every split by a spec, whose seed is one more for each split.
+
+    Parameters
+    ----------
+    samples, splits
+        The samples and the outer splits.
+    spec
+        How each training side is divided.
+
+    Returns
+    -------
+    As of :func:`inner_splits`. Of an animal without training side in a split, all trials are unused.
+    """
+    outer = next(iter(splits.children.values())).sizes["split"]
     found = []
     for number in range(outer):
-        among = {name: is_fitted(node["part"].to_numpy()[number]) for name, node in splits.children.items()}
-        own = SplitSpec(kind=kind, folds=folds, seed=seed + number, validation=spec.validation, order=spec.order)
-        found.append(make_splits(samples, own, among=among))
+        sides = {name: is_fitted(splits[name]["part"].to_numpy()[number]) for name in samples.children}
+        among = {name: side for name, side in sides.items() if side.any()}
+        nodes = {name: xr.DataTree(samples[name].to_dataset()) for name in among}
+        there = xr.DataTree(dataset=samples.to_dataset(), children=nodes)
+        found.append(make_splits(there, spec.model_copy(update={"seed": spec.seed + number}), among=among))
+    folds = next(iter(found[0].children.values())).sizes["split"]
     children = {}
-    for name, node in found[0].children.items():
-        parts = np.concatenate([one[name]["part"].to_numpy() for one in found])
+    for name in samples.children:
+        unused = np.full((folds, splits[name].sizes["trial"]), Part.UNUSED, dtype=np.int8)
+        parts = np.concatenate([one[name]["part"].to_numpy() if name in one.children else unused for one in found])
         coords = {"split": np.arange(len(parts)), "outer": ("split", np.repeat(np.arange(outer), folds))}
-        dataset = xr.Dataset(
-            {"part": (("split", "trial"), parts, node["part"].attrs)}, {**coords, "trial": node["trial"].to_numpy()}
-        )
-        children[name] = xr.DataTree(dataset)
+        part = {"part": (("split", "trial"), parts, splits[name]["part"].attrs)}
+        children[name] = xr.DataTree(xr.Dataset(part, {**coords, "trial": splits[name]["trial"].to_numpy()}))
     return xr.DataTree(dataset=xr.Dataset(attrs=found[0].attrs), children=children)

@@ -83,7 +83,7 @@ def _finish(task: Task, spent: float) -> Outcome:
     try:
         with _logged(folder), threadpool_limits(task.experiment["training"]["threads"]):
             _run(task, sweep)
-    except Exception as error:
+    except Exception as error:  # one cell, whatever is wrong with it, does not end the sweep: it is written down
         write_failure(folder, traceback.format_exc())
         return Outcome(task.cell, "failed", time.perf_counter() - started, f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - started

@@ -101,7 +101,7 @@ def _train(wanted: Sequence[Wanted], samples: xr.DataTree, splits: xr.DataTree, 
         fit_together(samples, splits, parts, folder)
         for one, part in zip(wanted, parts, strict=True):
             SharedTrainings.of(sweep).give(one.name, part.folder)
-    except Exception as error:
+    except Exception as error:  # whatever fails one training fails its stack: the halves say which it is
         log.warning("a stack of %d trainings has failed and is divided: %s: %s", len(wanted), type(error).__name__, error)
         middle = len(wanted) // 2
         for half in (wanted[:middle], wanted[middle:]):

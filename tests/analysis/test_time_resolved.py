@@ -146,7 +146,7 @@ def test_lines_say_what_was_permuted_and_how_much_was_scored(sustained):
     raw, latent = lines_of(sustained)["balanced accuracy after the event"], lines_of(sustained, "mmvm", "others")
     latent = latent["balanced accuracy after the event"]
     assert "scalers and decoders refitted" in raw.null_kind
-    assert "decoders refitted, model not" in latent.null_kind
+    assert "model and decoders not refitted" in latent.null_kind
     assert (raw.null_n, raw.n_animals, raw.n_windows, raw.n_splits, latent.n_splits) == (40, 2, 6, 2, 1)
     assert raw.n_trials == sustained["trials"].sel(representation="raw", setting="within").sum()
     assert latent.n_trials < raw.n_trials

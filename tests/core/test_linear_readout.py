@@ -11,7 +11,10 @@ SOURCES, ROWS, WIDTH, FEATURES = 3, 40, 5, 200
 
 def readout(offset=0.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
     hidden, weight, bias = draw(SOURCES, ROWS, WIDTH), draw(FEATURES, WIDTH), offset + draw(FEATURES)
     target = hidden[0] @ weight.T + bias + draw(ROWS, FEATURES)
     return hidden, weight, bias, target

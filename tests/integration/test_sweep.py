@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +20,22 @@ import xarray as xr
 from safetensors.numpy import load_file
 
 from neuromvm import cli
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
 from neuromvm.errors import RunFolderError, SpecError
 from neuromvm.experiment import run_experiment
 from neuromvm.folders import locked, read_tree, write_tree
 from neuromvm.schema import is_fitted
 from neuromvm.specs import ExperimentSpec
-from neuromvm.specs.files import validated
-from neuromvm.specs.sweep import SweepSpec
 from neuromvm.sweep.cells import Task, run_cell
 from neuromvm.sweep.dask_cluster import Dask
 from neuromvm.sweep.engines import Lost, Processes
 from neuromvm.sweep.runner import count_cells, run_sweep
 from neuromvm.sweep.slurm import Slurm
 from neuromvm.sweep_folder import DONE, FAILED, SweepFolder
+from tests.integration import small_sweep
 
 COMMAND = [sys.executable, "-m", "neuromvm.cli", "sweep"]
 EXPERIMENT = {
-    "name": "small",
-    "data": {"spec": "simulated_rats", "root": "data"},
-    "samples": {"start": 0.1, "stop": 0.35, "label": ["odor"], "keep": {"odor": ["A", "B", "C"]}},
-    "split": {"kind": "halves", "repeats": 2},
+    **small_sweep.EXPERIMENT,
     "models": {
         "mmvm": {"sharing": "mmvm", "latent": 3, "networks": "linear"},
         "plain": {"sharing": "autoencoder", "latent": 3, "networks": "linear"},
@@ -51,18 +46,13 @@ DECODING = {"decoding": {"baselines": ["raw", "mcca"], "canonical_components": 2
 BETAS = {"models.*.beta": [0.001, 0.1, 1.0]}
 
 
-def sweep_of(grid, **settings) -> SweepSpec:
-    experiment = {**deepcopy(EXPERIMENT), **settings.pop("experiment", {})}
-    return validated({"name": "rates", "experiment": experiment, "grid": grid, **settings}, "rates.yaml", SweepSpec)
+sweep_of = partial(small_sweep.spec_of, EXPERIMENT)
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Path:
     """A folder with NWB files of two rats."""
-    folder = tmp_path_factory.mktemp("sweep")
-    sizes = {"mitt": {"units": 10, "trials": 90}, "stella": {"units": 8, "trials": 80}}
-    write_experiment(folder / "data", SimulationConfig(animals=sizes), seed=2)
-    return folder
+    return small_sweep.write_rats(tmp_path_factory.mktemp("sweep"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Cells trained together are what each is alone: files, numbers, what goes on after an interruption, what fails."""
 
 import json
-from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +10,22 @@ import pytest
 import xarray as xr
 
 from neuromvm import fitting
-from neuromvm.data.simulate import SimulationConfig
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_nwb import write_experiment
 from neuromvm.errors import TrainingError
 from neuromvm.experiment import run_experiment
 from neuromvm.fitting import fit
 from neuromvm.inference import FittedStack
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
-from neuromvm.specs.files import validated
-from neuromvm.specs.sweep import SweepSpec
 from neuromvm.sweep import together
 from neuromvm.sweep.runner import run_sweep
 from neuromvm.sweep.together import Part, fit_together
 from neuromvm.sweep_folder import SweepFolder
 from tests.conftest import tuned_recordings
+from tests.integration import small_sweep
 
 EXPERIMENT = {
-    "name": "small",
-    "data": {"spec": "simulated_rats", "root": "data"},
-    "samples": {"start": 0.1, "stop": 0.35, "label": ["odor"], "keep": {"odor": ["A", "B", "C"]}},
-    "split": {"kind": "halves", "repeats": 2},
+    **small_sweep.EXPERIMENT,
     "models": {
         "mmvm": {"sharing": "mmvm", "latent": 3, "networks": "linear"},
         "plain": {"sharing": "autoencoder", "latent": 3, "networks": {"kind": "mlp", "hidden": [6]}},
@@ -47,18 +41,13 @@ SAMPLES = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}, tu
 SPLITS = make_splits(SAMPLES, SplitSpec(repeats=2, validation=1 / 3))
 
 
-def sweep_of(grid, **settings) -> SweepSpec:
-    experiment = {**deepcopy(EXPERIMENT), **settings.pop("experiment", {})}
-    return validated({"name": "rates", "experiment": experiment, "grid": grid, **settings}, "rates.yaml", SweepSpec)
+sweep_of = partial(small_sweep.spec_of, EXPERIMENT)
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Path:
     """A folder with NWB files of two rats."""
-    folder = tmp_path_factory.mktemp("stacks")
-    sizes = {"mitt": {"units": 10, "trials": 90}, "stella": {"units": 8, "trials": 80}}
-    write_experiment(folder / "data", SimulationConfig(animals=sizes), seed=2)
-    return folder
+    return small_sweep.write_rats(tmp_path_factory.mktemp("stacks"))
 
 
 @pytest.fixture(autouse=True)
