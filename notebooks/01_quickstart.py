@@ -14,7 +14,7 @@ import seaborn as sns
 
 import neuromvm as nm
 from analysis import compare, latent_plane
-from analysis.decoding import Options
+from analysis.decoding.decoding import Options
 from analysis.figures.latents import scatter
 from neuromvm.data.simulate import SimulationConfig
 from neuromvm.data.write_nwb import write_experiment

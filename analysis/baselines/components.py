@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.baselines.projections import Projections
-from analysis.representations import Floats, Inputs
+from analysis.readouts.representations import Floats, Inputs
 
 NEGLIGIBLE = 1e-10  # share of the largest eigenvalue below which a direction is numerically absent
 

@@ -20,7 +20,7 @@ import numpy as np
 from analysis.baselines.components import PrincipalAxes, fit_axes, principal_axes
 from analysis.baselines.procrustes import RigidMap, class_means, procrustes
 from analysis.baselines.projections import Projections
-from analysis.representations import Floats, Inputs
+from analysis.readouts.representations import Floats, Inputs
 
 TOLERANCE = 1e-5  # share of the template's size by which it may still move
 ROUNDS = 100

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from analysis.baselines.components import NEGLIGIBLE
 from analysis.baselines.projections import LinearMap, Projections
-from analysis.representations import Floats, Inputs, Training
+from analysis.readouts.representations import Floats, Inputs, Training
 from neuromvm.errors import ShapeError, SpecError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.baselines.components import PrincipalAxes, PrincipalComponents
-from analysis.representations import Floats, Inputs
+from analysis.readouts.representations import Floats, Inputs
 
 
 class RigidMap(NamedTuple):

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from analysis.classifiers import Classifier, Logistic
-from analysis.representations import Floats, Inputs, Representation
+from analysis.readouts.classifiers import Classifier, Logistic
+from analysis.readouts.representations import Floats, Inputs, Representation
 
 
 class Map(Protocol):

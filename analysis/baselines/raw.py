@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.classifiers import PoissonBayes, ShrinkageDiscriminant
-from analysis.representations import Floats, Inputs, Unaligned
+from analysis.readouts.classifiers import PoissonBayes, ShrinkageDiscriminant
+from analysis.readouts.representations import Floats, Inputs, Unaligned
 
 
 class Discriminants(Unaligned):

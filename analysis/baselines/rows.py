@@ -12,8 +12,8 @@ from analysis.baselines.mcca import CanonicalVariates
 from analysis.baselines.procrustes import ProcrustesAligned
 from analysis.baselines.raw import Discriminants, SpikeCounts
 from analysis.baselines.srm import SharedResponses
-from analysis.classifiers import Classifier
-from analysis.representations import Floats, Inputs, RawFeatures, Representation
+from analysis.readouts.classifiers import Classifier
+from analysis.readouts.representations import Floats, Inputs, RawFeatures, Representation
 from neuromvm.specs.base import Spec
 
 Name = Literal["raw", "raw_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca"]
@@ -152,7 +152,7 @@ def baseline(name: str, inputs: Inputs, options: BaselineOptions | Sequence[Base
     inputs
         Samples and splits.
     options
-        For all splits, or one for each (of :func:`analysis.tuning.tuned_options`).
+        For all splits, or one for each (of :func:`analysis.decoding.tuning.tuned_options`).
 
     Raises
     ------

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.baselines.components import NEGLIGIBLE
 from analysis.baselines.projections import Projections
-from analysis.representations import Floats, Inputs, Training
+from analysis.readouts.representations import Floats, Inputs, Training
 
 TOLERANCE = 1e-5  # nats for each training number, below which a step is the last
 STEPS = 200

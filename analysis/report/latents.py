@@ -10,7 +10,7 @@ from plotly.io import to_html
 
 from analysis.figures.latents3d import CONFIG, IN_SAMPLE, TEST, cloud
 from analysis.figures.text import ordered
-from analysis.projection import fit_pca, projected
+from analysis.latents.projection import fit_pca, projected
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
 from neuromvm.schema import Part, is_fitted, is_scored

@@ -11,8 +11,8 @@ from analysis.baselines.mcca import CanonicalVariates, multiset_cca
 from analysis.baselines.procrustes import ProcrustesAligned, procrustes
 from analysis.baselines.rows import ROWS
 from analysis.baselines.srm import SharedResponses
-from analysis.decoding import Options, baseline
-from analysis.representations import Inputs, Latents, Training, training_side
+from analysis.decoding.decoding import Options, baseline
+from analysis.readouts.representations import Inputs, Latents, Training, training_side
 from neuromvm.errors import ShapeError
 from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
 

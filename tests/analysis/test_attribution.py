@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis import attribution
 from analysis.figures import style
+from analysis.latents import attribution
 from neuromvm.attribution import traverse, unit_effects
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples

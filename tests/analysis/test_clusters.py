@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import kstest
 
-from analysis.clusters import cluster_mass, max_statistic
+from analysis.statistics.clusters import cluster_mass, max_statistic
 
 POINTS = 30
 

@@ -8,12 +8,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
-from analysis import coherence
-from analysis.coherence import Options
+from analysis.decoding.scoring import Resampling
 from analysis.figures import style
-from analysis.generated_classes import Classified, draw
-from analysis.imputation_skill import carriers, skill
-from analysis.scoring import Resampling
+from analysis.generated import coherence
+from analysis.generated.classes import Classified, draw
+from analysis.generated.coherence import Options
+from analysis.generated.imputation_skill import carriers, skill
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError

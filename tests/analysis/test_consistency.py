@@ -6,11 +6,11 @@ import pytest
 import xarray as xr
 from scipy.stats import kstest
 
-from analysis import consistency
-from analysis.class_means import class_means, layout_of
-from analysis.consistency import OWN_NULL, Options, compare_animals
+from analysis.consistency import consistency
+from analysis.consistency.class_means import class_means, layout_of
+from analysis.consistency.consistency import OWN_NULL, Options, compare_animals
 from analysis.figures import style
-from analysis.representations import Latents
+from analysis.readouts.representations import Latents
 from neuromvm.data.permutation import permuted
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import SchemaError, SpecError, SplitError

@@ -8,13 +8,13 @@ from scipy.stats import poisson
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import StandardScaler
 
-from analysis import decoding
 from analysis.baselines.rows import ROWS
-from analysis.decoders import decode
-from analysis.decoding import Options
+from analysis.decoding import decoding
+from analysis.decoding.decoding import Options
+from analysis.decoding.scoring import Resampling, score
 from analysis.figures import style
-from analysis.representations import Inputs, Latents, RawFeatures
-from analysis.scoring import Resampling, score
+from analysis.readouts.decoders import decode
+from analysis.readouts.representations import Inputs, Latents, RawFeatures
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import SpecError
 from neuromvm.specs import SplitSpec
@@ -220,9 +220,8 @@ def test_figures_are_drawn_from_saved_scores_and_saved_alike(scores, tmp_path):
 
 
 def test_computing_loads_neither_torch_nor_a_plotting_library():
-    code = (
-        "import sys, analysis.decoding, analysis.trajectories; sys.exit(bool({'torch', 'matplotlib', 'umap'} & set(sys.modules)))"
-    )
+    modules = "analysis.decoding.decoding, analysis.latents.trajectories"
+    code = f"import sys, {modules}; sys.exit(bool({{'torch', 'matplotlib', 'umap'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -5,10 +5,11 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from analysis import consistency, decoding, groups
+from analysis.consistency import consistency, groups
+from analysis.consistency.group_tests import among, compare_animals, compare_pairs, group_members, hedges_g, own_group
+from analysis.consistency.groups import Options, compare_groups
+from analysis.decoding import decoding
 from analysis.figures import style
-from analysis.group_tests import among, compare_animals, compare_pairs, group_members, hedges_g, own_group
-from analysis.groups import Options, compare_groups
 from analysis.pipeline import options_of
 from neuromvm.errors import RunFolderError, SpecError
 from tests.analysis.simulation import shared_latents, simulate, study_of, with_node

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from analysis.baselines.hyperalignment import Hyperaligned, hyperalign
-from analysis.representations import Inputs
+from analysis.readouts.representations import Inputs
 from tests.analysis.simulation import simulate
 
 

@@ -5,15 +5,18 @@ import pytest
 import xarray as xr
 from sklearn.metrics import normalized_mutual_info_score
 
-from analysis import sequence, sequence_contrasts, sequence_lags, sequence_position
-from analysis.confounds import ConfoundError, confounded
 from analysis.figures import style
 from analysis.pipeline import options_of
-from analysis.sequence_contrasts import pair_of
-from analysis.sequence_decoder import probabilities
-from analysis.sequence_distances import Products, distances, parted_slopes
-from analysis.sequence_trials import SequenceTrials, cut_sequence, read_trials
-from analysis.sequence_views import views_of_activity
+from analysis.sequence import lag_distance as sequence_lags
+from analysis.sequence import odor_or_position as sequence_position
+from analysis.sequence import sequence
+from analysis.sequence import trial_contrasts as sequence_contrasts
+from analysis.sequence.confounds import ConfoundError, confounded
+from analysis.sequence.decoder import probabilities
+from analysis.sequence.distances import Products, distances, parted_slopes
+from analysis.sequence.trial_contrasts import pair_of
+from analysis.sequence.trials import SequenceTrials, cut_sequence, read_trials
+from analysis.sequence.views import views_of_activity
 from neuromvm.data.simulate import SimulationConfig, recordings_from
 from neuromvm.data.simulate import simulate as simulate_rats
 from neuromvm.data.splits import make_splits

@@ -6,14 +6,14 @@ import xarray as xr
 from scipy.stats import kstest, poisson
 from sklearn.linear_model import PoissonRegressor
 
-from analysis import spikes
+from analysis.decoding.scoring import Resampling
 from analysis.figures import style
-from analysis.predictive_checks import check
-from analysis.rates import PoissonReadout, condition_means, fit_readout, mean_rates
-from analysis.representations import Inputs
-from analysis.scoring import Resampling
-from analysis.spike_scores import Account, summaries
-from analysis.spikes import Options
+from analysis.generated import spikes
+from analysis.generated.predictive_checks import check
+from analysis.generated.rates import PoissonReadout, condition_means, fit_readout, mean_rates
+from analysis.generated.spike_scores import Account, summaries
+from analysis.generated.spikes import Options
+from analysis.readouts.representations import Inputs
 from neuromvm.errors import SchemaError
 from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec

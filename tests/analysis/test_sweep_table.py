@@ -6,8 +6,8 @@ import xarray as xr
 from scipy import stats
 
 from analysis.figures import sweep as figures
-from analysis.selection import choose, inner_scores, joined, selected_scores
-from analysis.sweep import rows
+from analysis.sweep.selection import choose, inner_scores, joined, selected_scores
+from analysis.sweep.sweep import rows
 from neuromvm.data.inner_splits import inner_splits
 from neuromvm.errors import SpecError
 from neuromvm.specs import SplitSpec

@@ -10,14 +10,14 @@ from pydantic import ValidationError
 from scipy.stats import circmean, circvar, kstest
 from sklearn.metrics import balanced_accuracy_score
 
-from analysis import theta_phase
-from analysis.circular import first_harmonic, pairwise_consistency, random_resultants, resultant
-from analysis.discriminant import fit_discriminants
 from analysis.figures import style
-from analysis.phase_bins import PhaseBins, bin_by_phase, phase_centres, phase_codes
-from analysis.phase_decoding import PhasedSpikes, Resampling, decode_phases, phased_spikes
 from analysis.pipeline import options_of
-from analysis.theta_phase import EVERY, Options, decode_by_phase
+from analysis.readouts.discriminant import fit_discriminants
+from analysis.statistics.circular import first_harmonic, pairwise_consistency, random_resultants, resultant
+from analysis.time import theta_phase
+from analysis.time.phase_bins import PhaseBins, bin_by_phase, phase_centres, phase_codes
+from analysis.time.phase_decoding import PhasedSpikes, Resampling, decode_phases, phased_spikes
+from analysis.time.theta_phase import EVERY, Options, decode_by_phase
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples

@@ -9,10 +9,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
-from analysis import time_resolved
 from analysis.figures import style
 from analysis.pipeline import find_analysis
-from analysis.time_resolved import Options, decode_in_time, window_spec
+from analysis.time import time_resolved
+from analysis.time.time_resolved import Options, decode_in_time, window_spec
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from analysis.audit import verdicts
+from analysis.decoding.audit import verdicts
 from neuromvm.audit import crossings
 from neuromvm.cli import app
 from neuromvm.data.splits import make_splits

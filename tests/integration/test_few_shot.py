@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis import decoding, few_shot
-from analysis.few_shot import FrozenCanonicalVariates, NewAnimal, Options, compare_few_shot
-from analysis.representations import Inputs
+from analysis.decoding import decoding, few_shot
+from analysis.decoding.few_shot import FrozenCanonicalVariates, NewAnimal, Options, compare_few_shot
+from analysis.readouts.representations import Inputs
 from neuromvm import cli
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits

@@ -10,7 +10,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from analysis import compare
-from analysis.decoding import Options
+from analysis.decoding.decoding import Options
 from analysis.pipeline import analyze
 from analysis.report import write_report
 from analysis.report.caveats import caveats, scored_as_trained

@@ -6,7 +6,7 @@ import xarray as xr
 from sklearn.linear_model import LinearRegression
 
 from analysis import compare
-from analysis.decoding import Options
+from analysis.decoding.decoding import Options
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples

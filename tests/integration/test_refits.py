@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from analysis.decoders import decode
-from analysis.representations import Latents
-from analysis.scoring import null_scores
+from analysis.decoding.scoring import null_scores
+from analysis.readouts.decoders import decode
+from analysis.readouts.representations import Latents
 from neuromvm.cli import app
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
@@ -129,8 +129,8 @@ def test_a_stack_holds_fewer_replicas_of_larger_models():
 
 def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
     from analysis.baselines.rows import baseline
-    from analysis.decoding import Options
-    from analysis.representations import Inputs
+    from analysis.decoding.decoding import Options
+    from analysis.readouts.representations import Inputs
     from neuromvm.data.permutation import permuted
 
     study = Study(finished)
@@ -144,10 +144,10 @@ def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
 
 
 def test_null_data_that_cannot_be_fitted_count_as_reaching(finished, tmp_path, monkeypatch):
-    import analysis.refit
+    import analysis.decoding.refit
 
     shutil.copytree(finished, tmp_path / "run")
-    study, fit_one, fitted = Study(tmp_path / "run"), analysis.refit.baseline, []
+    study, fit_one, fitted = Study(tmp_path / "run"), analysis.decoding.refit.baseline, []
 
     def fail_on_one(name, inputs, options):
         fitted.append(name)
@@ -155,7 +155,7 @@ def test_null_data_that_cannot_be_fitted_count_as_reaching(finished, tmp_path, m
             raise ValueError("singular")
         return fit_one(name, inputs, options)
 
-    monkeypatch.setattr(analysis.refit, "baseline", fail_on_one)
+    monkeypatch.setattr(analysis.decoding.refit, "baseline", fail_on_one)
     shutil.rmtree(study.path / "refits" / "mcca")
     failed = run_refits(study, 3, ["mcca"], progress=False)
     assert len(failed) == 1

@@ -1,0 +1,1 @@
+"""Do animals, or groups of animals, represent the conditions alike?"""

@@ -1,0 +1,434 @@
+"""Balanced accuracy of decoded labels for each setting, with everything needed to judge it.
+
+Settings: *within*, the decoder of an animal on its own test trials; *cross*, mean over the decoders of every other animal;
+*others*, one decoder fitted on all other animals; *pooled*, one decoder fitted on all animals.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from analysis.readouts.decoders import OTHERS, POOLED
+from analysis.statistics import hierarchy, over_trials
+from analysis.statistics.over_trials import Floats, LabelRows, Tally
+from neuromvm.errors import SplitError
+
+LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
+SETTINGS = ("within", "cross", OTHERS, POOLED)
+NO_FLOOR = "none: the scored trials were fitted on, and permuted labels do not say what such a fit gives on noise"
+
+
+class Resampling(NamedTuple):
+    """How many draws, and their seed; without permutations there is no floor."""
+
+    bootstraps: int = 1000
+    permutations: int = 1000
+    seed: int = 0
+
+
+class TargetDraws(NamedTuple):
+    """Balanced accuracy on one target, averaged over seeds; NaN where a decoder does not exist."""
+
+    observed: Floats  # (split, setting)
+    sources: Floats  # (split, source)
+    bootstrap: Floats  # (draw, setting), mean over splits
+    null: Floats  # (draw, setting), mean over splits
+    source_null: Floats  # (draw, source), mean over splits; of refits only
+    chance: Floats  # (setting,)
+
+
+def score(
+    predictions: Mapping[str, xr.DataTree],
+    samples: xr.DataTree,
+    resampling: Resampling,
+    reference: str,
+    *,
+    in_sample: bool = False,
+    refits: Mapping[str, xr.Dataset] | None = None,
+) -> xr.Dataset:
+    """Score the predictions of several representations on the same test trials.
+
+    Parameters
+    ----------
+    predictions
+        Representation -> what :func:`analysis.readouts.decoders.decode` returns; all of the same splits.
+    samples
+        True labels.
+    resampling
+        Number of bootstrap draws and permutations.
+    reference
+        Representation with which tables and figures compare the others.
+    in_sample
+        Whether trials that are scored were fitted on. Decoders that have seen the true labels beat permuted ones whatever the
+        trials hold, so then there is no floor: ``null_mean, null_low, null_high, p`` are NaN.
+    refits
+        Representation -> :func:`null_scores` of refits on null data, which then are its floor. Without, labels are permuted among
+        test trials and decoders not refitted.
+
+    Returns
+    -------
+    Balanced accuracies, averaged over seeds, splits and targets: ``value (representation, setting)`` with ``low, high`` (95 %
+    bootstrap interval over test trials, drawn within animal and label; animals are not resampled), ``null_mean, null_low,
+    null_high, chance, p``, ``difference, difference_low, difference_high (reference, representation, setting)``, paired by draw;
+    ``animals_low, animals_high, difference_animals_low, difference_animals_high``, 95 % intervals with the animal as the unit.
+    The same with prefix ``target_`` for each target. ``null_kind, null_n (representation)`` say what the floor is.
+    ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)`` with ``accuracy_p,
+    accuracy_p_corrected (representation, source, target)`` of refits, the second against the largest score of all pairs of other
+    animals in each refit; ``gap, gap_low, gap_high (representation)``, within minus cross, paired by draw: what is lost between
+    animals. ``majority_share, trials (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``,
+    ``reference``, ``in_sample``.
+    """
+    refits = refits or {}
+    if in_sample:
+        resampling, refits = resampling._replace(permutations=0), {}
+    targets, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
+    draws = {
+        name: [
+            _draw(
+                tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, resampling, _of(refits.get(name), target)
+            )
+            for target in targets
+        ]
+        for name, tree in predictions.items()
+    }
+    variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
+    for prefix, dims, over in (
+        ("", ("representation", "setting"), lambda values: over_trials.mean_of_scored(values, axis=-1)),
+        ("target_", ("representation", "setting", "target"), lambda values: values),
+    ):
+        summaries = [_summary(one, over) for one in draws.values()]
+        variables |= {prefix + key: (dims, np.stack([one[key] for one in summaries])) for key in summaries[0]}
+        for key, values in _differences(list(draws.values()), over).items():
+            variables[prefix + key] = (("reference", *dims), values)
+    observed = np.stack([_stack(one, "observed") for one in draws.values()])
+    variables |= _over_animals(list(draws.values()), resampling.seed)
+    variables["split_value"] = (("representation", "split", "setting"), over_trials.mean_of_scored(observed, axis=-1))
+    variables["accuracy"] = (
+        ("representation", "split", "source", "target"),
+        np.stack([_stack(one, "sources") for one in draws.values()]),
+    )
+    for key, pairs in _pair_p(list(draws.values())).items():
+        variables[key] = (("representation", "source", "target"), pairs)
+    gaps = [_gap(one) for one in draws.values()]
+    variables |= {key: (("representation",), np.array([one[key] for one in gaps])) for key in ("gap", "gap_low", "gap_high")}
+    tested = {
+        target: np.any([_tested(tree[target]["predicted"].to_numpy()).any(axis=(0, 1)) for tree in predictions.values()], axis=0)
+        for target in targets
+    }
+    counts = {
+        target: np.bincount(samples[target]["label"].to_numpy()[one].ravel(), minlength=classes) for target, one in tested.items()
+    }
+    variables["trials"] = (("target",), np.array([one.sum() for one in tested.values()]))
+    variables["majority_share"] = (("target",), np.array([one.max() / max(one.sum(), 1) for one in counts.values()]))
+    if not any(one.sum() for one in counts.values()):
+        raise SplitError(
+            "analysis decoding",
+            found="no trial that any decoder can be tested on",
+            expected="animals with trials on both sides of a split",
+            next_step="An animal without training trials cannot be encoded or aligned: use split.kind=halves or kfold",
+        )
+    floor = f"{resampling.permutations} permutations of labels among the test trials of each animal, decoders not refitted"
+    floor += shifted(samples)
+    drawn, floor = ("scored", NO_FLOOR) if in_sample else ("test", floor)
+    kinds = [str(refits[name].attrs["null_kind"]) if name in refits else floor for name in predictions]
+    counted = [refits[name].sizes["permutation"] if name in refits else resampling.permutations for name in predictions]
+    variables["null_kind"], variables["null_n"] = (("representation",), np.array(kinds)), (("representation",), np.array(counted))
+    floor = "; ".join(dict.fromkeys(kinds))
+    seeds = [np.bincount(tree[targets[0]]["split"].to_numpy()).max() for tree in predictions.values()]
+    variables["seeds"] = (("representation",), np.array(seeds))
+    return xr.Dataset(
+        variables,
+        coords={
+            "representation": list(predictions),
+            "reference": list(predictions),
+            "setting": list(SETTINGS),
+            "target": targets,
+            "source": targets,
+        },
+        attrs={
+            "chance": 1 / int(np.any(list(counts.values()), axis=0).sum()),
+            "classes": samples.attrs["classes"],
+            "label": samples.attrs.get("label", "label"),
+            "reference": reference if reference in predictions else "",
+            "interval": f"95 % over {resampling.bootstraps} bootstrap draws of {drawn} trials within animal and label",
+            "floor": floor,
+            "windows": next(iter(samples.children.values())).sizes["window"],
+            "in_sample": int(in_sample),  # netCDF has no truth values
+        },
+    )
+
+
+def shifted(samples: xr.DataTree) -> str:
+    """Say that a permutation shifts labels as well, where windows of a trial have labels of their own; else ''."""
+    own = any(bool((node["label"] != node["label"].isel(window=0)).any()) for node in samples.children.values())
+    return ", and shifted circularly among the windows of each trial" if own else ""
+
+
+def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDArray[np.integer], null_kind: str) -> xr.Dataset:
+    """Score refits on null data as the data are scored.
+
+    Parameters
+    ----------
+    predictions
+        What :func:`analysis.readouts.decoders.decode` returns.
+    samples
+        Labels, which null data leave in place.
+    permutation
+        Number of the null data of each replica ``(replica,)``.
+    null_kind
+        In words.
+
+    Returns
+    -------
+    ``value (permutation, split, setting, target)``; ``accuracy (permutation, split, source, target)``; ``chance (setting,
+    target)``, what guessing gives.
+    """
+    targets = list(samples.children)
+    numbers = np.unique(permutation)
+    values, accuracy, chance = [], [], []
+    for target in targets:
+        labels = samples[target]["label"].to_numpy()
+        each = []
+        for number in numbers:
+            panels = _Panels.of(predictions[target].to_dataset().isel(replica=permutation == number), labels, target)
+            each.append([one.scores(over_trials.as_they_are(panels.rows))[0] for one in (panels.settings, panels.sources)])
+        chance.append(panels.settings.chance)
+        values.append(np.stack([one for one, _ in each]))
+        accuracy.append(np.stack([one for _, one in each]))
+    return xr.Dataset(
+        {
+            "value": (("permutation", "split", "setting", "target"), np.stack(values, axis=-1)),
+            "accuracy": (("permutation", "split", "source", "target"), np.stack(accuracy, axis=-1)),
+            "chance": (("setting", "target"), np.stack(chance, axis=-1)),
+        },
+        coords={"permutation": numbers, "setting": list(SETTINGS), "target": targets, "source": targets},
+        attrs={"null_kind": null_kind},
+    )
+
+
+class _Panels(NamedTuple):
+    """The decoders of one target, by setting and one by one."""
+
+    settings: "_Panel"
+    sources: "_Panel"
+    rows: LabelRows
+
+    @classmethod
+    def of(cls, predicted: xr.Dataset, labels: NDArray[np.int16], target: str) -> "_Panels":
+        codes, split = predicted["predicted"].to_numpy(), predicted["split"].to_numpy()
+        used = _tested(codes).any(axis=(0, 1))
+        codes, rows = codes[:, :, used], LabelRows.of(labels[used])
+        decoders = predicted["decoder"].to_numpy().tolist()
+        animals = [name for name in decoders if name not in (OTHERS, POOLED)]
+        groups = {
+            "within": [target],
+            "cross": [name for name in animals if name != target],
+            OTHERS: [OTHERS],
+            POOLED: [POOLED],
+        }
+        common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
+        return cls(
+            _Panel([[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows),
+            _Panel([[decoders.index(name)] for name in animals], codes, split, common, rows),
+            rows,
+        )
+
+
+def _draw(
+    predicted: xr.Dataset, labels: NDArray[np.int16], target: str, resampling: Resampling, refits: xr.Dataset | None
+) -> TargetDraws:
+    """Score one target; its draws depend on its name only, so that representations can be compared draw by draw."""
+    settings, sources, rows = _Panels.of(predicted, labels, target)
+    rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
+    bootstrap = over_trials.bootstrap(rows, resampling.bootstraps, rng)
+    observed, pairs = (panel.scores(over_trials.as_they_are(rows)) for panel in (settings, sources))
+    if refits is not None:
+        null, source_null = refits["value"].to_numpy(), refits["accuracy"].to_numpy()
+    else:
+        drawn = [settings.scores(some) for some in _in_pieces(rows, resampling.permutations, rng)]
+        null = np.concatenate(drawn or [np.full_like(observed, np.nan)])
+        source_null = np.full_like(pairs, np.nan)
+    return TargetDraws(
+        observed[0],
+        pairs[0],
+        over_trials.mean_of_scored(settings.scores(bootstrap), axis=1),
+        over_trials.mean_of_scored(null, axis=1),
+        over_trials.mean_of_scored(source_null, axis=1),
+        settings.chance,
+    )
+
+
+def _of(refits: xr.Dataset | None, target: str) -> xr.Dataset | None:
+    return None if refits is None else refits.sel(target=target)
+
+
+def _pair_p(draws: Sequence[Sequence[TargetDraws]]) -> dict[str, Floats]:
+    """Return p of each pair ``(representation, source, target)``, alone and against the largest of all pairs of a refit."""
+    alone, corrected = [], []
+    for one in draws:
+        value, null = over_trials.mean_of_scored(_stack(one, "sources"), axis=0), _stack(one, "source_null")
+        known = ~np.isnan(null).all(axis=0)
+        pairs = known & ~np.eye(len(value), dtype=bool)
+        alone.append(np.where(known, over_trials.p_value(value, null), np.nan))
+        # A refit in which a pair has no score counts as reaching it.
+        others = np.where(pairs, np.where(np.isnan(null), np.inf, null), -np.inf)
+        largest = np.broadcast_to(others.max(axis=(1, 2), keepdims=True), null.shape)
+        corrected.append(np.where(pairs, over_trials.p_value(value, largest), np.nan))
+    return {"accuracy_p": np.stack(alone), "accuracy_p_corrected": np.stack(corrected)}
+
+
+def _over_animals(draws: Sequence[Sequence[TargetDraws]], seed: int) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """Return intervals of scores and of their differences with the animal as the unit."""
+    observed = [over_trials.mean_of_scored(_stack(one, "observed"), axis=0) for one in draws]  # (setting, target)
+    drawn = [_stack(one, "bootstrap") for one in draws]  # (draw, setting, target)
+    pairs = [over_trials.mean_of_scored(_stack(one, "sources"), axis=0) for one in draws]  # (source, target)
+
+    own = [_each_setting(*one, seed) for one in zip(observed, drawn, pairs, strict=True)]
+    against = [
+        [
+            _each_setting(observed[one] - observed[other], drawn[one] - drawn[other], pairs[one] - pairs[other], seed)
+            for one in range(len(draws))
+        ]
+        for other in range(len(draws))
+    ]
+    dims = ("representation", "setting")
+    return {
+        "animals_low": (dims, np.array(own)[..., 0]),
+        "animals_high": (dims, np.array(own)[..., 1]),
+        "difference_animals_low": (("reference", *dims), np.array(against)[..., 0]),
+        "difference_animals_high": (("reference", *dims), np.array(against)[..., 1]),
+    }
+
+
+def _each_setting(observed: Floats, drawn: Floats, pairs: Floats, seed: int) -> list[tuple[float, float]]:
+    """Return the interval over animals of each setting: of *cross*, over pairs of them."""
+    found = []
+    for place, setting in enumerate(SETTINGS):
+        if setting == "cross":
+            one = hierarchy.over_pairs(pairs)
+        else:
+            one = hierarchy.over_animals(observed[place], drawn[:, place], np.random.default_rng([seed, place]))
+        found.append((one.low, one.high))
+    return found
+
+
+def _gap(draws: Sequence[TargetDraws]) -> dict[str, float]:
+    """Return within minus cross, paired by draw; NaN where one of them does not exist."""
+    within, cross = SETTINGS.index("within"), SETTINGS.index("cross")
+    value = _value(draws, lambda values: over_trials.mean_of_scored(values, axis=-1))
+    drawn = over_trials.mean_of_scored(_stack(draws, "bootstrap"), axis=-1)
+    low, high = over_trials.interval(drawn[:, within] - drawn[:, cross])
+    return {"gap": float(value[within] - value[cross]), "gap_low": float(low), "gap_high": float(high)}
+
+
+def _in_pieces(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yield permutations in pieces that fit in memory."""
+    piece = max(1, LARGEST_PIECE // max(1, len(rows.row) * len(rows.labels)))
+    for begin in range(0, draws, piece):
+        yield over_trials.permutations(rows, min(piece, draws - begin), rng)
+
+
+class _Panel:
+    """Scores of groups of decoders on one target, each the mean over the decoders that exist.
+
+    Decoders that share the same classes with the target are tallied together, seeds of a split too; there is more than one
+    such party in a group only where animals lack classes.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[int]],
+        codes: NDArray[np.int16],
+        split: NDArray[np.intp],
+        common: NDArray[np.bool_],
+        rows: LabelRows,
+    ) -> None:
+        self._splits = int(split.max()) + 1
+        parties: dict[tuple[int, bytes], list[int]] = {}
+        for place, group in enumerate(groups):
+            for member in group:
+                if common[member].any():
+                    parties.setdefault((place, common[member].tobytes()), []).append(member)
+        # How much each party counts in each group, (group, party).
+        self._weight = np.zeros((len(groups), len(parties)))
+        for number, ((place, _), members) in enumerate(parties.items()):
+            self._weight[place, number] = len(members)
+        counted = np.array([common[members[0]] for members in parties.values()]).reshape(len(parties), common.shape[1])
+        chances = self._weight @ (1 / np.maximum(counted.sum(axis=1), 1))
+        total = self._weight.sum(axis=1)
+        self.chance: Floats = np.where(total > 0, chances / np.maximum(total, 1), np.nan)
+        self._tally = _tally(codes, split, list(parties.values()), counted, rows) if parties else None
+
+    def scores(self, assignments: Floats) -> Floats:
+        """Return balanced accuracies ``(draw, split, group)``, NaN where no decoder exists."""
+        if self._tally is None:
+            return np.full((len(assignments), self._splits, len(self._weight)), np.nan)
+        each = self._tally.balanced_accuracy(assignments).reshape(len(assignments), self._splits, 1, -1)
+        weight = np.where(np.isnan(each), 0, self._weight)
+        total = weight.sum(axis=-1)
+        summed = (weight * np.where(np.isnan(each), 0, each)).sum(axis=-1)
+        return np.where(total > 0, summed / np.where(total > 0, total, 1), np.nan)
+
+
+def _tally(
+    codes: NDArray[np.int16],
+    split: NDArray[np.intp],
+    parties: Sequence[Sequence[int]],
+    counted: NDArray[np.bool_],
+    rows: LabelRows,
+) -> Tally:
+    """Tally the votes of parties of decoders; scores are ordered (split, party)."""
+    splits, (trials, windows), classes = int(split.max()) + 1, codes.shape[2:], counted.shape[1]
+    votes = np.zeros((splits * len(parties), trials, windows, classes), dtype=np.float32)
+    tested = np.zeros((splits * len(parties), trials), dtype=bool)
+    for number in range(splits):
+        for place, party in enumerate(parties):
+            members = codes[split == number][:, list(party)]
+            voters = members.reshape(members.shape[0] * members.shape[1], trials, windows)
+            voters = voters[_tested(voters).any(axis=-1)]
+            if len(voters):
+                votes[number * len(parties) + place] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
+                tested[number * len(parties) + place] = _tested(voters).any(axis=0)
+    return Tally.of(votes, tested, np.tile(counted, (splits, 1)), rows)
+
+
+def _tested(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Return ``(..., trial)``: whether any window of the trial was predicted."""
+    return np.asarray((codes >= 0).any(axis=-1))
+
+
+def _stack(draws: Sequence[TargetDraws], field: str) -> Floats:
+    return np.stack([getattr(one, field) for one in draws], axis=-1)
+
+
+def _value(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> Floats:
+    return over(over_trials.mean_of_scored(_stack(draws, "observed"), axis=0))
+
+
+def _summary(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
+    """Summarise the draws of all targets, after ``over`` has averaged the targets or left them apart."""
+    value, null = _value(draws, over), over(_stack(draws, "null"))
+    found = {"value": value, "null_mean": over_trials.mean_of_scored(null, axis=0)}
+    found["p"] = np.where(np.isnan(null).all(axis=0), np.nan, over_trials.p_value(value, null))
+    found["chance"] = over(_stack(draws, "chance"))
+    found["low"], found["high"] = over_trials.interval(over(_stack(draws, "bootstrap")))
+    known = null[~np.isnan(null).reshape(len(null), -1).all(axis=1)]  # a refit that failed has no score
+    found["null_low"], found["null_high"] = over_trials.interval(known if len(known) else null)
+    return found
+
+
+def _differences(draws: Sequence[Sequence[TargetDraws]], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
+    """Return the difference of each representation to each, paired by draw, ``(reference, representation, ...)``."""
+    values = np.stack([_value(one, over) for one in draws])
+    bootstraps = [over(_stack(one, "bootstrap")) for one in draws]
+    intervals = np.array([[over_trials.interval(one - other) for one in bootstraps] for other in bootstraps])
+    return {
+        "difference": values[None] - values[:, None],
+        "difference_low": intervals[:, :, 0],
+        "difference_high": intervals[:, :, 1],
+    }

@@ -1,0 +1,1 @@
+"""Latents to look at: planes, paths, and the units behind them."""

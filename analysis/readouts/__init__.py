@@ -1,0 +1,1 @@
+"""What of an animal a decoder sees, and the decoders."""

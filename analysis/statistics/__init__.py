@@ -1,0 +1,1 @@
+"""Intervals, nulls and corrections that the analyses share."""

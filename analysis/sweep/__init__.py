@@ -1,0 +1,1 @@
+"""The table of a sweep, and settings chosen without test trials."""
