@@ -20,8 +20,8 @@ import torch
 import xarray as xr
 
 from analysis.baselines.mcca import CanonicalVariates
-from analysis.decoders import decode
-from analysis.representations import Inputs, Latents, Representation
+from analysis.readouts.decoders import decode
+from analysis.readouts.representations import Inputs, Latents, Representation
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.experiment import load_experiment_recordings

@@ -1,0 +1,62 @@
+"""A stack of replicas against as many trainings one after the other."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.networks import PAPER, Size, noise_samples, small, specs, trainer
+from benchmarks.pairs import Pair, Side, Work
+
+MMVM = {"kind": "mmvm"}
+COMPARED = 3  # epochs
+CASES = (
+    ("hidden_32", small(32), 32, 1 / 8),
+    ("hidden_64", small(64), 32, 1 / 4),
+    ("hidden_256", small(256), 32, 1.0),
+    ("paper", PAPER, 4, 1.0),  # the time goes into products here: a stack must not be slower
+)
+
+
+def pairs() -> list[Pair]:
+    """Return a pair for each size of the networks."""
+    return [
+        Pair(
+            f"stack_{replicas}_{name}",
+            Side(f"a stack of {replicas}", partial(_stack, size, replicas)),
+            Side("one by one", partial(_single, size)),
+            "an epoch of a replica",
+            aim=aim,
+            agreement=f"losses of the first {COMPARED} epochs of the first replica, to 1e-4",
+            tolerance=1e-4,
+        )
+        for name, size, replicas, aim in CASES
+    ]
+
+
+def _stack(size: Size, replicas: int, folder: Path) -> Work:
+    from neuromvm.refits import stack_size
+
+    epochs = trainer(size, MMVM, replicas).run()
+
+    def run() -> float:
+        next(epochs)
+        return replicas
+
+    most = stack_size(noise_samples(size)[0], *specs(size, MMVM))
+    return Work(run, partial(_losses, size, replicas), f"neuromvm.refits.stack_size makes stacks of {most}")
+
+
+def _single(size: Size, folder: Path) -> Work:
+    epochs = trainer(size, MMVM).run()
+
+    def run() -> float:
+        next(epochs)
+        return 1
+
+    return Work(run, partial(_losses, size, 1))
+
+
+def _losses(size: Size, replicas: int) -> dict[str, np.ndarray]:
+    epochs = trainer(size, MMVM, replicas).run()
+    return {"loss": np.array([next(epochs).loss[0] for _ in range(COMPARED)])}
