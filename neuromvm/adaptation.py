@@ -132,15 +132,15 @@ def _start_from_others(model: ModelSpec, fitted: FittedStack, new: Sequence[str]
     """Return the parameters that new animals begin with, ``(replica, ...)``."""
     found: dict[str, list[Tensor]] = {}
     for number in range(len(fitted.replicas)):
-        member, training = fitted.member(number), batches.training_samples(number)
+        member = fitted.member(number)
         others = []
         for name in fitted.scalers:
-            features, match = training[name]
+            features, match = batches.training_samples(number, name)
             mean, scale = (one.double().numpy() for one in member.encoders[name](torch.from_numpy(features)))
             code = _logits(mean / model.gain) if model.code == "simplex" else mean
             others.append(Known(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
         for name in new:
-            for key, value in weights_of_start(model, name, join(*training[name], others)).items():
+            for key, value in weights_of_start(model, name, join(*batches.training_samples(number, name), others)).items():
                 found.setdefault(key, []).append(value)
     return {key: torch.stack(each) for key, each in found.items()}
 

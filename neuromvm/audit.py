@@ -47,7 +47,7 @@ class Audit(NamedTuple):
     checks
         Whether anything crosses a split.
     scores
-        Each score of the pipeline on data that hold nothing, against chance; see :func:`analysis.audit.verdicts`.
+        Each score of the pipeline on data that hold nothing, against chance; see :func:`analysis.decoding.audit.verdicts`.
     caveats
         In words, what scores of this experiment can and cannot mean.
     """

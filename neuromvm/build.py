@@ -1,7 +1,7 @@
 """The only place where specs meet classes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -83,7 +83,7 @@ def build_model(
     spec: ModelSpec,
     windows: Mapping[str, WindowShape],
     seed: int,
-    training_targets: Mapping[str, Tensor] | None = None,
+    training_targets: Callable[[str], Tensor] | None = None,
     trial_models: Mapping[str, TrialModel] | None = None,
 ) -> MultimodalVAE:
     """Build a model with weights drawn from a seed.
@@ -97,7 +97,8 @@ def build_model(
     seed
         Of the initial weights; torch's global generator is left as it was.
     training_targets
-        Animal -> training-side activity ``(sample, feature)``, from which likelihoods take starting values.
+        Returns an animal's training-side activity ``(sample, feature)``, from which its likelihood takes starting values; it is
+        asked for one animal after the other, where a likelihood has such values.
     trial_models
         Animal -> model of its training-side trials, from which encoders and decoders start if the spec says so.
 
@@ -117,12 +118,14 @@ def build_model(
             raise SpecError("likelihood_of", found=f"no animal {animal!r}", next_step=did_you_mean(animal, sorted(windows)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoders = {name: _encoder(spec, window) for name, window in windows.items()}
+        encoders = {name: build_encoder(spec, window) for name, window in windows.items()}
         decoders = {name: _decoder(spec, window) for name, window in windows.items()}
         scored = {name: _likelihood(likelihood_of(spec, name), window) for name, window in windows.items()}
-    for name, target in (training_targets or {}).items():
+    for name in windows:
+        if training_targets is None or type(scored[name]).start_from is Likelihood.start_from:
+            continue
         try:
-            scored[name].start_from(target)
+            scored[name].start_from(training_targets(name))
         except SpecError as error:
             raise SpecError(
                 f"{error.where} of animal {name}", found=error.found, expected=error.expected, next_step=error.next_step
@@ -192,7 +195,8 @@ def _layers(spec: ModelSpec) -> dict[str, int]:
     return {"hidden": networks.hidden, "layers": networks.layers, "kernel": networks.kernel}
 
 
-def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
+def build_encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
+    """Return the encoder of one animal, its weights drawn with torch's global generator."""
     root, latent = path_root(spec, window), _latent(spec)
     if root is not None:
         encoder = PathEncoder(window.units, latent, root, constant_scale=spec.scale == "constant", **_layers(spec))

@@ -20,7 +20,17 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.fitting import fit
-from neuromvm.folders import kept_tree, locked, read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
+from neuromvm.folders import (
+    kept_tree,
+    locked,
+    read_dataset,
+    read_json,
+    read_recordings,
+    read_tree,
+    write_atomically,
+    write_json,
+    write_tree,
+)
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
@@ -65,7 +75,7 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     out = Path(out)
     _check_folder(out, spec, resume)
     # Whatever is wrong with data, samples or splits is said before the folder exists.
-    recordings = _there_or(out / "recordings.nc", partial(load_experiment_recordings, spec))
+    recordings = _there_or(out / "recordings.nc", partial(load_experiment_recordings, spec), read_recordings)
     samples = make_samples(recordings, spec.samples)
     _check_paths(spec, samples)
     splits = _there_or(out / "splits.nc", partial(make_splits, samples, spec.split))
@@ -202,9 +212,9 @@ def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
         )
 
 
-def _there_or(path: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
+def _there_or(path: Path, make: Callable[[], xr.DataTree], read: Callable[[Path], xr.DataTree] = read_tree) -> xr.DataTree:
     """Return the tree in a file, or make it."""
-    return read_tree(path) if path.is_file() else make()
+    return read(path) if path.is_file() else make()
 
 
 def _keep(path: Path, tree: xr.DataTree) -> None:

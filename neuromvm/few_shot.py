@@ -19,6 +19,7 @@ from neuromvm.folders import claim, kept_tree, locked
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ModelSpec, TrainingSpec
+from neuromvm.specs.training import NEUTRAL
 
 log = logging.getLogger(__name__)
 PER_CLASS: tuple[Trials, ...] = (1, 2, 4, 8, None)
@@ -268,4 +269,4 @@ def _keep_nothing(way: Way, trials: Trials, make: Callable[[], xr.DataTree]) -> 
 
 
 def _settings(training: TrainingSpec) -> dict[str, object]:
-    return training.model_dump(mode="json", exclude={"device", "threads", "checkpoint_every", "seeds"})
+    return training.model_dump(mode="json", exclude={*NEUTRAL, "seeds"})

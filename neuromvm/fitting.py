@@ -18,6 +18,7 @@ from neuromvm.errors import expect
 from neuromvm.folders import claim, write_atomically, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
+from neuromvm.specs.training import NEUTRAL
 from neuromvm.training import EpochRecord, StackTrainer, choose_device
 
 
@@ -146,7 +147,7 @@ class _Record:
         """Restore the newest checkpoint of the same training, and cut the record back to it."""
         about = {
             "model": trainer.spec.model_dump(mode="json"),
-            "training": trainer.training.model_dump(mode="json", exclude={"device", "threads", "checkpoint_every"}),
+            "training": trainer.training.model_dump(mode="json", exclude=NEUTRAL),
             "replicas": [replica.about() for replica in trainer.batches.replicas],
             "rate_terms": list(trainer.model.rate_terms),
             "data": _fingerprint(samples, splits),
@@ -178,7 +179,7 @@ def _fingerprint(samples: xr.DataTree, splits: xr.DataTree) -> str:
         for array in (dataset["activity"], dataset["match"], splits[name]["part"]):
             values = np.ascontiguousarray(array.to_numpy())
             digest.update(f"{values.dtype}{values.shape}".encode())
-            digest.update(values.tobytes())
+            digest.update(values.data)
     return digest.hexdigest()
 
 

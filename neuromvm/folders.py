@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 from filelock import FileLock, Timeout
 
+from neuromvm.data.room import Room
 from neuromvm.errors import RunFolderError
 
 RESUME = "Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
@@ -140,17 +141,26 @@ def read_tree(path: Path) -> xr.DataTree:
     return tree
 
 
+def read_recordings(path: Path) -> xr.DataTree:
+    """Read recordings and close their file; activity for which memory has no room is kept in mapped files.
+
+    See :mod:`neuromvm.data.room`; raises like :func:`read_tree`.
+    """
+    tree: xr.DataTree = _read(path, xr.open_datatree, Room().kept_tree)
+    return tree
+
+
 def read_dataset(path: Path) -> xr.Dataset:
     """Read a dataset into memory and close its file; raises like :func:`read_tree`."""
     dataset: xr.Dataset = _read(path, xr.open_dataset)
     return dataset
 
 
-def _read(path: Path, opener: Any) -> Any:
+def _read(path: Path, opener: Any, load: Callable[[Any], Any] = lambda opened: opened.load()) -> Any:
     if not path.is_file():
         raise RunFolderError(str(path), found="no such file", next_step=RESUME)
     try:
         with opener(path, engine="h5netcdf") as opened:
-            return opened.load()
+            return load(opened)
     except (OSError, ValueError, KeyError) as error:
         raise RunFolderError(str(path), found=f"not readable ({error})", next_step="Delete it and resume the run") from error

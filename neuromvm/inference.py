@@ -10,12 +10,14 @@ import xarray as xr
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.func import functional_call
 
 from neuromvm import schema
-from neuromvm.build import WindowShape, build_model, path_root
-from neuromvm.data.batches import Replica, StackBatches
-from neuromvm.data.features import Scaler, features
+from neuromvm.build import WindowShape, build_encoder, build_model, path_root
+from neuromvm.data.batches import Replica, StackBatches, window_shape
+from neuromvm.data.features import FLOAT, Scaler, features
 from neuromvm.data.permutation import carry
+from neuromvm.data.room import row_blocks
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import RunFolderError, SchemaError
 from neuromvm.folders import read_json, write_atomically
@@ -114,14 +116,18 @@ class FittedStack:
         ('replica', 'trial', 'window', 'latent')
         """
         schema.expect_samples(samples)
-        posteriors = self._posteriors(samples)
+        self._check_samples(samples)
         shared = self.member(0).shared_latents
         nodes = {}
-        for name, each in posteriors.items():
+        for name in self.scalers:
             dataset = samples[name].to_dataset()
-            seen = [self._carried(name, dataset, number, values) for number, values in enumerate(each)]
-            mean, scale = (torch.stack(values).numpy() for values in zip(*seen, strict=True))
-            nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean, scale, shared))
+            mean, scale = self._posteriors(name, samples)
+            for number, replica in enumerate(self.replicas):
+                if replica.permutation:
+                    source = carry(name, dataset, replica.permutation, within=replica.within).samples()
+                    for values in (mean, scale):
+                        values[number] = values[number].flatten(0, 1)[source].reshape(values[number].shape)
+            nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean.numpy(), scale.numpy(), shared))
         return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
 
     @torch.no_grad()
@@ -141,10 +147,10 @@ class FittedStack:
         roots = {name: path_root(self.spec, window) for name, window in self.windows.items()}
         if any(root is None for root in roots.values()):
             return None
+        self._check_samples(samples)
         shared = self.member(0).shared_latents
         nodes = {}
-        for name, each in self._posteriors(samples).items():
-            root = roots[name]
+        for name, root in roots.items():
             assert root is not None
             dataset = samples[name].to_dataset()
             if dataset.sizes["window"] != 1:
@@ -152,8 +158,8 @@ class FittedStack:
                     f"samples/{name}", found=f"{dataset.sizes['window']} windows a trial", expected="one, the whole path"
                 )
             code_mean, code_scale = (
-                torch.stack(values)[:, :, 0].reshape(len(each), dataset.sizes["trial"], -1, root.shape[1])
-                for values in zip(*each, strict=True)
+                values[:, :, 0].reshape(len(values), dataset.sizes["trial"], -1, root.shape[1])
+                for values in self._posteriors(name, samples)
             )
             mean = (code_mean @ root.T).transpose(2, 3).numpy()
             scale = (code_scale.square() @ root.square().T).sqrt().transpose(2, 3).numpy()
@@ -167,27 +173,29 @@ class FittedStack:
 
     def scaled(self, samples: xr.DataTree, animal: str, replica: int) -> Tensor:
         """Return the features of an animal as its encoder sees them, ``(trial, window, feature)``."""
-        return torch.from_numpy(self.scalers[animal][replica](self._features(animal, samples)))
+        self._check_animal(animal, samples)
+        activity = samples[animal].to_dataset()["activity"]
+        return torch.from_numpy(self.scalers[animal][replica](features(activity, self.trained_on)))
 
-    def _posteriors(self, samples: xr.DataTree) -> dict[str, list[tuple[Tensor, Tensor]]]:
-        """Return mean and scale ``(trial, window, latent)`` of each animal in each replica."""
-        values = {name: self._features(name, samples) for name in self.scalers}
-        posteriors: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in self.scalers}
-        for number in range(len(self.replicas)):
-            model = self.member(number)
-            for name, array in values.items():
-                scaled = torch.from_numpy(self.scalers[name][number](array).reshape(-1, array.shape[2]))
-                mean, scale = (one.reshape(*array.shape[:2], -1) for one in model.encoders[name](scaled))
-                posteriors[name].append((mean, scale))
-        return posteriors
-
-    def _carried(self, name: str, dataset: xr.Dataset, number: int, values: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        """Give each sample the posterior of the activity that it has in a replica's null data."""
-        replica = self.replicas[number]
-        if replica.permutation == 0:
-            return values
-        source = torch.from_numpy(carry(name, dataset, replica.permutation, within=replica.within).samples())
-        return tuple(one.flatten(0, 1)[source].reshape(one.shape) for one in values)
+    def _posteriors(self, name: str, samples: xr.DataTree) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of an animal in each replica ``(replica, trial, window, latent)``; few trials at a time."""
+        activity = samples[name].to_dataset()["activity"]
+        with torch.random.fork_rng(devices=[]):
+            encoder = build_encoder(self.spec, self.windows[name])
+        own = f"encoders.{name}."
+        weights = {key.removeprefix(own): value for key, value in self.weights.items() if key.startswith(own)}
+        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        trials, windows = activity.sizes["trial"], activity.sizes["window"]
+        for block in row_blocks(trials, self.windows[name].features * windows * FLOAT):
+            values = features(activity.isel(trial=block), self.trained_on)
+            each = []
+            for number, scaler in enumerate(self.scalers[name]):
+                scaled = torch.from_numpy(scaler(values)).flatten(0, 1)
+                each.append(functional_call(encoder, {key: value[number] for key, value in weights.items()}, (scaled,)))
+            for blocks, parts in zip(found, zip(*each, strict=True), strict=True):
+                blocks.append(torch.stack(parts))
+        mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in found)
+        return mean, scale
 
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
@@ -244,7 +252,11 @@ class FittedStack:
             ModelSpec.model_validate(about["model"]), replicas, weights, scalers, windows, trained_on, about.get("conditions", ())
         )
 
-    def _features(self, name: str, samples: xr.DataTree) -> np.ndarray:
+    def _check_samples(self, samples: xr.DataTree) -> None:
+        for name in self.scalers:
+            self._check_animal(name, samples)
+
+    def _check_animal(self, name: str, samples: xr.DataTree) -> None:
         if name not in samples.children:
             raise SchemaError(
                 "samples", found=f"no animal {name!r}", expected=f"the animals trained on: {', '.join(self.scalers)}"
@@ -257,18 +269,18 @@ class FittedStack:
                     found=f"{getattr(spec, setting)}",
                     expected=f"{getattr(self.trained_on, setting)}, as trained on",
                 )
-        values = features(samples[name].to_dataset()["activity"], spec)
+        shape = window_shape(samples[name].to_dataset())
         trained = len(self.scalers[name][0].center)
-        width = float(samples[name]["activity"].attrs["bin_width"])
-        if values.shape[2] == trained and not np.isclose(width, self.windows[name].bin_width):
+        if shape.features == trained and not np.isclose(shape.bin_width, self.windows[name].bin_width):
             raise SchemaError(
-                f"samples/{name}", found=f"bins of {width:g}", expected=f"bins of {self.windows[name].bin_width:g}, as trained on"
+                f"samples/{name}",
+                found=f"bins of {shape.bin_width:g}",
+                expected=f"bins of {self.windows[name].bin_width:g}, as trained on",
             )
-        if values.shape[2] != trained:
+        if shape.features != trained:
             raise SchemaError(
-                f"samples/{name}", found=f"{values.shape[2]} features", expected=f"{trained}, as trained on (bins times units)"
+                f"samples/{name}", found=f"{shape.features} features", expected=f"{trained}, as trained on (bins times units)"
             )
-        return values
 
     def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray, shared: int) -> xr.Dataset:
         dims = ("replica", "trial", "window", "latent")

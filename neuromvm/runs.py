@@ -15,7 +15,7 @@ import xarray as xr
 from neuromvm import schema
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
-from neuromvm.folders import read_dataset, read_json, read_tree
+from neuromvm.folders import read_dataset, read_json, read_recordings, read_tree
 from neuromvm.specs import ExperimentSpec, load_experiment_spec
 
 
@@ -51,7 +51,7 @@ class Study:
     @cached_property
     def recordings(self) -> xr.DataTree:
         """Activity of every animal on the grid of the data spec."""
-        return read_tree(self.path / "recordings.nc")
+        return read_recordings(self.path / "recordings.nc")
 
     @cached_property
     def samples(self) -> xr.DataTree:
@@ -156,7 +156,7 @@ class Study:
         return scores
 
     def refits(self, row: str, settings: list[str]) -> xr.Dataset | None:
-        """Return the scores of a row of the table refitted on null data, see :func:`analysis.scoring.null_scores`.
+        """Return the scores of a row of the table refitted on null data, see :func:`analysis.decoding.scoring.null_scores`.
 
         Parameters
         ----------

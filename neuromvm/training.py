@@ -9,8 +9,10 @@ Randomness is a function of (seed, split, epoch), so a run continued from a chec
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from neuromvm.data.batches import VALIDATION, StackBatches
 from neuromvm.errors import TrainingError
 from neuromvm.models import Batch, MultimodalVAE, Objective
 from neuromvm.specs import ModelSpec, TrainingSpec
+from neuromvm.specs.sharing import MMVMSharing
 
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what Adam remembers of a parameter
 
@@ -96,6 +99,13 @@ class StackTrainer:
                 expected="validation trials of every split, to stop on",
                 next_step="Set split.validation above 0, or leave patience out",
             )
+        if training.compile and isinstance(model.sharing, MMVMSharing) and model.sharing.standard_normal.kind != "constant":
+            raise TrainingError(
+                "training.compile",
+                found=f"a standard-normal share that moves ({model.sharing.standard_normal.kind})",
+                expected="a constant one: a number that changes at every step would be compiled anew at every step",
+                next_step="Leave compile out, or set sharing.standard_normal.kind=constant",
+            )
         self.epoch = 0
         replicas = len(batches.replicas)
         self._everyone, self._active = batches, np.arange(replicas)
@@ -104,7 +114,7 @@ class StackTrainer:
                 model,
                 batches.windows,
                 replica.seed,
-                batches.training_targets(number),
+                partial(batches.training_targets, number),
                 batches.trial_models(number, model.start_shrinkage) if model.start == "bayes" else None,
             ).to(batches.device)
             for number, replica in enumerate(batches.replicas)
@@ -122,6 +132,7 @@ class StackTrainer:
         self._best_loss = np.full(replicas, np.inf)
         self._best_epoch = np.zeros(replicas, dtype=int)
         self._beta = self._make_beta()
+        self._stacked_objective = stacked_objective(self.model, replicas, compiled=training.compile)
         terms, modalities = len(self.model.rate_terms), len(self.model.modalities)
         # loss, log-likelihoods, rates, validation loss of the last epoch that each replica took part in
         self._last = torch.full((replicas, 2 + modalities + terms), torch.nan)
@@ -146,9 +157,10 @@ class StackTrainer:
         """
         while self.epoch < self.training.epochs and not self.stopped.all():
             started = time.perf_counter()
-            trained = self._train_epoch()
-            self.epoch += 1
-            self._last[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
+            with matrix_products(self.training.precision):
+                trained = self._train_epoch()
+                self.epoch += 1
+                self._last[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
             record = self._record(round(time.perf_counter() - started, 4))
             self._leave()
             yield record
@@ -249,6 +261,7 @@ class StackTrainer:
             {name: value[members] for name, value in held.items()} for held in (self._buffers, self._constants)
         )
         self._optimizer, self._beta = self._make_optimizer(), self._make_beta()
+        self._stacked_objective = stacked_objective(self.model, len(staying), compiled=self.training.compile)
         for name, value in old.items():
             if value in adam:
                 kept = {key: entry if key == "step" else entry[members] for key, entry in adam[value].items()}
@@ -280,21 +293,9 @@ class StackTrainer:
             group["lr"] = learning_rate(self.training, self.epoch)
         generators = self.batches.generators(self.epoch)
         table = self.batches.epoch_pairs(self.epoch)
-        losses, likelihoods, rates, rows, counts = [], [], [], [], []
-        for step in range(self.batches.steps):
-            batch = self.batches.batch(table[:, step], generators)
-            noise = self.batches.noise(table[:, step], generators, self.model.noise_shape)
-            objective = self._objective(batch, noise, progress=(self.epoch + step / self.batches.steps) / self.training.epochs)
-            self._optimizer.zero_grad(set_to_none=True)
-            objective.loss.sum().backward()  # type: ignore[no-untyped-call]
-            if self.training.clip_norm is not None:
-                self._clip_gradients(self.training.clip_norm)
-            self._optimizer.step()
-            losses.append(objective.loss.detach())
-            likelihoods.append(objective.log_likelihood.detach().sum(2))
-            rates.append(objective.rate.detach().sum(2))
-            rows.append(batch.available.sum(2))
-            counts.append(batch.available.amax(1).sum(1))
+        steps = range(self.batches.steps)
+        taken = [self._step(table[:, step], generators, self.epoch + step / self.batches.steps) for step in steps]
+        losses, likelihoods, rates, rows, counts = zip(*taken, strict=True)
         tuples = torch.stack(counts)
         loss = (torch.stack(losses) * tuples).sum(0) / tuples.sum(0)
         if not torch.isfinite(loss).all():
@@ -311,16 +312,28 @@ class StackTrainer:
         rate = rate / (count if own else tuples[..., None].sum(0).clamp(min=1))
         return loss[:, None], likelihood, rate
 
-    def _objective(self, batch: Batch, noise: Tensor, progress: float) -> Objective:
-        def one(
-            parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch, noise: Tensor, beta: Tensor
-        ) -> Objective:
-            result: Objective = functional_call(self.model, (parameters, buffers), (batch, noise, beta, progress))
-            return result
+    def _step(self, pairs: NDArray[np.int64], generators: Sequence[torch.Generator], epochs: float) -> tuple[Tensor, ...]:
+        """Take one step; what it holds in memory goes with it, before the next begins.
 
-        weights = {**self._parameters, **self._constants}
-        stacked: Objective = torch.func.vmap(one)(weights, self._buffers, batch, noise, self._beta)
-        return stacked
+        Returns
+        -------
+        Loss ``(replica,)``; sums over rows of log-likelihoods ``(replica, modality)`` and rates ``(replica, term)``; numbers of
+        rows in which a modality is present ``(replica, modality)``, and in which any is ``(replica,)``.
+        """
+        batch = self.batches.batch(pairs, generators)
+        noise = self.batches.noise(pairs, generators, self.model.noise_shape)
+        objective = self._objective(batch, noise, progress=epochs / self.training.epochs)
+        objective.loss.sum().backward()  # type: ignore[no-untyped-call]
+        if self.training.clip_norm is not None:
+            self._clip_gradients(self.training.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        available = batch.available
+        log_likelihood, rate = (values.detach().sum(2) for values in (objective.log_likelihood, objective.rate))
+        return objective.loss.detach(), log_likelihood, rate, available.sum(2), available.amax(1).sum(1)
+
+    def _objective(self, batch: Batch, noise: Tensor, progress: float) -> Objective:
+        return self._stacked_objective({**self._parameters, **self._constants}, self._buffers, batch, noise, self._beta, progress)
 
     @torch.no_grad()
     def _validate(self) -> Tensor:
@@ -346,12 +359,76 @@ class StackTrainer:
 
     def _clip_gradients(self, largest: float) -> None:
         gradients = [value.grad for value in self._parameters.values() if value.grad is not None]
-        norm = torch.sqrt(
-            sum((gradient.flatten(1).square().sum(1) for gradient in gradients), torch.zeros(1, device=self.batches.device))
-        )
-        factor = (largest / norm.clamp(min=1e-12)).clamp(max=1)
+        each = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
+        factor = (largest / torch.linalg.vector_norm(each, dim=0).clamp(min=1e-12)).clamp(max=1)
+        if factor.device.type == "cpu" and bool((factor == 1).all()):  # to ask a GPU would be to wait for it
+            return
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+class StackedObjective(Protocol):
+    """The objective of every replica of a stack; weights, buffers, batch, noise and beta have a leading dim ``replica``."""
+
+    def __call__(
+        self,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        batch: Batch,
+        noise: Tensor,
+        beta: Tensor,
+        progress: float,
+    ) -> Objective:
+        """Return the objective of each replica."""
+
+
+def stacked_objective(model: MultimodalVAE, replicas: int, *, compiled: bool) -> StackedObjective:
+    """Return the objective of a stack of so many replicas of a model; compiled, its first call takes up to a minute."""
+
+    def one(
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        batch: Batch,
+        noise: Tensor,
+        beta: Tensor,
+        progress: float,
+    ) -> Objective:
+        result: Objective = functional_call(model, (dict(weights), dict(buffers)), (batch, noise, beta, progress))
+        return result
+
+    def alone(
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        batch: Batch,
+        noise: Tensor,
+        beta: Tensor,
+        progress: float,
+    ) -> Objective:
+        members = (_member(weights), _member(buffers), _member_batch(batch), noise.squeeze(0), beta.squeeze(0))
+        return Objective(*(value[None] for value in one(*members, progress)))
+
+    # A batched product of one matrix is slower than a product: its gradient comes out transposed and is copied.
+    objective: StackedObjective = alone if replicas == 1 else torch.func.vmap(one, in_dims=(0, 0, 0, 0, 0, None))
+    return torch.compile(objective) if compiled else objective
+
+
+def _member(stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.squeeze(0) for name, value in stacked.items()}
+
+
+def _member_batch(stacked: Batch) -> Batch:
+    return Batch(_member(stacked.inputs), _member(stacked.targets), stacked.available.squeeze(0), stacked.condition.squeeze(0))
+
+
+@contextmanager
+def matrix_products(precision: str) -> Iterator[None]:
+    """Multiply float32 matrices as the training asks; ``tf32`` rounds factors to 10 bits on GPUs that can, nowhere else."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def learning_rate(training: TrainingSpec, epoch: int) -> float:

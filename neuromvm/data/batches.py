@@ -14,10 +14,11 @@ from torch import Tensor
 from neuromvm import schema
 from neuromvm.build import WindowShape, scores_counts
 from neuromvm.data.corruption import Drawing, Resampler, Streams, blur, hide
-from neuromvm.data.features import Floats, Scaler, features, fit_scaler
+from neuromvm.data.features import Floats, Scaler, Transform, fit_scaler, recorded_features
 from neuromvm.data.pairing import PAIRINGS
 from neuromvm.data.permutation import carry
 from neuromvm.data.resampling import TrialModel
+from neuromvm.data.resident import ResidentActivity
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
 from neuromvm.models import Batch
@@ -59,8 +60,8 @@ class Replica(NamedTuple):
 class AnimalSamples(NamedTuple):
     """The samples of one animal: sample = trial * windows + window."""
 
-    features: Floats  # (sample, feature), transformed, not scaled
-    counts: NDArray[np.generic]  # (sample, feature), as recorded
+    recorded: NDArray[np.generic]  # (sample, feature)
+    transform: Transform
     match: NDArray[np.int16]  # (sample,)
     part: NDArray[np.int8]  # (split, sample)
     units: int
@@ -68,21 +69,24 @@ class AnimalSamples(NamedTuple):
     @classmethod
     def of(cls, samples: xr.Dataset, splits: xr.Dataset, spec: SampleSpec) -> "AnimalSamples":
         """Flatten trials and windows; a window is on the side of its trial."""
-        flat = features(samples["activity"], spec)
-        trials, windows, width = flat.shape
-        counts = features_of_counts(samples["activity"]).reshape(trials * windows, width)
-        part = np.repeat(splits["part"].to_numpy(), windows, axis=1)
+        recorded = recorded_features(samples["activity"])
+        trials, windows, width = recorded.shape
         return cls(
-            flat.reshape(trials * windows, width), counts, samples["match"].to_numpy().reshape(-1), part, samples.sizes["unit"]
+            recorded.reshape(trials * windows, width),
+            Transform.of(samples["activity"], spec),
+            samples["match"].to_numpy().reshape(-1),
+            np.repeat(splits["part"].to_numpy(), windows, axis=1),
+            samples.sizes["unit"],
         )
 
-    def carried(self, source: NDArray[np.int64]) -> "AnimalSamples":
-        """Return null samples: each takes its activity from the sample ``source (sample,)``."""
-        return self._replace(features=self.features[source], counts=self.counts[source])
+    def features(self, chosen: NDArray[np.int64]) -> "Features":
+        """Return the features of some samples ``(sample,)``, made when they are looked at."""
+        return Features(self, chosen)
 
-    def scaler(self, split: int, spec: SampleSpec) -> Scaler:
-        """Fit the scaler on training-side samples of a split."""
-        if not self.training_side(split).any():
+    def scaler(self, split: int, spec: SampleSpec, source: NDArray[np.int64] | None = None) -> Scaler:
+        """Fit the scaler on training-side samples of a split; of null data, whose activity is that of ``source (sample,)``."""
+        side = np.flatnonzero(self.training_side(split))
+        if not len(side):
             raise SplitError(
                 f"split {split}",
                 found="an animal without training trials",
@@ -90,8 +94,7 @@ class AnimalSamples(NamedTuple):
                 next_step="A held-out animal has no encoder of its own: use split.kind=halves or kfold; `neuromvm few-shot RUN` "
                 "then leaves out one animal after the other and adapts to it with few trials",
             )
-        side = self.training_side(split)
-        return fit_scaler(spec, self.features[side], self.match[side], self.units)
+        return fit_scaler(spec, self.features(side if source is None else source[side]), self.match[side], self.units)
 
     def training_side(self, split: int) -> NDArray[np.bool_]:
         """Say which samples are on the training side ``(sample,)``."""
@@ -107,16 +110,23 @@ class AnimalSamples(NamedTuple):
         return np.where(np.isin(self.part[split], sides), self.match, np.int16(-1)).astype(np.int16)
 
 
+class Features:
+    """Features ``(sample, feature)`` of some samples of an animal; a slice of it is an array."""
+
+    def __init__(self, animal: AnimalSamples, chosen: NDArray[np.int64]) -> None:
+        self.animal, self.chosen = animal, chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, rows: slice) -> Floats:
+        return self.animal.transform(self.animal.recorded[self.chosen[rows]])
+
+
 def window_shape(samples: xr.Dataset) -> WindowShape:
     """Return the shape of an animal's windows."""
     activity = samples["activity"]
     return WindowShape(activity.sizes["bin"], activity.sizes["unit"], float(activity.attrs["bin_width"]))
-
-
-def features_of_counts(activity: xr.DataArray) -> NDArray[np.generic]:
-    """Return activity as recorded ``(trial, window, feature)``, in the feature order of :func:`features`."""
-    values = activity.transpose("trial", "window", "bin", "unit").to_numpy()
-    return values.reshape(*values.shape[:2], -1)
 
 
 class StackBatches:
@@ -163,10 +173,10 @@ class StackBatches:
         }
         self.conditions = tuple(json.loads(next(iter(samples.children.values()))["match"].attrs["classes"]))
         self.windows = {name: window_shape(dataset) for name, dataset in schema.animals(samples)}
-        self._inputs = {name: torch.from_numpy(animal.features).to(device) for name, animal in self.animals.items()}
-        self._counts = {
-            name: _integers(animal.counts).to(device) for name, animal in self.animals.items() if scores_counts(model, name)
+        self._activity = {
+            name: ResidentActivity(animal.recorded, animal.transform, device) for name, animal in self.animals.items()
         }
+        self._scores_counts = {name: scores_counts(model, name) for name in self.animals}
         self._conditions = {
             name: torch.from_numpy(animal.match.astype(np.int64)).to(device) for name, animal in self.animals.items()
         }
@@ -208,29 +218,25 @@ class StackBatches:
                     next_step="Set training.pairing=published, or use sharing joint",
                 )
 
-    def training_targets(self, replica: int) -> dict[str, Tensor]:
-        """Return what the likelihoods of a replica score in the samples that it trains on: ``(sample, feature)`` an animal."""
-        split = self.replicas[replica].split
-        targets = {}
-        for name, animal in self.animals.items():
-            chosen = torch.from_numpy(np.flatnonzero(animal.trained_on(split))).to(self.device)[None]
-            one = slice(replica, replica + 1)
-            targets[name] = self._recorded(name, one, chosen)[0] if name in self._counts else self._scaled(name, one, chosen)[0]
-        return targets
+    def training_targets(self, replica: int, name: str) -> Tensor:
+        """Return what the likelihood of an animal scores in the samples that a replica trains on ``(sample, feature)``."""
+        chosen = np.flatnonzero(self.animals[name].trained_on(self.replicas[replica].split))
+        return self._targets(name, slice(replica, replica + 1), torch.from_numpy(chosen).to(self.device)[None])[0]
 
-    def training_samples(self, replica: int) -> dict[str, tuple[Floats, NDArray[np.int16]]]:
-        """Return scaled features ``(sample, feature)`` and match codes of what a replica trains on, for every animal."""
-        split, found = self.replicas[replica].split, {}
-        for name, animal in self.animals.items():
-            side = animal.trained_on(split)
-            found[name] = self.scalers[name][replica](self._samples_of(name, replica).features[side]), animal.match[side]
-        return found
+    def training_samples(self, replica: int, name: str) -> tuple[Floats, NDArray[np.int16]]:
+        """Return scaled features ``(sample, feature)`` and match codes of what a replica trains on of an animal."""
+        animal, source = self.animals[name], self._source(name, replica)
+        side = np.flatnonzero(animal.trained_on(self.replicas[replica].split))
+        chosen = animal.features(side if source is None else source[side])
+        return self.scalers[name][replica](chosen[:]), animal.match[side]
 
     def trial_models(self, replica: int, covariance_shrinkage: float) -> dict[str, TrialModel]:
         """Fit a model of trials to what a replica trains on, for every animal; validation trials stay out, to stop on."""
         return {
-            name: TrialModel.fit(values, match, self.animals[name].units, self._conditions_known, covariance_shrinkage)
-            for name, (values, match) in self.training_samples(replica).items()
+            name: TrialModel.fit(
+                *self.training_samples(replica, name), animal.units, self._conditions_known, covariance_shrinkage
+            )
+            for name, animal in self.animals.items()
         }
 
     def epoch_pairs(self, epoch: int) -> NDArray[np.int64]:
@@ -268,7 +274,7 @@ class StackBatches:
             targets = {name: means[replicas, condition.clamp(min=0)] for name, means in self._target_means.items()}
         else:
             targets = {
-                name: self._recorded(name, everyone, index[:, :, column]) if name in self._counts else inputs[name]
+                name: self._recorded(name, everyone, index[:, :, column]) if self._scores_counts[name] else inputs[name]
                 for column, name in enumerate(self.animals)
             }
         if generators is not None:
@@ -299,9 +305,12 @@ class StackBatches:
         rows = [int(number) for number in (pairs[self._streams.first] >= 0).any(axis=2).sum(axis=1)]
         return Drawing(rows, pairs.shape[1], generators, self._streams)
 
-    def _samples_of(self, name: str, replica: int) -> AnimalSamples:
-        """Return the samples of an animal as a replica sees them: carried, if it is trained on null data."""
-        return self.animals[name].carried(self._carried[name][replica].cpu().numpy()) if self._carried else self.animals[name]
+    def _source(self, name: str, replica: int) -> NDArray[np.int64] | None:
+        """Return from where a replica's samples take their activity ``(sample,)``; None where that is themselves."""
+        if not self._carried:
+            return None
+        source: NDArray[np.int64] = self._carried[name][replica].cpu().numpy()
+        return source
 
     def _null_data(self) -> Sequence[str]:
         """Return the animals whose activity is carried: all or none."""
@@ -318,7 +327,7 @@ class StackBatches:
         for number, one in enumerate(self.replicas):
             key = (one.split, one.permutation, one.within)
             if key not in fitted:
-                fitted[key] = self._samples_of(name, number).scaler(one.split, spec)
+                fitted[key] = self.animals[name].scaler(one.split, spec, self._source(name, number))
         return [fitted[one.split, one.permutation, one.within] for one in self.replicas]
 
     def _codes(self, split: int, part: Part) -> list[NDArray[np.int16]]:
@@ -336,15 +345,20 @@ class StackBatches:
             table[number, : len(drawn)] = drawn
         return table
 
+    def _targets(self, name: str, replicas: slice, index: Tensor) -> Tensor:
+        """Gather ``index (replica, row)`` of what the likelihood of an animal scores: ``(replica, row, feature)``."""
+        gather = self._recorded if self._scores_counts[name] else self._scaled
+        return gather(name, replicas, index)
+
     def _scaled(self, name: str, replicas: slice, index: Tensor) -> Tensor:
         """Gather ``index (replica, row)`` and scale with each replica's own statistics: ``(replica, row, feature)``."""
-        gathered = self._inputs[name][self._from(name, replicas, index)]
-        values = torch.addcmul(self._offset[name][replicas, None], gathered, self._gain[name][replicas, None])
-        return values if self.clip is None else values.clamp(-self.clip, self.clip)
+        values = self._activity[name].features(self._from(name, replicas, index))
+        torch.addcmul(self._offset[name][replicas, None], values, self._gain[name][replicas, None], out=values)
+        return values if self.clip is None else values.clamp_(-self.clip, self.clip)
 
     def _recorded(self, name: str, replicas: slice, index: Tensor) -> Tensor:
         """Gather ``index (replica, row)`` of the activity as recorded: ``(replica, row, feature)``."""
-        return self._counts[name][self._from(name, replicas, index)].float()
+        return self._activity[name].recorded(self._from(name, replicas, index))
 
     def _from(self, name: str, replicas: slice, index: Tensor) -> Tensor:
         """Return the samples whose activity the samples ``index (replica, row)`` take."""
@@ -366,19 +380,13 @@ class StackBatches:
 
     def _condition_means(self) -> dict[str, Tensor]:
         """Return the mean target of every condition in training samples ``(replica, condition, feature)``."""
-        means: dict[str, list[Tensor]] = {name: [] for name in self.animals}
-        for number, replica in enumerate(self.replicas):
-            for name, target in self.training_targets(number).items():
-                animal = self.animals[name]
+        means: dict[str, Tensor] = {}
+        for name, animal in self.animals.items():
+            each = []
+            for number, replica in enumerate(self.replicas):
                 codes = torch.from_numpy(animal.match[animal.trained_on(replica.split)].astype(np.int64)).to(self.device)
                 member = torch.nn.functional.one_hot(codes.clamp(min=0), self._conditions_known) * (codes >= 0)[:, None]
                 share = member.float() / member.sum(0).clamp(min=1)
-                means[name].append(share.T @ target)
-        return {name: torch.stack(each) for name, each in means.items()}
-
-
-def _integers(counts: NDArray[np.generic]) -> Tensor:
-    """Keep small counts small; torch lacks arithmetic on wide unsigned integers, so those become int32."""
-    if counts.dtype.kind == "u":
-        return torch.from_numpy(counts if counts.dtype == np.uint8 else counts.astype(np.int32))
-    return torch.from_numpy(counts.astype(np.float32))
+                each.append(share.T @ self.training_targets(number, name))
+            means[name] = torch.stack(each)
+        return means

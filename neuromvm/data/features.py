@@ -1,16 +1,82 @@
 """From activity to the numbers that encoders, decoders and alignments see."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.room import row_blocks
 from neuromvm.errors import SchemaError
 from neuromvm.specs import SampleSpec
 
 Floats = NDArray[np.float32]
+FLOAT = 4  # [bytes] of a feature
 SMALLEST_NOISE = 0.05  # [transformed activity] keeps a unit that hardly ever fires from being blown up by its scale
+
+
+class Rows(Protocol):
+    """Features ``(sample, feature)``, of which slices of samples are looked at: an array, or what makes them when asked."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def __getitem__(self, rows: slice) -> Floats:
+        """Return some of them."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What makes features of recorded activity, each sample for itself.
+
+    Parameters
+    ----------
+    name
+        ``transform`` of the spec.
+    milliseconds
+        Width of a bin [ms].
+    kernel
+        Smoothing over bins ``(bin, bin)``, or None.
+    """
+
+    name: str
+    milliseconds: float
+    kernel: Floats | None
+
+    @classmethod
+    def of(cls, activity: xr.DataArray, spec: SampleSpec) -> "Transform":
+        """Return what a spec does to the activity of an animal.
+
+        Raises
+        ------
+        SchemaError
+            If spikes per millisecond are asked for of activity that is no count of spikes.
+        """
+        if spec.transform == "per_millisecond" and activity.attrs["kind"] != "spike_count":
+            kind = str(activity.attrs["kind"])
+            raise SchemaError("samples.transform=per_millisecond", found=kind, expected="spike_count")
+        width = float(activity.attrs["bin_width"])
+        kernel = None if spec.smooth is None else smoothing(activity.sizes["bin"], spec.smooth / width)
+        return cls(spec.transform, round(1000 * width, 6), kernel)
+
+    def __call__(self, recorded: NDArray[np.generic]) -> Floats:
+        """Return features ``(..., feature)`` of activity as recorded ``(..., feature)``, both bin-major."""
+        values = recorded.astype(np.float32)
+        match self.name:
+            case "sqrt":
+                np.sqrt(np.maximum(values, 0, out=values), out=values)
+            case "log1p":
+                np.log1p(np.maximum(values, 0, out=values), out=values)
+            case "per_millisecond":
+                np.divide(values, self.milliseconds, out=values)
+        if self.kernel is None:
+            return values
+        bins = len(self.kernel)
+        smoothed: Floats = np.einsum("...bu,bc->...cu", values.reshape(*values.shape[:-1], bins, -1), self.kernel)
+        return smoothed.reshape(values.shape)
 
 
 def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
@@ -34,20 +100,12 @@ def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
     SchemaError
         If spikes per millisecond are asked for of activity that is no count of spikes.
     """
-    values = activity.transpose("trial", "window", "bin", "unit").to_numpy().astype(np.float32)
-    match spec.transform:
-        case "sqrt":
-            np.sqrt(np.maximum(values, 0, out=values), out=values)
-        case "log1p":
-            np.log1p(np.maximum(values, 0, out=values), out=values)
-        case "per_millisecond":
-            if activity.attrs["kind"] != "spike_count":
-                kind = str(activity.attrs["kind"])
-                raise SchemaError("samples.transform=per_millisecond", found=kind, expected="spike_count")
-            np.divide(values, round(1000 * float(activity.attrs["bin_width"]), 6), out=values)
-    if spec.smooth is not None:
-        kernel = smoothing(values.shape[2], spec.smooth / float(activity.attrs["bin_width"]))
-        values = np.einsum("twbu,bc->twcu", values, kernel)
+    return Transform.of(activity, spec)(recorded_features(activity))
+
+
+def recorded_features(activity: xr.DataArray) -> NDArray[np.generic]:
+    """Return activity as recorded ``(trial, window, feature)``, in the feature order of :func:`features`; no copy is made."""
+    values = activity.transpose("trial", "window", "bin", "unit").to_numpy()
     return values.reshape(*values.shape[:2], -1)
 
 
@@ -85,15 +143,16 @@ class Scaler:
     clip: float | None = None
 
     @classmethod
-    def fit(cls, training: Floats, clip: float | None = None) -> "Scaler":
+    def fit(cls, training: Rows, clip: float | None = None) -> "Scaler":
         """Take mean and standard deviation over training-side samples ``(sample, feature)``."""
-        center, spread = training.mean(axis=0, dtype=np.float64), training.std(axis=0, dtype=np.float64)
+        center = _total(block.sum(axis=0, dtype=np.float64) for _, block in _blocks(training)) / len(training)
+        spread = np.sqrt(_total(np.square(block - center).sum(axis=0) for _, block in _blocks(training)) / len(training))
         varies = spread > 1e-6 * np.maximum(1, np.abs(center))  # a constant has a spread of rounding errors
         return cls(center.astype(np.float32), np.where(varies, spread, 1).astype(np.float32), clip)
 
     @classmethod
     def fit_noise(
-        cls, training: Floats, codes: NDArray[np.integer], units: int, clip: float | None = None, shrinkage: float = 0.0
+        cls, training: Rows, codes: NDArray[np.integer], units: int, clip: float | None = None, shrinkage: float = 0.0
     ) -> "Scaler":
         """Take the mean, and for each unit the standard deviation within conditions, pooled over bins and conditions.
 
@@ -110,15 +169,20 @@ class Scaler:
         shrinkage
             Share of a unit's variance that is taken from the median unit.
         """
-        known = np.unique(codes[codes >= 0])
-        residuals = [training[codes == code] - training[codes == code].mean(axis=0) for code in known]
-        free = sum(len(one) for one in residuals) - len(known)
-        squares = sum((np.square(one).sum(axis=0) for one in residuals), np.zeros(training.shape[1]))
+        known, member = np.unique(codes, return_inverse=True)
+        members = np.eye(len(known))[member]  # (sample, condition)
+        sums = _total(members[rows].T @ block for rows, block in _blocks(training))
+        means = sums / members.sum(axis=0)[:, None]
+        counted = codes >= 0
+        residuals = ((block.astype(np.float64) - means[member[rows]])[counted[rows]] for rows, block in _blocks(training))
+        squares = _total(np.square(one).sum(axis=0) for one in residuals)
+        free = counted.sum() - (known >= 0).sum()
         variance = squares.reshape(-1, units).mean(axis=0) / max(free, 1)
         variance = (1 - shrinkage) * variance + shrinkage * np.median(variance)
         deviation = np.sqrt(variance) + SMALLEST_NOISE
-        bins = training.shape[1] // units
-        return cls(training.mean(axis=0), np.tile(deviation, bins).astype(np.float32), clip)
+        bins = len(squares) // units
+        center = sums.sum(axis=0) / len(training)
+        return cls(center.astype(np.float32), np.tile(deviation, bins).astype(np.float32), clip)
 
     @classmethod
     def identity(cls, features: int, clip: float | None = None) -> "Scaler":
@@ -139,7 +203,7 @@ class Scaler:
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
 
 
-def fit_scaler(spec: SampleSpec, training: Floats, codes: NDArray[np.integer], units: int) -> Scaler:
+def fit_scaler(spec: SampleSpec, training: Rows, codes: NDArray[np.integer], units: int) -> Scaler:
     """Fit the scaler of a spec on training-side samples ``(sample, feature)`` with their match codes ``(sample,)``."""
     match spec.scale:
         case "zscore":
@@ -147,4 +211,15 @@ def fit_scaler(spec: SampleSpec, training: Floats, codes: NDArray[np.integer], u
         case "noise":
             return Scaler.fit_noise(training, codes, units, spec.clip, spec.scale_shrinkage)
         case "none":
-            return Scaler.identity(training.shape[1], spec.clip)
+            return Scaler.identity(training[:1].shape[1], spec.clip)
+
+
+def _blocks(training: Rows) -> Iterator[tuple[slice, Floats]]:
+    """Yield slices of samples with their features, few enough that numbers of double precision take little memory."""
+    for rows in row_blocks(len(training), training[:1].size * FLOAT):
+        yield rows, training[rows]
+
+
+def _total(parts: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Add arrays of one shape; there is at least one."""
+    return reduce(np.add, parts)

@@ -1,17 +1,20 @@
 """From trials on a fine grid to samples: windows of coarser bins, with a label and a match code each.
 
-Windows never leave their trial, and a split is made on trials, so windows that overlap cannot cross a split.
+Windows never leave their trial, and a split is made on trials, so windows that overlap cannot cross a split. Recordings are read
+a block of trials after the other, wherever they are: in memory, mapped, or in a file that xarray has opened.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from neuromvm import schema
+from neuromvm.data.room import Room, row_blocks
 from neuromvm.errors import AlignmentError, SchemaError, did_you_mean, expect
 from neuromvm.schema import Dropped
 from neuromvm.specs import SampleSpec
@@ -41,9 +44,11 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
     """
     expect(recordings, xr.DataTree, "recordings", 'Make them: load_recordings(load_data_spec("my_lab.yaml"))')
     expect(spec, SampleSpec, "spec", 'Make one: SampleSpec(start=0, stop=1, label=["odor"])')
-    chosen = {name: _keep_trials(name, dataset, spec) for name, dataset in schema.animals(recordings)}
-    label_names = {name: _join_labels(name, dataset, spec, spec.label) for name, dataset in chosen.items()}
-    match_names = {name: _join_labels(name, dataset, spec, spec.match_by) for name, dataset in chosen.items()}
+    animals = dict(schema.animals(recordings))
+    windows = {name: Windows.of(dataset, spec) for name, dataset in animals.items()}
+    chosen = {name: _keep_trials(name, _without_activity(dataset), spec) for name, dataset in animals.items()}
+    label_names = {name: _join_labels(name, dataset, windows[name], spec.label) for name, dataset in chosen.items()}
+    match_names = {name: _join_labels(name, dataset, windows[name], spec.match_by) for name, dataset in chosen.items()}
     classes, matches = _classes(label_names.values()), _classes(match_names.values())
     if len(classes) < 2:
         raise SchemaError(
@@ -52,13 +57,12 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
             expected="at least two",
             next_step="Choose another label or widen samples.keep",
         )
-    nodes = {}
+    nodes, room = {}, Room()
     for name, dataset in chosen.items():
-        windows = Windows.of(dataset, spec)
-        values = schema.activity(dataset)
-        node = dataset.drop_dims(str(values.dims[1])).assign(activity=windows.cut(values))
+        placed, values = windows[name], schema.activity(animals[name])
+        node = dataset.drop_vars(_ROW).assign(activity=placed.cut(values, dataset[_ROW].to_numpy(), room))
         node = node.assign_coords(
-            window=("window", np.array(windows.centres), {"width": windows.width, "dim": str(values.dims[1])})
+            window=("window", np.array(placed.centres), {"width": placed.width, "dim": str(values.dims[1])})
         )
         for variable, names, known in (("label", label_names, classes), ("match", match_names, matches)):
             codes = np.searchsorted(known, names[name]).astype(np.int16)
@@ -146,20 +150,42 @@ class Windows:
         centres = tuple(round(first + begin * fine + width / 2, 9) for begin in starts)
         return cls(starts, whole["width"] // whole["bin_width"], whole["bin_width"], centres, width)
 
-    def cut(self, values: xr.DataArray) -> xr.DataArray:
-        """Cut ``(trial, grid, unit)`` into ``(trial, window, bin, unit)``."""
-        array = values.to_numpy()
-        length = self.bins * self.merged
-        stacked = np.stack([array[:, begin : begin + length] for begin in self.starts], axis=1)
-        bins = stacked.reshape(*stacked.shape[:2], self.bins, self.merged, stacked.shape[3])
-        merged = bins.sum(axis=3, dtype=np.uint32) if array.dtype.kind == "u" else bins.mean(axis=3, dtype=np.float32)
-        if merged.dtype.kind == "u":
-            merged = merged.astype(np.min_scalar_type(int(merged.max(initial=0))))
+    def cut(self, values: xr.DataArray, trials: NDArray[np.integer], room: Room) -> xr.DataArray:
+        """Cut some ``trials (trial,)``, in order, of ``(trial, grid, unit)`` into ``(trial, window, bin, unit)``."""
+        activity = room.filled(len(trials), self._blocks(values, trials))
         return xr.DataArray(
-            merged,
+            activity,
             dims=("trial", "window", "bin", "unit"),
             attrs={**values.attrs, "kind": str(values.name), "bin_width": self.width / self.bins},
         )
+
+    def _blocks(self, values: xr.DataArray, trials: NDArray[np.integer]) -> Iterator[NDArray[np.generic]]:
+        """Yield windows of a few trials after the other, counts in the narrowest type that holds those of the block."""
+        begin, end = self.starts[0], self.starts[-1] + self.bins * self.merged
+        for rows in row_blocks(values.sizes["trial"], values.nbytes // max(1, values.sizes["trial"])):
+            wanted = trials[np.searchsorted(trials, rows.start) : np.searchsorted(trials, rows.stop)] - rows.start
+            if len(wanted) or rows.start == 0:
+                read = values[rows, begin:end].to_numpy()
+                yield self._merged(read if len(wanted) == len(read) else read[wanted])
+
+    def _merged(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Cut ``(trial, bin of the grid, unit)``, which begins where the first window does."""
+        length = self.bins * self.merged
+        first = self.starts[0]
+        stacked = np.stack([array[:, begin - first : begin - first + length] for begin in self.starts], axis=1)
+        bins = stacked.reshape(*stacked.shape[:2], self.bins, self.merged, stacked.shape[3])
+        if array.dtype.kind != "u":
+            return np.asarray(bins.mean(axis=3, dtype=np.float32))
+        merged = bins[:, :, :, 0] if self.merged == 1 else bins.sum(axis=3, dtype=np.uint32)
+        return np.asarray(merged.astype(np.min_scalar_type(int(merged.max(initial=0))), copy=False))
+
+
+_ROW = "_row"  # of the recording, while its trials are chosen; no label can be called so
+
+
+def _without_activity(dataset: xr.Dataset) -> xr.Dataset:
+    """Return what is known of trials and units, so that trials are chosen before any activity is read."""
+    return dataset.drop_dims(schema.grid_dim(dataset)).assign({_ROW: ("trial", np.arange(dataset.sizes["trial"]))})
 
 
 def _keep_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Dataset:
@@ -209,9 +235,8 @@ def _canonical(values: np.ndarray) -> np.ndarray:
     return np.array([one(value) for value in values])
 
 
-def _join_labels(name: str, dataset: xr.Dataset, spec: SampleSpec, labels: list[str]) -> np.ndarray:
+def _join_labels(name: str, dataset: xr.Dataset, windows: Windows, labels: list[str]) -> np.ndarray:
     """Return the class name of every sample ``(trial, window)``."""
-    windows = Windows.of(dataset, spec)
     parts = []
     for label in labels:
         if label == "window":

@@ -8,10 +8,8 @@ import xarray as xr
 
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.sweep import Selection
+from neuromvm.specs.training import NEUTRAL
 from neuromvm.sweep_folder import digest
-
-# These change how a training is run, not what results.
-NEUTRAL = {"device", "threads", "checkpoint_every"}
 
 
 def fingerprint(recordings: xr.DataTree) -> str:
@@ -34,7 +32,7 @@ def cell_name(experiment: ExperimentSpec, data: str) -> str:
     Parameters
     ----------
     experiment
-        The resolved spec. Its name, description and data source, device, threads and checkpoints do not count.
+        The resolved spec. Its name, description and data source, and what only changes how a training is run do not count.
     data
         Of :func:`fingerprint`.
     """

@@ -13,7 +13,7 @@ from neuromvm.fitting import train_stack
 from neuromvm.folders import read_dataset, read_json, write_atomically, write_json, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
-from neuromvm.sweep.naming import NEUTRAL
+from neuromvm.specs.training import NEUTRAL
 
 
 class Part(NamedTuple):

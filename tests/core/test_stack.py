@@ -47,8 +47,8 @@ def test_beta_is_a_replicas_own():
         np.testing.assert_allclose([one.loss[number] for one in together], [one.loss[0] for one in alone.run()], rtol=1e-4)
 
 
-def stopping(replicas):
-    return trainer_of(replicas, samples=NOISE, splits=NOISE_SPLITS, learning_rate=0.03, epochs=80, patience=4)
+def stopping(replicas, **settings):
+    return trainer_of(replicas, samples=NOISE, splits=NOISE_SPLITS, learning_rate=0.03, epochs=80, patience=4, **settings)
 
 
 NOISE = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}, tuning=0.5), SampleSpec(start=0, label=["odor"]))

@@ -4,6 +4,7 @@ Nothing in such files says when trials took place. They are numbered by row, the
 in time says what orders them (``split.order: trial``, if rows are in order of time).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from neuromvm.data.loaders.npy_file import open_npy
 from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
 from neuromvm.data.loaders.tables import Table
 from neuromvm.data.loaders.trials import Found, Trials, labelled_trials
+from neuromvm.data.room import Room, row_blocks
 from neuromvm.errors import AlignmentError, DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpSpec, TimeGrid
@@ -80,11 +82,18 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, Found]:
     first = _first_bin(session, activity, spec.grid, spec.shift.get(session.animal, 0.0))
     trials = _read_trials(_labels_of(session.path, activity), spec, len(array))
     units = array.shape[1]
-    # the values as stored, as 64-bit floats, scaled and rounded
-    size = len(array) * units * spec.grid.bins * 4 * 8
+    # counts, and once more where a later block needs a wider type
+    size = len(array) * units * spec.grid.bins * 2
     check_fits_memory(f"{session.path}: {len(array)} trials x {spec.grid.bins} bins x {units} units", size, "Narrow grid.window")
-    counts = _counts(session.path, array[:, :, first : first + spec.grid.bins], first, activity.samples_per_bin)
-    kept = np.ascontiguousarray(counts[trials.coords["trial"].values].transpose(0, 2, 1))
+    rows = np.asarray(trials.coords["trial"].values)
+    grid = slice(first, first + spec.grid.bins)
+
+    def blocks() -> Iterator[NDArray[np.unsignedinteger]]:
+        for block in row_blocks(len(array), units * spec.grid.bins * 8):
+            counts = _counts(session.path, array[block, :, grid], block.start, first, activity.samples_per_bin)
+            yield counts[rows[(rows >= block.start) & (rows < block.stop)] - block.start].transpose(0, 2, 1)
+
+    kept = Room(size).filled(len(rows), blocks())
     dataset = xr.Dataset(
         {"spike_count": (("trial", "time", "unit"), kept, {"long_name": "spikes in the bin"})},
         coords=joint_coords(trials.coords, xr.Dataset(coords={"unit": np.arange(units)})),
@@ -206,7 +215,7 @@ def _read_trials(path: Path, spec: DataSpec, trials: int) -> Trials:
     return labelled_trials(Table(str(path), np.arange(trials), named, columns), spec.trials, {}, {})
 
 
-def _counts(path: Path, stored: NDArray[Any], first: int, samples_per_bin: int) -> NDArray[np.unsignedinteger]:
+def _counts(path: Path, stored: NDArray[Any], first_trial: int, first: int, samples_per_bin: int) -> NDArray[np.unsignedinteger]:
     """Return whole numbers of spikes from what a file stores, both ``(trial, unit, bin)``."""
     values = np.asarray(stored, dtype=np.float64)
 
@@ -214,7 +223,9 @@ def _counts(path: Path, stored: NDArray[Any], first: int, samples_per_bin: int) 
         if not bad.any():
             return
         trial, unit, place = (int(number) for number in np.argwhere(bad)[0])
-        where = f"{found} in {int(bad.sum())} bins, first {values[trial, unit, place]:g} in trial {trial}, unit {unit}"
+        where = (
+            f"{found} in {int(bad.sum())} bins, first {values[trial, unit, place]:g} in trial {first_trial + trial}, unit {unit}"
+        )
         raise DataFormatError(str(path), found=f"{where}, bin {first + place}", expected=expected, next_step=next_step)
 
     means = f"means over {samples_per_bin} samples of 0 or 1"

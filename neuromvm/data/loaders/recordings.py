@@ -9,13 +9,17 @@ from neuromvm.data.loaders import npy, nwb
 from neuromvm.data.loaders.labels import shown, spellings
 from neuromvm.data.loaders.sessions import join_sessions
 from neuromvm.data.loaders.trials import Found
+from neuromvm.data.room import Room
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
 from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, PositionGrid, RoiActivity, TimeGrid
 
 
 def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTree:
-    """Return the recordings that a data spec describes, read completely; no file stays open.
+    """Return the recordings that a data spec describes, read completely; none of their files stays open.
+
+    Animals are read one after the other. Those for which memory has no room any more are kept in mapped files, see
+    :mod:`neuromvm.data.room`.
 
     Each animal is a node with ``spike_count`` (unsigned) or ``event_amplitude`` (float32), dims
     ``(trial, time | position, unit)``; coordinates ``onset, start_time, stop_time`` [s] and the labels on trials, the
@@ -57,6 +61,7 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     if isinstance(spec.grid, PositionGrid) and spec.grid.range is None and sessions:
         spec = spec.model_copy(update={"grid": nwb.with_range(spec.grid, sessions)})
     nodes: dict[str, xr.Dataset] = {}
+    room = Room()
     found: Found = {}
     for animal in dict.fromkeys(session.animal for session in sessions):
         own = [session for session in sessions if session.animal == animal]
@@ -77,7 +82,7 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
         if lacking:
             left_out.append(Dropped(f"animal {animal}", " and ".join(lacking), 1))
         else:
-            nodes[animal] = dataset
+            nodes[animal] = room.kept(dataset)
     _check_filters(spec, found)
     if not nodes:
         reasons = "; ".join(f"{line.what}: {line.reason}" for line in left_out) or "all are excluded"
