@@ -3,6 +3,7 @@
 Analyses are found by the entry point group ``neuromvm.analyses``, so that a lab's own stands beside ours.
 """
 
+import logging
 import math
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from neuromvm.runs import Study
 
 
+log = logging.getLogger(__name__)
+
+
 class Analysis(Protocol):
-    """What a module named in ``neuromvm.analyses`` has."""
+    """What a module named in ``neuromvm.analyses`` has; if it has ``check(options)`` too, that is called before any training."""
 
     Options: type[Spec]
 
@@ -32,7 +36,7 @@ class Analysis(Protocol):
         """Return labelled scores."""
 
     def summarize(self, scores: xr.Dataset) -> list[Score]:
-        """Return the lines of the summary."""
+        """Return the lines of the summary; what a line lacks it says in words, see :meth:`analysis.scores.Score.missing`."""
 
     def plot(self, scores: xr.Dataset) -> dict[str, "Figure"]:
         """Draw figures from saved scores."""
@@ -74,7 +78,10 @@ def options_of(name: str, given: Mapping[str, Any]) -> tuple[Analysis, Spec]:
 def check_analyses(spec: ExperimentSpec) -> None:
     """Refuse a wrong analysis or option before anything is trained."""
     for name, given in spec.analyses.items():
-        options_of(name, given)
+        module, options = options_of(name, given)
+        check = getattr(module, "check", None)
+        if check is not None:
+            check(options)
 
 
 def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Score]:
@@ -104,6 +111,11 @@ def _analyze(study: "Study", name: str, module: Analysis, options: Spec) -> list
     for key, figure in module.plot(scores).items():
         save(figure, scores, figures / f"{name}-{key}")
     lines = module.summarize(scores)
+    for line in lines:
+        # A warning and no refusal: a lab's analysis may be young. Ours are tested for it.
+        if empty := line.missing():
+            what = f"{line.what}, {line.representation}, {line.setting}"
+            log.warning("analysis %s, line %r: no %s, and no words say why.", name, what, ", ".join(empty))
     _enter(study, name, options, lines)
     return lines
 

@@ -233,7 +233,7 @@ def few_shot(
 def refit(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     count: Annotated[int, typer.Option("--n", min=1, help="Null data sets, on each of which everything is fitted again.")] = 200,
-    rows: Annotated[str | None, typer.Option(help="Models and baselines, e.g. mmvm,mcca; default: all of the table.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Models and baselines, e.g. mmvm,mcca; default: all but cebra.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Fit every row of the decoding table again with labels permuted, as its null. What is made is kept: add more at any time."""
@@ -392,7 +392,7 @@ def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":
             values = scores[value] if value else pd.Series("", scores.index)
             table[title] = [_with_interval(*row) for row in zip(values, scores[low], scores[high], strict=True)]
     if "baseline" in scores:
-        table["to"] = scores["baseline"]
+        table["to"] = scores["baseline"].where(scores["difference"].notna(), "")
     table[["p", "chance"]] = scores[["p", "chance"]]
     counts = {"n_animals": "animals", "n_trials": "trials", "n_windows": "windows", "n_splits": "splits", "null_n": "null n"}
     table = pd.concat([table, scores[[one for one in counts if one in scores]].rename(columns=counts)], axis=1)

@@ -6,24 +6,23 @@ of 32 and the raw activity: nothing is scored on trials (or conditions) that wer
 (floor); and an animal is compared with itself on other trials (ceiling).
 """
 
-import zlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from analysis.consistency import similarity
-from analysis.consistency.class_means import ClassMeans, Layout, class_means, layout_of
+from analysis.consistency.between_animals import CONDITIONS, OWN_NULL, TRIALS, Measure, compare_pairs, distances_between, left_out
+from analysis.consistency.class_means import Layout, layout_of
 from analysis.decoding import decoding
 from analysis.decoding.scoring import NO_FLOOR
 from analysis.readouts.representations import Floats, Inputs, Latents, Representation, held_out
-from analysis.scores import Score
+from analysis.scores import REASON, Score, difference, numbers
 from analysis.statistics import over_trials
 from analysis.statistics.hierarchy import mean_of_pairs, over_pairs
-from neuromvm.errors import SchemaError, SpecError
+from neuromvm.errors import SpecError
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
@@ -31,17 +30,14 @@ if TYPE_CHECKING:
     from analysis.figures.style import Figure
     from neuromvm.runs import Study
 
-Measure = Literal["linear map", "new conditions", "dissimilarities", "cka"]
-TRIALS, CONDITIONS = "trials", "conditions"
-# A map of as many directions as there are conditions fits any conditions to any others: it cannot tell which is which.
-OWN_NULL = {"linear map": TRIALS, "new conditions": CONDITIONS, "dissimilarities": CONDITIONS, "cka": CONDITIONS}
-FEWEST_FOR_KERNELS = 6  # debiased kernels of n conditions have n (n - 3) / 2 dimensions: 2 of four, 9 of six
+REFERENCE = "raw"
 WORDS = {
     "linear map": "R2 of class means through a linear map",
     "new conditions": "R2 of class means the linear map was not fitted on",
     "dissimilarities": "correlation of cross-validated dissimilarities",
     "cka": "debiased linear CKA",
 }
+UNLIKE = f"{REASON}values of few and of many dimensions are compared between floor and ceiling only"
 
 
 class Options(Spec):
@@ -50,7 +46,7 @@ class Options(Spec):
     measures: tuple[Measure, ...] = Field(("linear map", "new conditions", "dissimilarities", "cka"), min_length=1)
     baselines: tuple[Literal["raw", "pca"], ...] = ("raw", "pca")
     ridge: float = Field(1.0, gt=0, description="Of linear maps, in units of the mean square of a class mean")
-    permutations: int = Field(200, ge=99, description="Of trials, and of conditions")
+    permutations: int = Field(200, ge=99, description="Of test trials, and of conditions")
     seed: int = Field(0, ge=0, description="Of the permutations of conditions")
 
 
@@ -84,14 +80,17 @@ def compare_animals(
 
     Returns
     -------
-    Mean over ordered pairs of animals, splits and seeds: ``value, low, high, ceiling (representation, measure)``; ``floor,
-    floor_low, floor_high, p, reach, calibrated, calibrated_low, calibrated_high (representation, measure, null)``.
+    Mean over ordered pairs of animals, splits and seeds: ``value, low, high, ceiling (representation, measure)``; ``null_mean,
+    null_low, null_high, p, reach, calibrated, calibrated_low, calibrated_high (representation, measure, null)``, and with
+    ``raw`` among the representations ``difference, difference_low, difference_high`` of calibrated values to it.
 
-    - ``cka`` is left out where there are fewer than six conditions.
-    - Calibrated is (value - floor) / (reach - floor). Reach is the ceiling, or 1 where permuted labels reach the ceiling, too.
-    - Null ``trials``: activity permuted among the trials of every animal. Null ``conditions``: class means as they are, each
-      animal's labels exchanged as wholes, which asks whether the *same* conditions are alike.
-    - With prefix ``pair_`` the same for each pair, ``(..., source, target)``, without intervals.
+    - ``cka`` needs six conditions, it and ``dissimilarities`` two trials of each label on both sides of all splits; what is
+      left out for that is in the attribute ``left_out``.
+    - Calibrated is (value - null mean) / (reach - null mean). Reach is the ceiling, or 1 where null draws reach the ceiling, too.
+    - Null ``trials``: what test trials have is permuted among the test trials of every animal; what was fitted on training
+      trials stays. Null ``conditions``: class means as they are, each animal's labels exchanged as wholes, which asks whether
+      the *same* conditions are alike.
+    - With prefix ``pair_`` the same for each pair, ``(..., source, target)``, without intervals and differences.
     - ``reliability (representation, measure, source)``; ``in_sample_r2, distance (representation, source, target)``, the latter
       :func:`analysis.consistency.similarity.shape_distance` [rad] of held-out class means; ``own_distance (representation,
       source)``, of held-out class means to fitted ones; ``model_distance (representation, reference)``, mean over animals;
@@ -114,136 +113,50 @@ def compare_animals(
     if len(animals) < 2:
         raise SpecError("analysis consistency", found="one animal", expected="at least two", next_step="Leave it out")
     layout, seen = layout_of(samples, splits), in_sample(splits)
-    options = options.model_copy(update={"measures": _possible(options.measures, layout)})
+    lacking = left_out(options.measures, layout)
+    measures = [measure for measure in options.measures if measure not in lacking]
     draws = 0 if seen else options.permutations
-    every = [_compare(one, samples, splits, layout, options, draws) for one in representations.values()]
+    every = [
+        compare_pairs(one, samples, splits, layout, measures, ridge=options.ridge, draws=draws, seed=options.seed)
+        for one in representations.values()
+    ]
     values, ceiling = np.stack([one.values for one in every]), np.stack([one.ceiling for one in every])
-    measured, pair = ("representation", "measure"), ("source", "target")
+    names, measured, pair = list(representations), ("representation", "measure"), ("source", "target")
     variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
     summary = _summary(mean_of_pairs(values), mean_of_pairs(ceiling))
     pairs = _summary(_between_animals(values), _between_animals(ceiling))
-    for prefix, numbers, after in (("", summary, ()), ("pair_", pairs, pair)):
-        for key, found in numbers.items():
+    for prefix, found, after in (("", summary, ()), ("pair_", pairs, pair)):
+        for key, each in found.items():
             null = ("null",) if key not in ("value", "ceiling") else ()
-            variables[prefix + key] = ((*measured, *null, *after), found)
-    intervals = [[over_pairs(one) for one in row] for row in values[:, :, 0, 0]]
-    for key in ("low", "high"):
-        raw = np.array([[getattr(one, key) for one in row] for row in intervals])
-        variables[key] = (measured, raw)
-        scaled = _calibrated(raw[..., None], summary["floor"], summary["reach"])
-        variables[f"calibrated_{key}"] = ((*measured, "null"), scaled)
+            variables[prefix + key] = ((*measured, *null, *after), each)
+    scaled = _calibrated(values[:, :, :, 0], *(summary[key][..., None, None] for key in ("null_mean", "reach")))
+    variables |= {key: (measured, each) for key, each in _intervals(values[:, :, 0, 0]).items() if key != "value"}
+    variables |= {f"calibrated_{key}": ((*measured, "null"), each) for key, each in _intervals(scaled).items() if key != "value"}
+    if REFERENCE in names and not seen:
+        against = _intervals(scaled - scaled[names.index(REFERENCE)])
+        named = {"value": "difference", "low": "difference_low", "high": "difference_high"}
+        variables |= {named[key]: ((*measured, "null"), each) for key, each in against.items()}
     variables |= {
         "reliability": ((*measured, "source"), np.stack([one.reliability for one in every])),
         "in_sample_r2": (("representation", *pair), np.stack([one.in_sample_r2 for one in every])),
         "distance": (("representation", *pair), np.stack([one.distance for one in every])),
         "own_distance": (("representation", "source"), np.stack([one.own_distance for one in every])),
-        "model_distance": (("representation", "reference"), _between_models(every)),
+        "model_distance": (("representation", "reference"), distances_between(every)),
         "features": (("representation", "source"), np.array([[len(one.T) for one in each.points[0]] for each in every])),
         "trials": (("source",), np.array([_scored_trials(splits, name) for name in animals])),
     }
-    coords = {"measure": list(options.measures), "null": [TRIALS, CONDITIONS], "source": animals, "target": animals}
-    names = list(representations)
+    coords = {"measure": measures, "null": [TRIALS, CONDITIONS], "source": animals, "target": animals}
     return xr.Dataset(variables, coords={"representation": names, "reference": names, **coords}).assign_attrs(
-        interval=intervals[0][0].words,
+        interval=over_pairs(values[0, 0, 0, 0]).words,
         conditions=len(layout.groups),
         labels=len(layout.labels),
-        windows=layout.windows,
+        windows=samples[animals[0]].sizes["window"],
         splits=next(iter(splits.children.values())).sizes["split"],
         permutations=draws,
         in_sample=int(seen),
+        left_out="; ".join(f"{measure}: {reason}" for measure, reason in lacking.items()),
         **{f"null_{null}": NO_FLOOR if seen else words for null, words in _null_words(draws, layout).items()},
     )
-
-
-def _possible(measures: Sequence[Measure], layout: Layout) -> tuple[Measure, ...]:
-    """Leave out what so few conditions cannot tell."""
-    kept = tuple(measure for measure in measures if measure != "cka" or len(layout.groups) >= FEWEST_FOR_KERNELS)
-    if not kept:
-        raise SchemaError(
-            "analyses.consistency.measures",
-            found=f"cka of {len(layout.groups)} conditions",
-            expected=f"at least {FEWEST_FOR_KERNELS}",
-            next_step="Choose dissimilarities, which ask the same of fewer conditions",
-        )
-    return kept
-
-
-class Compared(NamedTuple):
-    """All pairs of animals in one representation, mean over replicas; the first draw is as observed."""
-
-    values: Floats  # (measure, null, draw, source, target)
-    ceiling: Floats  # (measure, draw, source, target), of null trials
-    reliability: Floats  # (measure, animal)
-    in_sample_r2: Floats  # (source, target)
-    distance: Floats  # (source, target)
-    own_distance: Floats  # (animal,)
-    points: dict[int, list[Floats]]  # split -> held-out class means of each animal (condition, feature), first replica
-
-
-def _compare(
-    representation: Representation, samples: xr.DataTree, splits: xr.DataTree, layout: Layout, options: Options, draws: int
-) -> Compared:
-    names = list(samples.children)
-    generators = [np.random.default_rng([options.seed, zlib.crc32(name.encode())]) for name in names]
-    orders = [layout.relabelled(draws, generator) for generator in generators]
-    parts: list[tuple[Floats, ...]] = []
-    points: dict[int, list[Floats]] = {}
-    for replica, split in enumerate(representation.replicas):
-        means = [class_means(representation, replica, name, samples, splits, layout, draws) for name in names]
-        relabelled = [one.relabelled(order) for one, order in zip(means, orders, strict=True)]
-        values = np.stack(
-            [[_each_pair(measure, some, layout, options.ridge) for some in (means, relabelled)] for measure in options.measures]
-        )
-        reliability = np.stack([[_reliability(measure, one) for one in means] for measure in options.measures])
-        ceiling = np.stack([_ceiling(*one) for one in zip(options.measures, reliability, strict=True)])
-        fitted = [one.points[0] for one in means]
-        held = [one.points[1] for one in means]
-        distance = np.array([[similarity.shape_distance(one, other) for other in held] for one in held])
-        linear = np.array([[similarity.in_sample_r2(one, other) for other in fitted] for one in fitted])
-        own = np.array([similarity.shape_distance(*one.points) for one in means])
-        parts.append((values, ceiling, reliability[..., 0], linear, distance, own))
-        points.setdefault(split, held)
-    fields = [over_trials.mean_of_scored(np.stack(one), axis=0) for one in zip(*parts, strict=True)]
-    return Compared(fields[0], fields[1], fields[2], fields[3], fields[4], fields[5], points)
-
-
-def _each_pair(measure: Measure, means: Sequence[ClassMeans], layout: Layout, ridge: float) -> Floats:
-    """Return one measure of all pairs, ``(draw, source, target)``."""
-    products = [one.whole for one in means]
-    match measure:
-        case "linear map":
-            return similarity.linear_map_r2(products, ridge)
-        case "new conditions":
-            return similarity.linear_map_r2(products, ridge, layout.groups)
-        case "dissimilarities":
-            return similarity.correlations([similarity.dissimilarities(one.cross) for one in products])
-        case "cka":
-            return similarity.cosines([similarity.debiased(one.held) for one in products])
-
-
-def _reliability(measure: Measure, means: ClassMeans) -> Floats:
-    """Return how much an animal is like itself on other trials, ``(draw,)``; not below 0."""
-    match measure:
-        case "linear map" | "new conditions":
-            found = similarity.pattern_reliability(means.whole)
-        case "dissimilarities":
-            halves = [similarity.dissimilarities(one) for one in (means.first, means.second)]
-            half = np.maximum(similarity.correlations(halves)[..., 0, 1], 0)
-            # Noise of a product of two noisy differences falls to a quarter when trials double, at most; Spearman-Brown for that.
-            found = 4 * half / (1 + 3 * half)
-        case "cka":
-            found = similarity.cosines([similarity.debiased(one) for one in (means.whole.fitted, means.whole.held)])[..., 0, 1]
-    return np.maximum(found, 0)
-
-
-def _ceiling(measure: Measure, reliability: Floats) -> Floats:
-    """Return what two animals that differ by noise alone would reach, ``(animal, draw)`` to ``(draw, source, target)``.
-
-    Noise on both sides lowers a correlation by the square root of both reliabilities (Spearman 1904), and explained variance by
-    their product.
-    """
-    product = reliability.T[:, :, None] * reliability.T[:, None, :]
-    return product if measure in ("linear map", "new conditions") else np.sqrt(product)
 
 
 def _between_animals(pairs: Floats) -> Floats:
@@ -253,23 +166,18 @@ def _between_animals(pairs: Floats) -> Floats:
 def _summary(values: Floats, ceiling: Floats) -> dict[str, Floats]:
     """Summarise ``(representation, measure, null, draw, ...)`` and ceilings ``(representation, measure, draw, ...)``."""
     drawn, observed = np.moveaxis(values, 3, 0), np.moveaxis(ceiling, 2, 0)
-    value, null, nothing = drawn[0], drawn[1:], np.full_like(drawn[0], np.nan)
-    if not len(null):
-        reach = np.ones_like(value)
-        found = dict.fromkeys(("floor", "floor_low", "floor_high", "p", "calibrated"), nothing)
-        return {"value": value[:, :, 0], "ceiling": observed[0], "reach": reach, **found}
-    floor, (low, high) = over_trials.mean_of_scored(null, axis=0), over_trials.interval(null)
-    noise = over_trials.interval(observed[1:])[1][:, :, None]
-    reach = np.where(observed[0][:, :, None] > np.maximum(high, noise), observed[0][:, :, None], 1.0)
+    found = over_trials.judged(drawn[0], drawn[:0], drawn[1:])
+    reach = np.ones_like(drawn[0])
+    if len(drawn) > 1:
+        noise = over_trials.interval(observed[1:])[1][:, :, None]
+        top = observed[0][:, :, None]
+        reach = np.where(top > np.maximum(found["null_high"], noise), top, 1.0)
     return {
-        "value": value[:, :, 0],
+        "value": drawn[0][:, :, 0],
         "ceiling": observed[0],
-        "floor": floor,
-        "floor_low": low,
-        "floor_high": high,
-        "p": over_trials.p_value(value, null),
+        **{key: found[key] for key in ("null_mean", "null_low", "null_high", "p")},
         "reach": reach,
-        "calibrated": _calibrated(value, floor, reach),
+        "calibrated": _calibrated(drawn[0], found["null_mean"], reach),
     }
 
 
@@ -278,23 +186,10 @@ def _calibrated(value: Floats, floor: Floats, reach: Floats) -> Floats:
     return np.asarray((value - floor) / np.where(room > 0, room, np.nan))
 
 
-def _between_models(every: Sequence[Compared]) -> Floats:
-    """Return the shape distance of each representation to each, mean over animals and splits."""
-    return np.array(
-        [
-            [
-                np.mean(
-                    [
-                        similarity.shape_distance(*pair)
-                        for split in one.points
-                        for pair in zip(one.points[split], other.points[split], strict=True)
-                    ]
-                )
-                for other in every
-            ]
-            for one in every
-        ]
-    )
+def _intervals(pairs: Floats) -> dict[str, Floats]:
+    """Return ``value, low, high (...)`` over animals, of pairs ``(..., source, target)``."""
+    found = [over_pairs(one) for one in pairs.reshape(-1, *pairs.shape[-2:])]
+    return {key: np.array([getattr(one, key) for one in found]).reshape(pairs.shape[:-2]) for key in ("value", "low", "high")}
 
 
 def _scored_trials(splits: xr.DataTree, name: str) -> int:
@@ -304,8 +199,8 @@ def _scored_trials(splits: xr.DataTree, name: str) -> int:
 
 def _null_words(draws: int, layout: Layout) -> dict[str, str]:
     return {
-        TRIALS: f"{draws} permutations of activity among the trials of each animal, maps between animals refitted, models and "
-        "components not",
+        TRIALS: f"{draws} permutations of activity or latents among the test trials of each animal, decode-only: what was fitted "
+        "on training trials (models, components, maps between animals) is kept",
         CONDITIONS: f"{draws} exchanges of the {len(layout.labels)} labels as wholes in each animal, maps between animals "
         "refitted, models and components not",
     }
@@ -322,16 +217,12 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                 what=f"consistency: {WORDS[str(measure)]}",
                 representation=str(representation),
                 setting="between animals",
-                value=float(one["value"]),
-                low=float(one["low"]),
-                high=float(one["high"]),
+                **numbers(one),
                 interval=scores.attrs["interval"],
                 null_kind=scores.attrs[f"null_{null}"],
                 null_n=int(scores.attrs["permutations"]),
-                floor=float(one["floor"]),
-                floor_low=float(one["floor_low"]),
-                floor_high=float(one["floor_high"]),
-                p=float(one["p"]),
+                chance=0.0,
+                baseline=UNLIKE,
                 n_animals=scores.sizes["source"],
                 n_trials=int(scores["trials"].sum()),
                 n_windows=int(scores.attrs["windows"]),
@@ -340,23 +231,30 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             )
             lines.append(raw)
             if np.isfinite(raw.floor):
-                lines.append(_on_scale(raw, float(one["reach"])))
+                lines.append(_on_scale(raw, one))
     return lines
 
 
-def _on_scale(raw: Score, reach: float) -> Score:
+def _on_scale(raw: Score, one: xr.Dataset) -> Score:
     """Return the line with its floor at 0 and the ceiling at 1."""
-    room = reach - raw.floor
+    room = float(one["reach"]) - raw.floor
+    if REFERENCE not in one["reference"]:
+        raw = raw._replace(baseline=f"{REASON}{REFERENCE} was not compared")
+    elif raw.representation == REFERENCE:
+        raw = raw._replace(baseline=f"{REASON}others are compared with it")
+    else:
+        found = difference(one)
+        words = REFERENCE if np.isfinite(found["difference_low"]) else f"{REFERENCE}; interval {raw.interval}"
+        raw = raw._replace(baseline=words, **found)
     return raw._replace(
         setting="between animals, 0 at the floor and 1 at the noise ceiling",
-        value=(raw.value - raw.floor) / room,
-        low=(raw.low - raw.floor) / room,
-        high=(raw.high - raw.floor) / room,
+        value=float(one["calibrated"]),
+        low=float(one["calibrated_low"]),
+        high=float(one["calibrated_high"]),
         interval=f"{raw.interval}; floor and ceiling as if known",
         floor=0.0,
         floor_low=(raw.floor_low - raw.floor) / room,
         floor_high=(raw.floor_high - raw.floor) / room,
-        chance=0.0,
     )
 
 

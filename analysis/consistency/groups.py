@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from analysis.consistency.consistency import OWN_NULL
+from analysis.consistency.between_animals import OWN_NULL
 from analysis.consistency.group_tests import (
     Comparison,
     among,
@@ -23,7 +23,7 @@ from analysis.consistency.group_tests import (
     group_members,
     own_group,
 )
-from analysis.scores import NAN, Score
+from analysis.scores import NAN, REASON, Score
 from analysis.statistics.over_trials import Floats
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.specs.base import Spec
@@ -183,8 +183,8 @@ def _scores_of(scores: xr.Dataset, analysis: str) -> tuple[dict[str, Floats], di
         return values, {"": scores["accuracy"].mean("split").transpose("representation", "source", "target").to_numpy()}
     pairs = {}
     for measure in scores["measure"].values:
-        null = "floor" if scores.attrs["in_sample"] else OWN_NULL[str(measure)]
-        found = scores["pair_value"] if null == "floor" else scores["pair_calibrated"].sel(null=null)
+        null = None if scores.attrs["in_sample"] else OWN_NULL[str(measure)]
+        found = scores["pair_value"] if null is None else scores["pair_calibrated"].sel(null=null)
         pairs[f"{measure}: "] = found.sel(measure=measure).transpose("representation", "source", "target").to_numpy()
     return {}, pairs
 
@@ -221,6 +221,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     floor_high=float(one["null_high"]),
                     p=float(one["p"]),
                     chance=0.0,
+                    baseline=f"{REASON}the score is itself a difference",
                     n_animals=scores.sizes["animal"],
                     n_trials=int(scores["trials"].sum()),
                     n_windows=int(scores.attrs["windows"]),

@@ -39,17 +39,14 @@ class Products(NamedTuple):
         return cls(fitted @ turned, held @ turned, held @ np.swapaxes(held, -1, -2))
 
     def centred(self, fitted: NDArray[np.bool_], held: NDArray[np.bool_]) -> "Products":
-        """Keep some conditions on each side, and subtract from both the mean of the fitted class means that are kept."""
-        own = self.fitted[..., fitted, :][..., fitted]
-        cross = self.cross[..., held, :][..., fitted]
-        other = self.held[..., held, :][..., held]
-        with_own, with_other = own.mean(-1), cross.mean(-1)  # inner products with that mean
-        norm = with_own.mean(-1)
-        return Products(
-            own - with_own[..., None, :] - (with_own - norm[..., None])[..., :, None],
-            cross - with_own[..., None, :] - (with_other - norm[..., None])[..., :, None],
-            other - with_other[..., None, :] - (with_other - norm[..., None])[..., :, None],
-        )
+        """Keep some conditions on each side, and subtract from each side its own mean over the fitted conditions.
+
+        An offset between the sides, as of latents of trials that a model was trained on and of others, is no code: subtracting
+        the fitted means from both would leave it in every held-out mean of every animal, where it passes for something shared.
+        """
+        every, mean = np.eye(len(fitted)), fitted / fitted.sum()
+        own, other = every[fitted] - mean, every[held] - mean
+        return Products(own @ self.fitted @ own.T, other @ self.cross @ own.T, other @ self.held @ other.T)
 
     def taken(self, order: NDArray[np.intp]) -> "Products":
         """Return conditions in another order, ``(condition,)`` or one for each draw ``(draw, condition)``."""
@@ -57,30 +54,54 @@ class Products(NamedTuple):
         return Products(*(one[rows, columns] for one in self))
 
 
-def linear_map_r2(animals: Sequence[Products], ridge: float, among: NDArray[np.integer] | None = None) -> Floats:
-    """Fit ridge regressions from class means of one animal to those of another; explain held-out class means of the other.
+def linear_map_r2(animals: Sequence[Products], ridge: float) -> Floats:
+    """Fit ridge regressions from fitted class means of one animal to those of another; explain held ones of the other.
 
     Parameters
     ----------
     animals
-        Of the same conditions.
+        Of the same conditions. Each side is centred on its own mean over conditions.
     ridge
         In units of the mean square of a fitted class mean, so that it means the same in 3 and 1000 dimensions.
-    among
-        ``(condition,)``: conditions with the same number (windows of one odor) are left out together, and explained by a map that
-        was fitted on the others. By default the map is fitted on all conditions.
 
     Returns
     -------
-    1 - squared error / squared distance from the mean of the fitted class means, ``(..., source, target)``. 0: no better than
-    that mean.
+    1 - squared error / squared distance from the mean of the held class means, ``(..., source, target)``. 0: no better than that
+    mean.
     """
-    shape = (*animals[0].fitted.shape[:-2], len(animals), len(animals))
-    error, total = np.zeros(shape), np.zeros(shape)
     every = np.ones(animals[0].fitted.shape[-1], dtype=bool)
-    folds = [(every, every)] if among is None else [(among != group, among == group) for group in np.unique(among)]
-    for fitted, held in folds:
-        parts = [one.centred(fitted, held) for one in animals]
+    return _explained([[one.centred(every, every) for one in animals]], ridge)
+
+
+def new_conditions_r2(animals: Sequence[Floats], ridge: float, among: NDArray[np.integer]) -> Floats:
+    """Fit ridge regressions on the class means of all conditions but some; explain these.
+
+    Conditions that are left out have trials of their own, so that all trials may be of one side: nothing that a model made of its
+    training trials then takes part.
+
+    Parameters
+    ----------
+    animals
+        ``Products.held`` of each, of the same conditions.
+    ridge
+        As of :func:`linear_map_r2`.
+    among
+        ``(condition,)``: conditions with the same number (windows of one odor) are left out together.
+
+    Returns
+    -------
+    1 - squared error / squared distance from the mean of the class means that were fitted, ``(..., source, target)``.
+    """
+    folds = [(among != group, among == group) for group in np.unique(among)]
+    return _explained([[Products(one, one, one).centred(*fold) for one in animals] for fold in folds], ridge)
+
+
+def _explained(folds: Sequence[Sequence[Products]], ridge: float) -> Floats:
+    """Return R2 over folds of what each animal explains of each other, ``(..., source, target)``."""
+    animals = len(folds[0])
+    shape = (*folds[0][0].cross.shape[:-2], animals, animals)
+    error, total = np.zeros(shape), np.zeros(shape)
+    for parts in folds:
         weights = [_ridge(one.fitted, one.cross, ridge) for one in parts]
         for column, target in enumerate(parts):
             whole = np.trace(target.held, axis1=-2, axis2=-1)
@@ -107,17 +128,17 @@ def in_sample_r2(source: Floats, target: Floats) -> float:
     return float(1 - np.sum(left**2) / np.sum(second**2))
 
 
-def dissimilarities(cross: Floats) -> Floats:
+def dissimilarities(apart: Floats) -> Floats:
     """Return cross-validated squared distances of all pairs of conditions, ``(..., pair)``.
 
-    The difference of two fitted class means times that of the held-out ones. Its expectation is the squared distance of the true
-    means, whatever the noise and the number of trials; without the cross-validation, rare conditions seem far from all (Walther
-    et al. 2016).
+    Its expectation is the squared distance of the true means, whatever the noise and the number of trials, if noise in the
+    factors of each product is independent; else rare conditions seem far from all (Walther et al. 2016).
 
     Parameters
     ----------
-    cross
-        ``Products.cross``.
+    apart
+        ``(..., condition, condition)``: inner products of class means over pairs of *different* trials
+        (:class:`analysis.consistency.class_means.ClassMeans`), or ``Products.cross``.
 
     Examples
     --------
@@ -125,9 +146,9 @@ def dissimilarities(cross: Floats) -> Floats:
     >>> dissimilarities(means @ means.T).tolist()
     [25.0]
     """
-    own = np.diagonal(cross, axis1=-2, axis2=-1)
-    squared = own[..., :, None] + own[..., None, :] - cross - np.swapaxes(cross, -1, -2)
-    return np.asarray(squared[..., *np.triu_indices(cross.shape[-1], 1)])
+    own = np.diagonal(apart, axis1=-2, axis2=-1)
+    squared = own[..., :, None] + own[..., None, :] - apart - np.swapaxes(apart, -1, -2)
+    return np.asarray(squared[..., *np.triu_indices(apart.shape[-1], 1)])
 
 
 def correlations(vectors: Sequence[Floats]) -> Floats:

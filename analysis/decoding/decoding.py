@@ -7,19 +7,19 @@ intervals, :mod:`analysis.baselines.rows` for the baselines, :mod:`analysis.deco
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from analysis.baselines.rows import ROWS, BaselineOptions, baseline, missing
+from analysis.baselines.rows import ROWS, BaselineOptions, baseline, missing, require
 from analysis.decoding.scoring import Resampling, score
 from analysis.decoding.tuning import tuned_options, tuned_penalties
 from analysis.readouts.decoders import decode
 from analysis.readouts.representations import Inputs, Latents
-from analysis.scores import Score
+from analysis.scores import Score, difference, numbers
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
 from neuromvm.schema import check_same_trials, expect_tree, in_sample
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analysis.figures.style import Figure
     from neuromvm.runs import Study
 
-__all__ = ["Options", "baseline", "chosen_settings", "compare", "compute", "plot", "summarize"]
+__all__ = ["Options", "baseline", "check", "chosen_settings", "compare", "compute", "plot", "summarize"]
 
 AGAINST = ("difference", "difference_low", "difference_high", "difference_animals_low", "difference_animals_high")
 LATENT_PENALTY = "latent_inverse_penalty"
@@ -41,6 +41,17 @@ class Options(BaselineOptions):
     bootstraps: int = Field(1000, ge=100, description="Resamples of test trials")
     permutations: int = Field(1000, ge=500, description="Permutations of labels among test trials")
     seed: int = Field(0, ge=0, description="Of the resamples and permutations")
+
+
+def check(options: Options) -> None:
+    """Refuse what is asked for and cannot be had, before anything is trained.
+
+    Raises
+    ------
+    SpecError
+        If a baseline needs a package that is not installed.
+    """
+    require(options.baselines)
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
@@ -176,36 +187,30 @@ def _in_words(chosen: NDArray[np.str_]) -> str:
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return one line for each representation and setting that exists."""
+    """Return one line for each representation and setting that exists, and one for what is lost between animals."""
     reference, in_sample = scores.attrs["reference"], bool(scores.attrs.get("in_sample", 0))
     compared = scores.sel(reference=reference) if reference else scores.isel(reference=0)
-    lines = []
+    lines: list[Score] = []
     for representation in scores["representation"].values:
         for setting in scores["setting"].values:
             one = compared.sel(representation=representation, setting=setting)
             if not np.isfinite(one["value"]):
                 continue
             other = bool(reference) and reference != representation and bool(np.isfinite(one["difference"]))
-            against = {key: float(one[key]) for key in AGAINST} if other else {}
+            against: dict[str, Any] = {key: float(one[key]) for key in AGAINST} if other else {}
             lines.append(
                 Score(
                     what="balanced accuracy",
                     representation=str(representation),
                     setting=str(setting),
-                    value=float(one["value"]),
-                    low=float(one["low"]),
-                    high=float(one["high"]),
+                    **numbers(one),
                     interval=scores.attrs["interval"],
                     null_kind=str(one["null_kind"].item()),
                     null_n=int(one["null_n"]),
-                    floor=float(one["null_mean"]),
-                    floor_low=float(one["null_low"]),
-                    floor_high=float(one["null_high"]),
                     chance=float(one["chance"]),
-                    p=float(one["p"]),
                     animals_low=float(one["animals_low"]),
                     animals_high=float(one["animals_high"]),
-                    baseline=reference if other else "",
+                    baseline=_compared_with(reference, str(representation), other),
                     **against,
                     n_animals=int(np.isfinite(one["target_value"]).sum()),
                     n_trials=int(one["trials"].where(np.isfinite(one["target_value"])).sum()),
@@ -214,7 +219,41 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     in_sample=in_sample,
                 )
             )
+        if np.isfinite((one := compared.sel(representation=representation))["gap_value"]):
+            lines.append(_gap_line(scores, one, next(line for line in lines[::-1] if line.setting == "cross")))
     return lines
+
+
+def _compared_with(reference: str, representation: str, other: bool) -> str:
+    """Name what a representation is compared with, or say why with nothing."""
+    if other:
+        return reference
+    if not reference:
+        return "none: what others are to be compared with was not decoded"
+    return f"none: {'others are compared with it' if reference == representation else f'{reference} has no such score'}"
+
+
+def _gap_line(scores: xr.Dataset, one: xr.Dataset, cross: Score) -> Score:
+    """Return the line of what is lost between animals; trials and animals are those of the line of *cross*."""
+    other = cross.representation != scores.attrs["reference"] and bool(np.isfinite(one["gap_difference"]))
+    against = difference(one, "gap_") if other and scores.attrs["reference"] else {}
+    return Score(
+        what=cross.what,
+        representation=cross.representation,
+        setting="within - cross",
+        **numbers(one, "gap_"),
+        interval=cross.interval,
+        null_kind=scores.attrs["floor_of_within_minus_cross"] or cross.null_kind,
+        null_n=int(scores.attrs["gap_null_n"]),
+        chance=0.0,
+        baseline=_compared_with(scores.attrs["reference"], cross.representation, bool(against)),
+        **against,
+        n_animals=int(np.isfinite(one["target_value"].sel(setting=["within", "cross"]).sum("setting", skipna=False)).sum()),
+        n_trials=cross.n_trials,
+        n_windows=cross.n_windows,
+        n_splits=cross.n_splits,
+        in_sample=cross.in_sample,
+    )
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:

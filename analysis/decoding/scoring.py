@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.decoding.own_decoder import exchanged, exchanges, gap
 from analysis.readouts.decoders import OTHERS, POOLED
 from analysis.statistics import hierarchy, over_trials
 from analysis.statistics.over_trials import Floats, LabelRows, Tally
@@ -79,9 +80,11 @@ def score(
     The same with prefix ``target_`` for each target. ``null_kind, null_n (representation)`` say what the floor is.
     ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)`` with ``accuracy_p,
     accuracy_p_corrected (representation, source, target)`` of refits, the second against the largest score of all pairs of other
-    animals in each refit; ``gap, gap_low, gap_high (representation)``, within minus cross, paired by draw: what is lost between
-    animals. ``majority_share, trials (target)``; ``seeds (representation)``. Attributes ``chance``, ``classes``, ``label``,
-    ``reference``, ``in_sample``.
+    animals in each refit; ``gap_value, gap_low, gap_high, gap_null_mean, gap_null_low, gap_null_high, gap_p (representation)``,
+    within minus cross, paired by draw, and ``gap_difference, gap_difference_low, gap_difference_high (reference,
+    representation)``: see :mod:`analysis.decoding.own_decoder`. ``majority_share, trials (target)``; ``seeds (representation)``.
+    Attributes ``chance``, ``classes``, ``label``, ``reference``, ``in_sample``,
+    ``floor_of_within_minus_cross``, ``gap_null_n``.
     """
     refits = refits or {}
     if in_sample:
@@ -114,8 +117,9 @@ def score(
     )
     for key, pairs in _pair_p(list(draws.values())).items():
         variables[key] = (("representation", "source", "target"), pairs)
-    gaps = [_gap(one) for one in draws.values()]
-    variables |= {key: (("representation",), np.array([one[key] for one in gaps])) for key in ("gap", "gap_low", "gap_high")}
+    variables |= _gaps(list(draws.values()), resampling)
+    tested_gap = bool(np.isfinite(variables["gap_p"][1]).any())
+    number, exchanged_in_words = exchanges(len(targets), resampling.permutations) if tested_gap else (0, "")
     tested = {
         target: np.any([_tested(tree[target]["predicted"].to_numpy()).any(axis=(0, 1)) for tree in predictions.values()], axis=0)
         for target in targets
@@ -157,6 +161,8 @@ def score(
             "reference": reference if reference in predictions else "",
             "interval": f"95 % over {resampling.bootstraps} bootstrap draws of {drawn} trials within animal and label",
             "floor": floor,
+            "floor_of_within_minus_cross": exchanged_in_words,
+            "gap_null_n": number,
             "windows": next(iter(samples.children.values())).sizes["window"],
             "in_sample": int(in_sample),  # netCDF has no truth values
         },
@@ -317,13 +323,30 @@ def _each_setting(observed: Floats, drawn: Floats, pairs: Floats, seed: int) -> 
     return found
 
 
-def _gap(draws: Sequence[TargetDraws]) -> dict[str, float]:
-    """Return within minus cross, paired by draw; NaN where one of them does not exist."""
+def _gaps(draws: Sequence[Sequence[TargetDraws]], resampling: Resampling) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """Return what is lost between animals in each representation, paired by draw; NaN where nothing is read within or between."""
     within, cross = SETTINGS.index("within"), SETTINGS.index("cross")
-    value = _value(draws, lambda values: over_trials.mean_of_scored(values, axis=-1))
-    drawn = over_trials.mean_of_scored(_stack(draws, "bootstrap"), axis=-1)
-    low, high = over_trials.interval(drawn[:, within] - drawn[:, cross])
-    return {"gap": float(value[within] - value[cross]), "gap_low": float(low), "gap_high": float(high)}
+    pairs = [over_trials.mean_of_scored(_stack(one, "sources"), axis=0) for one in draws]  # (source, target)
+    drawn = [_stack(one, "bootstrap") for one in draws]  # (draw, setting, target)
+    lost = [over_trials.mean_of_scored(one[:, within] - one[:, cross], axis=-1) for one in drawn]
+    found = []
+    for one, bootstrap in zip(pairs, lost, strict=True):
+        # Decoders that were fitted on the scored trials are better than those of others, whatever they know.
+        null = (
+            exchanged(one, resampling.permutations, np.random.default_rng(resampling.seed))
+            if resampling.permutations
+            else one[:0, 0]
+        )
+        found.append(over_trials.judged(gap(one), bootstrap, null))
+    value = np.array([one["value"] for one in found])
+    ends = np.array([[over_trials.interval(one - other) for one in lost] for other in lost])
+    between = ("reference", "representation")
+    return {
+        **{f"gap_{key}": (("representation",), np.array([one[key] for one in found])) for key in found[0]},
+        "gap_difference": (between, value[None] - value[:, None]),
+        "gap_difference_low": (between, ends[..., 0]),
+        "gap_difference_high": (between, ends[..., 1]),
+    }
 
 
 def _in_pieces(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
@@ -412,14 +435,8 @@ def _value(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> Fl
 
 def _summary(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
     """Summarise the draws of all targets, after ``over`` has averaged the targets or left them apart."""
-    value, null = _value(draws, over), over(_stack(draws, "null"))
-    found = {"value": value, "null_mean": over_trials.mean_of_scored(null, axis=0)}
-    found["p"] = np.where(np.isnan(null).all(axis=0), np.nan, over_trials.p_value(value, null))
-    found["chance"] = over(_stack(draws, "chance"))
-    found["low"], found["high"] = over_trials.interval(over(_stack(draws, "bootstrap")))
-    known = null[~np.isnan(null).reshape(len(null), -1).all(axis=1)]  # a refit that failed has no score
-    found["null_low"], found["null_high"] = over_trials.interval(known if len(known) else null)
-    return found
+    found = over_trials.judged(_value(draws, over), over(_stack(draws, "bootstrap")), over(_stack(draws, "null")))
+    return found | {"chance": over(_stack(draws, "chance"))}
 
 
 def _differences(draws: Sequence[Sequence[TargetDraws]], over: Callable[[Floats], Floats]) -> dict[str, Floats]:

@@ -13,7 +13,7 @@ from analysis.figures.text import shortened, tested_trials
 
 TICKS = {"linear map": "linear\nmap", "new conditions": "new con-\nditions", "dissimilarities": "dissimi-\nlarities"}
 TITLES = {
-    "trials": "is anything shared?\n(null: trials permuted)",
+    "trials": "is anything shared?\n(null: test trials permuted)",
     "conditions": "are the same conditions alike?\n(null: labels exchanged)",
 }
 
@@ -135,12 +135,12 @@ def distances(scores: xr.Dataset) -> Figure:
 
 
 def _point(axes: Axes, x: float, width: float, one: xr.Dataset, color: tuple[float, ...], marker: str) -> None:
-    if not np.isfinite(one["floor"]):
+    if not np.isfinite(one["null_mean"]):
         axes.vlines(x, float(one["low"]), float(one["high"]), color=color, linewidth=1.2)
         axes.plot(x, float(one["value"]), marker=marker, color=color, markersize=4)
         return
-    room = float(one["reach"] - one["floor"])
-    low, high = (float(one[key] - one["floor"]) / room for key in ("floor_low", "floor_high"))
+    room = float(one["reach"] - one["null_mean"])
+    low, high = (float(one[key] - one["null_mean"]) / room for key in ("null_low", "null_high"))
     axes.fill_between([x - width, x + width], low, high, color="0.85", linewidth=0, zorder=0)
     axes.vlines(x, float(one["calibrated_low"]), float(one["calibrated_high"]), color=color, linewidth=1.2)
     axes.plot(x, float(one["calibrated"]), marker=marker, color=color, markersize=4)
@@ -157,8 +157,8 @@ def _names(scores: xr.Dataset, dim: str) -> list[str]:
 
 
 def _n(scores: xr.Dataset) -> str:
-    windows = f" by {scores.attrs['windows']} windows" if scores.attrs["windows"] > 1 else ""
+    windows = scores.attrs["conditions"] // scores.attrs["labels"]
     return (
         f"Animals: {scores.sizes['source']}; {tested_trials(scores.attrs)}: {int(scores['trials'].sum())}; conditions: "
-        f"{scores.attrs['labels']} labels{windows}; splits: {scores.attrs['splits']}."
+        f"{scores.attrs['labels']} labels{f' by {windows} windows' if windows > 1 else ''}; splits: {scores.attrs['splits']}."
     )

@@ -55,7 +55,8 @@ def time_course(scores: xr.Dataset) -> Figure:
         style.caption(
             figure,
             f"Decoded: {attrs['label']}; sequence {' '.join(json.loads(attrs['sequence']))}. Bands: {attrs['interval']}.\n"
-            f"Grey: 95 % of {attrs['floor']}, or, where wider, of decoded trials exchanged; each window alone.\n"
+            f"Grey: 95 % of {attrs['floor']}, or, where wider,\n"
+            "of decoded trials exchanged; each window alone.\n"
             f"{counted(scores.sizes['animal'], 'animal')}; correct in-sequence trials: {int(scores['trials'].sum())}; "
             f"folds: {attrs['folds']}.{_left_out(attrs)}",
         )
@@ -91,11 +92,11 @@ def odor_or_position(scores: xr.Dataset) -> Figure:
             handle.set(markersize=4, linestyle="")
         exchanged = Line2D([], [], color="0.25", linestyle=":", label="97.5 % if exchanged\nwithin the other label")
         chance = Line2D([], [], color="0.4", linestyle="--", label=f"chance, {attrs['chance']:.3g}")
-        style.legend(figure, [*handles, control, Patch(color=FLOOR, label="permuted activity"), exchanged, chance])
+        style.legend(figure, [*handles, control, Patch(color=FLOOR, label="95 % of permuted"), exchanged, chance])
         style.caption(
             figure,
             "Decoders of correct in-sequence training trials. Bars: "
-            f"{attrs['interval']}; dots: animals.\nGrey: 95 % of {json.loads(attrs['floors'])['raw']}.\n"
+            f"{attrs['interval']}; dots: animals.\nGrey: 95 % of {_floors(attrs)}.\n"
             f"Out-of-sequence trials: {_each(scores, 'trials')}.{_left_out(attrs)}",
         )
     return figure
@@ -222,6 +223,14 @@ def _each(scores: xr.Dataset, counts: str) -> str:
         one = scores[counts].sel(representation=name)
         parts.append(f"{name} {int(one.sum())} of {counted(int((one > 0).sum()), 'animal')}")
     return ", ".join(parts)
+
+
+def _floors(attrs: dict[str, str]) -> str:
+    """Say which floor activity has, and which latents have."""
+    floors = json.loads(attrs["floors"])
+    return ";\n".join(
+        f"{floor} ({', '.join(name for name in floors if floors[name] == floor)})" for floor in dict.fromkeys(floors.values())
+    )
 
 
 def _left_out(attrs: dict[str, str]) -> str:

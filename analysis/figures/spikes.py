@@ -66,7 +66,7 @@ def pairs(scores: xr.Dataset) -> Figure:
     rows = -(-len(shown) // columns)
     side = min(2.8, (style.DOUBLE - 1.3) / columns)
     with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.9 + (side + 0.2) * rows), layout="constrained")
+        figure = Figure(figsize=(style.DOUBLE, 1.2 + (side + 0.35) * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         limit = float(np.nanmax(values.sel(representation=shown), initial=0.01))
         for place, (axes, name) in enumerate(zip(grid.flat, shown, strict=False)):

@@ -103,7 +103,9 @@ def generalization(scores: xr.Dataset) -> Figure:
         bar.ax.set_ylim(max(chance - far, 0), min(chance + far, 1))
         outlined = "" if scores.attrs["in_sample"] else f" Outlined: clusters with p ≤ {scores.attrs['level']:g}, corrected."
         style.caption(
-            figure, f"Mean over animals; white: chance; dots: {OWN_WINDOW}.{outlined}\n{_permuted(scores)}\n{_numbers(scores)}"
+            figure,
+            f"Mean over animals; white: chance; dots: {OWN_WINDOW}.{outlined}\n"
+            f"{_permuted(scores)}{_luck(scores)}\n{_numbers(scores)}",
         )
     return figure
 
@@ -197,6 +199,16 @@ def _permuted(scores: xr.Dataset) -> str:
         return "No null: the scored trials were fitted on."
     kinds = dict.fromkeys(str(kind) for kind in scores["null_kind"].values)
     return f"Null: {scores.attrs['permutations']} permutations; " + ";\n".join(kinds) + "."
+
+
+def _luck(scores: xr.Dataset) -> str:
+    """Say what a null without refits cannot tell, where there is one."""
+    if scores.attrs["in_sample"] or scores.sizes["representation"] < 2:
+        return ""
+    return (
+        "\nWhere decoders are not refitted, one that has learnt nothing still gives each class an answer, "
+        "which may be right by luck."
+    )
 
 
 def _numbers(scores: xr.Dataset) -> str:

@@ -187,6 +187,26 @@ def draw(classified: Classified, resampling: Resampling, name: str) -> Draws:
     return Draws(scores(over_trials.as_they_are(rows))[0], bootstrap, null, renamed, chance)
 
 
+def share_right(classified: Classified, resampling: Resampling, name: str) -> tuple[Floats, Floats]:
+    """Return the share of samples that are named rightly, mean over splits, ``(classifier,)``, and draws ``(draw, classifier)``.
+
+    Trials are drawn again within rows of labels.
+    """
+    codes, _, labels = classified
+    used = (codes >= 0).any(axis=(0, 1, 3))
+    codes, rows = codes[:, :, used], LabelRows.of(labels[used])
+    tested = (codes >= 0).any(axis=-1)
+    right = tested * (codes == labels[used]).mean(axis=-1)
+
+    def shares(assignments: Floats) -> Floats:
+        weight = assignments.sum(axis=2)  # (draw, trial)
+        named, total = (np.tensordot(weight, one.astype(np.float64), axes=(1, 2)) for one in (right, tested))
+        return over_trials.mean_of_scored(np.where(total > 0, named / np.where(total > 0, total, 1), np.nan), axis=1)
+
+    random = np.random.default_rng([resampling.seed, 2, zlib.crc32(name.encode())])
+    return shares(over_trials.as_they_are(rows))[0], shares(over_trials.bootstrap(rows, resampling.bootstraps, random))
+
+
 def _recall(codes: NDArray[np.int16], labels: NDArray[np.int16], common: NDArray[np.bool_]) -> Floats:
     """Return the share of each true class that is said to be each class ``(split, classifier, class, class said)``."""
     classes = common.shape[1]

@@ -12,7 +12,7 @@ models. *NeurIPS* 32: coherence. Sutter et al. (2024). Unity by Diversity. *Neur
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -20,10 +20,10 @@ from pydantic import Field
 
 from analysis.decoding.scoring import NO_FLOOR, Resampling
 from analysis.generated.activity import chosen_models, flattened, recorded, scored_rows
-from analysis.generated.classes import Classified, Classifiers, Draws, classify, draw
+from analysis.generated.classes import Classified, Classifiers, Draws, classify, draw, share_right
 from analysis.generated.imputation_skill import carriers, skill
 from analysis.readouts.representations import Floats, held_out
-from analysis.scores import Score
+from analysis.scores import Score, difference, numbers
 from analysis.statistics import over_trials
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
@@ -91,13 +91,14 @@ def coherence(
     Returns
     -------
     Balanced accuracies, means over splits, then animals: ``value (representation, setting)`` with ``low, high`` (95 % bootstrap
-    interval over the scored trials), ``null_mean, null_low, null_high, null_p`` (labels of the scored trials permuted), the same
-    with prefix ``renamed_`` (classes renamed, see :func:`analysis.generated.classes.draw`), ``chance``; ``difference,
-    difference_low, difference_high`` to the ceiling, of the same draws.
+    interval over the scored trials), ``null_mean, null_low, null_high, p`` (labels of the scored trials permuted),
+    ``renamed_mean, renamed_low, renamed_high, renamed_p`` (classes renamed, see :func:`analysis.generated.classes.draw`),
+    ``chance``; ``difference, difference_low, difference_high`` to the ceiling, of the same draws.
 
     ``pair_value, pair_p (representation, source, target)``: what is generated for the target from the source's test trials; p is
     of permuted labels, not corrected for the number of pairs. ``ceiling_value (representation, target)``. ``published_value
-    (representation, source, target)``: plain accuracy of a classifier fitted on all the target's trials of a split.
+    (representation, source, target)``: plain accuracy of a classifier fitted on all the target's trials of a split;
+    ``published_low, published_high (representation)`` of its mean over all pairs.
 
     ``skill (representation, target)`` with ``skill_low, skill_high``, and ``mean_skill (representation)`` with its interval:
     share by which imputed activity is nearer to the target's matched test trials than their condition mean is; see
@@ -143,7 +144,7 @@ def _score_model(
 ) -> xr.Dataset:
     animals = list(samples.children)
     kinds = {target: str(tree[animals[0]][target].attrs["kind"]) for target in animals}
-    generated, published = _classified(samples, splits, tree, kinds, classifiers)
+    generated, as_published = _classified(samples, splits, tree, kinds, classifiers)
     own = np.eye(len(animals), dtype=bool)
     drawn = [draw(generated[source], resampling, source) for source in animals]
     pairs = Draws(*(np.stack(each) for each in zip(*drawn, strict=True)))  # (source, ..., target)
@@ -167,14 +168,17 @@ def _score_model(
         found = [skill(samples, splits, imputed[name].to_dataset(), name, kinds[name], resampling) for name in targets]
         values, bootstraps = np.array([one for one, _ in found]), np.stack([draws for _, draws in found])
         skills[:, [animals.index(name) for name in targets]] = np.stack([values, *over_trials.interval(bootstraps.T)])
-        overall = over_trials.mean_of_scored(bootstraps, axis=0)
-        mean_skill = np.array([over_trials.mean_of_scored(values, axis=0), *over_trials.interval(overall)], dtype=float)
+        ends = over_trials.interval(over_trials.mean_of_scored(bootstraps, axis=0))
+        mean_skill = np.array([over_trials.mean_of_scored(values, axis=0), *ends], dtype=float)
     variables = _summary(settings)
     variables["pair_value"] = (("source", "target"), pairs.observed)
     nulls = np.moveaxis(pairs.null, 1, 0)  # (draw, source, target)
     p = over_trials.p_value(pairs.observed, nulls) if len(nulls) else np.full(own.shape, np.nan)
     variables["pair_p"] = (("source", "target"), p)
-    variables["published_value"] = (("source", "target"), published)
+    published = [share_right(as_published[source], resampling, source) for source in animals]
+    variables["published_value"] = (("source", "target"), np.stack([value for value, _ in published]))
+    overall = over_trials.mean_of_scored(np.concatenate([draws for _, draws in published], axis=1), axis=1)
+    variables["published_low"], variables["published_high"] = (((), end) for end in over_trials.interval(overall))
     variables["ceiling_value"] = (("target",), ceiling.observed)
     for key, one, over in zip(("skill", "skill_low", "skill_high"), skills, mean_skill, strict=True):
         variables[key] = (("target",), one)
@@ -184,14 +188,14 @@ def _score_model(
 
 def _classified(
     samples: xr.DataTree, splits: xr.DataTree, tree: xr.DataTree, kinds: Mapping[str, str], classifiers: Classifiers
-) -> tuple[dict[str, Classified], Floats]:
-    """Classify what is generated from each source for each target; return also plain accuracies as published."""
+) -> tuple[dict[str, Classified], dict[str, Classified]]:
+    """Classify what is generated from each source for each target, by classifiers of other trials and by those as published."""
     animals, count = list(samples.children), next(iter(splits.children.values())).sizes["split"]
-    found, published = {}, np.full((len(animals), len(animals)), np.nan)
-    for row, source in enumerate(animals):
+    found, published = {}, {}
+    for source in animals:
         labels = samples[source]["label"].to_numpy()
         codes, common = classifiers.empty(count, len(animals), labels)
-        as_published: list[list[float]] = [[] for _ in animals]
+        as_published = codes.copy()
         for split in range(count):
             rows = scored_rows(tree, samples, splits, source, split)
             if rows is None:
@@ -205,9 +209,8 @@ def _classified(
                 codes[split, column, tested] = classify(classifiers.of(target, kinds[target], split), activity, among)
                 common[column, among] = True
                 said = classify(classifiers.of(target, kinds[target], split, published=True), activity, among)
-                as_published[column].append(float((said == labels[tested]).mean()))
-        found[source] = Classified(codes, common, labels)
-        published[row] = [np.mean(one) if one else np.nan for one in as_published]
+                as_published[split, column, tested] = said
+        found[source], published[source] = (Classified(one, common, labels) for one in (codes, as_published))
     return found, published
 
 
@@ -246,27 +249,24 @@ def _over(values: Floats, which: np.ndarray) -> Floats:
 
 
 def _summary(settings: Mapping[str, Draws]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    floors = ("mean", "low", "high", "p")
-    keys = ["value", "low", "high", "chance", "difference", "difference_low", "difference_high"]
-    keys += [f"{null}_{one}" for null in ("null", "renamed") for one in floors]
-    found = {key: np.full(len(SETTINGS), np.nan) for key in keys}
     ceiling = settings["ceiling"]
-    for place, setting in enumerate(SETTINGS):
-        if setting not in settings:
+    found: list[dict[str, Any]] = []
+    for one in (settings.get(setting) for setting in SETTINGS):
+        if one is None:
+            found.append(dict.fromkeys(found[0], np.nan))
             continue
-        one = settings[setting]
-        found["value"][place], found["chance"][place] = one.observed, one.chance
-        found["low"][place], found["high"][place] = over_trials.interval(one.bootstrap)
-        for null, draws in (("null", one.null), ("renamed", one.renamed)):
-            if len(draws):
-                about = (draws.mean(), *over_trials.interval(draws), over_trials.p_value(one.observed, draws))
-                for key, value in zip(floors, about, strict=True):
-                    found[f"{null}_{key}"][place] = value
-        if setting != "ceiling":
-            found["difference"][place] = one.observed - ceiling.observed
-            ends = over_trials.interval(one.bootstrap - ceiling.bootstrap)
-            found["difference_low"][place], found["difference_high"][place] = ends
-    return {key: (("setting",), values) for key, values in found.items()}
+        renamed = over_trials.judged(one.observed, one.bootstrap, one.renamed)
+        ends = over_trials.interval(one.bootstrap - ceiling.bootstrap)
+        apart = (np.nan, np.nan, np.nan) if one is ceiling else (one.observed - ceiling.observed, *ends)
+        found.append(
+            {
+                **over_trials.judged(one.observed, one.bootstrap, one.null),
+                **{f"renamed_{key.removeprefix('null_')}": renamed[key] for key in ("null_mean", "null_low", "null_high", "p")},
+                **dict(zip(("difference", "difference_low", "difference_high"), apart, strict=True)),
+                "chance": one.chance,
+            }
+        )
+    return {key: (("setting",), np.array([one[key] for one in found], dtype=np.float64)) for key in found[0]}
 
 
 def _tested(splits: xr.DataTree, name: str) -> np.ndarray:
@@ -295,29 +295,21 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             one = model.sel(setting=setting)
             if not np.isfinite(one["value"]):
                 continue
-            nulls = {"null": ("coherence (balanced accuracy)", "floor")}
+            nulls = {"null": ("coherence (balanced accuracy)", "floor", "p")}
             if setting in ("cross", "imputed"):
-                nulls["renamed"] = "coherence, classes renamed", "renamed_floor"
-            for null, (what, kind) in nulls.items():
+                nulls["renamed"] = "coherence, classes renamed", "renamed_floor", "renamed_p"
+            for null, (what, kind, p) in nulls.items():
                 lines.append(
                     empty._replace(
                         what=what,
                         setting=str(setting),
-                        value=float(one["value"]),
-                        low=float(one["low"]),
-                        high=float(one["high"]),
+                        **numbers(one, null=null, p=p),
                         interval=scores.attrs["interval"],
                         null_kind=NO_FLOOR if unscored else scores.attrs[kind],
                         null_n=int(scores.attrs["permutations"]),
-                        floor=float(one[f"{null}_mean"]),
-                        floor_low=float(one[f"{null}_low"]),
-                        floor_high=float(one[f"{null}_high"]),
                         chance=float(one["chance"]),
-                        p=float(one[f"{null}_p"]),
-                        baseline="" if setting == "ceiling" else "ceiling",
-                        difference=float(one["difference"]),
-                        difference_low=float(one["difference_low"]),
-                        difference_high=float(one["difference_high"]),
+                        baseline="none: what is generated is compared with it" if setting == "ceiling" else "ceiling",
+                        **difference(one),
                     )
                 )
         lines.append(
@@ -325,8 +317,12 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                 what="coherence as published (accuracy)",
                 setting="within and cross",
                 value=float(over_trials.mean_of_scored(model["published_value"].to_numpy().ravel(), axis=0)),
+                low=float(model["published_low"]),
+                high=float(model["published_high"]),
+                interval=f"{scores.attrs['interval']} of the source",
                 null_kind=PUBLISHED,
                 chance=float(scores.attrs["chance"]),
+                baseline="none: a classifier that has seen the scored trials is right of all of them",
                 in_sample=True,
             )
         )

@@ -6,6 +6,7 @@ Gelman, A., Meng, X.-L. & Stern, H. (1996). Posterior predictive assessment of m
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -164,9 +165,19 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             for name in QUANTITIES
         }
         for what, values in {**ratios, "correlation of mean responses": one["response_correlation"]}.items():
-            value, low, high, animals = _over_units(values, scores["of_animal"].values)
-            is_correlation = values.name == "response_correlation"
-            ceiling = _over_units(one["response_ceiling"], scores["of_animal"].values)[0]
+            of_animal = scores["of_animal"].values
+            value, low, high, animals = _over_units(values, of_animal)
+            if values.name == "response_correlation":
+                gap, gap_low, gap_high, _ = _over_units(values, of_animal, one["response_ceiling"])
+                about: dict[str, Any] = {
+                    "chance": 0.0,
+                    "baseline": "training-side mean responses",
+                    "difference": gap,
+                    "difference_low": gap_low,
+                    "difference_high": gap_high,
+                }
+            else:
+                about = {"chance_kind": "none: a ratio to the data", "baseline": "none: the data are what it is a ratio to"}
             lines.append(
                 Score(
                     what=what,
@@ -177,8 +188,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     high=high,
                     interval=f"95 % over {DRAWS} bootstrap draws of the units of each animal",
                     null_kind="none: a check of draws from latents that have seen the spikes, best at 1",
-                    baseline="training-side mean responses" if is_correlation else "",
-                    difference=value - ceiling if is_correlation else np.nan,
+                    **about,
                     n_animals=animals,
                     n_trials=int(scores["trials"].sum()),
                     n_windows=int(scores.attrs["windows"]),
@@ -189,16 +199,24 @@ def summarize(scores: xr.Dataset) -> list[Score]:
     return lines
 
 
-def _over_units(values: xr.DataArray, animals: NDArray[np.generic]) -> tuple[float, float, float, int]:
-    """Return the mean over animals of the median over units, its bootstrap interval over units, and the number of animals."""
+def _over_units(
+    values: xr.DataArray, animals: NDArray[np.generic], reference: xr.DataArray | None = None
+) -> tuple[float, float, float, int]:
+    """Return the mean over animals of the median over units, its bootstrap interval over units, and the number of animals.
+
+    With a reference, of the difference between both medians, over the units that have both.
+    """
+    columns = np.stack([one.to_numpy() for one in (values, reference) if one is not None], axis=-1)
     random = np.random.default_rng(0)
-    medians, draws = [], []
+    medians: list[Floats] = []
+    draws: list[Floats] = []
     for name in dict.fromkeys(animals.tolist()):
-        own = values.to_numpy()[animals == name]
-        own = own[np.isfinite(own)]
+        own = columns[animals == name]
+        own = own[np.isfinite(own).all(axis=1)]
         if len(own):
-            medians.append(np.median(own))
-            draws.append(np.median(own[random.integers(len(own), size=(DRAWS, len(own)))], axis=1))
+            drawn = own[random.integers(len(own), size=(DRAWS, len(own)))]
+            for kept, median in ((medians, np.median(own, axis=0)), (draws, np.median(drawn, axis=1))):
+                kept.append(median[..., 0] - (median[..., 1] if reference is not None else 0))
     if not medians:
         return np.nan, np.nan, np.nan, 0
     low, high = interval(np.mean(draws, axis=0))

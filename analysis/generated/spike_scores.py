@@ -200,19 +200,13 @@ def summaries(account: Account, representations: Sequence[str], reference: str) 
     mean, spread, floor = (over_trials.mean_of_scored(one, axis=-1) for one in (value, boot, null))
     against = used.index(reference)
     other = np.where(np.isnan(spread).all(axis=0), np.nan, spread - spread[:, :, against : against + 1])
-    low, high = over_trials.interval(spread)
     difference_low, difference_high = over_trials.interval(other)
     dims = ("measure", "representation", "setting")
-    none = np.full(mean.shape, np.nan)
-    floors = (floor.mean(axis=0), *over_trials.interval(floor), over_trials.p_value(mean, floor)) if len(floor) else (none,) * 4
     named = {
-        "value": mean,
-        "low": low,
-        "high": high,
+        **over_trials.judged(mean, spread, floor),
         "difference": mean - mean[:, against : against + 1],
         "difference_low": difference_low,
         "difference_high": difference_high,
-        **dict(zip(("null_mean", "null_low", "null_high", "p"), floors, strict=True)),
     }
     return xr.Dataset(
         {

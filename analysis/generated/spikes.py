@@ -27,7 +27,7 @@ from analysis.generated.activity import COUNT, chosen_models, flattened, scored_
 from analysis.generated.rates import RidgeReadout, condition_means, counts_of, fit_readout, mean_rates
 from analysis.generated.spike_scores import Account, summaries
 from analysis.readouts.representations import Floats, Inputs, Latents, Representation, held_out, training_side
-from analysis.scores import Score
+from analysis.scores import Score, difference, numbers
 from neuromvm.errors import SpecError
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MEAN_RATE, CONDITION_MEAN, RAW, DECODER = "mean rate", "condition mean", "raw linear", "{} decoder"
 FLOOR = "{} permutations, nothing refitted: of names of the source's conditions (cross), of predictions among test trials (else)"
+SEEN = "none: latents have seen the spikes that are scored, and permuted predictions do not say what that gives on noise"
 SMALLEST_RATE = 1e-9  # [counts a bin] of a decoder that expects none
 WHAT = {"bits_per_spike": "bits per spike", "deviance_explained": "deviance explained"}
 
@@ -96,7 +97,7 @@ def predict_spikes(
 
     Returns
     -------
-    See :func:`analysis.generated.spike_scores.summaries`, and with decoders of counts
+    See :func:`analysis.generated.spike_scores.summaries`, without a null of *own*, and with decoders of counts
     :func:`analysis.generated.predictive_checks.check`.
 
     Examples
@@ -126,6 +127,8 @@ def predict_spikes(
         in_sample=int(unscored),
         label=samples.attrs.get("label", "label"),
     )
+    for key in ("null_mean", "null_low", "null_high", "p"):
+        scores[key] = scores[key].where(scores["setting"] != "own")
     return xr.merge([scores, predictive_checks.check(samples, splits, transferred)], combine_attrs="override")
 
 
@@ -257,8 +260,8 @@ def codes_of(known: NDArray[np.integer], wanted: NDArray[np.integer]) -> tuple[N
     >>> (first == second).tolist()
     [False, True]
     """
-    numbers = np.unique(np.concatenate([known, wanted]), axis=0, return_inverse=True)[1].reshape(-1)
-    return numbers[: len(known)], numbers[len(known) :]
+    number = np.unique(np.concatenate([known, wanted]), axis=0, return_inverse=True)[1].reshape(-1)
+    return number[: len(known)], number[len(known) :]
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
@@ -271,30 +274,25 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                 if not np.isfinite(one["value"]):
                     continue
                 compared = representation != CONDITION_MEAN and bool(np.isfinite(one["difference"]))
-                against = {key: float(one[key]) for key in ("difference", "difference_low", "difference_high")}
+                reference, seen = representation == CONDITION_MEAN, setting == "own"
+                alone = "none: others are compared with it" if reference else f"none: {CONDITION_MEAN} has no such score"
                 lines.append(
                     Score(
                         what=what,
                         representation=str(representation),
                         setting=str(setting),
-                        value=float(one["value"]),
-                        low=float(one["low"]),
-                        high=float(one["high"]),
+                        **numbers(one),
                         interval=scores.attrs["interval"],
-                        null_kind=scores.attrs["floor"],
-                        null_n=int(scores.attrs["permutations"]),
-                        floor=float(one["null_mean"]),
-                        floor_low=float(one["null_low"]),
-                        floor_high=float(one["null_high"]),
+                        null_kind=SEEN if seen else scores.attrs["floor"],
+                        null_n=0 if seen else int(scores.attrs["permutations"]),
                         chance=0.0,
-                        p=float(one["p"]),
-                        baseline=CONDITION_MEAN if compared else "",
-                        **(against if compared else {}),
+                        baseline=CONDITION_MEAN if compared else alone,
+                        **(difference(one) if compared else {}),
                         n_animals=int(np.isfinite(one["target_value"]).sum()),
                         n_trials=int(scores["trials"].sum()),
                         n_windows=int(scores.attrs["windows"]),
                         n_splits=int(scores.attrs["splits"]),
-                        in_sample=bool(scores.attrs["in_sample"]) or setting == "own",
+                        in_sample=bool(scores.attrs["in_sample"]) or seen,
                     )
                 )
     return lines + predictive_checks.summarize(scores)

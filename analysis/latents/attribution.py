@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from pydantic import Field
 
-from analysis.scores import Score
+from analysis.readouts.representations import Floats
+from analysis.scores import NAN, Score
+from analysis.statistics import over_trials
+from analysis.statistics.over_trials import LabelRows
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from neuromvm.runs import Study
 
 EFFECTS = ("latent_effect", "class_effect", "class_effect_error", "class_effect_low", "class_effect_high")
+DRAWS = 1000
 NOMINAL = 0.025  # share of 95 % intervals that lie above 0 where there is no effect
 
 
@@ -62,6 +67,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         classes=first.attrs["classes"],
         split=int(first.attrs["split"]),
         seed=int(first.attrs["seed"]),
+        windows=next(iter(study.samples.children.values())).sizes["window"],
         in_sample=int(any(node.attrs["side"] != "test" for node in first.children.values())),
         interval="95 %, Student's t over trials of the class",
     )
@@ -120,23 +126,40 @@ def summarize(scores: xr.Dataset) -> list[Score]:
     """Return for each model the share of effects of units on classes whose interval lies above 0, over all animals."""
     lines = []
     for model in scores["model"].values:
-        low = scores["class_effect_low"].sel(model=model).to_numpy()
-        known = np.isfinite(low)
+        low = scores["class_effect_low"].sel(model=model).transpose("unit", "class").to_numpy()
+        value, bounds = _share_above(low, scores["of_animal"].to_numpy())
         lines.append(
             Score(
                 what="share of unit effects above 0",
                 representation=str(model),
                 setting="within",
-                value=float((low[known] > 0).mean()) if known.any() else np.nan,
+                value=value,
+                low=bounds[0],
+                high=bounds[1],
+                interval=f"95 % over {DRAWS} bootstrap draws of the units of each animal, their effects as they are",
                 null_kind="none: units whose effect is 0 are above it in the share given as chance",
                 chance=NOMINAL,
+                baseline="none: effects are those of a model's own encoder",
                 n_animals=scores.sizes["animal"],
                 n_trials=int(scores["trials"].sum()),
+                n_windows=int(scores.attrs["windows"]),
                 n_splits=1,
                 in_sample=bool(scores.attrs["in_sample"]),
             )
         )
     return lines
+
+
+def _share_above(low: Floats, animal: NDArray[np.str_]) -> tuple[float, tuple[float, float]]:
+    """Return the share of effects whose interval lies above 0, of ``low (unit, class)``, and its interval over units."""
+    rows = LabelRows.of(np.unique(animal, return_inverse=True)[1].astype(np.int16)[:, None])
+    known = np.isfinite(low).sum(axis=1)
+    above = (np.nan_to_num(low) > 0).sum(axis=1)
+    if not known.any():
+        return NAN, (NAN, NAN)
+    weight = over_trials.bootstrap(rows, DRAWS, np.random.default_rng(0)).sum(axis=2)  # (draw, unit)
+    ends = over_trials.interval((weight @ above) / (weight @ known))
+    return float(above.sum() / known.sum()), (float(ends[0]), float(ends[1]))
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:

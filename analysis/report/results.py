@@ -13,17 +13,25 @@ import xarray as xr
 
 from analysis.figures.style import Figure, applied
 from analysis.report.headline import PAIRED, Row, paired_difference
+from analysis.report.new_animals import each_animal
 from analysis.report.tables import NONE, Table, between, cell, interval, number
 from neuromvm.errors import RunFolderError
 from neuromvm.runs import Study
 
 RESOLUTION = 150  # dots an inch of figures that the report alone holds
-DECODING = "decoding"  # the analysis that the headline reads
+DECODING, FEW_SHOT = "decoding", "few_shot"  # the analyses that the headline reads
 SHOWN = (  # what tables and headline read of a line; what came later may be absent
     *("what", "representation", "setting", "value", "low", "high", "floor", "floor_low", "floor_high", "chance", "p"),
     *("n_animals", "n_trials", "n_splits"),
 )
-NOTES = ("interval", "floor", "settings", "omitted")  # attributes of scores that the report writes out
+TEXT = ("setting", "representation", "to")  # columns that are no numbers
+NOTES = (
+    "interval",
+    "floor",
+    "floor_of_within_minus_cross",
+    "settings",
+    "omitted",
+)  # attributes of scores that the report writes out
 FIRST = ("settings", "difference", "transfer")  # figures, in the order of what they tell; others follow by name
 
 
@@ -41,6 +49,7 @@ class AnalysisResult(NamedTuple):
 
     name: str
     table: Table | None
+    details: list[Table]  # what the table is the mean of
     pictures: list[Picture]
     notes: list[str]
     problems: list[str]
@@ -120,10 +129,11 @@ def results(study: Study, summary: Summary) -> list[AnalysisResult]:
     for name, entry in summary.analyses.items():
         saved = saved_scores(study, name)
         about = saved.scores.attrs if saved.scores is not None and entry.rows else {}
-        notes = [f"{key.capitalize()}: {about[key]}." for key in NOTES if about.get(key)]
+        notes = [f"{key.replace('_', ' ').capitalize()}: {about[key]}." for key in NOTES if about.get(key)]
         problems = [problem for problem in (entry.problem, saved.problem) if problem]
         table = score_table(name, entry.rows, saved.scores) if entry.rows else None
-        found.append(AnalysisResult(name, table, pictures(study.path, name), notes, problems))
+        details = each_animal(saved.scores) if name == FEW_SHOT else []
+        found.append(AnalysisResult(name, table, details, pictures(study.path, name), notes, problems))
     return found
 
 
@@ -156,7 +166,9 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     for setting, group in groups.items():
         ranked = sorted(group, key=lambda row: float("inf") if row["value"] is None else -row["value"])
         for row in ranked:
-            if len(group) > 1 and NONE != number(row["value"]) == number(ranked[0]["value"]):
+            # Neither a late onset nor a large difference between settings is a merit, nor what was not tested.
+            judged = None not in (row["p"], row["chance"]) and " - " not in row["setting"]
+            if len(group) > 1 and judged and NONE != number(row["value"]) == number(ranked[0]["value"]):
                 best.add(len(lines))
             line = {
                 "setting": setting,
@@ -165,10 +177,11 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
                 "over animals": between(row.get("animals_low"), row.get("animals_high")),
                 f"difference to {reference} [95 %]" if reference else "difference [95 %]": _difference(scores, row, reference)
                 if scores is not None and reference
-                else _to_baseline(row),
+                else _own_difference(row),
+                "to": "" if reference or not _own_difference(row) else str(row["baseline"]),
                 "floor [95 %]": interval(row["floor"], row["floor_low"], row["floor_high"]),
-                "chance": number(row["chance"]),
                 "p": NONE if row["p"] is None else f"{row['p']:.2g}",
+                "chance": number(row["chance"]),
                 "animals": cell(row["n_animals"]),
                 "trials": cell(row["n_trials"]),
                 "splits": cell(row["n_splits"]),
@@ -180,7 +193,7 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     caption = f"Analysis {name}: {about}. The highest scores of each setting, as printed, stand first and are marked."
     columns = [column for column in lines[0] if column not in same]
     text = [[line[column] for column in columns] for line in lines]
-    return Table(caption, columns, text, [False, False, *[True] * (len(columns) - 2)], frozenset(best))
+    return Table(caption, columns, text, [column not in TEXT for column in columns], frozenset(best))
 
 
 def pictures(run: Path, analysis: str) -> list[Picture]:
@@ -220,15 +233,16 @@ def _has_differences(scores: xr.Dataset) -> bool:
     return dims <= set(scores.coords) and all(key in scores and set(scores[key].dims) == dims for key in PAIRED)
 
 
-def _to_baseline(row: Row) -> str:
-    """Write the difference that a line holds, and to what."""
-    if not row.get("baseline"):
+def _own_difference(row: Row) -> str:
+    """Write the difference to its baseline that a line holds."""
+    if row.get("difference") is None:
         return ""
-    return f"{interval(row['difference'], row['difference_low'], row['difference_high'], signed=True)} to {row['baseline']}"
+    return interval(row["difference"], row["difference_low"], row["difference_high"], signed=True)
 
 
 def _difference(scores: xr.Dataset, row: Row, reference: str) -> str:
     if row["representation"] == reference:
         return "reference"
     found = paired_difference(scores, reference, row["representation"], row["setting"])
-    return NONE if found is None else interval(*found[:3], signed=True)
+    # A line that is not of one setting holds its own.
+    return (_own_difference(row) or NONE) if found is None else interval(*found[:3], signed=True)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analysis.readouts.representations import Floats
-from analysis.scores import NAN, Score
+from analysis.scores import NAN, Score, difference
 from analysis.sequence.decoder import fewest_per_odor, folds_of, read_rightly
 from analysis.sequence.means import Draws, line_of, over_animals, resampled_mean, seeds
 from analysis.sequence.trials import Animals, SequenceTrials, WindowOptions
@@ -111,10 +111,8 @@ def kind_lines(scores: xr.Dataset) -> list[Score]:
                 null_kind=scores.attrs["odor_floor"],
                 null_n=int(scores.attrs["permutations"]),
                 chance=float(scores.attrs["odor_chance"]),
-                baseline=f"{KINDS[0]}, same odors" if compared else "",
-                difference=float(one["odor_difference"]),
-                difference_low=float(one["odor_difference_low"]),
-                difference_high=float(one["odor_difference_high"]),
+                baseline=f"{KINDS[0]}, same odors" if compared else "none: the other kinds are compared with this one",
+                **difference(one, "odor_"),
                 n_animals=int((one["odor_trials"] > 0).sum()),
                 n_trials=int(one["odor_trials"].sum()),
                 n_splits=int(scores.attrs["folds"]),

@@ -17,7 +17,7 @@ from analysis.decoding.scoring import NO_FLOOR
 from analysis.scores import NAN, Score
 from analysis.sequence.confounds import confounded
 from analysis.sequence.distances import by_lag, distances, lag_slope
-from analysis.sequence.means import Draws, line_of, over_animals, seeds
+from analysis.sequence.means import ACTIVITY, Draws, line_of, over_animals, seeds
 from analysis.sequence.rows import Rows, parted_draws, relabelled_distances, runs_drawn
 from analysis.sequence.trials import WindowOptions, cut_sequence, read_trials, refuse_without_animals, with_runs_of
 from analysis.sequence.views import View, views_of_latents
@@ -186,7 +186,15 @@ def summarize(scores: xr.Dataset) -> list[Score]:
     floors = json.loads(scores.attrs["floors"])
     for representation in scores["representation"].values:
         one = scores.sel(representation=representation)
-        name, number = str(representation), int(scores.attrs["permutations"])
+        name, seen = str(representation), floors[str(representation)] == NO_FLOOR
+        about = {
+            "representation": name,
+            "n_splits": int(one["splits"]),
+            "chance": 0.0,
+            "null_n": 0 if seen else int(scores.attrs["permutations"]),
+            "in_sample": seen,
+            "baseline": ACTIVITY if name == "raw" else "none: distances of latents and of activity have no unit in common",
+        }
         lines.append(
             line_of(one, f"slope of squared distance on lag; lag: {scores.attrs['label']}")._replace(
                 setting="in sequence",
@@ -194,10 +202,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                 null_kind=floors[name],
                 n_animals=int(np.isfinite(one["animal_value"]).sum()),
                 n_trials=int(one["trials"].sum()),
-                n_splits=int(one["splits"]),
-                representation=name,
-                null_n=number,
-                chance=0.0,
+                **about,
             )
         )
         for slope, held in (PARTED, PARTED[::-1]):
@@ -208,13 +213,10 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     line_of(line, f"slope of squared distance on {slope}, {held} held", prefix="parted_")._replace(
                         setting="out of sequence",
                         interval=scores.attrs["parted_interval"],
-                        null_kind=f"{scores.attrs['parted_floor']} within {held.removesuffix(' lag')}",
+                        null_kind=NO_FLOOR if seen else f"{scores.attrs['parted_floor']} within {held.removesuffix(' lag')}",
                         n_animals=int(there.sum()),
                         n_trials=int(line["parted_trials"].sum()),
-                        n_splits=int(one["splits"]),
-                        representation=name,
-                        null_n=number,
-                        chance=0.0,
+                        **about,
                     )
                 )
     return lines

@@ -8,9 +8,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.scores import Score
+from analysis.scores import Score, numbers
 from analysis.statistics import over_trials
 from analysis.statistics.over_trials import Floats, LabelRows
+
+ACTIVITY = "none: activity itself is scored"
 
 
 class Draws(NamedTuple):
@@ -61,47 +63,14 @@ def over_animals(draws: Sequence[Draws]) -> dict[str, Floats]:
 
     Returns
     -------
-    ``value``, its 95 % interval ``low, high`` over resampled trials (animals are not resampled), ``null_mean, null_low,
-    null_high`` (95 % of the null draws) and the one-sided ``p``.
+    As of :func:`analysis.statistics.over_trials.judged`; animals are not resampled.
     """
-    value, bootstrap, null = (np.mean([one[place] for one in draws], axis=0) for place in range(3))
-    low, high = over_trials.interval(bootstrap)
-    null_low, null_high = over_trials.interval(null)
-    return {
-        "value": value,
-        "low": low,
-        "high": high,
-        "null_mean": null.mean(axis=0),
-        "null_low": null_low,
-        "null_high": null_high,
-        "p": np.where(np.isnan(null).any(axis=0), np.nan, over_trials.p_value(value, null)),
-    }
+    return over_trials.judged(*(np.mean([one[place] for one in draws], axis=0) for place in range(3)))
 
 
 def line_of(one: xr.Dataset, what: str, *, prefix: str = "", null: str = "null", p: str = "p") -> Score:
     """Return the numbers of one score as a line of a summary; what they are is to be filled in.
 
-    Parameters
-    ----------
-    one
-        Scalars ``value, low, high`` and ``null_mean, null_low, null_high``, ``p``.
-    what
-        What is measured.
-    prefix
-        Of all names.
-    null, p
-        Names of another null and its p-value.
+    ``prefix, null, p`` are as of :func:`analysis.scores.numbers`.
     """
-    return Score(
-        what=what,
-        representation="raw",
-        setting="",
-        value=float(one[f"{prefix}value"]),
-        low=float(one[f"{prefix}low"]),
-        high=float(one[f"{prefix}high"]),
-        floor=float(one[f"{prefix}{null}_mean"]),
-        floor_low=float(one[f"{prefix}{null}_low"]),
-        floor_high=float(one[f"{prefix}{null}_high"]),
-        p=float(one[f"{prefix}{p}"]),
-        n_windows=1,
-    )
+    return Score(what=what, representation="raw", setting="", n_windows=1, baseline=ACTIVITY, **numbers(one, prefix, null, p))

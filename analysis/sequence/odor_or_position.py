@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analysis.readouts.representations import Floats
-from analysis.scores import NAN, Score
+from analysis.scores import Score
 from analysis.sequence.confounds import Confound, ConfoundError, confounded, refuse_confounded
 from analysis.sequence.decoder import fewest_per_odor, probabilities, shares
 from analysis.sequence.means import Draws, line_of, over_animals, resampled_mean, seeds, shuffled_within
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 Codes = NDArray[np.intp]
 READ = ("odor", "position", "odor - position")
+FLOORS = {
+    "refitted": "permutations of activity among the trials of each animal, scalers and decoders refitted",
+    "exchanged": "permutations of latents among the out-of-sequence test trials of each animal, decode-only: neither models nor "
+    "decoders refitted",
+}
 CONDITIONAL = 1000  # permutations of decoded trials within odor or position; nothing is fitted on them
 
 REMEDY = (
@@ -77,7 +82,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         embedded = read_trials(study.samples)
         views = views_of_latents(embedded, study.latents(model), study.splits, options.latent_inverse_penalty)
         try:
-            found[model] = tell_apart(embedded.samples, views, options, refitted="decoders refitted, model not")
+            found[model] = tell_apart(embedded.samples, views, options, null="exchanged")
         except (ConfoundError, SplitError) as error:
             left_out[model] = str(error)
     left_out |= {
@@ -89,7 +94,11 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
 
 
 def tell_apart(
-    samples: xr.DataTree, views: Mapping[str, View], options: Options, *, refitted: str = "scalers and decoders refitted"
+    samples: xr.DataTree,
+    views: Mapping[str, View],
+    options: Options,
+    *,
+    null: Literal["refitted", "exchanged"] = "refitted",
 ) -> xr.Dataset:
     """Score one representation: is the odor read, or the position?
 
@@ -101,13 +110,15 @@ def tell_apart(
         What decoders see. They are fitted on correct in-sequence training trials.
     options
         Decoder and resampling.
-    refitted
-        What is fitted again on null data, in words.
+    null
+        ``refitted``: activity is permuted among all trials, and scalers and decoders are fitted again. ``exchanged``, of a model
+        that is not trained again: scored trials take each other's decoded odors. It may have learnt the labels of its
+        training trials by heart, so that these cannot change places with others.
 
     Returns
     -------
     ``value (read)``: share of out-of-sequence test trials that are decoded as the odor that was presented, as the odor that is
-    due at the position, and the difference; mean over splits, trials and animals, with ``low, high``, and the refitted null
+    due at the position, and the difference; mean over splits, trials and animals, with ``low, high``, and the null
     ``null_mean, null_low, null_high, p``. ``given_mean, given_low, given_high, given_p (read)``: the same share if decoded trials
     are exchanged within position (odor) or within odor (position), so that what the other variable explains is in the floor;
     decode only. ``in_sequence``: share of in-sequence test trials decoded rightly, which is *odor = position (confounded)*.
@@ -137,13 +148,15 @@ def tell_apart(
             left_out[name] = reason
             continue
         observed = _decoded(view, np.arange(len(fitted)), fitted)
-        null = [
-            _read(_decoded(view, carry(name, dataset, n).trial, fitted), trials, tested).mean(axis=0) for n in _numbers(options)
-        ]
+        if null == "refitted":
+            orders = (carry(name, dataset, number).trial for number in range(1, options.permutations + 1))
+            broken = [_read(_decoded(view, order, fitted), trials, tested).mean(axis=0) for order in orders]
+        else:
+            broken = _exchanged(observed[tested], trials.take(tested), options, name)
         each = _read(observed, trials, tested)
         whole = np.zeros(len(each), dtype=np.intp)
         resampled = resampled_mean(each, whole, options.bootstraps, seeds(options.seed, name))
-        drawn[name] = Draws(each.mean(axis=0), resampled, np.array(null))
+        drawn[name] = Draws(each.mean(axis=0), resampled, np.array(broken))
         given.append(_given(observed[tested], trials.take(tested), options, name))
         within = is_scored(view.parts).any(axis=0) & fitted
         control.append(np.mean(_read(observed, trials, within)[:, 0]))
@@ -154,7 +167,7 @@ def tell_apart(
     refuse_without_animals("odor_or_position", len(drawn), left_out, "Lower 'fewest' or 'folds', or record more trials")
     summary = over_animals(list(drawn.values()))
     conditional = over_animals(
-        [Draws(one.observed, one.bootstrap, null) for one, null in zip(drawn.values(), given, strict=True)]
+        [Draws(one.observed, one.bootstrap, within) for one, within in zip(drawn.values(), given, strict=True)]
     )
     return xr.Dataset(
         {
@@ -173,14 +186,10 @@ def tell_apart(
             "permutations": options.permutations,
             "conditional": CONDITIONAL,
             "interval": f"95 % over {options.bootstraps} bootstrap draws of out-of-sequence test trials within animal",
-            "floor": f"{options.permutations} permutations of activity among the trials of each animal, {refitted}",
+            "floor": f"{options.permutations} {FLOORS[null]}",
             "left_out": json.dumps(left_out),
         },
     )
-
-
-def _numbers(options: Options) -> range:
-    return range(1, options.permutations + 1)
 
 
 def _too_few(view: View, fitted: NDArray[np.bool_], tested: NDArray[np.bool_], options: Options) -> str:
@@ -204,6 +213,14 @@ def _read(decoded: Floats, trials: SequenceTrials, tested: NDArray[np.bool_]) ->
     row = np.flatnonzero(tested)
     odor, position = decoded[row, trials.odor[row]], decoded[row, trials.position[row]]
     return np.stack([odor, position, odor - position], axis=-1)
+
+
+def _exchanged(decoded: Floats, trials: SequenceTrials, options: Options, name: str) -> list[Floats]:
+    """Return null draws ``(permutation, read)``: scored trials take each other's decoded odors."""
+    random = np.random.default_rng([*seeds(options.seed, name), 2])
+    everything = np.ones(len(decoded), dtype=bool)
+    orders = (random.permutation(len(decoded)) for _ in range(options.permutations))
+    return [_read(decoded[order], trials, everything).mean(axis=0) for order in orders]
 
 
 def _given(decoded: Floats, trials: SequenceTrials, options: Options, name: str) -> Floats:
@@ -234,6 +251,9 @@ def summarize(scores: xr.Dataset) -> list[Score]:
         apart = one.sel(read=READ[2])
         for read, other in (READ[:2], READ[1::-1]):
             line = one.sel(read=read)
+            difference, low, high = (float(apart[key]) for key in ("value", "low", "high"))
+            if read == "position":
+                difference, low, high = -difference, -high, -low
             refitted = "null", "p", floors[str(representation)], int(scores.attrs["permutations"]), "out of sequence"
             within = f"{CONDITIONAL} permutations of decoded trials within {other}, decoders not refitted"
             given = "given", "given_p", within, CONDITIONAL, f"out of sequence, given the {other}"
@@ -246,10 +266,10 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                         null_kind=kind,
                         null_n=number,
                         chance=float(scores.attrs["chance"]),
-                        baseline=f"share read as {other}" if read == "odor" else "",
-                        difference=float(apart["value"]) if read == "odor" else NAN,
-                        difference_low=float(apart["low"]) if read == "odor" else NAN,
-                        difference_high=float(apart["high"]) if read == "odor" else NAN,
+                        baseline=f"share read as {other}",
+                        difference=difference,
+                        difference_low=low,
+                        difference_high=high,
                         n_animals=int(there.sum()),
                         n_trials=int(one["trials"].sum()),
                         n_splits=int(one["splits"]),

@@ -81,9 +81,10 @@ def follow(fitted: xr.DataTree, slid: xr.DataTree, options: Options | None = Non
     that have both, which mere confusion of neighbours leaves at 0. With ``low, high`` and two nulls: ``null_mean, null_low,
     null_high``, all refitted on permuted activity, and ``exchanged_mean, exchanged_low, exchanged_high``, decoded trials
     exchanged. The second is needed because a decoder that has learnt something scatters more on windows without odor than one
-    fitted on permuted activity. ``p`` is the larger of both. ``peak_*, peak_time (relation)``: the same for the largest value
-    over windows, against the largest of each null draw, so that having looked at all windows is paid for. ``animal_value (animal,
-    relation, window)``, ``trials (animal)``. Attribute ``label``: what is decoded; ``left_out``: animals and reasons (JSON).
+    fitted on permuted activity. ``p`` is the larger of both, ``null_p`` and ``exchanged_p``. ``peak_*, peak_time (relation)``:
+    the same for the largest value over windows, against the largest of each null draw, so that having looked at all windows is
+    paid for. ``animal_value (animal, relation, window)``, ``trials (animal)``. Attribute ``label``: what is decoded;
+    ``left_out``: animals and reasons (JSON).
 
     Raises
     ------
@@ -201,7 +202,8 @@ def _relations(decoded: Floats, assignments: Floats) -> Floats:
 def _larger_p(found: dict[str, Floats], exchanged: dict[str, Floats]) -> dict[str, Floats]:
     """Return a summary with the second null beside the first, and the larger p of both."""
     second = {f"exchanged_{key}": exchanged[f"null_{key}"] for key in ("mean", "low", "high")}
-    return {**found, **second, "p": np.maximum(found["p"], exchanged["p"])}
+    p = {"null_p": found["p"], "exchanged_p": exchanged["p"]}
+    return {**found, **second, **p, "p": np.maximum(found["p"], exchanged["p"])}
 
 
 def _peak(draws: list[Draws], centres: Floats) -> dict[str, Floats]:
@@ -213,18 +215,24 @@ def _peak(draws: list[Draws], centres: Floats) -> dict[str, Floats]:
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return one line for each relation: its peak over the windows of a trial."""
+    """Return one line for each relation: its peak over the windows of a trial, against the null that gives the larger p."""
     lines = []
+    nulls = {
+        "null": (scores.attrs["floor"], int(scores.attrs["permutations"])),
+        "exchanged": (f"{EXCHANGES} exchanges of decoded trials in each animal, decoders not refitted", EXCHANGES),
+    }
     what = f"{scores.attrs['measure']} of the {{}} odor; decoded: {scores.attrs['label']}"
     for relation in scores["relation"].values:
         one = scores.sel(relation=relation)
+        refits = bool(one["peak_null_p"] >= one["peak_exchanged_p"])
+        null, other = ("null", "exchanged") if refits else ("exchanged", "null")
         lines.append(
-            line_of(one, what.format(relation), prefix="peak_")._replace(
+            line_of(one, what.format(relation), prefix="peak_", null=null)._replace(
                 setting=f"peak at {float(one['peak_time']):.3g} s",
                 interval=scores.attrs["interval"] + ", at the time of the peak, which was chosen by its height",
-                null_kind=f"{scores.attrs['floor']}; p is the larger of this and of {EXCHANGES} exchanges of decoded trials; "
-                "the peak over all windows of each draw",
-                null_n=int(scores.attrs["permutations"]),
+                null_kind=f"{nulls[null][0]}; the peak over all windows of each draw; p is the larger of two, the other being "
+                f"{float(one[f'peak_{other}_p']):.2g} of {nulls[other][0]}",
+                null_n=nulls[null][1],
                 chance=0.0 if relation == ASYMMETRY else float(scores.attrs["chance"]),
                 n_animals=scores.sizes["animal"],
                 n_trials=int(scores["trials"].sum()),

@@ -105,13 +105,44 @@ def cluster_mass(observed: Floats, null: Floats, level: float = 0.05) -> Cluster
     """
     draws = np.concatenate([observed[None], null])
     threshold = np.quantile(draws, 1 - level, axis=0)
-    # Neighbours within a draw only, so that one call labels the clusters of all draws.
-    neighbours = np.zeros((3,) * draws.ndim, dtype=bool)
-    neighbours[1] = ndimage.generate_binary_structure(observed.ndim, 1)
-    label, count = ndimage.label(draws > threshold + ROUNDING, structure=neighbours)
-    mass = np.bincount(label.ravel(), weights=(draws - draws.mean(axis=0)).ravel(), minlength=count + 1).astype(np.float64)
-    mass[0] = 0  # no cluster
+    label, mass = _clusters(draws, threshold, draws.mean(axis=0))
     heaviest = mass[label].reshape(len(draws), -1).max(axis=1)
     # Labels are given in the order of draws, so those of the observed one are 1, 2, ...
     own = mass[1 : int(label[0].max()) + 1]
-    return Clusters(label[0].astype(np.intp), p_value(own, heaviest[1:, None]), threshold)
+    return Clusters(label[0], p_value(own, heaviest[1:, None]), threshold)
+
+
+def cluster_p_of(curves: Floats, observed: Floats, null: Floats, level: float = 0.05) -> Floats:
+    """Return p of the cluster in which each point of other curves lies, 1 in none, had each been the observed one.
+
+    Parameters
+    ----------
+    curves
+        ``(curve, ...)``, bootstrap draws of the observed values. They change neither thresholds nor the clusters of null draws.
+    observed, null, level
+        As for :func:`cluster_mass`, which thus gives the p of ``observed``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> null = np.random.default_rng(0).standard_normal((199, 30))
+    >>> curve = np.where(abs(np.arange(30) - 10) < 3, 4.0, 0.0)
+    >>> bool((cluster_p_of(curve[None], curve, null)[0] == cluster_mass(curve, null).p_of_points).all())
+    True
+    """
+    draws = np.concatenate([observed[None], null])
+    label, mass = _clusters(np.concatenate([null, curves]), np.quantile(draws, 1 - level, axis=0), draws.mean(axis=0))
+    of_points = mass[label]
+    heaviest = of_points[: len(null)].reshape(len(null), -1).max(axis=1)
+    return np.where(label[len(null) :] > 0, p_value(of_points[len(null) :], heaviest.reshape(-1, *[1] * curves.ndim)), 1.0)
+
+
+def _clusters(draws: Floats, threshold: Floats, mean: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """Return the number of the cluster in which each point of each draw lies, 0 in none, and the mass of each number."""
+    # Neighbours within a draw only, so that one call labels the clusters of all draws.
+    neighbours = np.zeros((3,) * draws.ndim, dtype=bool)
+    neighbours[1] = ndimage.generate_binary_structure(draws.ndim - 1, 1)
+    label, count = ndimage.label(draws > threshold + ROUNDING, structure=neighbours)
+    mass = np.bincount(label.ravel(), weights=(draws - mean).ravel(), minlength=count + 1).astype(np.float64)
+    mass[0] = 0  # no cluster
+    return label.astype(np.intp), mass

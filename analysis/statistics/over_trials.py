@@ -124,6 +124,39 @@ def interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     return np.asarray(low), np.asarray(high)
 
 
+def judged(value: Floats, bootstrap: Floats, null: Floats) -> dict[str, Floats]:
+    """Return a score with everything that its draws say of it.
+
+    Parameters
+    ----------
+    value
+        Any shape.
+    bootstrap, null
+        ``(draw, ...)``; no draws, or draws of NaN, where there are none. A null draw that is NaN has failed.
+
+    Returns
+    -------
+    ``value``, its 95 % interval ``low, high``, of the null ``null_mean, null_low, null_high`` (95 % of its draws), and the
+    one-sided ``p``; NaN where there are no draws.
+
+    Examples
+    --------
+    >>> found = judged(np.float64(2.0), np.array([1.0, 3.0]), np.array([0.0, 0.5, 2.5]))
+    >>> float(found["null_mean"]), float(found["p"])
+    (1.0, 0.5)
+    """
+    names = ("low", "high", "null_mean", "null_low", "null_high", "p")
+    found = {"value": value, **dict.fromkeys(names, np.full(np.shape(value), np.nan))}
+    if len(bootstrap):
+        found["low"], found["high"] = interval(bootstrap)
+    known = null[~np.isnan(null).all(axis=tuple(range(1, null.ndim)))]
+    if len(known):
+        found["null_mean"] = mean_of_scored(known, axis=0)
+        found["null_low"], found["null_high"] = interval(known)
+        found["p"] = np.where(np.isnan(known).all(axis=0), np.nan, p_value(value, null))
+    return found
+
+
 def p_value(value: Floats, null: Floats) -> Floats:
     """Return the share of null draws (first axis) that reach the value, itself counted: (b + 1) / (n + 1).
 

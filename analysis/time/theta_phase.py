@@ -6,7 +6,7 @@ at all?) and phases broken (does it follow the phase?). No model is involved.
 """
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from analysis.decoding.scoring import NO_FLOOR
-from analysis.scores import Score
+from analysis.scores import Score, numbers
 from analysis.statistics.circular import Floats, first_harmonic, pairwise_consistency, random_resultants, resultant
-from analysis.statistics.over_trials import interval, mean_of_scored, p_value
+from analysis.statistics.over_trials import interval, judged, mean_of_scored
 from analysis.time.phase_bins import phase_centres
 from analysis.time.phase_decoding import Decoded, Resampling, decode_phases, phased_spikes
 from neuromvm.data.windows import sample_spec
@@ -37,6 +37,7 @@ PHASE_NULLS = {
     "exchange": "{n} draws in which trials take each other's theta phases, every decoder refitted",
 }
 RAYLEIGH = f"{RAYLEIGH_DRAWS} draws of as many phases from the whole cycle (Rayleigh test), nothing refitted"
+NEVER_BELOW = "none: it is never below 0, and the floor is what chance alone gives"
 
 Variable = tuple[tuple[str, ...], NDArray[np.generic]]
 
@@ -187,9 +188,10 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             high=float(one["preferred_high"]),
             interval=scores.attrs["interval"],
             null_kind="none: a direction; the modulation says whether there is one",
+            chance_kind="none: a direction",
         )
         own = [
-            _line(one, "overall", "balanced accuracy", "label_null")._replace(chance=float(one["chance"])),
+            _line(one, "overall", "balanced accuracy", "label_null")._replace(chance=float(one["chance"]), chance_kind=""),
             _line(one, "modulation", "modulation of balanced accuracy", "phase_null"),
             direction,
         ]
@@ -201,14 +203,11 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             what="agreement of preferred theta phases",
             representation=REPRESENTATION,
             setting=EVERY,
-            value=float(scores["agreement"]),
-            interval="none: animals are not resampled",
+            **_numbers(scores, "agreement"),
+            interval=f"{scores.attrs['interval']}, their spread about the value; animals are not resampled",
             null_kind=RAYLEIGH,
             null_n=RAYLEIGH_DRAWS,
-            floor=float(scores["agreement_null_mean"]),
-            floor_low=float(scores["agreement_null_low"]),
-            floor_high=float(scores["agreement_null_high"]),
-            p=float(scores["agreement_p"]),
+            chance_kind=NEVER_BELOW,
         )
         lines.append(_counted(agreement, every))
     return lines
@@ -244,8 +243,8 @@ def _mean(found: list[Decoded]) -> Decoded:
 def _described(rows: list[Decoded], groups: list[list[Decoded]], centres: Floats) -> dict[str, Variable]:
     """Return what is said of each animal and of their mean curve; modulations are means over the animals of a group."""
     over_phases = [(one.accuracy.mean(), one.bootstrap.mean(axis=1), one.label_null.mean(axis=1)) for one in rows]
-    variables = _named("accuracy", ("animal", "phase"), [_judged(one.accuracy, one.bootstrap, one.label_null) for one in rows])
-    variables |= _named("overall", ("animal",), [_judged(*one) for one in over_phases])
+    variables = _named("accuracy", ("animal", "phase"), [judged(one.accuracy, one.bootstrap, one.label_null) for one in rows])
+    variables |= _named("overall", ("animal",), [judged(*one) for one in over_phases])
     variables |= _named("modulation", ("animal",), [_modulation(one, centres) for one in groups])
     variables |= _named("preferred", ("animal",), [_preferred(one, centres) for one in rows])
     variables["rate"] = (("animal", "phase"), np.stack([one.rate for one in rows]))
@@ -260,19 +259,10 @@ def _pooled(found: list[Decoded], centres: Floats, seed: int) -> dict[str, Varia
     preferred = np.array([float(_preferred(one, centres)["value"]) for one in found])
     null = random_resultants(len(found), RAYLEIGH_DRAWS, np.random.default_rng(seed))
     value = resultant(preferred) if len(found) > 1 else np.asarray(np.nan)  # one phase agrees with itself
-    judged = _judged(value, np.full(1, np.nan), null)
-    for absent in ("low", "high"):  # animals are not resampled
-        del judged[absent]
-    return variables | _named("agreement", (), [judged])
-
-
-def _judged(value: Floats, bootstrap: Floats, null: Floats) -> dict[str, Floats]:
-    """Return a value with its interval, null and p; NaN where there are no draws."""
-    low, high = interval(bootstrap)
-    null_low, null_high = interval(null)
-    p = np.where(np.isnan(null).all(axis=0), np.nan, p_value(value, null))
-    mean = null.mean(axis=0)
-    return {"value": value, "low": low, "high": high, "null_mean": mean, "null_low": null_low, "null_high": null_high, "p": p}
+    # Phases that trials blur agree less: the spread of the draws counts, not their mean.
+    drawn = resultant(np.stack([np.angle(first_harmonic(one.bootstrap, centres)) for one in found], axis=-1))
+    around = np.clip(value + drawn - drawn.mean(), 0, 1)
+    return variables | _named("agreement", (), [judged(value, around, null)])
 
 
 def _modulation(found: list[Decoded], centres: Floats) -> dict[str, Floats]:
@@ -283,7 +273,7 @@ def _modulation(found: list[Decoded], centres: Floats) -> dict[str, Floats]:
         (first_harmonic(one.bootstrap, centres) * direction).real for one, direction in zip(found, directions, strict=True)
     ]
     null = np.mean([np.abs(first_harmonic(one.phase_null, centres)) for one in found], axis=0)
-    return _judged(np.asarray(np.mean(np.abs(harmonics))), np.mean(projected, axis=0), null)
+    return judged(np.asarray(np.mean(np.abs(harmonics))), np.mean(projected, axis=0), null)
 
 
 def _preferred(one: Decoded, centres: Floats) -> dict[str, Floats]:
@@ -307,17 +297,17 @@ def _line(one: xr.Dataset, name: str, what: str, null: str) -> Score:
         what=what,
         representation=REPRESENTATION,
         setting=str(one["animal"].item()),
-        value=float(one[name]),
-        low=float(one[f"{name}_low"]),
-        high=float(one[f"{name}_high"]),
+        **_numbers(one, name),
         interval=one.attrs["interval"],
         null_kind=one.attrs[null],
         null_n=int(one.attrs["permutations"]),
-        floor=float(one[f"{name}_null_mean"]),
-        floor_low=float(one[f"{name}_null_low"]),
-        floor_high=float(one[f"{name}_null_high"]),
-        p=float(one[f"{name}_p"]),
+        chance_kind=NEVER_BELOW,
     )
+
+
+def _numbers(one: xr.Dataset, name: str) -> dict[str, Any]:
+    """Return the numbers of a score whose value is saved under the name itself."""
+    return numbers(one.rename({name: f"{name}_value"}), f"{name}_")
 
 
 def _counted(line: Score, one: xr.Dataset) -> Score:
@@ -326,5 +316,6 @@ def _counted(line: Score, one: xr.Dataset) -> Score:
         n_trials=int(one["trials"]),
         n_windows=1,
         n_splits=int(one.attrs["splits"]),
+        baseline="none: spikes themselves are decoded",
         in_sample=bool(one.attrs["in_sample"]),
     )

@@ -6,7 +6,7 @@ latents of models that were followed in time. The null refits everything on perm
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -16,9 +16,9 @@ from pydantic import Field
 from analysis.decoding.scoring import NO_FLOOR
 from analysis.readouts.decoders import OTHERS
 from analysis.readouts.representations import Floats
-from analysis.scores import Score
+from analysis.scores import Score, numbers
 from analysis.statistics import over_trials
-from analysis.statistics.clusters import ROUNDING, cluster_mass, max_statistic
+from analysis.time.curves import ONSETS, Draws, onsets
 from analysis.time.sliding import Decoded, Followed, decode_windows, follow_features, follow_latents
 from neuromvm.data.windows import make_samples, sample_spec
 from neuromvm.errors import SpecError, SplitError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RAW, WITHIN = "raw", "within"
 SETTINGS = (WITHIN, OTHERS)
+ACTIVITY = "none: activity itself is scored"
 WINDOWS_OF_GRID = 16  # default: the grid holds so many windows side by side, and they overlap by half
 
 
@@ -85,11 +86,12 @@ def decode_in_time(
     (bootstrap), ``null_mean, null_low, null_high`` (95 % of the refitted null), ``p_max`` (corrected for all windows) and
     ``cluster_p`` (of the cluster in which a window lies, 1 in none). The same with prefix ``target_`` for each animal (target).
     ``generalization, generalization_p_max, generalization_cluster_p (representation, setting, train_window, test_window)``, mean
-    over animals. ``period_*`` and ``share_* (representation, setting, period)``: mean accuracy, and the share of
-    windows with p_max <= level, of the ``windows`` wholly before and wholly after the event. ``chance (representation,
-    setting)``, ``trials (representation, setting, target)``, ``splits, width, whole_trial, null_kind (representation)``.
-    Settings: ``within``, an animal's own decoder; ``others``, one decoder fitted on the other animals' latents. NaN where there
-    is nothing to score, and for windows that a representation does not have.
+    over animals. ``period_*`` and ``share_* (representation, setting, period)``: mean accuracy, and the share of windows with
+    p_max <= level, of the ``windows`` wholly before and wholly after the event; ``onset_* (representation, setting, onset)``, see
+    :func:`analysis.time.curves.onsets`. ``chance (representation, setting)``, ``trials (representation, setting, target)``,
+    ``splits, width, whole_trial, null_kind (representation)``. Settings: ``within``, an animal's own decoder; ``others``, one
+    decoder fitted on the other animals' latents. NaN where there is nothing to score, and for windows that a representation does
+    not have.
 
     Raises
     ------
@@ -220,6 +222,8 @@ def _summary(decoded: Sequence[Decoded], followed: Followed, options: Options, g
         parts = [averaged.mean_over(inside).summary() for inside in where.values()]
         for key in parts[0]:
             variables[f"{prefix}_{key}"] = (("period",), np.concatenate([one[key] for one in parts]))
+    for key, values in onsets(mean, followed.centres + followed.width / 2, options.level).items():
+        variables[f"onset_{key}"] = (("onset",), values)
     # Bootstrap draws are of the diagonal alone.
     whole = Draws(over_trials.mean_of_scored(matrix, axis=-3), over_trials.mean_of_scored(null, axis=-3), bootstrap[:0])
     variables["generalization"] = (("train_window", "test_window"), whole.value)
@@ -233,59 +237,8 @@ def _summary(decoded: Sequence[Decoded], followed: Followed, options: Options, g
             "chance": over_trials.mean_of_scored(chance, axis=0),
             "windows": (("period",), np.array([int(inside.sum()) for inside in where.values()])),
         },
-        coords={"period": list(where)},
+        coords={"period": list(where), "onset": list(ONSETS)},
     )
-
-
-class Draws(NamedTuple):
-    """Scores with their null and bootstrap draws; NaN where nothing is scored."""
-
-    value: Floats  # (...)
-    null: Floats  # (draw, ...), no draw where scored trials were fitted on
-    bootstrap: Floats  # (draw, ...)
-
-    def of(self, animal: int) -> "Draws":
-        """Return those of one animal."""
-        return Draws(self.value[animal], self.null[:, animal], self.bootstrap[:, animal])
-
-    def mean_over(self, inside: NDArray[np.bool_]) -> "Draws":
-        """Average some windows; NaN if there are none."""
-        return Draws(*(over_trials.mean_of_scored(values[..., inside], axis=-1)[..., None] for values in self))
-
-    @property
-    def tested(self) -> bool:
-        """Whether there is something to test against."""
-        return len(self.null) > 0 and bool(np.isfinite(self.value).all())
-
-    def summary(self) -> dict[str, Floats]:
-        """Return value, interval, the range of the null, and p of each point by itself."""
-        nothing = np.full(self.value.shape, np.nan)
-        found = {"value": self.value, **dict.fromkeys(("low", "high", "null_mean", "null_low", "null_high", "p"), nothing)}
-        if len(self.bootstrap):
-            found["low"], found["high"] = over_trials.interval(self.bootstrap)
-        if self.tested:
-            found["null_mean"] = self.null.mean(axis=0)
-            found["null_low"], found["null_high"] = over_trials.interval(self.null)
-            found["p"] = over_trials.p_value(self.value, self.null)
-        return found
-
-    def corrected(self, level: float) -> dict[str, Floats]:
-        """Return p-values of points corrected for all of them, by the largest value and by the mass of clusters."""
-        if not self.tested:
-            return dict.fromkeys(("p_max", "cluster_p"), np.full(self.value.shape, np.nan))
-        clusters = cluster_mass(self.value, self.null, level)
-        return {"p_max": max_statistic(self.value, self.null), "cluster_p": clusters.p_of_points}
-
-    def significant(self, level: float) -> "Draws":
-        """Return 1 where a window is significant by itself, 0 elsewhere, in every null draw as in the observed one."""
-        if not self.tested:
-            return Draws(np.full(self.value.shape, np.nan), self.null, self.bootstrap[:0])
-        # Corrected p-values of null draws, each a member of the draws it is compared with, as the observed one is.
-        draws = np.concatenate([self.value[None], self.null])
-        largest = np.sort(draws.max(axis=1) + ROUNDING)
-        reached = len(draws) - np.searchsorted(largest, draws)
-        above = (reached / len(draws) <= level).astype(np.float64)
-        return Draws(above[0], above[1:], self.bootstrap[:0])
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
@@ -299,7 +252,15 @@ def summarize(scores: xr.Dataset) -> list[Score]:
         for setting in scores["setting"].values:
             one = scores.sel(representation=representation, setting=setting)
             if np.isfinite(one["value"]).any():
-                about = {"representation": str(representation), "setting": str(setting), **_about(scores, one)}
+                baseline = (
+                    ACTIVITY if representation == RAW else "none: latents are followed in one split, in windows of their own"
+                )
+                about = {
+                    "representation": str(representation),
+                    "setting": str(setting),
+                    "baseline": baseline,
+                    **_about(scores, one),
+                }
                 lines += [Score(**{**about, **line}) for line in (*_periods(scores, one), *_onsets(scores, one))]
     return lines
 
@@ -316,9 +277,14 @@ def _periods(scores: xr.Dataset, one: xr.Dataset) -> Iterator[dict[str, Any]]:
                 "interval": scores.attrs["interval"],
                 "chance": float(one["chance"]),
             }
-            yield accuracy | _columns(part, "period") | windows
+            yield accuracy | numbers(part, "period_") | windows
         if np.isfinite(part["share_value"]):
-            yield {"what": f"share of windows significant {where}"} | _columns(part, "share") | windows
+            share = {
+                "what": f"share of windows significant {where}",
+                "interval": f"{scores.attrs['interval']}, thresholds as they are",
+                "chance_kind": "none: how few windows noise makes significant is the floor",
+            }
+            yield share | numbers(part, "share_") | windows
 
 
 def _onsets(scores: xr.Dataset, one: xr.Dataset) -> Iterator[dict[str, Any]]:
@@ -328,11 +294,23 @@ def _onsets(scores: xr.Dataset, one: xr.Dataset) -> Iterator[dict[str, Any]]:
     """
     if scores.attrs["grid"] != "time" or scores.attrs["in_sample"] or one["whole_trial"]:
         return
-    for key, what in (("cluster_p", "onset of the first cluster [s]"), ("p_max", "onset of significance [s]")):
-        p = one[key].dropna("window")
-        there = p[p.to_numpy() <= scores.attrs["level"]]
-        onset = round(float(there["window"][0] + one["width"] / 2), 9) if len(there) else np.nan
-        yield {"what": what, "value": onset, "p": float(there[0] if len(there) else p.min()), "n_windows": len(p)}
+    about = _about(scores, one)
+    for key, what in ONSETS.items():
+        onset = one.sel(onset=key)
+        held = f"{float(onset['onset_found']):.1%} of the draws hold a window of this run"
+        interval = f"{scores.attrs['interval']}: where the run of windows begins, thresholds as they are; {held}"
+        if not np.isfinite(onset["onset_value"]):
+            interval = "none: no window stands out"
+        elif not np.isfinite(onset["onset_low"]):
+            interval = f"none: {held}"
+        yield {
+            "what": what,
+            **{name: float(onset[f"onset_{name}"]) for name in ("value", "low", "high", "p")},
+            "interval": interval,
+            "null_kind": f"{about['null_kind']}; floor none: p is that of the window, corrected for all windows",
+            "chance_kind": "none: a time",
+            "n_windows": int(one["value"].notnull().sum()),
+        }
 
 
 def _about(scores: xr.Dataset, one: xr.Dataset) -> dict[str, Any]:
@@ -346,13 +324,6 @@ def _about(scores: xr.Dataset, one: xr.Dataset) -> dict[str, Any]:
         "n_splits": int(one["splits"]),
         "in_sample": fitted_on_test,
     }
-
-
-def _columns(part: xr.Dataset, prefix: str) -> dict[str, float]:
-    """Return the columns of a score that are saved under a prefix."""
-    saved = {"value": "value", "low": "low", "high": "high", "p": "p"}
-    saved |= {"floor": "null_mean", "floor_low": "null_low", "floor_high": "null_high"}
-    return {column: float(part[f"{prefix}_{key}"]) for column, key in saved.items()}
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:

@@ -23,8 +23,9 @@ def simulate(seed=0, *, signal=1.0, repeats=(10, 12, 14), units=(8, 10, 12), win
         rate = np.exp(1 + 0.5 * signal * shared[labels] @ rng.standard_normal((3, width)))
         label = xr.DataArray(labels, dims=("trial", "window"), attrs={"classes": json.dumps(CLASSES)})
         counts = rng.poisson(np.minimum(rate, 50))[:, :, None, :].astype(np.uint8)
+        about = {"kind": "spike_count", "bin_width": 0.25}
         nodes[f"rat{number}"] = xr.Dataset(
-            {"activity": (("trial", "window", "bin", "unit"), counts), "label": label, "match": label},
+            {"activity": (("trial", "window", "bin", "unit"), counts, about), "label": label, "match": label},
             coords={
                 "trial": np.arange(len(codes)),
                 "window": ("window", np.arange(windows) * 0.1, {"dim": "time"}),

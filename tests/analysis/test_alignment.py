@@ -9,7 +9,6 @@ from analysis.baselines.components import principal_axes
 from analysis.baselines.hyperalignment import Hyperaligned
 from analysis.baselines.mcca import CanonicalVariates, multiset_cca
 from analysis.baselines.procrustes import ProcrustesAligned, procrustes
-from analysis.baselines.rows import ROWS
 from analysis.baselines.srm import SharedResponses
 from analysis.decoding.decoding import Options, baseline
 from analysis.readouts.representations import Inputs, Latents, Training, training_side
@@ -117,7 +116,7 @@ def corrupted(study):
     return study_of(samples, study.splits)
 
 
-@pytest.mark.parametrize("name", list(ROWS))
+@pytest.mark.parametrize("name", OPTIONS.baselines)
 def test_test_trials_change_nothing_that_is_fitted(name):
     study = simulate()
     found = [baseline(name, inputs_of(one), OPTIONS) for one in (study, corrupted(study))]

@@ -43,7 +43,8 @@ def study_with(carriers, seed=0):
         model = ModelSpec(sharing=name, latent=latent, beta=0.01, networks={"kind": "linear"}, scale="constant", dropout=0.3)
         fitted = fit(samples, splits, model, training, progress=False)
         found[name] = unit_effects(fitted, samples, splits), traverse(fitted, samples, splits)
-    return SimpleNamespace(models=list(found), units=lambda model: found[model][0], traversals=lambda model: found[model][1])
+    units, traversals = (lambda model, place=place: found[model][place] for place in range(2))
+    return SimpleNamespace(models=list(found), samples=samples, units=units, traversals=traversals)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,13 @@ def test_on_noise_intervals_cover_zero(seed):
 
 
 def test_numbers_and_figures_are_saved(scores, tmp_path):
-    assert [line.representation for line in attribution.summarize(scores)] == list(MODELS)
+    lines = attribution.summarize(scores)
+    assert [line.representation for line in lines] == list(MODELS)
+    assert [line for line in lines if line.missing()] == []
+    for line in lines:
+        low = scores["class_effect_low"].sel(model=line.representation).to_numpy()
+        assert line.value == pytest.approx((low[np.isfinite(low)] > 0).mean())
+        assert line.low < line.value < line.high
     scores.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
     read = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
     drawn = attribution.plot(read)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import label as label_runs
 from scipy.stats import kstest
 
-from analysis.statistics.clusters import cluster_mass, max_statistic
+from analysis.statistics.clusters import cluster_mass, cluster_p_of, max_statistic
 
 POINTS = 30
 
@@ -126,3 +127,23 @@ def test_a_planted_bump_is_found_where_it_is():
     assert found_cluster / runs > 0.9
     assert found_cluster >= found_single  # broad and weak: what clusters are for
     assert np.nanmean(inside) > 0.9
+
+
+def test_other_curves_are_judged_as_the_observed_one():
+    rng = np.random.default_rng(5)
+    smooth = gaussian_filter1d(rng.standard_normal((61, 40)), 2, axis=1)
+    observed, null = smooth[0] + 0.5 * (np.arange(40) > 25), smooth[1:]
+    curves = observed + gaussian_filter1d(rng.standard_normal((5, 40)), 2, axis=1)
+    found = cluster_p_of(np.concatenate([observed[None], curves]), observed, null)
+    np.testing.assert_allclose(found[0], cluster_mass(observed, null).p_of_points)
+    draws = np.concatenate([observed[None], null])
+    threshold, mean = np.quantile(draws, 0.95, axis=0), draws.mean(axis=0)
+
+    def masses(curve):
+        label = label_runs(curve > threshold)[0]
+        return np.array([(curve - mean)[label == one].sum() if one else 0.0 for one in label])
+
+    heaviest = np.array([masses(one).max() for one in null])
+    for curve, p in zip(curves, found[1:], strict=True):
+        expected = [(1 + (heaviest >= mass - 1e-6).sum()) / 61 if mass else 1.0 for mass in masses(curve)]
+        np.testing.assert_allclose(p, expected)

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from analysis.decoding.scoring import Resampling
 from analysis.figures import style
 from analysis.generated import coherence
-from analysis.generated.classes import Classified, draw
+from analysis.generated.classes import Classified, draw, share_right
 from analysis.generated.coherence import Options
 from analysis.generated.imputation_skill import carriers, skill
 from neuromvm.data.splits import make_splits
@@ -58,7 +58,7 @@ def test_a_trained_coherent_model_is_near_its_ceiling(trained):
     one = trained.sel(representation="mmvm")
     for setting in ("within", "cross", "imputed"):
         assert one["value"].sel(setting=setting) > 0.9 * one["value"].sel(setting="ceiling")
-        assert one["null_p"].sel(setting=setting) == pytest.approx(1 / 501)
+        assert one["p"].sel(setting=setting) == pytest.approx(1 / 501)
     assert (one["renamed_p"].sel(setting=["cross", "imputed"]) < 0.05).all()
     assert (one["pair_p"] < 0.01).all()
 
@@ -184,8 +184,30 @@ def test_a_tuple_is_counted_as_the_trial_of_its_first_animal(study):
 def test_trials_that_train_and_test_have_no_null(study):
     published = simulate(splits=SplitSpec(kind="published"))
     scores = coherence.coherence(published.samples, published.splits, {"some": say(published, lambda *_: SAME)}, {}, OPTIONS)
-    assert np.isnan(scores["null_p"]).all()
+    assert np.isnan(scores["p"]).all()
     assert all(line.in_sample and line.null_kind.startswith("none") for line in coherence.summarize(scores))
+    assert not any(line.missing() for line in coherence.summarize(scores))
+
+
+def test_shares_named_rightly_are_those_of_brute_force():
+    rng = np.random.default_rng(8)
+    labels = rng.integers(3, size=(30, 2)).astype(np.int16)
+    codes = rng.integers(3, size=(2, 3, 30, 2)).astype(np.int16)
+    codes[0, :, 15:], codes[1, :, :15] = -1, -1  # each trial is tested in one split
+    codes[:, 2] = -1
+    codes[0, 0, :15] = labels[:15]
+    value, draws = share_right(Classified(codes, np.ones((3, 3), bool), labels), Resampling(400, 0), "mitt")
+    expected = [
+        np.mean([(codes[k, one, rows] == labels[rows]).mean() for k, rows in enumerate((slice(15), slice(15, 30)))])
+        for one in (0, 1)
+    ]
+    np.testing.assert_allclose(value[:2], expected)
+    assert np.isnan(value[2])
+    assert draws.shape == (400, 3)
+    assert abs(draws[:, 0].mean() - value[0]) < 0.02
+    # The spread is that of as many coin tosses, but for the split in which all are right.
+    right = (codes[1, 0, 15:] == labels[15:]).mean(axis=1)
+    assert draws[:, 0].std() == pytest.approx(right.std() / np.sqrt(15) / 2, rel=0.4)
 
 
 def test_the_published_classifier_can_be_chosen():
@@ -201,6 +223,10 @@ def test_numbers_and_figures_are_saved(trained, tmp_path):
     assert cross.low <= cross.value <= cross.high
     assert (cross.baseline, cross.n_animals, cross.n_splits) == ("ceiling", 4, trained.attrs["splits"])
     assert "decode-only" in cross.null_kind
+    assert [line for line in lines if line.missing()] == []
+    published = next(line for line in lines if line.what.startswith("coherence as published"))
+    assert published.low < published.value < published.high
+    assert published.value == pytest.approx(float(trained["published_value"].sel(representation="mmvm").mean()))
     trained.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
     read = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
     drawn = coherence.plot(read)

@@ -1,5 +1,4 @@
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -7,54 +6,16 @@ import xarray as xr
 from scipy.stats import kstest
 
 from analysis.consistency import consistency
-from analysis.consistency.class_means import class_means, layout_of
-from analysis.consistency.consistency import OWN_NULL, Options, compare_animals
+from analysis.consistency.between_animals import OWN_NULL
+from analysis.consistency.class_means import layout_of
+from analysis.consistency.consistency import Options, compare_animals
 from analysis.figures import style
 from analysis.readouts.representations import Latents
-from neuromvm.data.permutation import permuted
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import SchemaError, SpecError, SplitError
-from neuromvm.specs import SampleSpec, SplitSpec
+from neuromvm.specs import SplitSpec
+from tests.analysis.latents_of_classes import FAST, compared, latents_of
 from tests.analysis.simulation import shared_latents, simulate, study_of
-
-FAST = Options(permutations=99)
-
-
-def latents_of(kind, dimensions, seed=0, *, animals=3, labels=8, trials=10, noise=1.0, splits=None):
-    """Return samples, splits and latents: class means ``shared`` by animals up to a rotation, each its ``own``, or ``noise``."""
-    rng = np.random.default_rng(seed)
-    shared, nodes, found = rng.standard_normal((labels, 3)), {}, {}
-    for number in range(animals):
-        codes = rng.permutation(np.repeat(np.arange(labels), trials)).astype(np.int16)[:, None]
-        rotation = np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0][:3]
-        own = {"shared": shared, "own": rng.standard_normal((labels, 3)), "noise": np.zeros((labels, 3))}[kind]
-        found[f"rat{number}"] = own[codes] @ rotation + noise * rng.standard_normal((len(codes), 1, dimensions))
-        nodes[f"rat{number}"] = xr.Dataset(
-            {
-                "activity": (("trial", "window", "bin", "unit"), np.zeros((len(codes), 1, 1, 2), np.uint8)),
-                "label": (("trial", "window"), codes),
-                "match": (("trial", "window"), codes),
-            },
-            coords={"trial": np.arange(len(codes)), "window": [0.0]},
-        )
-    samples = xr.DataTree.from_dict(nodes)
-    spec = SampleSpec(label=["odor"]).model_dump_json()
-    samples.attrs = {"classes": json.dumps([str(one) for one in range(labels)]), "label": "odor", "sample_spec": spec}
-    splits = make_splits(samples, splits or SplitSpec(kind="halves"))
-    count = splits["rat0"].sizes["split"]
-    tree = {
-        name: xr.Dataset(
-            {"latent_mean": (("replica", "trial", "window", "latent"), np.repeat(values[None], count, axis=0))},
-            coords={"split": ("replica", np.arange(count))},
-        )
-        for name, values in found.items()
-    }
-    return samples, splits, Latents(xr.DataTree.from_dict(tree), splits, inverse_penalty=1.0)
-
-
-def compared(*args, options=FAST, **kwargs):
-    samples, splits, latents = latents_of(*args, **kwargs)
-    return compare_animals(samples, splits, {"model": latents}, options).isel(representation=0)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +33,8 @@ def scores(study):
 def test_what_animals_share_is_found_in_few_and_in_many_dimensions(dimensions):
     found = compared("shared", dimensions, noise=0.7)
     assert (found["p"] <= 0.03).all()
-    assert (found["calibrated"] > 0.5).all()
-    assert (found["calibrated"] < 1.3).all()
+    for measure, null in OWN_NULL.items():
+        assert 0.5 < found["calibrated"].sel(measure=measure, null=null) < 1.4  # a ceiling is estimated, too
 
 
 @pytest.mark.slow
@@ -84,7 +45,7 @@ def test_calibrated_consistency_is_comparable_between_dimensions():
     assert raw > 0.25
     for measure, null in OWN_NULL.items():
         one, other = (float(each["calibrated"].sel(measure=measure, null=null)) for each in (few, many))
-        assert one == pytest.approx(other, abs=0.2)
+        assert one == pytest.approx(other, abs=0.25)
     across = [each["in_sample_r2"].where(each["source"] != each["target"]).mean() for each in (few, many)]
     assert across[1] > across[0]
 
@@ -97,7 +58,7 @@ def test_noise_is_calibrated_to_zero_and_its_p_is_uniform_in_any_dimension(dimen
     for measure in found["measure"].values:
         for null in found["null"].values:
             one = found.sel(measure=measure, null=null)
-            assert kstest(one["p"], "uniform").pvalue > 0.01
+            assert kstest(one["p"], "uniform").pvalue > 0.01 / found["p"].isel(seed=0).size
             assert abs(one["calibrated"].mean()) < 4 * one["calibrated"].std() / np.sqrt(80)
     if dimensions == 32:
         assert found["in_sample_r2"].mean() > 0.99  # where R2 in-sample is perfect
@@ -127,41 +88,6 @@ def test_the_ceiling_is_what_a_twin_reaches():
         means[dimensions] = xr.concat(every, "seed").mean("seed")
         correlations = means[dimensions].sel(measure=["dissimilarities", "cka"])
         np.testing.assert_allclose(correlations["value"] / correlations["ceiling"], 1, atol=0.1)
-
-
-def test_null_draws_permute_trials_as_null_samples_do(study):
-    """The same permutation as of :func:`permuted`, but of latents; the first draw is as observed."""
-    tree = study.latents("ideal")
-    latents, layout = Latents(tree, study.splits, inverse_penalty=1.0), layout_of(study.samples, study.splits)
-    found = class_means(latents, 0, "rat0", study.samples, study.splits, layout, 2)
-    node = study.samples["rat0"].to_dataset()
-    values = latents.seen(0, "rat0", "rat0")
-    carried = node.assign(activity=(("trial", "window", "bin", "unit"), values[:, :, None]))
-    part = study.splits["rat0"]["part"].values[0]
-    for draw in range(3):
-        one = permuted(xr.DataTree.from_dict({"rat0": carried}), draw)["rat0"]
-        moved = one["activity"].values[:, :, 0]
-        labels = one["label"].values
-        means = [
-            [moved[(labels[:, 0] == label) & (part == side), window].mean(axis=0) for label in range(4) for window in range(2)]
-            for side in (1, 3)
-        ]
-        np.testing.assert_allclose(found.whole.fitted[draw], np.array(means[0]) @ np.array(means[0]).T, atol=1e-5)
-        np.testing.assert_allclose(found.whole.cross[draw], np.array(means[1]) @ np.array(means[0]).T, atol=1e-5)
-        if draw == 0:
-            np.testing.assert_allclose(found.points[1], means[1], atol=1e-6)
-
-
-def test_maps_learn_nothing_from_the_trials_they_are_scored_on(study):
-    """Other latents on the source's test trials change the score but not the fitted class means."""
-    tree = study.latents("ideal").copy(deep=True)
-    layout = layout_of(study.samples, study.splits)
-    test = study.splits["rat0"]["part"].values[0] == 3
-    before = class_means(Latents(tree, study.splits, inverse_penalty=1.0), 0, "rat0", study.samples, study.splits, layout, 0)
-    tree["rat0"]["latent_mean"].values[:, test] += 9
-    after = class_means(Latents(tree, study.splits, inverse_penalty=1.0), 0, "rat0", study.samples, study.splits, layout, 0)
-    np.testing.assert_array_equal(before.whole.fitted, after.whole.fitted)
-    assert (before.whole.held != after.whole.held).all()
 
 
 def test_labels_that_change_within_trials_are_conditions_without_windows():
@@ -223,6 +149,7 @@ def test_trials_that_train_and_test_have_no_floor():
     lines = consistency.summarize(found.expand_dims("representation"))
     assert len(lines) == 4
     assert all(line.in_sample and "none: the scored trials were fitted on" in line.null_kind for line in lines)
+    assert all(line.missing() == [] for line in lines)
 
 
 def test_summary_has_the_value_as_it_is_and_between_floor_and_ceiling(scores):
@@ -235,6 +162,25 @@ def test_summary_has_the_value_as_it_is_and_between_floor_and_ceiling(scores):
     assert scaled.low == pytest.approx(one["calibrated_low"].item())
     assert raw.p == scaled.p
     assert "refitted" in raw.null_kind
+    against = scores["calibrated"].sel(measure="dissimilarities", null="conditions")
+    expected = against.sel(representation="ideal") - against.sel(representation="raw")
+    assert (scaled.baseline, scaled.difference) == ("raw", pytest.approx(expected.item()))
+    assert scaled.difference_low < scaled.difference < scaled.difference_high
+    assert all(line.missing() == [] for line in lines)
+    kinds = {line.null_kind for line in lines if "through a linear map" in line.what}
+    assert len(kinds) == 1
+    assert "among the test trials" in kinds.pop()
+
+
+def test_two_animals_have_no_interval_and_it_is_said(study):
+    two = ["rat0", "rat1"]
+    samples, splits, latents = (
+        tree.filter(lambda node: node.name in two) for tree in (study.samples, study.splits, study.latents("ideal"))
+    )
+    samples.attrs = study.samples.attrs
+    found = consistency.compute(study_of(samples, splits, {"ideal": latents}), FAST)
+    lines = consistency.summarize(found)
+    assert all(line.missing() == [] and np.isnan(line.low) and "fewer than 3 animals" in line.interval for line in lines)
 
 
 def test_an_animal_without_one_side_is_refused():
@@ -249,8 +195,15 @@ def test_few_conditions_are_refused_and_left_to_the_measures_they_allow():
         compare_animals(samples, splits, {"model": latents}, FAST)
     found = compared("shared", 3, labels=4)
     assert found["measure"].values.tolist() == ["linear map", "new conditions", "dissimilarities"]
-    with pytest.raises(SchemaError, match="cka of 4 conditions"):
+    with pytest.raises(SchemaError, match="cka: 4 conditions, 6 needed"):
         compared("shared", 3, labels=4, options=Options(measures=("cka",), permutations=99))
+
+
+def test_one_test_trial_of_a_label_leaves_the_linear_maps():
+    found = compared("shared", 3, trials=4, noise=0.3, splits=SplitSpec(kind="kfold", folds=4))
+    assert found["measure"].values.tolist() == ["linear map", "new conditions"]
+    assert "cka: a label with one training or test trial" in found.attrs["left_out"]
+    assert (found["p"].sel(null="trials") <= 0.03).all()
 
 
 def test_one_animal_and_a_model_called_raw_are_refused(study):

@@ -8,7 +8,6 @@ from scipy.stats import poisson
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import StandardScaler
 
-from analysis.baselines.rows import ROWS
 from analysis.decoding import decoding
 from analysis.decoding.decoding import Options
 from analysis.decoding.scoring import Resampling, score
@@ -85,7 +84,7 @@ def test_rows_that_the_samples_cannot_have_are_left_out_and_it_is_said_why(study
     for name, node in study.samples.children.items():
         floats = with_node(floats, name, node.to_dataset().assign(activity=node["activity"].astype(np.float32)))
     found = decoding.compute(study_of(floats, study.splits), OPTIONS)
-    assert set(found["representation"].values) == set(ROWS) - {"poisson_bayes"}
+    assert set(found["representation"].values) == set(OPTIONS.baselines) - {"poisson_bayes"}
     assert found.attrs["omitted"] == "poisson_bayes: activity of rat0 is no count of spikes"
     alone = xr.DataTree.from_dict({"rat0": study.samples["rat0"].to_dataset()})
     alone.attrs = study.samples.attrs
@@ -172,7 +171,7 @@ def test_order_of_animals_leaves_scores_unchanged(study, scores):
     samples = xr.DataTree.from_dict({name: study.samples[name].to_dataset() for name in reversed(list(study.samples.children))})
     samples.attrs = study.samples.attrs
     turned = decoding.compute(study_of(samples, study.splits), OPTIONS).sel(target=scores["target"])
-    same = scores.sel(representation=list(ROWS))
+    same = scores.sel(representation=list(OPTIONS.baselines))
     for key in ("target_value", "target_p", "value", "low", "null_high"):
         np.testing.assert_allclose(turned[key], same[key], atol=1e-6)
 
@@ -201,11 +200,26 @@ def test_a_model_may_not_bear_the_name_of_a_baseline(study):
 
 def test_summary_has_a_line_for_every_score(scores):
     lines = decoding.summarize(scores)
-    assert len(lines) == 4 + 4 * 1 + 2 + 3 * 4  # ideal; read alone; procrustes; in one space
+    assert len(lines) == 5 + 4 * 1 + 3 + 3 * 5  # ideal; read alone; procrustes; in one space
+    assert [line for line in lines if line.missing()] == []
     line = next(line for line in lines if line.representation == "mcca" and line.setting == "cross")
     assert line.low < line.value < line.high
     assert line.floor_low < line.chance < line.floor_high
     assert (line.n_animals, line.n_splits) == (3, 2)
+
+
+def test_what_is_lost_between_animals_is_within_minus_cross(scores):
+    for line in decoding.summarize(scores):
+        if line.setting == "within - cross":
+            one = scores.sel(representation=line.representation)
+            assert line.value == pytest.approx(float(one["value"].sel(setting="within") - one["value"].sel(setting="cross")))
+            assert line.null_n == 5  # six ways to give three animals the decoder of one
+            assert line.p >= 1 / 6
+            assert (line.chance, line.baseline[:4]) == (0, "none" if line.representation == "mcca" else "mcca")
+    ours, theirs = (scores.sel(representation=name)["gap_value"] for name in ("ideal", "mcca"))
+    found = scores.sel(representation="ideal", reference="mcca")
+    assert found["gap_difference"] == pytest.approx(float(ours - theirs))
+    assert found["gap_difference_low"] <= found["gap_difference"] <= found["gap_difference_high"]
 
 
 def test_figures_are_drawn_from_saved_scores_and_saved_alike(scores, tmp_path):

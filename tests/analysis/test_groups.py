@@ -182,13 +182,18 @@ def test_scores_of_fitted_trials_are_not_tested(scores):
     found = decoding.compute(in_groups(), FAST).assign_attrs(in_sample=1)
     lines = groups.summarize(compare_groups(found, Options(groups=GROUPS), UNITS))
     assert all(
-        np.isnan(line.p) and line.in_sample and "none: the scored trials were fitted on" in line.null_kind for line in lines
+        np.isnan(line.p)
+        and line.missing() == []
+        and line.in_sample
+        and "none: the scored trials were fitted on" in line.null_kind
+        for line in lines
     )
 
 
 def test_summary_says_how_small_p_can_be(scores):
     lines = groups.summarize(scores)
     assert len(lines) == 1 + 4
+    assert all(line.missing() == [] for line in lines)
     assert all("p cannot be below 0.0286" in line.null_kind for line in lines)
     assert {line.setting for line in lines} == {"young - aged", "pairs in a group - pairs of two groups"}
     assert all((line.n_animals, line.null_n, line.chance) == (8, 69, 0) for line in lines)
@@ -203,6 +208,7 @@ def test_consistency_of_groups_is_compared():
     assert (one["p"] > 2 / 70 - 1e-9).all()
     assert set(groups.plot(one)) == {"blocks"}
     assert len(groups.summarize(one)) == 2
+    assert all(line.missing() == [] for line in groups.summarize(one))
 
 
 def test_figures_are_drawn_from_saved_scores(scores, tmp_path):

@@ -141,7 +141,7 @@ def test_every_score_stands_in_a_table(scored, page):
     lines = scored.summary["analyses"]["decoding"]["scores"]
     assert len(lines) > 6
     for line in lines:
-        value, low, high = (f"{line[key]:.3f}" for key in ("value", "low", "high"))
+        value, low, high = (f"{line[key]:.3f}".replace("-", "−") for key in ("value", "low", "high"))
         assert any(
             row.startswith(f"{line['setting']} | {line['representation']}") and f"{value} [{low}, {high}]" in row for row in rows
         )

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import kstest
 from sklearn.metrics import normalized_mutual_info_score
 
 from analysis.figures import style
@@ -16,7 +17,7 @@ from analysis.sequence.decoder import probabilities
 from analysis.sequence.distances import Products, distances, parted_slopes
 from analysis.sequence.trial_contrasts import pair_of
 from analysis.sequence.trials import SequenceTrials, cut_sequence, read_trials
-from analysis.sequence.views import views_of_activity
+from analysis.sequence.views import views_of_activity, views_of_latents
 from neuromvm.data.simulate import SimulationConfig, recordings_from
 from neuromvm.data.simulate import simulate as simulate_rats
 from neuromvm.data.splits import make_splits
@@ -189,6 +190,16 @@ def test_in_sequence_trials_are_not_read_as_odor_or_position():
     assert all(label.endswith("decoded: odor = position (confounded)") for label in labels)
 
 
+def test_a_peak_is_judged_by_the_null_that_gives_the_larger_p(moving):
+    for line, relation in zip(sequence.summarize(moving), moving["relation"].values, strict=True):
+        one = moving.sel(relation=relation)
+        p = {int(moving.attrs["permutations"]): float(one["peak_null_p"]), sequence.EXCHANGES: float(one["peak_exchanged_p"])}
+        assert line.p == max(p.values()) == p[line.null_n]
+        assert line.p >= 1 / (line.null_n + 1)
+        floor = one["peak_exchanged_mean"] if line.null_n == sequence.EXCHANGES else one["peak_null_mean"]
+        assert line.floor == float(floor)
+
+
 # Trials
 
 
@@ -330,12 +341,47 @@ def test_latents_are_scored_on_the_trials_that_the_model_did_not_see():
     assert len(lines) == 8
     assert all(one.low <= one.value <= one.high for one in lines.values())
     line = lines["ideal", "share of out-of-sequence trials read as odor", "out of sequence"]
-    assert "decoders refitted, model not" in line.null_kind
+    assert "out-of-sequence test trials of each animal, decode-only" in line.null_kind
+    assert all(one.missing() == [] for one in lines.values())
     assert line.difference > 0.8
     study = study_of(record(nothing), one_of("odor"), split="published")
     found = sequence_position.compute(study, options)
     assert found["representation"].values.tolist() == ["raw"]
     assert "were fitted on" in found.attrs["left_out"]
+
+
+def learnt_by_heart(seed, strength, test_strength=0.0):
+    """Return samples and views of latents that hold the odors of training trials, and hardly those of test trials."""
+    samples = make_samples(record(nothing, seed, animals=2, trials=120), SampleSpec(**WINDOW, label=["odor"], transform="none"))
+    splits = make_splits(samples, SplitSpec(kind="kfold", folds=2, seed=seed))
+    random, nodes = np.random.default_rng(seed), {}
+    means = random.standard_normal((5, 6))
+    for name, node in samples.children.items():
+        size = np.where(splits[name]["part"].values == 1, strength, test_strength)[..., None]
+        values = size * means[np.searchsorted(ODORS, node["odor"].values)]
+        values = (values + random.standard_normal(values.shape))[:, :, None]
+        coords = {"split": ("replica", [0, 1])}
+        nodes[name] = xr.Dataset({"latent_mean": (("replica", "trial", "window", "latent"), values)}, coords=coords)
+    trials = read_trials(samples)
+    return trials.samples, views_of_latents(trials, xr.DataTree.from_dict(nodes), splits, 1.0)
+
+
+def test_what_test_trials_hold_is_read_from_latents_learnt_by_heart():
+    found = sequence_position.tell_apart(
+        *learnt_by_heart(1, 3.0, 1.5), sequence_position.Options(**{**FEW, "permutations": 99}), null="exchanged"
+    )
+    assert found["p"].sel(read="odor") == 0.01
+    assert found["p"].sel(read="position") > 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strength", [0.5, 3.0])
+def test_p_is_uniform_where_latents_know_the_odors_of_training_trials_alone(strength):
+    options = sequence_position.Options(**{**FEW, "permutations": 39})
+    every = [sequence_position.tell_apart(*learnt_by_heart(seed, strength), options, null="exchanged") for seed in range(100)]
+    for read in every[0]["read"].values:
+        p = np.array([one["p"].sel(read=read).item() for one in every])
+        assert kstest(p, "uniform", alternative="greater").pvalue > 0.01  # ties of shares raise p
 
 
 # Contrasts
@@ -499,6 +545,8 @@ def test_lag_is_found_in_latents():
     published = study_of(record(nothing), on_a_line("odor", 0.5), split="published")
     found = sequence_lags.compute(published, sequence_lags.Options(**FEW))
     assert np.isnan(found["p"].sel(representation="ideal"))
+    ideal = [line for line in sequence_lags.summarize(found) if line.representation == "ideal"]
+    assert all(line.in_sample and line.null_n == 0 and not line.missing() for line in ideal)
     assert np.isfinite(found["value"].sel(representation="ideal"))
 
 
@@ -529,6 +577,7 @@ def test_figures_are_drawn_from_saved_scores(moving, tmp_path):
         scores.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
         saved = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
         assert repr(module.summarize(saved)) == repr(module.summarize(scores))
+        assert [line for line in module.summarize(saved) if line.missing()] == []
         assert all(figure.axes for figure in module.plot(saved).values())
     style.save(sequence.plot(moving)["time"], moving, tmp_path / "time")
     assert (tmp_path / "time.csv").read_text().count("next - previous") > 10

@@ -20,25 +20,43 @@ def test_the_linear_map_is_the_ridge_regression_of_sklearn(features, others):
     rng = np.random.default_rng(0)
     source, target = animal(rng, features=features), animal(rng, features=others)
     found = similarity.linear_map_r2([Products.of(*source), Products.of(*target)], 0.5)[0, 1]
-    size = np.sum((source[0] - source[0].mean(axis=0)) ** 2) / 8
-    predicted = Ridge(alpha=0.5 * size).fit(source[0], target[0]).predict(source[1])
-    expected = 1 - np.sum((target[1] - predicted) ** 2) / np.sum((target[1] - target[0].mean(axis=0)) ** 2)
-    assert found == pytest.approx(expected)
+    # Each side about its own mean.
+    source, target = ([side - side.mean(axis=0) for side in one] for one in (source, target))
+    regression = Ridge(alpha=0.5 * np.sum(source[0] ** 2) / 8, fit_intercept=False).fit(source[0], target[0])
+    left = np.sum((target[1] - regression.predict(source[1])) ** 2)
+    assert found == pytest.approx(1 - left / np.sum(target[1] ** 2))
 
 
 def test_conditions_that_are_left_out_are_not_fitted():
     rng = np.random.default_rng(1)
-    source, target = animal(rng), animal(rng, features=4)
+    source, target = rng.standard_normal((8, 5)), rng.standard_normal((8, 4))
     groups = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    found = similarity.linear_map_r2([Products.of(*source), Products.of(*target)], 0.5, groups)[0, 1]
+    found = similarity.new_conditions_r2([source @ source.T, target @ target.T], 0.5, groups)[0, 1]
     error = total = 0.0
     for group in range(4):
         left = groups == group
-        size = np.sum((source[0][~left] - source[0][~left].mean(axis=0)) ** 2) / 6
-        predicted = Ridge(alpha=0.5 * size).fit(source[0][~left], target[0][~left]).predict(source[1][left])
-        error += np.sum((target[1][left] - predicted) ** 2)
-        total += np.sum((target[1][left] - target[0][~left].mean(axis=0)) ** 2)
+        size = np.sum((source[~left] - source[~left].mean(axis=0)) ** 2) / 6
+        predicted = Ridge(alpha=0.5 * size).fit(source[~left], target[~left]).predict(source[left])
+        error += np.sum((target[left] - predicted) ** 2)
+        total += np.sum((target[left] - target[~left].mean(axis=0)) ** 2)
     assert found == pytest.approx(1 - error / total)
+
+
+def test_an_offset_between_the_sides_changes_no_measure():
+    """Latents of training trials may lie elsewhere than those of test trials, in all animals alike: that is no code."""
+    rng = np.random.default_rng(8)
+    animals = [animal(rng) for _ in range(3)]
+    away = 30 * rng.standard_normal(5)
+    moved = [(fitted, held + away) for fitted, held in animals]
+    before, after = ([Products.of(*one) for one in each] for each in (animals, moved))
+    np.testing.assert_allclose(similarity.linear_map_r2(after, 1.0), similarity.linear_map_r2(before, 1.0))
+    groups = np.arange(8)
+    new = [similarity.new_conditions_r2([one.held for one in each], 1.0, groups) for each in (before, after)]
+    np.testing.assert_allclose(new[0], new[1])
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(similarity.dissimilarities(one.cross), similarity.dissimilarities(other.cross), atol=1e-8)
+        np.testing.assert_allclose(similarity.debiased(one.held), similarity.debiased(other.held), atol=1e-8)
+        assert similarity.pattern_reliability(one) == pytest.approx(similarity.pattern_reliability(other))
 
 
 def test_debiased_cka_is_that_of_the_direct_formula():

@@ -246,7 +246,8 @@ def test_numbers_and_figures_are_saved(scores, tmp_path):
     line = next(line for line in lines if (line.what, line.representation, line.setting) == ("bits per spike", "ideal", "cross"))
     assert line.low < line.value < line.high
     assert (line.baseline, line.n_animals, line.in_sample) == ("condition mean", 3, False)
-    assert all(line.in_sample for line in lines if line.setting == "own")
+    assert all(line.in_sample and np.isnan(line.p) and line.null_n == 0 for line in lines if line.setting == "own")
+    assert [line for line in lines if line.missing()] == []
     scores.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
     read = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
     drawn = spikes.plot(read)

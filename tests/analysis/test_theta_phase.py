@@ -334,12 +334,17 @@ def test_trials_that_train_and_test_have_no_null(coupled):
     assert all(line.in_sample for line in lines)
     assert lines[0].null_kind.startswith("none")
     assert lines[0].null_n == 0
+    assert not any(line.missing() for line in lines)
     assert set(theta_phase.plot(found)) == {"accuracy", "modulation", "rate"}
 
 
 def test_summary_has_all_that_is_needed_to_judge_a_score(scores, coupled):
     lines = theta_phase.summarize(scores)
     assert len(lines) == 3 * 3 + 2
+    assert [line for line in lines if line.missing()] == []
+    agreement = lines[-1]
+    assert agreement.what.startswith("agreement")
+    assert 0 <= agreement.low < agreement.value <= agreement.high <= 1
     for line in lines:
         assert line.interval
         assert line.null_kind

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from analysis.figures import style
 from analysis.pipeline import find_analysis
 from analysis.time import time_resolved
+from analysis.time.curves import Draws, onsets
 from analysis.time.time_resolved import Options, decode_in_time, window_spec
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
@@ -54,6 +55,45 @@ def test_onset_is_where_information_begins(sustained):
         assert lines["balanced accuracy before the event"].p > 0.05
         assert lines["share of windows significant after the event"].value == 1
         assert lines["share of windows significant before the event"].value == 0
+
+
+@pytest.mark.parametrize("key", time_resolved.ONSETS)
+def test_intervals_of_onsets_hold_the_time_at_which_information_begins(key):
+    rng = np.random.default_rng(6)
+    ends, begins, height = np.arange(40.0), 25, 3.5
+    truth = np.where(ends >= begins, height, 0.0)
+    held, width = [], []
+    for _ in range(60):
+        observed = truth + rng.standard_normal(40)
+        curve = Draws(observed, rng.standard_normal((99, 40)), observed + rng.standard_normal((200, 40)))
+        found = {name: values[list(time_resolved.ONSETS).index(key)] for name, values in onsets(curve, ends, 0.05).items()}
+        held.append(found["low"] <= begins <= found["high"])
+        width.append(found["high"] - found["low"])
+        assert found["low"] <= found["value"] <= found["high"]
+    assert np.mean(held) > 0.85
+    assert np.median(width) < 8
+
+
+def test_where_nothing_stands_out_there_is_no_onset():
+    rng = np.random.default_rng(7)
+    noise = rng.standard_normal((100, 20))
+    found = onsets(Draws(noise[1:].mean(axis=0), noise[1:], noise), np.arange(20.0), 0.05)
+    assert np.isnan(found["value"]).all()
+    assert np.isnan(found["low"]).all()
+    assert (found["p"] > 0.05).all()
+    untested = onsets(Draws(noise[0], noise[:0], noise), np.arange(20.0), 0.05)
+    assert np.isnan(list(untested.values())).all()
+
+
+def test_every_line_is_whole(sustained):
+    lines = time_resolved.summarize(sustained)
+    assert [line for line in lines if line.missing()] == []
+    found = lines_of(sustained)
+    for what in time_resolved.ONSETS.values():
+        assert found[what].low <= BIN <= found[what].high
+        assert "thresholds as they are" in found[what].interval
+    share = found["share of windows significant after the event"]
+    assert 0.8 < share.low <= share.high <= 1
 
 
 def test_simulated_rats_know_no_odor_before_the_poke():

@@ -122,7 +122,7 @@ def test_accuracy_of_what_can_be_compared_is_across_animals():
 def test_what_is_needed_is_chosen_in_every_split():
     study = simulate()
     found = tuned_options(study.samples, study.splits, OPTIONS)
-    assert set(found) == set(ROWS)
+    assert set(found) == set(OPTIONS.baselines)
     assert all(len(of) == 2 for of in found.values())
     assert {one.raw_inverse_penalty for one in found["raw"]} == {0.1}
     assert {one.principal_components for one in found["procrustes"]} == {4}

@@ -46,8 +46,8 @@ def folder(tmp_path_factory) -> Path:
     return directory
 
 
-def run(name: str, folder: Path, out: Path, models: set[str]) -> Study:
-    """Run a shipped experiment whole, but with some of its models, a few epochs and draws."""
+def run(name: str, folder: Path, out: Path, models: set[str], *more: str) -> Study:
+    """Run a shipped experiment whole, but with some of its models, a few epochs and draws, and with more overrides."""
     spec = load_experiment_spec(
         EXPERIMENTS / f"{name}.yaml",
         [
@@ -57,6 +57,7 @@ def run(name: str, folder: Path, out: Path, models: set[str]) -> Study:
             "analyses.decoding.bootstraps=100",
             "analyses.decoding.permutations=500",
             "analyses.decoding.baselines=[raw, mcca]",
+            *more,
         ],
     )
     spec = spec.model_copy(update={"models": {model: one for model, one in spec.models.items() if model in models}})
@@ -179,6 +180,17 @@ def test_the_honest_counterpart_has_a_floor(folder, tmp_path):
     assert scored_as_trained(study.splits) == ""
     text = (study.path / "report.html").read_text()
     assert "Training and scored trials are the same" not in text
+
+
+def test_the_published_coherence_can_be_asked_for(folder, tmp_path):
+    asked = "analyses.coherence={classifier: mlp, hidden: [16], bootstraps: 100, permutations: 500}"
+    study = run("published_rats", folder, tmp_path / "coherence", {"mmvm"}, asked)
+    lines = {(line["what"], line["setting"]): line for line in study.summary["analyses"]["coherence"]["scores"]}
+    line = lines["coherence as published (accuracy)", "within and cross"]
+    assert line["low"] - 1e-6 <= line["value"] <= line["high"] + 1e-6
+    assert all(one["in_sample"] and one["p"] is None for one in lines.values())
+    # The classifier has seen what it is scored on, as in the paper.
+    assert lines["coherence (balanced accuracy)", "ceiling"]["value"] > 0.5
 
 
 def test_both_experiments_have_the_same_samples_networks_and_weights_of_the_rate():

@@ -55,7 +55,8 @@ def test_every_row_of_the_table_has_its_refits(finished):
     scores = study.scores("decoding")
     assert (scores["null_n"] == 2).all()
     assert all(str(kind).startswith("refits: ") for kind in scores["null_kind"].values)
-    lines = study.summary["analyses"]["decoding"]["scores"]
+    # what is lost between animals has a null of its own: decoders that change animals
+    lines = [one for one in study.summary["analyses"]["decoding"]["scores"] if one["setting"] != "within - cross"]
     assert all(line["null_n"] == 2 and line["p"] >= 1 / 3 for line in lines)
     cross = scores["value"].sel(setting="cross").dropna("representation")["representation"]
     alone, corrected = (scores[key].sel(representation=cross).to_numpy() for key in ("accuracy_p", "accuracy_p_corrected"))
