@@ -110,7 +110,7 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     count
         Null data sets 1 to so many; those that are there are not made again.
     rows
-        Models and baselines; default: all of the table.
+        Models and baselines; default: all of the table but those that are refitted only where they are named.
     jobs
         Processes, each with the threads of the run's training.
     progress
@@ -132,8 +132,9 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
             expected="held-out trials: what is fitted to noise and scored on the same noise is no null",
             next_step="Use split.kind=halves or kfold",
         )
-    known = [*study.models, *step("refit_rows")(study)]
-    chosen = list(rows or known)
+    unnamed = dict.fromkeys(study.models, True) | step("refit_rows")(study)
+    known = list(unnamed)
+    chosen = list(rows or (row for row in known if unnamed[row]))
     for row in chosen:
         if row not in known:
             raise SpecError("refits", found=f"no row {row!r} in the table of the run", expected=", ".join(known))

@@ -1,11 +1,12 @@
 """The rows of baselines: their settings, what these are chosen among, and how each is fitted."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 import xarray as xr
 from pydantic import Field
 
+from analysis.baselines.cebra import Contrast, ContrastiveEmbeddings, require_package
 from analysis.baselines.components import PrincipalComponents
 from analysis.baselines.hyperalignment import Hyperaligned
 from analysis.baselines.mcca import CanonicalVariates
@@ -16,14 +17,15 @@ from analysis.readouts.classifiers import Classifier
 from analysis.readouts.representations import Floats, Inputs, RawFeatures, Representation
 from neuromvm.specs.base import Spec
 
-Name = Literal["raw", "raw_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca"]
+Name = Literal["raw", "raw_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca", "cebra"]
+OPTIONAL = ("cebra",)  # fitted, and refitted on null data, only where they are named: they need a package of their own, and time
 Setting = float | int | Literal["auto"]
 
 
 class BaselineOptions(Spec):
     """Which baselines, and their settings. Defaults suit some tens of units and about a hundred trials an animal."""
 
-    baselines: tuple[Name, ...] = get_args(Name)
+    baselines: tuple[Name, ...] = tuple(name for name in get_args(Name) if name not in OPTIONAL)
     tune: bool = Field(
         False, description="Choose these settings, and C of latents, for each split on inner folds of its training side"
     )
@@ -43,6 +45,13 @@ class BaselineOptions(Spec):
     response_components: int = Field(14, ge=1, description="srm: dimensions; classes - 1 at most")
     canonical_components: int = Field(14, ge=1, description="mcca: shared components; classes - 1 is a good choice")
     ridge: float = Field(3.0, gt=0, description="mcca: added to the covariance of scaled features; 30 for hundreds of cells")
+    cebra_dimensions: int = Field(32, ge=2, description="cebra: dimensions of the embedding")
+    cebra_iterations: int = Field(400, ge=1, description="cebra: iterations of training, each on 64 samples of every animal")
+    cebra_temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        1.0, description="cebra: of the contrast; auto: learned"
+    )
+    cebra_inverse_penalty: float = Field(0.1, gt=0, description="cebra: C of decoders of the embedding, scaled to 1 sd")
+    cebra_seed: int = Field(0, ge=0, description="cebra: of weights and of the samples drawn")
 
 
 class Row(NamedTuple):
@@ -102,6 +111,11 @@ def _mcca(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Re
     return CanonicalVariates(inputs, components=components, ridge=options.ridge, inverse_penalty=penalty, splits=splits)
 
 
+def _cebra(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
+    settings = Contrast(options.cebra_dimensions, options.cebra_iterations, options.cebra_temperature, options.cebra_seed)
+    return ContrastiveEmbeddings(inputs, settings, inverse_penalty=options.cebra_inverse_penalty, splits=splits)
+
+
 OF_COMPONENTS: Mapping[str, tuple[Setting, ...]] = {
     "principal_components": (10, 20, 40),
     "component_inverse_penalty": PENALTIES,
@@ -119,7 +133,29 @@ ROWS: Mapping[str, Row] = {
         {"canonical_components": (7, 14, 20), "ridge": (30.0, 10.0, 3.0, 1.0), "canonical_inverse_penalty": (0.1, 1.0)},
         animals=2,
     ),
+    "cebra": Row(
+        _cebra,
+        {
+            "cebra_iterations": (100, 400),
+            "cebra_dimensions": (16, 32),
+            "cebra_temperature": (1.0, "auto"),
+            "cebra_inverse_penalty": PENALTIES,  # last, so that an embedding is fitted once for all of them
+        },
+        animals=2,
+    ),
 }
+
+
+def require(baselines: Sequence[str]) -> None:
+    """Refuse baselines whose package is not installed, before anything is fitted.
+
+    Raises
+    ------
+    SpecError
+        With the command that installs it.
+    """
+    if "cebra" in baselines:
+        require_package()
 
 
 def missing(name: str, samples: xr.DataTree) -> str:

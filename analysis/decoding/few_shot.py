@@ -1,9 +1,9 @@
-"""Analysis ``few_shot``: how many trials of a new animal do decoders of the others need to read it?
+"""Analysis ``few_shot``, leave one animal out: how many trials of a new animal do decoders of the others need to read it?
 
-Every animal is new once. What is compared, for each number of its training trials of each class: a model adapted to it, with
-all other animals frozen; the same model trained from scratch; multiset canonical correlation, fitted again or with the maps of
-the others frozen; and the animal's own decoder, without any other animal. All but the last are read by one decoder
-fitted on the other animals, which never sees the new one.
+Every animal is new once: the shared model and the maps are fitted without it, and adapted to it afterwards. What is compared, for
+each number of its training trials of each class: a model adapted to it, with all other animals frozen; the same model trained
+from scratch; multiset canonical correlation, fitted again or with the maps of the others frozen; and the animal's own decoder,
+without any other animal. All but the last are read by one decoder fitted on the other animals, which never sees the new one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 from pydantic import Field
-from sklearn.linear_model import Ridge
 
-from analysis.baselines.mcca import CanonicalVariates, multiset_cca
-from analysis.baselines.procrustes import class_means
+from analysis.baselines.frozen_maps import FrozenCanonicalVariates
+from analysis.baselines.mcca import CanonicalVariates
 from analysis.decoding import decoding
-from analysis.decoding.decoding import summarize
 from analysis.decoding.scoring import Resampling, score
-from analysis.readouts.classifiers import Classifier, Logistic
 from analysis.readouts.decoders import OTHERS, POOLED, decode
-from analysis.readouts.representations import Floats, Inputs, Latents, RawFeatures, Representation, Training
-from neuromvm.errors import RunFolderError, SpecError, SplitError
+from analysis.readouts.representations import Inputs, Latents, RawFeatures, Representation
+from analysis.scores import Score
+from neuromvm.errors import RunFolderError, SpecError
 from neuromvm.few_shot_folder import FewShotFolder, Trials, from_few_to_all, write_trials
 from neuromvm.schema import Part, is_fitted
 from neuromvm.specs.base import Spec
@@ -31,9 +29,10 @@ if TYPE_CHECKING:
     from analysis.figures.style import Figure
     from neuromvm.runs import Study
 
-__all__ = ["FrozenCanonicalVariates", "NewAnimal", "Options", "compare_few_shot", "compute", "plot", "summarize"]
+__all__ = ["NewAnimal", "Options", "compare_few_shot", "compute", "plot", "summarize"]
 
 FROZEN_MAPS, REFITTED_MAPS, ALONE = "linear map", "mcca", "own decoder"
+LEAVE_ONE_OUT = "balanced accuracy, leave one animal out"
 
 
 class Options(Spec):
@@ -116,7 +115,8 @@ def compare_few_shot(
     Returns
     -------
     As of :func:`analysis.decoding.scoring.score`, ``representation`` being methods and ``setting`` numbers of trials a class;
-    ``target`` are the new animals. ``training_trials (setting, target)``: how many the animal had, mean over splits.
+    ``target`` are the new animals, each left out in turn. ``training_trials (setting, target)``: how many the animal had, mean
+    over splits. The null permutes labels among the test trials of the animal left out; nothing is fitted again.
 
     Raises
     ------
@@ -148,94 +148,32 @@ def compare_few_shot(
     joined = xr.concat([part[varies] for part in parts], dim="setting").assign_coords(setting=names)
     scores = scores.merge(joined).assign(training_trials=(("setting", "target"), np.array(counts)))
     scores = scores.assign_coords(per_class=("setting", [-1 if trials is None else trials for trials in found]))
-    return scores.assign_attrs(animals=len(samples.children))
+    floor = f"{options.permutations} permutations of labels among the test trials of the animal left out; nothing fitted again"
+    return scores.assign(null_kind=("representation", [floor] * scores.sizes["representation"])).assign_attrs(
+        animals=len(samples.children), floor=floor, settings=_settings(baselines, ridge)
+    )
 
 
-class FrozenCanonicalVariates(Representation):
-    """Canonical variates of the other animals, and a map of the new one onto them by ridge regression.
-
-    The maps of the others are fitted without the new animal. In the objective of multiset canonical correlation, with these
-    maps fixed, the best map of one more animal is the regression of its whitened features on the variates of the others; over
-    endless draws of matched samples those are their class means. Each variate of the new animal is then
-    scaled to the spread that the class means have, since a penalised regression shrinks it and the decoders are not refitted.
-
-    Parameters
-    ----------
-    inputs
-        Features of all animals, as splits with few trials of the new one see them.
-    animal
-        The new one.
-    components, ridge
-        As in :func:`analysis.baselines.mcca.multiset_cca`, of the other animals.
-    map_ridge
-        Added to the covariance of the new animal's scaled features.
-    inverse_penalty
-        ``C`` of the decoders.
-    """
-
-    def __init__(
-        self, inputs: Inputs, animal: str, *, components: int, ridge: float, map_ridge: float, inverse_penalty: float
-    ) -> None:
-        super().__init__(range(inputs.splits), shared=True)
-        self._inputs, self._inverse_penalty = inputs, inverse_penalty
-        self.maps: list[dict[str, Floats]] = []
-        for split in self.replicas:
-            others = {name: inputs.training(split, name) for name in inputs.fitted(split) if name != animal}
-            maps = multiset_cca(others, components, ridge)
-            spread = np.concatenate([one.features @ maps[name] for name, one in others.items()]).std(axis=0)
-            maps = {name: one / spread for name, one in maps.items()}
-            self.maps.append({**maps, animal: map_onto(inputs.training(split, animal), others, maps, map_ridge)})
-
-    def classifier(self, replica: int) -> Classifier:
-        """Return a logistic regression."""
-        return Logistic(self._inverse_penalty)
-
-    def seen(self, replica: int, source: str, target: str) -> Floats | None:
-        """Return the target's canonical variates, whatever the source."""
-        if target not in self.maps[replica]:
-            return None
-        variates: Floats = self._inputs.scaled(self.replicas[replica], target) @ self.maps[replica][target]
-        return variates
-
-
-def map_onto(new: Training, others: Mapping[str, Training], maps: Mapping[str, Floats], ridge: float) -> Floats:
-    """Regress the canonical variates of other animals on the features of a new one, ``(feature, component)``.
-
-    Parameters
-    ----------
-    new, others
-        Training sides.
-    maps
-        Of the others, ``(feature, component)``.
-    ridge
-        In units of the variance of a scaled feature.
-
-    Raises
-    ------
-    SplitError
-        If no class of the new animal is known of the others.
-    """
-    codes = np.unique(np.concatenate([one.match for one in others.values()]))
-    variates = {name: one.features @ maps[name] for name, one in others.items()}
-    aim = {}
-    for code in codes:
-        means = [class_means(variates[name], one.match, np.array([code])) for name, one in others.items() if code in one.match]
-        aim[int(code)] = np.mean(means, axis=0)[0]
-    known = np.isin(new.match, codes)
-    if not known.any():
-        raise SplitError("linear map", found="a new animal without any class of the others", expected="common classes")
-    wanted = np.stack([aim[int(code)] for code in new.match[known]])
-    features = new.features[known]
-    fitted = Ridge(alpha=ridge * len(features), fit_intercept=False).fit(features, wanted).coef_.T
-    reached = np.sqrt(np.square(features @ fitted).mean(axis=0))
-    return np.asarray(fitted * np.sqrt(np.square(wanted).mean(axis=0)) / np.where(reached > 0, reached, 1))
+def summarize(scores: xr.Dataset) -> list[Score]:
+    """Return one line for each method and number of training trials, the mean over animals left out."""
+    return [line._replace(what=LEAVE_ONE_OUT) for line in decoding.summarize(scores)]
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
-    """Draw accuracy and the difference to the linear map over the number of trials."""
+    """Draw accuracy and the difference to the linear map over the number of trials, and every animal left out."""
     from analysis.figures import few_shot as figures  # here, so that computing needs no plotting library
 
-    return {"curve": figures.curve(scores), "difference": figures.difference(scores)}
+    return {"animals": figures.animals(scores), "curve": figures.curve(scores), "difference": figures.difference(scores)}
+
+
+def _settings(baselines: decoding.Options, map_ridge: float) -> str:
+    return (
+        "training trials of each class of the animal left out; not tuned, as given to the analysis decoding: "
+        f"{FROZEN_MAPS}: canonical_components {baselines.canonical_components}, ridge {baselines.ridge:g}, of the animal left "
+        f"out {map_ridge:g}, canonical_inverse_penalty {baselines.canonical_inverse_penalty:g}; {REFITTED_MAPS}: the same; "
+        f"models: latent_inverse_penalty {baselines.latent_inverse_penalty:g}; {ALONE}: raw_inverse_penalty "
+        f"{baselines.raw_inverse_penalty:g}"
+    )
 
 
 def _read(

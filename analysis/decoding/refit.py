@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from analysis.baselines.rows import baseline
+from analysis.baselines.rows import OPTIONAL, baseline, require
 from analysis.decoding.decoding import LATENT_PENALTY, Options
 from analysis.decoding.scoring import null_scores, shifted
 from analysis.readouts.decoders import decode
@@ -30,13 +30,21 @@ def options(study: "Study") -> Options:
     return Options.model_validate(study.summary["analyses"][DECODING]["options"])
 
 
-def rows(study: "Study") -> list[str]:
-    """Return the baselines of a run's analysis ``decoding`` that its data allow."""
-    return [str(name) for name in study.scores(DECODING)["representation"].values if name not in study.models]
+def rows(study: "Study") -> dict[str, bool]:
+    """Return the baselines of a run's analysis ``decoding`` that its data allow, and whether each is refitted unasked."""
+    names = [str(name) for name in study.scores(DECODING)["representation"].values]
+    return {name: name not in OPTIONAL for name in names if name not in study.models}
 
 
 def settings_of(study: "Study", name: str) -> list[str]:
-    """Return the settings that a row of the table had in each split, as JSON: those under which it is refitted."""
+    """Return the settings that a row of the table had in each split, as JSON: those under which it is refitted.
+
+    Raises
+    ------
+    SpecError
+        If the row needs a package that is not installed.
+    """
+    require([name])
     return [str(one) for one in study.scores(DECODING)["chosen"].sel(representation=name).values]
 
 

@@ -12,7 +12,8 @@ from analysis.report.agreement import agreements
 from analysis.report.caveats import caveats
 from analysis.report.headline import compare, sentences
 from analysis.report.latents import clouds
-from analysis.report.results import DECODING, missing, options_used, read_summary, results, saved_scores
+from analysis.report.new_animals import leave_one_out
+from analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
 from analysis.report.tables import Table
 from analysis.report.trainings import trainings
 from neuromvm.errors import RunFolderError
@@ -54,12 +55,14 @@ def _content(study: Study) -> dict[str, Any]:
     summary = read_summary(study)
     rows = summary.analyses[DECODING].rows if DECODING in summary.analyses else []
     comparisons = compare(rows, saved_scores(study, DECODING).scores, shared, study.models)
+    headline = [(comparison.verdict, sentences(comparison)) for comparison in comparisons]
+    new = leave_one_out(saved_scores(study, FEW_SHOT).scores) if FEW_SHOT in summary.analyses else None
     representations = list(dict.fromkeys(str(row["representation"]) for row in rows))
     return {
         "name": study.spec.name,
         "about": study.spec.description or attrs.get("description", ""),
         "data": {"spec": study.spec.data.spec, **{key: attrs.get(key, "") for key in ("licence", "citation", "doi")}},
-        "headline": [(comparison.verdict, sentences(comparison)) for comparison in comparisons],
+        "headline": headline if new is None else [*headline, new],
         "scored": bool(rows),
         "shared": shared,
         "run": shlex.quote(str(study.path)),

@@ -15,6 +15,7 @@ READ = {
     "within": "Within animals (each reads its own test trials)",
 }
 PAIRED = ("difference", "difference_low", "difference_high")
+NOT_LINEAR = ("cebra",)
 ALONE = 0.05  # largest p at which a score is called above its floor
 
 
@@ -128,8 +129,9 @@ def sentences(comparison: Comparison) -> list[str]:
     if baseline is None:
         return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]
     name = baseline["representation"]
+    kind = "baseline" if name in NOT_LINEAR else "linear baseline"
     reached = interval(baseline["value"], baseline["low"], baseline["high"])
-    said.append(f"In comparison, {_chosen('linear baseline', baseline, comparison.baselines)} reaches {reached}.")
+    said.append(f"In comparison, {_chosen(kind, baseline, comparison.baselines)} reaches {reached}.")
     if comparison.difference is not None:
         gap = comparison.difference
         evidence = f"paired difference {interval(*gap[:3], signed=True)}"
@@ -137,12 +139,12 @@ def sentences(comparison: Comparison) -> list[str]:
     else:
         if comparison.verdict == "tie":
             open_question = "overlap, and without their paired difference it is open which is better."
-            return [*said, f"The intervals of the shared model and of the linear baseline {name} {open_question}"]
+            return [*said, f"The intervals of the shared model and of the {kind} {name} {open_question}"]
         evidence = "their intervals do not overlap"
     verdict = {
-        "ahead": f"The shared model is ahead of the linear baseline {name}",
-        "behind": f"The shared model loses to the linear baseline {name}",
-        "tie": f"The shared model ties with the linear baseline {name}, these data do not tell which is better",
+        "ahead": f"The shared model is ahead of the {kind} {name}",
+        "behind": f"The shared model loses to the {kind} {name}",
+        "tie": f"The shared model ties with the {kind} {name}, these data do not tell which is better",
     }
     return [*said, f"{verdict[comparison.verdict]}: {evidence}."]
 

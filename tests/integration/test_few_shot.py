@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from analysis.baselines.frozen_maps import FrozenCanonicalVariates
 from analysis.decoding import decoding, few_shot
-from analysis.decoding.few_shot import FrozenCanonicalVariates, NewAnimal, Options, compare_few_shot
+from analysis.decoding.few_shot import NewAnimal, Options, compare_few_shot
 from analysis.readouts.representations import Inputs
+from analysis.report.new_animals import each_animal, leave_one_out
 from neuromvm import cli
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
@@ -103,8 +105,38 @@ def test_the_curve_says_all_that_is_needed_to_judge_it(odor):
     lines = few_shot.summarize(scores)
     assert len(lines) == 3 * 5
     assert {line.n_animals for line in lines} == {2}
-    assert set(few_shot.plot(scores)) == {"curve", "difference"}
+    assert [line for line in lines if line.missing()] == []
+    assert {line.what for line in lines} == {"balanced accuracy, leave one animal out"}
+    assert all("animal left out" in line.null_kind for line in lines)
+    assert set(few_shot.plot(scores)) == {"animals", "curve", "difference"}
     assert scores["setting"].size < len(samples.children)
+
+
+def test_the_report_says_what_is_reached_in_animals_left_out_and_in_each(odor):
+    scores = odor[1].assign_coords(representation=["mmvm adapted", *odor[1]["representation"].values[1:]])
+    verdict, said = leave_one_out(scores)
+    of = scores.sel(representation="mmvm adapted", setting="all")
+    assert (
+        "Leave one animal out (2 animals of 4, each in turn unseen by the shared model, then adapted to with all its" in said[0]
+    )
+    assert f"{float(of['value']):.3f} [" in said[0]
+    assert "above the floor" in said[0]
+    own = float(scores["value"].sel(representation="own decoder", setting="all"))
+    assert f"without any other animal, {own:.3f} [" in said[1]
+    gap = float(of["difference"].sel(reference="linear map"))
+    assert verdict in ({"ahead", "tie"} if gap > 0 else {"behind", "tie"})
+    few, every = each_animal(scores)
+    assert "4 training trials of each class" in few.caption
+    assert "all its training trials" in every.caption
+    assert len(every.rows) == 5 * (1 + len(NEW))  # methods, in the mean and in each animal
+    row = next(row for row in few.rows if row[:2] == ["barat", "mmvm adapted"])
+    one = scores.sel(representation="mmvm adapted", setting="4", target="barat")
+    assert row[2:4] == ["16", str(int(one["trials"]))]
+    assert row[4].startswith(f"{float(one['target_value']):.3f} [{float(one['target_low']):.3f}")
+    assert few.rows[0][4].startswith(f"{scores['target_value'].sel(representation='mmvm adapted', setting='4').mean():.3f} [")
+    assert leave_one_out(None) is None
+    assert each_animal(scores.drop_vars("animals_low")) == []
+    assert leave_one_out(odor[1]) is None  # no method is called adapted
 
 
 def test_the_linear_map_of_a_familiar_animal_is_as_good_as_that_of_full_canonical_correlation(odor):
@@ -219,7 +251,10 @@ def test_the_command_trains_scores_and_goes_on(run, monkeypatch, capsys):
     assert scores["target"].values.tolist() == list(run.samples.children)
     assert len(run.summary["analyses"]["few_shot"]["scores"]) == 5 * 2
     assert (run.path / "figures" / "few_shot-curve.pdf").is_file()
-    assert "few_shot" in (run.path / "report.html").read_text()
+    report = (run.path / "report.html").read_text()
+    assert "Leave one animal out (3 animals of 3" in report
+    assert "Leave one animal out, adapted to with all its training trials: every animal in turn." in report
+    assert (run.path / "figures" / "few_shot-animals.pdf").is_file()
     run_few_shot(run, "joint", per_class=(1,), adaptation=QUICK, progress=False)
     both = few_shot.compute(run, OPTIONS)
     assert {"mmvm adapted", "joint adapted"} < set(both["representation"].values)
