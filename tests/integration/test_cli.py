@@ -106,8 +106,9 @@ def test_every_score_has_interval_floor_chance_and_n(finished):
     for line in lines:
         assert line["low"] <= line["value"] <= line["high"]
         assert line["floor_low"] <= line["floor"] <= line["floor_high"]
-        assert line["chance"] == pytest.approx(1 / 3)
-        assert 1 / 501 <= line["p"] <= 1
+        lost = line["setting"] == "within - cross"  # two decoders can change animals in one other way
+        assert line["chance"] == pytest.approx(0 if lost else 1 / 3)
+        assert 1 / (2 if lost else 501) <= line["p"] <= 1
         assert line["n_animals"] == 2
         assert line["n_splits"] == 2
         assert line["n_trials"] > 50
