@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call, stack_module_state
+from torch.func import stack_module_state
 
 from neuromvm.build import build_model
 from neuromvm.data.batches import VALIDATION, StackBatches
@@ -26,6 +26,7 @@ from neuromvm.errors import TrainingError
 from neuromvm.models import Batch, MultimodalVAE, Objective
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sharing import MMVMSharing
+from neuromvm.stacked_objective import Members, StackedObjective
 
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what Adam remembers of a parameter
 
@@ -132,7 +133,7 @@ class StackTrainer:
         self._best_loss = np.full(replicas, np.inf)
         self._best_epoch = np.zeros(replicas, dtype=int)
         self._beta = self._make_beta()
-        self._stacked_objective = stacked_objective(self.model, replicas, compiled=training.compile)
+        self._stacked_objective = StackedObjective(self.model, compiled=training.compile)
         terms, modalities = len(self.model.rate_terms), len(self.model.modalities)
         # loss, log-likelihoods, rates, validation loss of the last epoch that each replica took part in
         self._last = torch.full((replicas, 2 + modalities + terms), torch.nan)
@@ -261,7 +262,6 @@ class StackTrainer:
             {name: value[members] for name, value in held.items()} for held in (self._buffers, self._constants)
         )
         self._optimizer, self._beta = self._make_optimizer(), self._make_beta()
-        self._stacked_objective = stacked_objective(self.model, len(staying), compiled=self.training.compile)
         for name, value in old.items():
             if value in adam:
                 kept = {key: entry if key == "step" else entry[members] for key, entry in adam[value].items()}
@@ -333,7 +333,8 @@ class StackTrainer:
         return objective.loss.detach(), log_likelihood, rate, available.sum(2), available.amax(1).sum(1)
 
     def _objective(self, batch: Batch, noise: Tensor, progress: float) -> Objective:
-        return self._stacked_objective({**self._parameters, **self._constants}, self._buffers, batch, noise, self._beta, progress)
+        weights = {**self._parameters, **self._constants}
+        return self._stacked_objective(Members(weights, self._buffers, batch, noise, self._beta), progress)
 
     @torch.no_grad()
     def _validate(self) -> Tensor:
@@ -365,59 +366,6 @@ class StackTrainer:
             return
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
-
-
-class StackedObjective(Protocol):
-    """The objective of every replica of a stack; weights, buffers, batch, noise and beta have a leading dim ``replica``."""
-
-    def __call__(
-        self,
-        weights: Mapping[str, Tensor],
-        buffers: Mapping[str, Tensor],
-        batch: Batch,
-        noise: Tensor,
-        beta: Tensor,
-        progress: float,
-    ) -> Objective:
-        """Return the objective of each replica."""
-
-
-def stacked_objective(model: MultimodalVAE, replicas: int, *, compiled: bool) -> StackedObjective:
-    """Return the objective of a stack of so many replicas of a model; compiled, its first call takes up to a minute."""
-
-    def one(
-        weights: Mapping[str, Tensor],
-        buffers: Mapping[str, Tensor],
-        batch: Batch,
-        noise: Tensor,
-        beta: Tensor,
-        progress: float,
-    ) -> Objective:
-        result: Objective = functional_call(model, (dict(weights), dict(buffers)), (batch, noise, beta, progress))
-        return result
-
-    def alone(
-        weights: Mapping[str, Tensor],
-        buffers: Mapping[str, Tensor],
-        batch: Batch,
-        noise: Tensor,
-        beta: Tensor,
-        progress: float,
-    ) -> Objective:
-        members = (_member(weights), _member(buffers), _member_batch(batch), noise.squeeze(0), beta.squeeze(0))
-        return Objective(*(value[None] for value in one(*members, progress)))
-
-    # A batched product of one matrix is slower than a product: its gradient comes out transposed and is copied.
-    objective: StackedObjective = alone if replicas == 1 else torch.func.vmap(one, in_dims=(0, 0, 0, 0, 0, None))
-    return torch.compile(objective) if compiled else objective
-
-
-def _member(stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.squeeze(0) for name, value in stacked.items()}
-
-
-def _member_batch(stacked: Batch) -> Batch:
-    return Batch(_member(stacked.inputs), _member(stacked.targets), stacked.available.squeeze(0), stacked.condition.squeeze(0))
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from analysis.consistency.between_animals import CONDITIONS, OWN_NULL, TRIALS, M
 from analysis.consistency.class_means import Layout, layout_of
 from analysis.decoding import decoding
 from analysis.decoding.scoring import NO_FLOOR
-from analysis.readouts.representations import Floats, Inputs, Latents, Representation, held_out
+from analysis.readouts.representations import Floats, Inputs, Latents, Representation, ever_held_out
 from analysis.scores import REASON, Score, difference, numbers
 from analysis.statistics import over_trials
-from analysis.statistics.hierarchy import mean_of_pairs, over_pairs
+from analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
 from neuromvm.errors import SpecError
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
@@ -124,7 +124,7 @@ def compare_animals(
     names, measured, pair = list(representations), ("representation", "measure"), ("source", "target")
     variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
     summary = _summary(mean_of_pairs(values), mean_of_pairs(ceiling))
-    pairs = _summary(_between_animals(values), _between_animals(ceiling))
+    pairs = _summary(between_animals(values), between_animals(ceiling))
     for prefix, found, after in (("", summary, ()), ("pair_", pairs, pair)):
         for key, each in found.items():
             null = ("null",) if key not in ("value", "ceiling") else ()
@@ -143,7 +143,7 @@ def compare_animals(
         "own_distance": (("representation", "source"), np.stack([one.own_distance for one in every])),
         "model_distance": (("representation", "reference"), distances_between(every)),
         "features": (("representation", "source"), np.array([[len(one.T) for one in each.points[0]] for each in every])),
-        "trials": (("source",), np.array([_scored_trials(splits, name) for name in animals])),
+        "trials": (("source",), np.array([ever_held_out(splits, name).sum() for name in animals])),
     }
     coords = {"measure": measures, "null": [TRIALS, CONDITIONS], "source": animals, "target": animals}
     return xr.Dataset(variables, coords={"representation": names, "reference": names, **coords}).assign_attrs(
@@ -157,10 +157,6 @@ def compare_animals(
         left_out="; ".join(f"{measure}: {reason}" for measure, reason in lacking.items()),
         **{f"null_{null}": NO_FLOOR if seen else words for null, words in _null_words(draws, layout).items()},
     )
-
-
-def _between_animals(pairs: Floats) -> Floats:
-    return np.where(np.eye(pairs.shape[-1], dtype=bool), np.nan, pairs)
 
 
 def _summary(values: Floats, ceiling: Floats) -> dict[str, Floats]:
@@ -190,11 +186,6 @@ def _intervals(pairs: Floats) -> dict[str, Floats]:
     """Return ``value, low, high (...)`` over animals, of pairs ``(..., source, target)``."""
     found = [over_pairs(one) for one in pairs.reshape(-1, *pairs.shape[-2:])]
     return {key: np.array([getattr(one, key) for one in found]).reshape(pairs.shape[:-2]) for key in ("value", "low", "high")}
-
-
-def _scored_trials(splits: xr.DataTree, name: str) -> int:
-    tested = [held_out(splits, split, name) for split in range(splits[name].sizes["split"])]
-    return int(np.any(tested, axis=0).sum())
 
 
 def _null_words(draws: int, layout: Layout) -> dict[str, str]:

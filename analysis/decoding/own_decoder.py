@@ -11,6 +11,7 @@ from math import factorial
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.statistics.hierarchy import between_animals
 from analysis.statistics.over_trials import Floats, mean_of_scored
 
 EXACT_UP_TO = 7  # animals: 5040 ways to give each the decoder of one
@@ -30,7 +31,7 @@ def gap(accuracy: Floats) -> Floats:
     0.367
     """
     own = np.diagonal(accuracy, axis1=-2, axis2=-1)
-    others = mean_of_scored(np.where(np.eye(accuracy.shape[-1], dtype=bool), np.nan, accuracy), axis=-2)
+    others = mean_of_scored(between_animals(accuracy), axis=-2)
     return mean_of_scored(own - others, axis=-1)
 
 

@@ -14,13 +14,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.decoding.own_decoder import exchanged, exchanges, gap
-from analysis.readouts.decoders import OTHERS, POOLED
+from analysis.decoding.panels import SETTINGS, Panels, predicted_at_all
 from analysis.statistics import hierarchy, over_trials
-from analysis.statistics.over_trials import Floats, LabelRows, Tally
+from analysis.statistics.over_trials import Floats, LabelRows
 from neuromvm.errors import SplitError
 
 LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
-SETTINGS = ("within", "cross", OTHERS, POOLED)
 NO_FLOOR = "none: the scored trials were fitted on, and permuted labels do not say what such a fit gives on noise"
 
 
@@ -121,7 +120,9 @@ def score(
     tested_gap = bool(np.isfinite(variables["gap_p"][1]).any())
     number, exchanged_in_words = exchanges(len(targets), resampling.permutations) if tested_gap else (0, "")
     tested = {
-        target: np.any([_tested(tree[target]["predicted"].to_numpy()).any(axis=(0, 1)) for tree in predictions.values()], axis=0)
+        target: np.any(
+            [predicted_at_all(tree[target]["predicted"].to_numpy()).any(axis=(0, 1)) for tree in predictions.values()], axis=0
+        )
         for target in targets
     }
     counts = {
@@ -201,7 +202,7 @@ def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDA
         labels = samples[target]["label"].to_numpy()
         each = []
         for number in numbers:
-            panels = _Panels.of(predictions[target].to_dataset().isel(replica=permutation == number), labels, target)
+            panels = Panels.of(predictions[target].to_dataset().isel(replica=permutation == number), labels, target)
             each.append([one.scores(over_trials.as_they_are(panels.rows))[0] for one in (panels.settings, panels.sources)])
         chance.append(panels.settings.chance)
         values.append(np.stack([one for one, _ in each]))
@@ -217,39 +218,11 @@ def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDA
     )
 
 
-class _Panels(NamedTuple):
-    """The decoders of one target, by setting and one by one."""
-
-    settings: "_Panel"
-    sources: "_Panel"
-    rows: LabelRows
-
-    @classmethod
-    def of(cls, predicted: xr.Dataset, labels: NDArray[np.int16], target: str) -> "_Panels":
-        codes, split = predicted["predicted"].to_numpy(), predicted["split"].to_numpy()
-        used = _tested(codes).any(axis=(0, 1))
-        codes, rows = codes[:, :, used], LabelRows.of(labels[used])
-        decoders = predicted["decoder"].to_numpy().tolist()
-        animals = [name for name in decoders if name not in (OTHERS, POOLED)]
-        groups = {
-            "within": [target],
-            "cross": [name for name in animals if name != target],
-            OTHERS: [OTHERS],
-            POOLED: [POOLED],
-        }
-        common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
-        return cls(
-            _Panel([[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows),
-            _Panel([[decoders.index(name)] for name in animals], codes, split, common, rows),
-            rows,
-        )
-
-
 def _draw(
     predicted: xr.Dataset, labels: NDArray[np.int16], target: str, resampling: Resampling, refits: xr.Dataset | None
 ) -> TargetDraws:
     """Score one target; its draws depend on its name only, so that representations can be compared draw by draw."""
-    settings, sources, rows = _Panels.of(predicted, labels, target)
+    settings, sources, rows = Panels.of(predicted, labels, target)
     rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
     bootstrap = over_trials.bootstrap(rows, resampling.bootstraps, rng)
     observed, pairs = (panel.scores(over_trials.as_they_are(rows)) for panel in (settings, sources))
@@ -338,14 +311,11 @@ def _gaps(draws: Sequence[Sequence[TargetDraws]], resampling: Resampling) -> dic
             else one[:0, 0]
         )
         found.append(over_trials.judged(gap(one), bootstrap, null))
-    value = np.array([one["value"] for one in found])
-    ends = np.array([[over_trials.interval(one - other) for one in lost] for other in lost])
+    against = _paired(np.array([one["value"] for one in found]), lost)
     between = ("reference", "representation")
     return {
         **{f"gap_{key}": (("representation",), np.array([one[key] for one in found])) for key in found[0]},
-        "gap_difference": (between, value[None] - value[:, None]),
-        "gap_difference_low": (between, ends[..., 0]),
-        "gap_difference_high": (between, ends[..., 1]),
+        **{f"gap_{key}": (between, values) for key, values in against.items()},
     }
 
 
@@ -354,75 +324,6 @@ def _in_pieces(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterato
     piece = max(1, LARGEST_PIECE // max(1, len(rows.row) * len(rows.labels)))
     for begin in range(0, draws, piece):
         yield over_trials.permutations(rows, min(piece, draws - begin), rng)
-
-
-class _Panel:
-    """Scores of groups of decoders on one target, each the mean over the decoders that exist.
-
-    Decoders that share the same classes with the target are tallied together, seeds of a split too; there is more than one
-    such party in a group only where animals lack classes.
-    """
-
-    def __init__(
-        self,
-        groups: Sequence[Sequence[int]],
-        codes: NDArray[np.int16],
-        split: NDArray[np.intp],
-        common: NDArray[np.bool_],
-        rows: LabelRows,
-    ) -> None:
-        self._splits = int(split.max()) + 1
-        parties: dict[tuple[int, bytes], list[int]] = {}
-        for place, group in enumerate(groups):
-            for member in group:
-                if common[member].any():
-                    parties.setdefault((place, common[member].tobytes()), []).append(member)
-        # How much each party counts in each group, (group, party).
-        self._weight = np.zeros((len(groups), len(parties)))
-        for number, ((place, _), members) in enumerate(parties.items()):
-            self._weight[place, number] = len(members)
-        counted = np.array([common[members[0]] for members in parties.values()]).reshape(len(parties), common.shape[1])
-        chances = self._weight @ (1 / np.maximum(counted.sum(axis=1), 1))
-        total = self._weight.sum(axis=1)
-        self.chance: Floats = np.where(total > 0, chances / np.maximum(total, 1), np.nan)
-        self._tally = _tally(codes, split, list(parties.values()), counted, rows) if parties else None
-
-    def scores(self, assignments: Floats) -> Floats:
-        """Return balanced accuracies ``(draw, split, group)``, NaN where no decoder exists."""
-        if self._tally is None:
-            return np.full((len(assignments), self._splits, len(self._weight)), np.nan)
-        each = self._tally.balanced_accuracy(assignments).reshape(len(assignments), self._splits, 1, -1)
-        weight = np.where(np.isnan(each), 0, self._weight)
-        total = weight.sum(axis=-1)
-        summed = (weight * np.where(np.isnan(each), 0, each)).sum(axis=-1)
-        return np.where(total > 0, summed / np.where(total > 0, total, 1), np.nan)
-
-
-def _tally(
-    codes: NDArray[np.int16],
-    split: NDArray[np.intp],
-    parties: Sequence[Sequence[int]],
-    counted: NDArray[np.bool_],
-    rows: LabelRows,
-) -> Tally:
-    """Tally the votes of parties of decoders; scores are ordered (split, party)."""
-    splits, (trials, windows), classes = int(split.max()) + 1, codes.shape[2:], counted.shape[1]
-    votes = np.zeros((splits * len(parties), trials, windows, classes), dtype=np.float32)
-    tested = np.zeros((splits * len(parties), trials), dtype=bool)
-    for number in range(splits):
-        for place, party in enumerate(parties):
-            members = codes[split == number][:, list(party)]
-            voters = members.reshape(members.shape[0] * members.shape[1], trials, windows)
-            voters = voters[_tested(voters).any(axis=-1)]
-            if len(voters):
-                votes[number * len(parties) + place] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
-                tested[number * len(parties) + place] = _tested(voters).any(axis=0)
-    return Tally.of(votes, tested, np.tile(counted, (splits, 1)), rows)
-
-
-def _tested(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Return ``(..., trial)``: whether any window of the trial was predicted."""
-    return np.asarray((codes >= 0).any(axis=-1))
 
 
 def _stack(draws: Sequence[TargetDraws], field: str) -> Floats:
@@ -441,9 +342,12 @@ def _summary(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> 
 
 def _differences(draws: Sequence[Sequence[TargetDraws]], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
     """Return the difference of each representation to each, paired by draw, ``(reference, representation, ...)``."""
-    values = np.stack([_value(one, over) for one in draws])
-    bootstraps = [over(_stack(one, "bootstrap")) for one in draws]
-    intervals = np.array([[over_trials.interval(one - other) for one in bootstraps] for other in bootstraps])
+    return _paired(np.stack([_value(one, over) for one in draws]), [over(_stack(one, "bootstrap")) for one in draws])
+
+
+def _paired(values: Floats, draws: Sequence[Floats]) -> dict[str, Floats]:
+    """Return the difference of values ``(representation, ...)`` to each other, with its interval over paired draws."""
+    intervals = np.array([[over_trials.interval(one - other) for one in draws] for other in draws])
     return {
         "difference": values[None] - values[:, None],
         "difference_low": intervals[:, :, 0],

@@ -29,10 +29,7 @@ def curve(scores: xr.Dataset) -> Figure:
         axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
         axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
         axes.set_ylim(bottom=0)
-        handles: list[Artist] = [*_handles(scores)]
-        handles.append(Patch(color="0.9", label="permuted labels"))
-        handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
-        style.legend(figure, handles)
+        style.legend(figure, [*_handles(scores), *_floor_handles(scores)])
         style.caption(
             figure,
             "Test trials of an animal that is new, read by a decoder of the others (own decoder: by its own).\n"
@@ -91,10 +88,7 @@ def animals(scores: xr.Dataset) -> Figure:
         panels[-1].set_xticks(range(mean + 1), [*labels, "mean"])
         panels[-1].set_xlabel(f"animal left out{f', {prefix}…' if prefix else ''}")
         figure.supylabel(f"balanced accuracy of {scores.attrs['label']}", fontsize="medium")
-        handles: list[Artist] = [*_handles(scores)]
-        handles.append(Patch(color="0.9", label="permuted labels"))
-        handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
-        style.legend(figure, handles)
+        style.legend(figure, [*_handles(scores), *_floor_handles(scores)])
         style.caption(
             figure,
             "Leave one animal out: test trials of an animal that the shared model was trained without, and adapted to later,\n"
@@ -142,6 +136,11 @@ def _handles(scores: xr.Dataset) -> list[Line2D]:
     names = _names(scores)
     color, marker = style.colors(names), style.markers(names)
     return [Line2D([], [], color=color[name], marker=marker[name], markersize=4, label=name) for name in names]
+
+
+def _floor_handles(scores: xr.Dataset) -> list[Artist]:
+    chance = f"chance, {scores.attrs['chance']:.3g}"
+    return [Patch(color="0.9", label="permuted labels"), Line2D([], [], color="0.4", linestyle="--", label=chance)]
 
 
 def _n(scores: xr.Dataset) -> str:

@@ -22,7 +22,7 @@ from analysis.decoding.scoring import NO_FLOOR, Resampling
 from analysis.generated.activity import chosen_models, flattened, recorded, scored_rows
 from analysis.generated.classes import Classified, Classifiers, Draws, classify, draw, share_right
 from analysis.generated.imputation_skill import carriers, skill
-from analysis.readouts.representations import Floats, held_out
+from analysis.readouts.representations import Floats, ever_held_out, held_out
 from analysis.scores import Score, difference, numbers
 from analysis.statistics import over_trials
 from neuromvm.schema import check_same_trials, in_sample
@@ -118,7 +118,7 @@ def coherence(
     for name, tree in transferred.items():
         parts[name] = _score_model(samples, splits, tree, imputed.get(name), classifiers, resampling)
     scores = xr.concat(list(parts.values()), dim="representation").assign_coords(representation=list(parts))
-    counted = {name: int(_tested(splits, name).sum()) for name in samples.children}
+    counted = {name: int(ever_held_out(splits, name).sum()) for name in samples.children}
     return scores.assign(trials=("target", np.array(list(counted.values())))).assign_attrs(
         interval=f"95 % over {options.bootstraps} bootstrap draws of the scored trials within animal and label",
         skill_interval=f"95 % over {options.bootstraps} bootstrap draws of the target's scored trials within label",
@@ -267,11 +267,6 @@ def _summary(settings: Mapping[str, Draws]) -> dict[str, tuple[tuple[str, ...], 
             }
         )
     return {key: (("setting",), np.array([one[key] for one in found], dtype=np.float64)) for key in found[0]}
-
-
-def _tested(splits: xr.DataTree, name: str) -> np.ndarray:
-    tested = [held_out(splits, split, name) for split in range(splits[name].sizes["split"])]
-    return np.asarray(np.any(tested, axis=0))
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:

@@ -35,6 +35,11 @@ def held_out(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
     return is_scored(splits[animal]["part"].to_numpy()[split])
 
 
+def ever_held_out(splits: xr.DataTree, animal: str) -> NDArray[np.bool_]:
+    """Return which trials are scored in any split, ``(trial,)``."""
+    return np.asarray(is_scored(splits[animal]["part"].to_numpy()).any(axis=0))
+
+
 class Inputs:
     """Scaled features of every animal, as each split sees them.
 

@@ -140,7 +140,7 @@ def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
     """
     if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
         raise ShapeError("interval over pairs", found=f"scores {scores.shape}", expected="(source, target), the same animals")
-    pairs = np.where(np.eye(len(scores), dtype=bool), np.nan, scores)
+    pairs = between_animals(scores)
     there = np.isfinite(pairs).any(axis=0) | np.isfinite(pairs).any(axis=1)
     pairs, animals = pairs[there][:, there], int(there.sum())
     mean = float(mean_of_pairs(pairs))
@@ -156,9 +156,14 @@ def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, animals, words)
 
 
+def between_animals(scores: Floats) -> Floats:
+    """Return scores ``(..., source, target)`` with NaN where an animal is paired with itself."""
+    return np.where(np.eye(scores.shape[-1], dtype=bool), np.nan, scores)
+
+
 def mean_of_pairs(scores: Floats) -> Floats:
     """Return the mean over ordered pairs of two animals, ``(..., source, target)`` to ``(...)``; NaN does not count."""
-    pairs = np.where(np.eye(scores.shape[-1], dtype=bool), np.nan, scores)
+    pairs = between_animals(scores)
     return over_trials.mean_of_scored(pairs.reshape(*pairs.shape[:-2], -1), axis=-1)
 
 

@@ -173,10 +173,11 @@ class StackBatches:
         }
         self.conditions = tuple(json.loads(next(iter(samples.children.values()))["match"].attrs["classes"]))
         self.windows = {name: window_shape(dataset) for name, dataset in schema.animals(samples)}
-        self._activity = {
-            name: ResidentActivity(animal.recorded, animal.transform, device) for name, animal in self.animals.items()
-        }
         self._scores_counts = {name: scores_counts(model, name) for name in self.animals}
+        self._activity = {
+            name: ResidentActivity(animal.recorded, animal.transform, device, scored=self._scores_counts[name])
+            for name, animal in self.animals.items()
+        }
         self._conditions = {
             name: torch.from_numpy(animal.match.astype(np.int64)).to(device) for name, animal in self.animals.items()
         }

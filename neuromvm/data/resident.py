@@ -28,11 +28,13 @@ class ResidentActivity:
         What makes features of them.
     device
         Where batches are.
+    scored
+        Whether :meth:`recorded` will be asked for; if not, amplitudes and counts of smoothed features are not kept beside these.
     """
 
-    def __init__(self, recorded: NDArray[np.generic], transform: Transform, device: torch.device) -> None:
-        self._recorded = _Gathered(recorded, device)
+    def __init__(self, recorded: NDArray[np.generic], transform: Transform, device: torch.device, *, scored: bool = True) -> None:
         counts = recorded.dtype.kind == "u" and recorded.dtype.itemsize <= 2 and transform.kernel is None
+        self._recorded = _Gathered(recorded, device) if counts or scored else None
         self._features: _Gathered | None = None
         self._table = torch.zeros(0, device=device)
         if counts:
@@ -43,12 +45,14 @@ class ResidentActivity:
 
     def recorded(self, samples: Tensor) -> Tensor:
         """Return activity as recorded ``(..., feature)`` of samples ``(...)``, as floats of its own."""
+        assert self._recorded is not None
         return self._recorded(samples).float()
 
     def features(self, samples: Tensor) -> Tensor:
         """Return features ``(..., feature)`` of samples ``(...)``, in memory of their own."""
         if self._features is not None:
             return self._features(samples)
+        assert self._recorded is not None
         counts = self._recorded(samples).int()
         return self._table.index_select(0, counts.flatten()).view(counts.shape)
 

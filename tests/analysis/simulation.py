@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
+from analysis.readouts.representations import training_side
 from neuromvm.data.splits import make_splits
 from neuromvm.specs import SampleSpec, SplitSpec
 
@@ -72,3 +73,16 @@ def with_node(tree, name, dataset):
     changed = xr.DataTree.from_dict({**nodes, name: dataset})
     changed.attrs = tree.attrs
     return changed
+
+
+def poisoned(study):
+    """Return a study of one split with other activity, labels and match codes on every test trial."""
+    samples = study.samples
+    for name, node in study.samples.children.items():
+        test = ~training_side(study.splits, 0, name)
+        changed = node.to_dataset().copy(deep=True)
+        changed["activity"].values[test] = 255
+        for variable in ("label", "match"):
+            changed[variable].values[test] = np.arange(test.sum())[:, None] % 4
+        samples = with_node(samples, name, changed)
+    return study_of(samples, study.splits)

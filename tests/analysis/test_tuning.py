@@ -16,7 +16,7 @@ from analysis.readouts.representations import Inputs, RawFeatures, held_out, tra
 from neuromvm.errors import SplitError
 from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec
-from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
+from tests.analysis.simulation import poisoned, shared_latents, simulate, study_of, with_node
 
 SMALL = {
     "raw": {"raw_inverse_penalty": (1e-5, 0.1)},
@@ -35,19 +35,6 @@ OPTIONS = Options(tune=True, inner_folds=2, bootstraps=100, permutations=500)
 def _small_grids(monkeypatch):
     for name, grid in SMALL.items():
         monkeypatch.setitem(ROWS, name, ROWS[name]._replace(grid=grid))
-
-
-def poisoned(study):
-    """Return a study of one split with other activity, labels and match codes on every test trial."""
-    samples = study.samples
-    for name, node in study.samples.children.items():
-        test = ~training_side(study.splits, 0, name)
-        changed = node.to_dataset().copy(deep=True)
-        changed["activity"].values[test] = 255
-        for variable in ("label", "match"):
-            changed[variable].values[test] = np.arange(test.sum())[:, None] % 4
-        samples = with_node(samples, name, changed)
-    return study_of(samples, study.splits)
 
 
 def test_every_training_trial_is_held_out_once_and_no_other():

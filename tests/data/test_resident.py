@@ -36,6 +36,15 @@ def test_features_made_when_asked_for_are_those_made_beforehand(settings, kind, 
     np.testing.assert_array_equal(resident.recorded(CHOSEN), recorded[CHOSEN].astype(np.float32))
 
 
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+@pytest.mark.parametrize("settings", [{}, {"smooth": 0.2}], ids=str)
+def test_features_are_the_same_where_recorded_activity_is_not_scored(settings, kind):
+    values, spec = activity(kind, mapped=False), SampleSpec(label="odor", **settings)
+    recorded = recorded_features(values).reshape(12, 20)
+    resident = ResidentActivity(recorded, Transform.of(values, spec), torch.device("cpu"), scored=False)
+    np.testing.assert_array_equal(resident.features(CHOSEN), features(values, spec).reshape(12, 20)[CHOSEN])
+
+
 def test_what_is_done_to_features_does_not_reach_the_recording():
     values = activity("float32", mapped=False)
     before = values.copy(deep=True)

@@ -1,0 +1,69 @@
+"""The objective of all replicas of a stack in one call, compiled if that is asked for."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from neuromvm.models import Batch, MultimodalVAE, Objective
+
+
+class Members(NamedTuple):
+    """What the objective of a stack depends on; every tensor has a leading dim ``replica``."""
+
+    weights: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+    batch: Batch
+    noise: Tensor
+    beta: Tensor  # (replica,)
+
+    def only(self) -> "Members":
+        """Return the one member of a stack of one, without the dim ``replica``."""
+        batch = self.batch
+        return Members(
+            _squeezed(self.weights),
+            _squeezed(self.buffers),
+            Batch(_squeezed(batch.inputs), _squeezed(batch.targets), batch.available.squeeze(0), batch.condition.squeeze(0)),
+            self.noise.squeeze(0),
+            self.beta.squeeze(0),
+        )
+
+
+class StackedObjective:
+    """The objective of every replica of a stack, however many are left in it.
+
+    Parameters
+    ----------
+    model
+        The architecture; its own weights are not used.
+    compiled
+        Compile it; the first call then takes up to a minute.
+    """
+
+    def __init__(self, model: MultimodalVAE, *, compiled: bool) -> None:
+        def one(member: Members, progress: float) -> Objective:
+            values: Objective = functional_call(
+                model, (dict(member.weights), dict(member.buffers)), (member.batch, member.noise, member.beta, progress)
+            )
+            return values
+
+        def alone(members: Members, progress: float) -> Objective:
+            return Objective(*(value[None] for value in one(members.only(), progress)))
+
+        # Nothing is compiled before it is called.
+        wrap: Callable[[_Stacked], _Stacked] = torch.compile if compiled else lambda function: function
+        self._alone, self._together = wrap(alone), wrap(torch.func.vmap(one, in_dims=(0, None)))
+
+    def __call__(self, members: Members, progress: float) -> Objective:
+        """Return the objective of each replica."""
+        # A batched product of one matrix is slower than a product: its gradient comes out transposed and is copied.
+        return (self._alone if len(members.beta) == 1 else self._together)(members, progress)
+
+
+_Stacked = Callable[[Members, float], Objective]
+
+
+def _squeezed(stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.squeeze(0) for name, value in stacked.items()}
