@@ -24,6 +24,9 @@ from neuromvm.runs import Study, refit_file
 from neuromvm.schema import animals, in_sample
 from neuromvm.specs import ModelSpec, TrainingSpec
 
+LARGE = (
+    2_000_000  # weights of a model that keeps the processor busy by itself: a stack of such models takes longer than one by one
+)
 MOST_REPLICAS = 60  # more in a stack are no quicker on one core, and a pack that is cut off is lost
 MEMORY = 1e9  # [byte] of a stack in training
 COPIES = 16  # of a batch that a step holds: inputs, targets, noise, and what the backward pass needs
@@ -85,7 +88,7 @@ def refit(
 
 
 def stack_size(samples: xr.DataTree, model: ModelSpec, training: TrainingSpec) -> int:
-    """Return how many replicas of a model train well as one stack: those that fit in memory, and no more than pays.
+    """Return how many replicas of a model train well as one stack: those that fit in memory, and one if a stack does not pay.
 
     Examples
     --------
@@ -94,6 +97,8 @@ def stack_size(samples: xr.DataTree, model: ModelSpec, training: TrainingSpec) -
     """
     windows = {name: window_shape(dataset) for name, dataset in animals(samples)}
     weights = sum(one.numel() for one in build_model(model, windows, seed=0).parameters())
+    if weights > LARGE:
+        return 1
     rows = min(training.batch_size, max(node["label"].size for node in samples.children.values()))
     features = sum(one.features for one in windows.values())
     each = 4 * (5 * weights + COPIES * rows * features)  # a weight, its gradient, two moments and the best so far

@@ -1,6 +1,7 @@
 """The objective of all replicas of a stack in one call, compiled if that is asked for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -43,18 +44,26 @@ class StackedObjective:
     """
 
     def __init__(self, model: MultimodalVAE, *, compiled: bool) -> None:
+        held = [*_slots(model)]
+
         def one(member: Members, progress: float) -> Objective:
+            with _bound(held, {**member.weights, **member.buffers}):
+                return model.objective(member.batch, member.noise, member.beta, progress)
+
+        def traceable(member: Members, progress: float) -> Objective:
             values: Objective = functional_call(
                 model, (dict(member.weights), dict(member.buffers)), (member.batch, member.noise, member.beta, progress)
             )
             return values
 
+        call = traceable if compiled else one
+
         def alone(members: Members, progress: float) -> Objective:
-            return Objective(*(value[None] for value in one(members.only(), progress)))
+            return Objective(*(value[None] for value in call(members.only(), progress)))
 
         # Nothing is compiled before it is called.
         wrap: Callable[[_Stacked], _Stacked] = torch.compile if compiled else lambda function: function
-        self._alone, self._together = wrap(alone), wrap(torch.func.vmap(one, in_dims=(0, None)))
+        self._alone, self._together = wrap(alone), wrap(torch.func.vmap(call, in_dims=(0, None)))
 
     def __call__(self, members: Members, progress: float) -> Objective:
         """Return the objective of each replica."""
@@ -63,6 +72,34 @@ class StackedObjective:
 
 
 _Stacked = Callable[[Members, float], Objective]
+
+
+class _Slot(NamedTuple):
+    """Where a module keeps one of its tensors, and the name of the tensor in the model."""
+
+    tensors: dict[str, Tensor | None]
+    key: str
+    name: str
+
+
+def _slots(model: MultimodalVAE) -> Iterator[_Slot]:
+    for place, module in model.named_modules():
+        for tensors in (module._parameters, module._buffers):
+            for key in tensors:
+                yield _Slot(tensors, key, f"{place}.{key}" if place else key)
+
+
+@contextmanager
+def _bound(slots: Sequence[_Slot], tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let a model use these tensors; ``functional_call`` does it too, and takes as long as the model itself."""
+    own = [slot.tensors[slot.key] for slot in slots]
+    try:
+        for slot in slots:
+            slot.tensors[slot.key] = tensors[slot.name]
+        yield
+    finally:
+        for slot, tensor in zip(slots, own, strict=True):
+            slot.tensors[slot.key] = tensor
 
 
 def _squeezed(stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:

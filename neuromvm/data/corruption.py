@@ -36,7 +36,7 @@ class Streams:
 
     def spread(self, drawn: Tensor) -> Tensor:
         """Give every replica the numbers of its stream: ``(stream, ...)`` to ``(replica, ...)``."""
-        return drawn if len(self.first) == len(self.of) else drawn[torch.from_numpy(self.of).to(drawn.device)]
+        return drawn if len(self.first) == len(self.of) else drawn.index_select(0, torch.from_numpy(self.of).to(drawn.device))
 
 
 class Drawing:

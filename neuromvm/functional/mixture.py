@@ -43,13 +43,14 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, st
 def log_mixture_density(latents: Tensor, posteriors: Posteriors, available: Tensor) -> Tensor:
     """Log density ``(source, batch)`` of latents ``(source, batch, latent)`` under the equal mixture of posteriors present."""
     # Row by row of the batch, and near 0, where products of matrices are exact.
-    mean, scale = (values.movedim(1, 0) for values in posteriors)
-    centre = mean.mean(1, keepdim=True).detach()
-    own = log_density(latents, *posteriors).T  # (batch, source)
-    each = _log_density_of_all(latents.movedim(1, 0) - centre, Posteriors(mean - centre, scale))
+    centre = posteriors.mean.mean(0, keepdim=True).detach()
+    own = log_density(latents, *posteriors)
+    weight = _log_weights(available)
+    terms, coefficients = _terms(latents - centre), _coefficients(posteriors._replace(mean=posteriors.mean - centre), weight)
+    each = coefficients.movedim(1, 0) @ terms.movedim(1, 0).mT  # (batch, evaluated under, source)
+    each = each.movedim(0, 2).contiguous()  # sums over a handful of posteriors are slow where these are last
     itself = torch.eye(len(latents), device=latents.device, dtype=torch.bool)
-    each = torch.where(itself, own[:, :, None], each)  # (batch, source, evaluated under)
-    return torch.logsumexp(each + _log_weights(available).T[:, None], dim=2).T
+    return torch.logsumexp(torch.where(itself[..., None], own + weight, each), dim=0)
 
 
 def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal: float = 0.0) -> Tensor:
@@ -101,8 +102,7 @@ def kl_to_pooled_mixture(posteriors: Posteriors, latents: Tensor, available: Ten
     one = Posteriors(*(values.flatten(0, 1) for values in posteriors))
     centre = one.mean.mean(0, keepdim=True).detach()  # products of matrices are exact near 0 only
     one, flat = Posteriors(one.mean - centre, one.scale), latents.flatten(0, 1) - centre
-    each = _log_density_of_all(flat, one)
-    own = log_density(flat, *one)
+    own, each = log_density(flat, *one), _terms(flat) @ _coefficients(one).mT
     mixture = torch.logsumexp(each.masked_fill(pooled == 0, -math.inf) + torch.log(pooled.clamp(min=1e-30)), dim=1)
     return (own - mixture).reshape(shape) * available
 
@@ -121,13 +121,21 @@ def pooled_pairwise_kl(posteriors: Posteriors, available: Tensor, condition: Ten
     return (pairs * pooled).sum(1).reshape(shape) * available
 
 
-def _log_density_of_all(values: Tensor, posteriors: Posteriors) -> Tensor:
-    """Log densities ``(..., value, posterior)`` of values ``(..., value, latent)`` under ``(..., posterior, latent)``."""
+def _terms(values: Tensor) -> Tensor:
+    """Return values ``(..., latent)`` squared, values and 1: a Gaussian log density is linear in these."""
+    return torch.cat([values.square(), values, torch.ones_like(values[..., :1])], dim=-1)
+
+
+def _coefficients(posteriors: Posteriors, weight: Tensor | float = 0.0) -> Tensor:
+    """Return what :func:`_terms` are multiplied with to give log densities, ``weight (...)`` added to each.
+
+    All pairs of values and posteriors are then one product of matrices.
+    """
     mean, scale = posteriors
     precision = scale.reciprocal().square()
-    quadratic = values.square() @ precision.mT - 2 * values @ (precision * mean).mT
-    constant = (precision * mean.square()).sum(-1) + mean.shape[-1] * math.log(2 * math.pi)
-    return -0.5 * (quadratic + constant[..., None, :]) - torch.log(scale).sum(-1)[..., None, :]
+    towards = precision * mean
+    constant = -(0.5 * towards * mean + torch.log(scale)).sum(-1) - 0.5 * mean.shape[-1] * math.log(2 * math.pi) + weight
+    return torch.cat([-0.5 * precision, towards, constant[..., None]], dim=-1)
 
 
 def _pooled_weights(available: Tensor, condition: Tensor) -> Tensor:

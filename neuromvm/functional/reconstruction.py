@@ -1,6 +1,42 @@
-"""Squared errors of linear readouts without writing the readout out: products of matrices as small as the latent."""
+"""Squared errors in few passes over the features, and of linear readouts in products of matrices as small as the latent."""
 
+import torch
 from torch import Tensor
+
+
+def squared_error(raw: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of ``target`` to ``raw (..., feature)``, summed over features.
+
+    Examples
+    --------
+    >>> squared_error(torch.zeros(2, 3), torch.ones(3))
+    tensor([3., 3.])
+    """
+    # One kernel each way, where a difference, its square and their gradients are seven passes.
+    raw, target = torch.broadcast_tensors(raw, target)  # type: ignore[no-untyped-call]
+    return torch.nn.functional.mse_loss(raw, target, reduction="none").sum(-1)
+
+
+def multiplying_out_pays(hidden: tuple[int, ...], features: int) -> bool:
+    """Say whether :func:`squared_error_of_linear` is faster than writing the readout out, from multiplications of either way.
+
+    Parameters
+    ----------
+    hidden
+        Shape of what the readout reads: sources, rows, width.
+    features
+        Of the target.
+
+    Examples
+    --------
+    >>> multiplying_out_pays((5, 128, 24), 400), multiplying_out_pays((1, 128, 24), 400)
+    (True, False)
+    """
+    # Forward and backward; 0.7 because its many small products are slower a multiplication than one large.
+    sources, rows, width = hidden
+    written_out = 3 * sources * rows * width * features
+    multiplied_out = 2 * rows * width * features + 3 * features * width**2 + 3 * sources * rows * width**2
+    return multiplied_out < 0.7 * written_out
 
 
 def squared_error_of_linear(hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from neuromvm.functional.reconstruction import squared_error_of_linear
+from neuromvm.functional.reconstruction import multiplying_out_pays, squared_error, squared_error_of_linear
 from neuromvm.likelihoods.base import Likelihood
 
 
@@ -32,6 +32,8 @@ class Gaussian(Likelihood):
         return -(0.5 * deviation.square() + self.log_scale + 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+        if not multiplying_out_pays(hidden.shape, target.shape[-1]):
+            return super().log_prob_of_linear(hidden, weight, bias, target)
         precision = torch.exp(-self.log_scale)
         error = squared_error_of_linear(hidden, weight * precision[:, None], bias * precision, target * precision)
         return -0.5 * error - (self.log_scale + 0.5 * math.log(2 * math.pi)).sum()
@@ -48,9 +50,11 @@ class SquaredError(Likelihood):
     """Minus the squared error, as published: a Gaussian of variance 1/2 without its constant."""
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        return -(target - raw).square().sum(-1)
+        return -squared_error(raw, target)
 
     def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+        if not multiplying_out_pays(hidden.shape, target.shape[-1]):
+            return super().log_prob_of_linear(hidden, weight, bias, target)
         return -squared_error_of_linear(hidden, weight, bias, target)
 
     def mean(self, raw: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from neuromvm.errors import ShapeError
 from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors
 from neuromvm.likelihoods import Likelihood
-from neuromvm.networks import Decoder
+from neuromvm.networks import Decoder, decoders_hidden, encode_together
 
 
 class Batch(NamedTuple):
@@ -99,8 +99,8 @@ class MultimodalVAE(nn.Module, ABC):
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Posteriors:
         """Return the posteriors of all modalities, stacked in the order of ``modalities``."""
-        means, scales = zip(*(self.encoders[name](inputs[name]) for name in self.modalities), strict=True)
-        return Posteriors(torch.stack(means), torch.stack(scales))
+        encoders = [self.encoders[name] for name in self.modalities]
+        return Posteriors(*encode_together(encoders, [inputs[name] for name in self.modalities]))
 
     @abstractmethod
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
@@ -138,24 +138,28 @@ class MultimodalVAE(nn.Module, ABC):
         assert isinstance(found, Likelihood)
         return found
 
-    def log_likelihood(self, target_name: str, target: Tensor, latent: Tensor) -> Tensor:
-        """Return the log-likelihood ``(source, batch)`` of one modality given each latent ``(source, batch, latent)``."""
-        sources, rows = latent.shape[:2]
-        decoder, likelihood = self.decoders[target_name], self.likelihood(target_name)
-        if isinstance(decoder, Decoder) and decoder.readout.in_features < rows:
-            readout = decoder.readout
-            return likelihood.log_prob_of_linear(decoder.hidden(latent), readout.weight, readout.bias, target)
-        raw = decoder(latent.reshape(sources * rows, -1))
-        return likelihood.log_prob(raw.reshape(sources, rows, -1), target)
+    def log_likelihoods(self, targets: Mapping[str, Tensor], latents: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-likelihood ``(modality, source, batch)`` of each modality given latents ``(source, batch, latent)``."""
+        sources, rows = latents[self.modalities[0]].shape[:2]
+        flat = [latents[name].reshape(sources * rows, -1) for name in self.modalities]
+        decoders = [decoder for decoder in self.decoders.values() if isinstance(decoder, Decoder)]
+        each = []
+        if len(decoders) < len(flat):
+            for name, values in zip(self.modalities, flat, strict=True):
+                raw = self.decoders[name](values).reshape(sources, rows, -1)
+                each.append(self.likelihood(name).log_prob(raw, targets[name]))
+            return torch.stack(each)
+        for name, decoder, values in zip(self.modalities, decoders, decoders_hidden(decoders, flat), strict=True):
+            hidden, readout = values.reshape(sources, rows, -1), decoder.readout
+            each.append(self.likelihood(name).log_prob_of_linear(hidden, readout.weight, readout.bias, targets[name]))
+        return torch.stack(each)
 
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
         """Return log-likelihoods, rate terms and the loss of a batch."""
         shared = self.share(self.encode(batch.inputs), noise, batch, progress)
-        each = []
-        for name in self.modalities:
-            latent, weight = shared.decodable[name]
-            each.append((self.log_likelihood(name, batch.targets[name], latent) * weight).sum(0))
-        log_likelihood = torch.stack(each) * batch.available
+        each = self.log_likelihoods(batch.targets, {name: one.latent for name, one in shared.decodable.items()})
+        weight = torch.stack([shared.decodable[name].weight for name in self.modalities])
+        log_likelihood = (each * weight).sum(1) * batch.available
         per_row = beta * shared.rate.sum(0) - log_likelihood.sum(0)
         return Objective(log_likelihood, shared.rate, mean_over_rows(per_row, batch.available))
 

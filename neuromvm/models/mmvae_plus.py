@@ -74,14 +74,10 @@ class MMVAEPlus(MultimodalVAE):
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
         """Return log-likelihoods and rate terms, averaged over draws and sources, and the importance-weighted loss."""
         draws = self._draw(self.encode(batch.inputs), noise, batch.available)
-        each = torch.stack(
-            [
-                self.log_likelihood(name, batch.targets[name], self._for(name, draws).flatten(0, 1)).reshape(
-                    self.samples, len(self.modalities), -1
-                )
-                for name in self.modalities
-            ]
-        )  # (modality, draw, source, batch)
+        latents = {name: self._for(name, draws).flatten(0, 1) for name in self.modalities}
+        each = self.log_likelihoods(batch.targets, latents)
+        places = (len(self.modalities), self.samples, len(self.modalities), -1)
+        each = each.reshape(places)  # (modality, draw, source, batch)
         each = each * batch.available[:, None, None]
         source = batch.available / batch.available.sum(0).clamp(min=1)
         log_weight = each.sum(0) - beta * draws.rate.sum(0)

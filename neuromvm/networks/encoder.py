@@ -112,6 +112,9 @@ class Encoder(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and scale."""
-        hidden = self.trunk(inputs)
+        return self.posterior(self.trunk(inputs))
+
+    def posterior(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and scale, given hidden values ``(batch, width)``."""
         mean = self.mean(hidden)
         return mean, self.scale(hidden).expand_as(mean)

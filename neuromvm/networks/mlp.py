@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 
 def mlp(width: int, hidden: Sequence[int]) -> nn.Sequential:
     """Return linear layers of these widths, a leaky ReLU after each; none for an empty list."""
     layers: list[nn.Module] = []
     for before, after in zip([width, *hidden], hidden, strict=False):
-        layers += [nn.Linear(before, after), nn.LeakyReLU()]
+        layers += [nn.Linear(before, after), nn.LeakyReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -36,7 +36,9 @@ class Decoder(nn.Sequential):
         assert isinstance(last, nn.Linear)
         return last
 
-    def hidden(self, latent: Tensor) -> Tensor:
-        """Return what the readout reads ``(..., width)``."""
-        values: Tensor = self[0](latent)
-        return values
+    @property
+    def layers(self) -> nn.Sequential:
+        """The hidden layers: what they return is what the readout reads."""
+        first = self[0]
+        assert isinstance(first, nn.Sequential)
+        return first

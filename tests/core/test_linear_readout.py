@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuromvm.functional.reconstruction import squared_error_of_linear
+from neuromvm.functional.reconstruction import multiplying_out_pays, squared_error, squared_error_of_linear
 from neuromvm.likelihoods import Gaussian, SquaredError
 
 SOURCES, ROWS, WIDTH, FEATURES = 3, 40, 5, 200
@@ -47,3 +47,17 @@ def test_likelihood_and_gradients_are_those_of_the_readout_written_out(likelihoo
     torch.testing.assert_close(short, written, rtol=1e-4, atol=1e-2)
     for one, other in zip(own, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-2)
+
+
+def test_the_error_written_out_is_the_squared_distance_and_broadcasts():
+    hidden, weight, bias, target = readout()
+    raw = torch.nn.functional.linear(hidden, weight, bias)
+    torch.testing.assert_close(squared_error(raw, target), (raw - target).square().sum(-1))
+    torch.testing.assert_close(squared_error(raw[0, 0], target), (raw[0, 0] - target).square().sum(-1))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "features", "pays"), [((1, 72, 64), 100, False), ((9, 72, 24), 400, True), ((1, 128, 24), 1000, False)]
+)
+def test_errors_are_multiplied_out_where_several_sources_are_scored(hidden, features, pays):
+    assert multiplying_out_pays(hidden, features) is pays

@@ -122,10 +122,13 @@ def test_p_values_are_uniform_on_noise():
     assert (found >= 0.95).mean() <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / 60)
 
 
-def test_a_stack_holds_fewer_replicas_of_larger_models():
+def test_a_stack_holds_fewer_replicas_of_larger_models_and_none_where_it_does_not_pay():
     samples, _ = small(1.0, 0)
-    large = ModelSpec(sharing="mmvm", networks={"kind": "mlp", "hidden": [4000, 4000]})
-    assert 1 <= stack_size(samples, large, TRAINING) < stack_size(samples, MODEL, TRAINING)
+
+    def size(*hidden):
+        return stack_size(samples, ModelSpec(sharing="mmvm", networks={"kind": "mlp", "hidden": hidden}), TRAINING)
+
+    assert stack_size(samples, MODEL, TRAINING) == size(32) > size(600, 600) > size(4000, 4000) == 1
 
 
 def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
