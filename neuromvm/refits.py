@@ -90,6 +90,8 @@ def refit(
 def stack_size(samples: xr.DataTree, model: ModelSpec, training: TrainingSpec) -> int:
     """Return how many replicas of a model train well as one stack: those that fit in memory, and one if a stack does not pay.
 
+    It divides null data sets and cells of sweeps into stacks; splits and seeds of one of them are always one stack.
+
     Examples
     --------
     >>> stack_size(samples, ModelSpec(sharing="mmvm"), TrainingSpec())  # doctest: +SKIP

@@ -83,10 +83,12 @@ class _Slot(NamedTuple):
 
 
 def _slots(model: MultimodalVAE) -> Iterator[_Slot]:
+    names: dict[int, str] = {}  # a tensor in two places has the name of the first
     for place, module in model.named_modules():
         for tensors in (module._parameters, module._buffers):
-            for key in tensors:
-                yield _Slot(tensors, key, f"{place}.{key}" if place else key)
+            for key, tensor in tensors.items():
+                if tensor is not None:
+                    yield _Slot(tensors, key, names.setdefault(id(tensor), f"{place}.{key}" if place else key))
 
 
 @contextmanager

@@ -32,6 +32,7 @@ __all__ = ["Options", "baseline", "check", "chosen_settings", "compare", "comput
 
 AGAINST = ("difference", "difference_low", "difference_high", "difference_animals_low", "difference_animals_high")
 LATENT_PENALTY = "latent_inverse_penalty"
+RENAMED = "cross, classes renamed"
 
 
 class Options(BaselineOptions):
@@ -187,7 +188,10 @@ def _in_words(chosen: NDArray[np.str_]) -> str:
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return one line for each representation and setting that exists, and one for what is lost between animals."""
+    """Return one line for each representation and setting that exists, and two about *cross*.
+
+    Of these one has another null, that animals have codes of their own, the other is of what is lost between animals.
+    """
     reference, in_sample = scores.attrs["reference"], bool(scores.attrs.get("in_sample", 0))
     compared = scores.sel(reference=reference) if reference else scores.isel(reference=0)
     lines: list[Score] = []
@@ -219,8 +223,12 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                     in_sample=in_sample,
                 )
             )
-        if np.isfinite((one := compared.sel(representation=representation))["gap_value"]):
-            lines.append(_gap_line(scores, one, next(line for line in lines[::-1] if line.setting == "cross")))
+        one = compared.sel(representation=representation)
+        if np.isfinite(one["value"].sel(setting="cross")):
+            cross = next(line for line in lines[::-1] if line.setting == "cross")
+            lines.append(_renamed_line(scores, one.sel(setting="cross"), cross))
+            if np.isfinite(one["gap_value"]):
+                lines.append(_gap_line(scores, one, cross))
     return lines
 
 
@@ -231,6 +239,16 @@ def _compared_with(reference: str, representation: str, other: bool) -> str:
     if not reference:
         return "none: what others are to be compared with was not decoded"
     return f"none: {'others are compared with it' if reference == representation else f'{reference} has no such score'}"
+
+
+def _renamed_line(scores: xr.Dataset, one: xr.Dataset, cross: Score) -> Score:
+    """Return the line of *cross* against what it would be if animals had codes of their own."""
+    return cross._replace(
+        setting=RENAMED,
+        **numbers(one, null="renamed", p="renamed_p"),
+        null_kind=scores.attrs["floor_of_unrelated_codes"],
+        null_n=int(scores.attrs["renamed_n"]),
+    )
 
 
 def _gap_line(scores: xr.Dataset, one: xr.Dataset, cross: Score) -> Score:

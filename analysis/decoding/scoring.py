@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from analysis.decoding.own_decoder import exchanged, exchanges, gap
 from analysis.decoding.panels import SETTINGS, Panels, predicted_at_all
+from analysis.decoding.unrelated_codes import KIND, cross_if_unrelated
 from analysis.statistics import hierarchy, over_trials
 from analysis.statistics.over_trials import Floats, LabelRows
+from analysis.statistics.renamed_classes import PLACES, Renaming, exchangeable
 from neuromvm.errors import SplitError
 
 LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
@@ -81,9 +83,11 @@ def score(
     accuracy_p_corrected (representation, source, target)`` of refits, the second against the largest score of all pairs of other
     animals in each refit; ``gap_value, gap_low, gap_high, gap_null_mean, gap_null_low, gap_null_high, gap_p (representation)``,
     within minus cross, paired by draw, and ``gap_difference, gap_difference_low, gap_difference_high (reference,
-    representation)``: see :mod:`analysis.decoding.own_decoder`. ``majority_share, trials (target)``; ``seeds (representation)``.
+    representation)``: see :mod:`analysis.decoding.own_decoder`. ``renamed_mean, renamed_low, renamed_high, renamed_p
+    (representation, setting)``: *cross* if animals had codes of their own, see :mod:`analysis.decoding.unrelated_codes`.
+    ``majority_share, trials (target)``; ``seeds (representation)``.
     Attributes ``chance``, ``classes``, ``label``, ``reference``, ``in_sample``,
-    ``floor_of_within_minus_cross``, ``gap_null_n``.
+    ``floor_of_within_minus_cross``, ``gap_null_n``, ``floor_of_unrelated_codes``, ``renamed_n``.
     """
     refits = refits or {}
     if in_sample:
@@ -117,6 +121,9 @@ def score(
     for key, pairs in _pair_p(list(draws.values())).items():
         variables[key] = (("representation", "source", "target"), pairs)
     variables |= _gaps(list(draws.values()), resampling)
+    renaming = Renaming(targets, classes, resampling.permutations if exchangeable(samples) else 0, resampling.seed)
+    values = over_trials.mean_of_scored(over_trials.mean_of_scored(observed, axis=1), axis=-1)
+    variables |= _if_unrelated(values, [cross_if_unrelated(tree, samples, renaming) for tree in predictions.values()])
     tested_gap = bool(np.isfinite(variables["gap_p"][1]).any())
     number, exchanged_in_words = exchanges(len(targets), resampling.permutations) if tested_gap else (0, "")
     tested = {
@@ -163,6 +170,8 @@ def score(
             "interval": f"95 % over {resampling.bootstraps} bootstrap draws of {drawn} trials within animal and label",
             "floor": floor,
             "floor_of_within_minus_cross": exchanged_in_words,
+            "floor_of_unrelated_codes": NO_FLOOR if in_sample else KIND.format(renaming.draws) if renaming.draws else PLACES,
+            "renamed_n": renaming.draws,
             "gap_null_n": number,
             "windows": next(iter(samples.children.values())).sizes["window"],
             "in_sample": int(in_sample),  # netCDF has no truth values
@@ -172,8 +181,7 @@ def score(
 
 def shifted(samples: xr.DataTree) -> str:
     """Say that a permutation shifts labels as well, where windows of a trial have labels of their own; else ''."""
-    own = any(bool((node["label"] != node["label"].isel(window=0)).any()) for node in samples.children.values())
-    return ", and shifted circularly among the windows of each trial" if own else ""
+    return "" if exchangeable(samples) else ", and shifted circularly among the windows of each trial"
 
 
 def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDArray[np.integer], null_kind: str) -> xr.Dataset:
@@ -276,9 +284,10 @@ def _over_animals(draws: Sequence[Sequence[TargetDraws]], seed: int) -> dict[str
         for other in range(len(draws))
     ]
     dims = ("representation", "setting")
+    bounded = np.clip(np.array(own), 0, 1)  # accuracies of no animals are beyond; differences are left as they come
     return {
-        "animals_low": (dims, np.array(own)[..., 0]),
-        "animals_high": (dims, np.array(own)[..., 1]),
+        "animals_low": (dims, bounded[..., 0]),
+        "animals_high": (dims, bounded[..., 1]),
         "difference_animals_low": (("reference", *dims), np.array(against)[..., 0]),
         "difference_animals_high": (("reference", *dims), np.array(against)[..., 1]),
     }
@@ -317,6 +326,17 @@ def _gaps(draws: Sequence[Sequence[TargetDraws]], resampling: Resampling) -> dic
         **{f"gap_{key}": (("representation",), np.array([one[key] for one in found])) for key in found[0]},
         **{f"gap_{key}": (between, values) for key, values in against.items()},
     }
+
+
+def _if_unrelated(value: Floats, draws: Sequence[Floats]) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """Return range and p of *cross* if codes were unrelated ``(representation, setting)``; NaN in other settings."""
+    cross = SETTINGS.index("cross")
+    found = {f"renamed_{key}": np.full(value.shape, np.nan) for key in ("mean", "low", "high", "p")}
+    for place, null in enumerate(draws):
+        judged = over_trials.judged(value[place, cross], np.empty((0,)), null)
+        for key in found:
+            found[key][place, cross] = judged[key.replace("renamed_", "null_") if key != "renamed_p" else "p"]
+    return {key: (("representation", "setting"), values) for key, values in found.items()}
 
 
 def _in_pieces(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:

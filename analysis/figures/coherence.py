@@ -48,7 +48,7 @@ def settings(scores: xr.Dataset) -> Figure:
         handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
         style.legend(figure, handles)
         greys = (
-            f"Dark grey: 95 % of {scores.attrs['floor']}.\nLight grey: the same with the classes of each source renamed.\n"
+            f"Dark grey: 95 % of {scores.attrs['floor']}.\nLight grey: the same with the classes of each animal renamed.\n"
             if scores.attrs["permutations"]
             else f"Floor: {scores.attrs['floor']}.\n"
         )

@@ -104,8 +104,7 @@ def generalization(scores: xr.Dataset) -> Figure:
         outlined = "" if scores.attrs["in_sample"] else f" Outlined: clusters with p ≤ {scores.attrs['level']:g}, corrected."
         style.caption(
             figure,
-            f"Mean over animals; white: chance; dots: {OWN_WINDOW}.{outlined}\n"
-            f"{_permuted(scores)}{_luck(scores)}\n{_numbers(scores)}",
+            f"Mean over animals; white: chance; dots: {OWN_WINDOW}.{outlined}\n{_null(scores)}\n{_numbers(scores)}",
         )
     return figure
 
@@ -189,26 +188,16 @@ def _bands(scores: xr.Dataset) -> str:
     if scores.attrs["in_sample"]:
         return bands
     return (
-        f"{bands}\n{_permuted(scores)}\nBars: p ≤ {scores.attrs['level']:g}, corrected for all windows; a cluster says that "
+        f"{bands}\n{_null(scores)}\nBars: p ≤ {scores.attrs['level']:g}, corrected for all windows; a cluster says that "
         "there is something, not where it begins."
     )
 
 
-def _permuted(scores: xr.Dataset) -> str:
+def _null(scores: xr.Dataset) -> str:
     if scores.attrs["in_sample"]:
         return "No null: the scored trials were fitted on."
-    kinds = dict.fromkeys(str(kind) for kind in scores["null_kind"].values)
-    return f"Null: {scores.attrs['permutations']} permutations; " + ";\n".join(kinds) + "."
-
-
-def _luck(scores: xr.Dataset) -> str:
-    """Say what a null without refits cannot tell, where there is one."""
-    if scores.attrs["in_sample"] or scores.sizes["representation"] < 2:
-        return ""
-    return (
-        "\nWhere decoders are not refitted, one that has learnt nothing still gives each class an answer, "
-        "which may be right by luck."
-    )
+    kinds = dict.fromkeys(str(one["null_kind"].item()) for _, _, one in _panels(scores))
+    return f"Null: {scores.attrs['permutations']} draws; " + ";\n".join(kinds) + "."
 
 
 def _numbers(scores: xr.Dataset) -> str:

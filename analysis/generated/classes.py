@@ -18,6 +18,7 @@ from analysis.readouts.classifiers import Classifier, Codes, Logistic
 from analysis.readouts.representations import Floats, held_out, training_side
 from analysis.statistics import over_trials
 from analysis.statistics.over_trials import LabelRows, Tally
+from analysis.statistics.renamed_classes import Renaming
 
 PIECE = 250  # permutations in memory together
 
@@ -39,7 +40,6 @@ class Draws(NamedTuple):
     observed: Floats  # (classifier,)
     bootstrap: Floats  # (draw, classifier)
     null: Floats  # (draw, classifier), labels permuted among trials
-    renamed: Floats  # (draw, classifier), classes renamed, the trials of a class together
     chance: Floats  # (classifier,)
 
 
@@ -149,9 +149,8 @@ def classify(classifier: Scaled, activity: Floats, among: NDArray[np.int16]) -> 
 def draw(classified: Classified, resampling: Resampling, name: str) -> Draws:
     """Score what classifiers say of an animal's samples.
 
-    Balanced accuracy, mean over splits; bootstrap draws of trials within rows of labels; labels permuted among the scored trials,
-    which is what latents that carry no class would give; and classes renamed, which is what latents would give that carry the
-    classes, but not as the classifier's animal does. Draws depend on the name, so that scores of an animal are paired.
+    Balanced accuracy, mean over splits; bootstrap draws of trials within rows of labels; and labels permuted among the scored
+    trials, which is what latents that carry no class would give. Draws depend on the name: scores of an animal are paired.
 
     Examples
     --------
@@ -180,11 +179,32 @@ def draw(classified: Classified, resampling: Resampling, name: str) -> Draws:
         for begin in range(0, resampling.permutations, PIECE)
     ]
     null = np.concatenate(pieces) if pieces else np.zeros((0, classifiers))
-    recall = over_trials.mean_of_scored(_recall(codes, labels[used], common), axis=0)
-    random = np.random.default_rng([resampling.seed, 1, zlib.crc32(name.encode())])
-    renamed = _renamed(recall, common, resampling.permutations, random)
     chance = np.where(common.any(axis=1), 1 / np.maximum(common.sum(axis=1), 1), np.nan)
-    return Draws(scores(over_trials.as_they_are(rows))[0], bootstrap, null, renamed, chance)
+    return Draws(scores(over_trials.as_they_are(rows))[0], bootstrap, null, chance)
+
+
+def renamed(classified: Classified, read: str, decoders: Sequence[str | None], renaming: Renaming) -> Floats:
+    """Return balanced accuracies with the classes of animals renamed ``(draw, classifier)``, mean over splits.
+
+    It is what latents would give that carry the classes, but not as the classifier's animal does.
+
+    Parameters
+    ----------
+    classified
+        What classifiers say of the samples.
+    read
+        Whose samples they are.
+    decoders
+        The animal of each classifier, None where its classes keep their names.
+    renaming
+        Names of classes.
+    """
+    recall = _recall(*classified)
+    each = [
+        over_trials.mean_of_scored(renaming.accuracy(recall[:, place], classified.common[place], read, decoder), axis=1)
+        for place, decoder in enumerate(decoders)
+    ]
+    return np.stack(each, axis=1)
 
 
 def share_right(classified: Classified, resampling: Resampling, name: str) -> tuple[Floats, Floats]:
@@ -207,24 +227,15 @@ def share_right(classified: Classified, resampling: Resampling, name: str) -> tu
     return shares(over_trials.as_they_are(rows))[0], shares(over_trials.bootstrap(rows, resampling.bootstraps, random))
 
 
-def _recall(codes: NDArray[np.int16], labels: NDArray[np.int16], common: NDArray[np.bool_]) -> Floats:
-    """Return the share of each true class that is said to be each class ``(split, classifier, class, class said)``."""
+def _recall(codes: NDArray[np.int16], common: NDArray[np.bool_], labels: NDArray[np.int16]) -> Floats:
+    """Return the share of each true class that is said to be each class ``(split, classifier, class, class said)``.
+
+    A window of which nothing is said, in a trial of which something is, counts as said wrongly, as it does in scores.
+    """
     classes = common.shape[1]
     said = (codes[..., None] == np.arange(classes)).astype(np.float32)
     true = (labels[..., None] == np.arange(classes)).astype(np.float32)
     counts = np.einsum("kdtwc,twe->kdec", said, true, optimize=True)
-    total = counts.sum(axis=-1, keepdims=True)
+    total = np.einsum("kdt,te->kde", (codes >= 0).any(axis=-1).astype(np.float32), true.sum(axis=1))[..., None]
     known = (total > 0) & common[:, :, None]
     return np.where(known, counts / np.where(total > 0, total, 1), np.nan)
-
-
-def _renamed(recall: Floats, common: NDArray[np.bool_], draws: int, random: np.random.Generator) -> Floats:
-    """Return balanced accuracies ``(draw, classifier)`` where each true class bears the name of another."""
-    keys = random.random((draws, common.shape[1]))
-    found = np.full((draws, len(common)), np.nan)
-    for place, among in enumerate(common):
-        chosen = np.flatnonzero(among)
-        if len(chosen) > 1 and draws:
-            name = chosen[keys[:, chosen].argsort(axis=1)]  # (draw, class)
-            found[:, place] = over_trials.mean_of_scored(recall[place][chosen, name], axis=1)
-    return found

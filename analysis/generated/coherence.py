@@ -20,11 +20,13 @@ from pydantic import Field
 
 from analysis.decoding.scoring import NO_FLOOR, Resampling
 from analysis.generated.activity import chosen_models, flattened, recorded, scored_rows
-from analysis.generated.classes import Classified, Classifiers, Draws, classify, draw, share_right
+from analysis.generated.classes import Classified, Classifiers, Draws, classify, draw, renamed, share_right
 from analysis.generated.imputation_skill import carriers, skill
+from analysis.readouts.decoders import OTHERS
 from analysis.readouts.representations import Floats, ever_held_out, held_out
 from analysis.scores import Score, difference, numbers
 from analysis.statistics import over_trials
+from analysis.statistics.renamed_classes import PLACES, Renaming, exchangeable
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 SETTINGS = ("within", "cross", "imputed", "ceiling")
 FLOOR = "{} permutations of labels among the scored trials of each animal, decode-only: neither models nor classifiers refitted"
 RENAMED = (
-    "{} draws in which the classes of each source are renamed, all trials of a class alike, decode-only: latents that carry the "
+    "{} draws in which the classes of each animal are renamed, all trials of a class alike, decode-only: latents that carry the "
     "classes, but not as the other animals do"
 )
 PUBLISHED = (
@@ -92,8 +94,9 @@ def coherence(
     -------
     Balanced accuracies, means over splits, then animals: ``value (representation, setting)`` with ``low, high`` (95 % bootstrap
     interval over the scored trials), ``null_mean, null_low, null_high, p`` (labels of the scored trials permuted),
-    ``renamed_mean, renamed_low, renamed_high, renamed_p`` (classes renamed, see :func:`analysis.generated.classes.draw`),
-    ``chance``; ``difference, difference_low, difference_high`` to the ceiling, of the same draws.
+    ``renamed_mean, renamed_low, renamed_high, renamed_p`` (cross and imputed: classes renamed, see
+    :mod:`analysis.statistics.renamed_classes`; of imputed activity in the same way for all targets), ``chance``;
+    ``difference, difference_low, difference_high`` to the ceiling, of the same draws.
 
     ``pair_value, pair_p (representation, source, target)``: what is generated for the target from the source's test trials; p is
     of permuted labels, not corrected for the number of pairs. ``ceiling_value (representation, target)``. ``published_value
@@ -123,7 +126,7 @@ def coherence(
         interval=f"95 % over {options.bootstraps} bootstrap draws of the scored trials within animal and label",
         skill_interval=f"95 % over {options.bootstraps} bootstrap draws of the target's scored trials within label",
         floor=NO_FLOOR if unscored else FLOOR.format(options.permutations),
-        renamed_floor=RENAMED.format(options.permutations),
+        renamed_floor=RENAMED.format(options.permutations) if exchangeable(samples) else PLACES,
         permutations=resampling.permutations,
         chance=1 / len(json.loads(samples.attrs["classes"])),
         label=samples.attrs.get("label", "label"),
@@ -150,6 +153,9 @@ def _score_model(
     pairs = Draws(*(np.stack(each) for each in zip(*drawn, strict=True)))  # (source, ..., target)
     ceilings = [draw(_real(samples, splits, name, kinds[name], classifiers), resampling, name) for name in animals]
     ceiling = Draws(*(np.stack(each)[..., 0] for each in zip(*ceilings, strict=True)))  # (target, ...)
+    named = resampling.permutations if exchangeable(samples) else 0
+    renaming = Renaming([*animals, OTHERS], generated[animals[0]].common.shape[1], named, resampling.seed)
+    by_name = {"cross": _over(np.stack([renamed(generated[one], one, animals, renaming) for one in animals]), ~own)}
     settings = {
         "within": Draws(*(_over(one, own) for one in pairs)),
         "cross": Draws(*(_over(one, ~own) for one in pairs)),
@@ -159,10 +165,11 @@ def _score_model(
     skills = np.full((3, len(animals)), np.nan)
     mean_skill = np.full(3, np.nan)
     if imputed is not None and targets:
-        each = [
-            draw(_imputed(samples, imputed[name].to_dataset(), name, kinds[name], classifiers), resampling, f"imputed {name}")
-            for name in targets
-        ]
+        said = {name: _imputed(samples, imputed[name].to_dataset(), name, kinds[name], classifiers) for name in targets}
+        each = [draw(one, resampling, f"imputed {name}") for name, one in said.items()]
+        # One renaming a draw for all targets: what is imputed for one and for another are lucky together.
+        of_targets = np.stack([renamed(one, OTHERS, [None], renaming)[:, 0] for one in said.values()])
+        by_name["imputed"] = over_trials.mean_of_scored(of_targets, axis=0)
         joined = Draws(*(np.stack(one)[..., 0] for one in zip(*each, strict=True)))
         settings["imputed"] = Draws(*(over_trials.mean_of_scored(one, axis=0) for one in joined))
         found = [skill(samples, splits, imputed[name].to_dataset(), name, kinds[name], resampling) for name in targets]
@@ -170,7 +177,7 @@ def _score_model(
         skills[:, [animals.index(name) for name in targets]] = np.stack([values, *over_trials.interval(bootstraps.T)])
         ends = over_trials.interval(over_trials.mean_of_scored(bootstraps, axis=0))
         mean_skill = np.array([over_trials.mean_of_scored(values, axis=0), *ends], dtype=float)
-    variables = _summary(settings)
+    variables = _summary(settings, by_name)
     variables["pair_value"] = (("source", "target"), pairs.observed)
     nulls = np.moveaxis(pairs.null, 1, 0)  # (draw, source, target)
     p = over_trials.p_value(pairs.observed, nulls) if len(nulls) else np.full(own.shape, np.nan)
@@ -248,20 +255,21 @@ def _over(values: Floats, which: np.ndarray) -> Floats:
     return over_trials.mean_of_scored(moved[..., which], axis=-1)
 
 
-def _summary(settings: Mapping[str, Draws]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+def _summary(settings: Mapping[str, Draws], by_name: Mapping[str, Floats]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     ceiling = settings["ceiling"]
     found: list[dict[str, Any]] = []
-    for one in (settings.get(setting) for setting in SETTINGS):
-        if one is None:
+    for setting in SETTINGS:
+        if setting not in settings:
             found.append(dict.fromkeys(found[0], np.nan))
             continue
-        renamed = over_trials.judged(one.observed, one.bootstrap, one.renamed)
+        one = settings[setting]
+        names = over_trials.judged(one.observed, one.bootstrap, by_name.get(setting, one.null[:0]))
         ends = over_trials.interval(one.bootstrap - ceiling.bootstrap)
         apart = (np.nan, np.nan, np.nan) if one is ceiling else (one.observed - ceiling.observed, *ends)
         found.append(
             {
                 **over_trials.judged(one.observed, one.bootstrap, one.null),
-                **{f"renamed_{key.removeprefix('null_')}": renamed[key] for key in ("null_mean", "null_low", "null_high", "p")},
+                **{f"renamed_{key.removeprefix('null_')}": names[key] for key in ("null_mean", "null_low", "null_high", "p")},
                 **dict(zip(("difference", "difference_low", "difference_high"), apart, strict=True)),
                 "chance": one.chance,
             }
@@ -301,7 +309,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                         **numbers(one, null=null, p=p),
                         interval=scores.attrs["interval"],
                         null_kind=NO_FLOOR if unscored else scores.attrs[kind],
-                        null_n=int(scores.attrs["permutations"]),
+                        null_n=0 if scores.attrs[kind] == PLACES else int(scores.attrs["permutations"]),
                         chance=float(one["chance"]),
                         baseline="none: what is generated is compared with it" if setting == "ceiling" else "ceiling",
                         **difference(one),

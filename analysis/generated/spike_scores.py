@@ -5,9 +5,9 @@ less that under the mean rates, N the number of spikes; the deviance explained i
 A test trial of the target is predicted by every test trial of the source that is matched with it: the mean of their
 log-likelihoods.
 
-Two nulls. Across animals the conditions of the source are renamed, all trials of a condition alike: latents that carry the
-conditions, but not as the target does, give a systematic answer, which permuted trials would not give. Within an animal the
-predictions are permuted among test trials.
+Two nulls. Across animals the conditions of every animal are renamed, all trials of a condition alike: latents that carry the
+conditions, but not as the target does, give a systematic answer, which permuted trials would not give
+(:mod:`analysis.statistics.renamed_classes`). Within an animal the predictions are permuted among test trials.
 """
 
 import zlib
@@ -23,6 +23,7 @@ from analysis.generated.rates import log_likelihood, saturated
 from analysis.readouts.representations import Floats, held_out
 from analysis.statistics import over_trials
 from analysis.statistics.over_trials import LabelRows
+from analysis.statistics.renamed_classes import Renaming
 
 MEASURES = ("bits_per_spike", "deviance_explained")
 SETTINGS = ("cross", "own", "cosmoothing")
@@ -73,7 +74,7 @@ class Account:
         borders = np.cumsum([len(one) for one in labels.values()])[:-1]
         self._condition = dict(zip(self.animals, np.split(conditions, borders), strict=True))
         self._order = {name: self._permuted(name) for name in self.animals}
-        self._name = {name: self._renamed(name, int(conditions.max()) + 1) for name in self.animals}
+        self._renaming = Renaming(self.animals, int(conditions.max()) + 1, resampling.permutations, resampling.seed)
         self.sums: dict[Key, Sums] = {}
         self.null: dict[Key, Sums] = {}
 
@@ -103,7 +104,7 @@ class Account:
             matched = codes[:, None] == sources[there]
             known = matched.any(axis=1)
             gain = (likelihood * matched).sum(axis=1) / np.maximum(matched.sum(axis=1), 1) - base
-            null = _rematched(likelihood, base, spikes, room, codes, self._name[source][:, sources[there]])
+            null = _rematched(likelihood, base, spikes, room, codes, self._carried(source, target)[:, sources[there]])
         sums = np.zeros((3, len(self.tested[target])))
         sums[:, here] = np.where(known, np.stack([gain, spikes, room]), 0)
         before, before_null = self.sums.get(key), self.null.get(key)
@@ -125,13 +126,18 @@ class Account:
         order[:, tested] = random.permuted(order[:, tested], axis=1)
         return order
 
-    def _renamed(self, name: str, count: int) -> NDArray[np.intp]:
-        """Return the condition whose name each of the animal's tested conditions takes ``(draw, condition)``."""
-        tested = np.unique(self._condition[name][self.tested[name]])
-        renamed = np.tile(np.arange(count), (self.resampling.permutations, 1))
-        random = np.random.default_rng([self.resampling.seed, 3, zlib.crc32(name.encode())])
-        renamed[:, tested] = random.permuted(renamed[:, tested], axis=1)
-        return renamed
+    def _carried(self, source: str, target: str) -> NDArray[np.intp]:
+        """Return the target's condition that bears the same name as each of the source's ``(draw, condition)``.
+
+        Only conditions that both are tested in are renamed; -1 stands for the target's of all others.
+        """
+        of = {name: np.unique(self._condition[name][self.tested[name]]) for name in (source, target)}
+        common = np.intersect1d(of[source], of[target])
+        found = np.full((self._renaming.draws, self._renaming.classes), -1)
+        # The first of one order bears the same name as the first of the other.
+        of_source, of_target = (common[self._renaming.names(name, common).argsort(axis=1)] for name in (source, target))
+        np.put_along_axis(found, of_source, of_target, axis=1)
+        return found
 
 
 def _carried(

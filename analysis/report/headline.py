@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import xarray as xr
 
+from analysis.decoding.decoding import RENAMED
 from analysis.figures.text import counted
 from analysis.report.tables import interval
 
@@ -45,6 +46,7 @@ class Comparison(NamedTuple):
     baseline: Row | None
     baselines: int
     difference: Difference | None
+    unrelated: Row | None = None  # the model's score against what it would be if animals had codes of their own
 
     @property
     def verdict(self) -> Verdict:
@@ -85,7 +87,9 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
             baseline = max(baselines, key=lambda row: float(row["value"]), default=None)
             pair = None if baseline is None else (baseline["representation"], model["representation"])
             difference = None if pair is None or scores is None else paired_difference(scores, *pair, setting)
-            comparisons.append(Comparison(setting, model, len(ours), baseline, len(baselines), difference))
+            unrelated = [row for row in rows if (row["setting"], row["representation"]) == (RENAMED, model["representation"])]
+            other = unrelated[0] if setting == "cross" and unrelated and unrelated[0]["p"] is not None else None
+            comparisons.append(Comparison(setting, model, len(ours), baseline, len(baselines), difference, other))
     return comparisons
 
 
@@ -126,6 +130,13 @@ def sentences(comparison: Comparison) -> list[str]:
         f"(p = {model['p']:.2g}, {counted(model['n_animals'], 'animal')}, {counted(model['n_trials'], 'test trial')}, "
         f"{counted(model['n_splits'], 'split')})."
     ]
+    if comparison.unrelated is not None:
+        other = comparison.unrelated
+        said.append(
+            f"If every animal had a code of its own, it would be "
+            f"{interval(other['floor'], other['floor_low'], other['floor_high'])} "
+            f"(classes renamed, p = {other['p']:.2g})."
+        )
     if baseline is None:
         return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]
     name = baseline["representation"]

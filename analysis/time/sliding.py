@@ -12,6 +12,7 @@ from analysis.readouts.discriminant import fit_discriminants
 from analysis.readouts.representations import Floats, Latents, training_side
 from analysis.statistics import over_trials
 from analysis.statistics.over_trials import LabelRows, Tally
+from analysis.statistics.renamed_classes import Renaming
 from neuromvm.data.features import features
 from neuromvm.data.permutation import carry
 from neuromvm.data.windows import sample_spec
@@ -19,6 +20,7 @@ from neuromvm.schema import is_fitted, is_scored
 
 RAW_NULL = "activity permuted among the trials of each animal, scalers and decoders refitted"
 LATENT_NULL = "latents permuted among the test trials of each animal, model and decoders not refitted"
+RENAMED_NULL = "classes of each animal renamed, all trials of a class alike, decoders refitted, model not refitted"
 
 
 class Sliding(NamedTuple):
@@ -46,6 +48,7 @@ class Decoded(NamedTuple):
 
     matrix: Floats  # (train window, test window)
     null: Floats  # (draw, train window, test window)
+    alone: Floats  # (draw, window): the null of this animal, whatever the others have in common
     bootstrap: Floats  # (draw, window), trained and tested in the same window
     chance: float
     trials: int
@@ -109,7 +112,8 @@ def decode_windows(animals: Mapping[str, Sliding], target: str, sources: Sequenc
     target
         Whose test trials are read.
     sources
-        On whose training sides, together, one decoder a window is fitted. They are permuted as the target is, each by itself.
+        On whose training sides, together, one decoder a window is fitted: the target itself, whose trials are permuted under the
+        null, or others, when the classes of each are renamed.
     bootstraps, seed
         Draws of test trials within class.
 
@@ -121,22 +125,37 @@ def decode_windows(animals: Mapping[str, Sliding], target: str, sources: Sequenc
     splits, draws, windows = len(one.scored), len(one.orders), one.values.shape[1]
     matrices = np.full((splits, draws, windows, windows), np.nan)
     read: list[Read] = []
+    alone: list[Floats] = []
     for split in range(splits):
         shared, tested = _shared_classes(animals, target, sources, split), one.scored[split]
         if len(shared) < 2 or not np.isin(one.label[tested], shared).any():
             continue
+        known = 1 + max(int(one.label.max()) for one in animals.values())
+        classes = np.append(np.arange(known), -1).astype(np.int16)  # the last is found at -1: no label stays none
+        renaming = Renaming([] if target in sources else [target, *sources], known, draws - 1, seed)
         for draw in range(draws):
-            codes = _read(animals, target, sources, split, draw, shared)
-            matrices[split, draw] = _balanced_accuracy(codes, one.label[tested], shared)
+            names = dict.fromkeys([target, *sources], classes)
+            if draw and target not in sources:
+                names = {name: _named(classes, shared, renaming.names(name, shared)[draw - 1]) for name in names}
+            order = draw if target in sources else 0
+            codes = _read(animals, target, sources, split, order, shared, names)
+            matrices[split, draw] = _balanced_accuracy(codes, names[target][one.label[tested]], shared)
             if draw == 0:
                 read.append(Read(tested, np.einsum("tww->tw", codes), shared))
+        alone.append(
+            np.einsum("dww->dw", matrices[split, 1:])
+            if target in sources
+            else renaming.accuracy(_recall(read[-1].codes, one.label[tested], known), np.isin(classes[:-1], shared), target, None)
+        )
     means = over_trials.mean_of_scored(matrices, axis=0)
     if not read:
-        return Decoded(means[0], means[1:], np.full((bootstraps, windows), np.nan), np.nan, 0)
+        unread = np.full((draws - 1, windows), np.nan)
+        return Decoded(means[0], means[1:], unread, np.full((bootstraps, windows), np.nan), np.nan, 0)
     rng = np.random.default_rng([seed, zlib.crc32(target.encode())])
     return Decoded(
         means[0],
         means[1:],
+        over_trials.mean_of_scored(np.stack(alone), axis=0),
         _bootstrap(one.label, read, bootstraps, rng),
         chance=float(np.mean([1 / len(each.shared) for each in read])),
         trials=int(np.any([each.tested for each in read], axis=0).sum()),
@@ -161,18 +180,41 @@ def _shared_classes(animals: Mapping[str, Sliding], target: str, sources: Sequen
 
 
 def _read(
-    animals: Mapping[str, Sliding], target: str, sources: Sequence[str], split: int, draw: int, shared: NDArray[np.int16]
+    animals: Mapping[str, Sliding],
+    target: str,
+    sources: Sequence[str],
+    split: int,
+    order: int,
+    shared: NDArray[np.int16],
+    names: Mapping[str, NDArray[np.int16]],
 ) -> NDArray[np.int16]:
-    """Return class codes of the target's test trials, ``(trial, test window, train window)``."""
+    """Return class codes of the target's test trials, ``(trial, test window, train window)``, its classes and others' renamed."""
     training, codes = [], []
     for source in sources:
         one = animals[source]
-        training.append(one.values[one.orders[draw][one.fitted[split]]])
-        codes.append(one.label[one.fitted[split]])
+        training.append(one.values[one.orders[order][one.fitted[split]]])
+        codes.append(names[source][one.label[one.fitted[split]]])
     known = np.concatenate(codes)
-    decoders = fit_discriminants(np.concatenate(training), known).among(np.searchsorted(np.unique(known), shared))
+    # Sources that lack different classes may lack another one when they are renamed.
+    there = np.intersect1d(shared, known).astype(np.int16)
+    decoders = fit_discriminants(np.concatenate(training), known).among(np.searchsorted(np.unique(known), there))
     read = animals[target]
-    return np.asarray(shared[decoders.predict(read.values[read.orders[draw][read.scored[split]]])])
+    return np.asarray(there[decoders.predict(read.values[read.orders[order][read.scored[split]]])])
+
+
+def _named(classes: NDArray[np.int16], shared: NDArray[np.int16], names: NDArray[np.integer]) -> NDArray[np.int16]:
+    """Return the name of every class, of which some are renamed."""
+    named = classes.copy()
+    named[shared] = names
+    return named
+
+
+def _recall(codes: NDArray[np.int16], truth: NDArray[np.int16], classes: int) -> Floats:
+    """Return the share of each true class that is said to be each class ``(window, class, class said)``."""
+    recall = np.full((codes.shape[1], classes, classes), np.nan)
+    for name in np.unique(truth[truth >= 0]):
+        recall[:, name] = (codes[truth == name, :, None] == np.arange(classes)).mean(axis=0)
+    return recall
 
 
 def _balanced_accuracy(codes: NDArray[np.int16], truth: NDArray[np.int16], shared: NDArray[np.int16]) -> Floats:

@@ -2,7 +2,8 @@
 
 A window slides over the whole grid of the recordings. In each window a decoder is fitted on training-side trials and read out on
 test trials of the same window (the curve) and of every other one (temporal generalization). Raw features are decoded, and the
-latents of models that were followed in time. The null refits everything on permuted trials.
+latents of models that were followed in time. The null of activity refits everything on permuted trials, that of an animal's own
+latents permutes test trials, and that of latents read by decoders of other animals renames classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from analysis.readouts.representations import Floats
 from analysis.scores import Score, numbers
 from analysis.statistics import over_trials
 from analysis.time.curves import ONSETS, Draws, onsets
-from analysis.time.sliding import Decoded, Followed, decode_windows, follow_features, follow_latents
+from analysis.time.sliding import RENAMED_NULL, Decoded, Followed, decode_windows, follow_features, follow_latents
 from neuromvm.data.windows import make_samples, sample_spec
 from neuromvm.errors import SpecError, SplitError
 from neuromvm.schema import check_same_trials, grid_dim, in_sample
@@ -43,7 +44,11 @@ class Options(Spec):
     width: float | None = Field(None, gt=0, description="Of a window [s or position]; default: a sixteenth of the grid")
     step: float | None = Field(None, gt=0, description="Between windows; default: half the width")
     bin_width: float | None = Field(None, gt=0, description="Bins inside a window; default: the whole window, one count a unit")
-    permutations: int = Field(200, ge=20, description="Refits on permuted trials; the smallest p is 1 / (permutations + 1)")
+    permutations: int = Field(
+        200,
+        ge=20,
+        description="Draws of the null; the smallest p is 1 / (permutations + 1)",
+    )
     permute_within: str | None = Field(None, description="Trial label (block, session) within which trials are exchangeable")
     level: float = Field(0.05, gt=0, lt=0.5, description="Of single windows in clusters, and of what is called significant")
     bootstraps: int = Field(1000, ge=100, description="Resamples of test trials")
@@ -83,15 +88,16 @@ def decode_in_time(
     Returns
     -------
     Balanced accuracies, averaged over splits, ``value (representation, setting, window)``, mean over animals: with ``low, high``
-    (bootstrap), ``null_mean, null_low, null_high`` (95 % of the refitted null), ``p_max`` (corrected for all windows) and
+    (bootstrap), ``null_mean, null_low, null_high`` (95 % of the null), ``p_max`` (corrected for all windows) and
     ``cluster_p`` (of the cluster in which a window lies, 1 in none). The same with prefix ``target_`` for each animal (target).
     ``generalization, generalization_p_max, generalization_cluster_p (representation, setting, train_window, test_window)``, mean
     over animals. ``period_*`` and ``share_* (representation, setting, period)``: mean accuracy, and the share of windows with
     p_max <= level, of the ``windows`` wholly before and wholly after the event; ``onset_* (representation, setting, onset)``, see
     :func:`analysis.time.curves.onsets`. ``chance (representation, setting)``, ``trials (representation, setting, target)``,
-    ``splits, width, whole_trial, null_kind (representation)``. Settings: ``within``, an animal's own decoder; ``others``, one
-    decoder fitted on the other animals' latents. NaN where there is nothing to score, and for windows that a representation does
-    not have.
+    ``splits, width, whole_trial (representation)``, ``null_kind (representation, setting)``. Settings: ``within``, an animal's
+    own decoder; ``others``, one decoder fitted on the other animals' latents, whose null renames the classes of every animal
+    (:mod:`analysis.statistics.renamed_classes`), that of one target its own classes alone: with few animals and classes their p
+    cannot be small. NaN where there is nothing to score, and for windows that a representation does not have.
 
     Raises
     ------
@@ -196,11 +202,12 @@ def _scores(followed: Followed, targets: Sequence[str], options: Options, grid: 
             others = [name for name in followed.animals if name != target]
             sources = [target] if setting == WITHIN else others if followed.shared else []
             decoded.append(decode_windows(followed.animals, target, sources, options.bootstraps, options.seed))
-        settings.append(_summary(decoded, followed, options, grid))
+        null_kind = followed.null if setting == WITHIN else RENAMED_NULL
+        settings.append(_summary(decoded, followed, options, grid).assign(null_kind=null_kind))
     centres = np.round(followed.centres, 9)  # windows at the same time are one, whatever computed them
     return (
         xr.concat(settings, dim="setting")
-        .assign(splits=max(len(one.scored) for one in followed.animals.values()), width=followed.width, null_kind=followed.null)
+        .assign(splits=max(len(one.scored) for one in followed.animals.values()), width=followed.width)
         .assign_coords(setting=list(SETTINGS), target=list(targets), window=centres, train_window=centres, test_window=centres)
     )
 
@@ -214,7 +221,8 @@ def _summary(decoded: Sequence[Decoded], followed: Followed, options: Options, g
     variables: dict[str, tuple[tuple[str, ...], Floats]] = {}
     for key, value in (mean.summary() | mean.corrected(options.level)).items():
         variables[key] = (("window",), value)
-    each = [one.summary() | one.corrected(options.level) for one in (curve.of(animal) for animal in range(len(decoded)))]
+    alone = [curve.of(place)._replace(null=one.alone) for place, one in enumerate(decoded)]
+    each = [one.summary() | one.corrected(options.level) for one in alone]
     for key in each[0]:
         variables[f"target_{key}"] = (("target", "window"), np.stack([one[key] for one in each]))
     where = periods(followed.centres, followed.width, grid)
@@ -317,7 +325,7 @@ def _about(scores: xr.Dataset, one: xr.Dataset) -> dict[str, Any]:
     """Return what all lines of a representation and setting have in common."""
     fitted_on_test, draws = bool(scores.attrs["in_sample"]), int(scores.attrs["permutations"])
     return {
-        "null_kind": NO_FLOOR if fitted_on_test else f"{draws} permutations: {one['null_kind'].item()}",
+        "null_kind": NO_FLOOR if fitted_on_test else f"{draws} draws: {one['null_kind'].item()}",
         "null_n": draws,
         "n_animals": int((one["trials"] > 0).sum()),
         "n_trials": int(one["trials"].sum()),

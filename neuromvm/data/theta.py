@@ -1,4 +1,4 @@
-"""Phase of the theta rhythm in a local field potential: 0 at its peaks, pi at its troughs.
+"""Rhythms in a local field potential: the phase of theta, 0 at its peaks and pi at its troughs, and the power of any band.
 
 Which way is up depends on where the electrode lies: the rhythm turns over between the pyramidal layer and the fissure, so phases
 of animals whose electrodes lie at other depths are shifted against each other by up to half a cycle.
@@ -53,6 +53,12 @@ def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, flo
     >>> bool(abs(phase[peak]) < 0.02 and abs(phase[trough]) > np.pi - 0.2)
     True
     """
+    analytic = _analytic(signal, rate, band)
+    size = np.abs(analytic)
+    return np.asarray(np.divide(analytic, size, out=np.zeros_like(analytic), where=size > 0))
+
+
+def _analytic(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.complex128]:
     check_rate(rate, band, "signal")
     least = shortest(band)
     if signal.shape[-1] < least * rate:
@@ -62,9 +68,7 @@ def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, flo
             expected=f"at least {least:.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s",
         )
     filtered = sosfiltfilt(butter(ORDER, band, "bandpass", fs=rate, output="sos"), signal.astype(np.float64), axis=-1)
-    analytic = hilbert(filtered, axis=-1)
-    size = np.abs(analytic)
-    return np.asarray(np.divide(analytic, size, out=np.zeros_like(analytic), where=size > 0))
+    return np.asarray(hilbert(filtered, axis=-1))
 
 
 def phase_at(
@@ -107,6 +111,41 @@ def phase_at(
     >>> np.isfinite(phase_at(signal, times, np.array([0.1, 1.5, 3.0]))).tolist()
     [False, True, False]
     """
+    signal, times, period, pieces = stretches(signal, times, band, where)
+    phase = np.full(at.shape, np.nan, dtype=np.float32)
+    for piece in pieces:
+        own = times[piece]
+        known = (at >= own[0] + EDGE) & (at <= own[-1] - EDGE)
+        circle = band_phase(signal[piece], 1 / period, band)
+        angle = np.interp(at[known], own, np.unwrap(np.angle(circle)))
+        has_phase = np.interp(at[known], own, np.abs(circle)) > 0.5
+        phase[known] = np.where(has_phase, np.angle(np.exp(1j * angle)), np.nan)
+    return phase
+
+
+def band_power(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the power of a band at every sample: the squared amplitude of the analytic signal, halved ``(..., sample)``.
+
+    A sine of amplitude a in the band has the power a^2 / 2, its mean square. Parameters and errors are those of
+    :func:`band_phase`.
+
+    Examples
+    --------
+    >>> time = np.arange(2000) / 250
+    >>> power = band_power(3 * np.cos(2 * np.pi * 8 * time), 250.0, (6.0, 10.0))
+    >>> bool(abs(power[500:1500].mean() - 4.5) < 0.1)
+    True
+    """
+    return np.asarray(np.abs(_analytic(signal, rate, band)) ** 2 / 2)
+
+
+def stretches(
+    signal: NDArray[np.floating], times: NDArray[np.floating], band: tuple[float, float], where: str
+) -> tuple[NDArray[np.floating], NDArray[np.floating], float, list[NDArray[np.intp]]]:
+    """Return the finite samples and their times, the sampling period [s], and the pieces without a gap, as sample numbers.
+
+    Arguments and errors are those of :func:`phase_at`; pieces that are too short to filter are left out.
+    """
     finite = np.isfinite(signal) & np.isfinite(times)
     signal, times = signal[finite], times[finite]
     if len(times) < 2:
@@ -132,15 +171,7 @@ def phase_at(
             found=f"no stretch without a gap above {max(map(len, pieces)) * period:.3g} s",
             expected=f"at least {shortest(band):.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s",
         )
-    phase = np.full(at.shape, np.nan, dtype=np.float32)
-    for piece in long_enough:
-        own = times[piece]
-        known = (at >= own[0] + EDGE) & (at <= own[-1] - EDGE)
-        circle = band_phase(signal[piece], 1 / period, band)
-        angle = np.interp(at[known], own, np.unwrap(np.angle(circle)))
-        has_phase = np.interp(at[known], own, np.abs(circle)) > 0.5
-        phase[known] = np.where(has_phase, np.angle(np.exp(1j * angle)), np.nan)
-    return phase
+    return signal, times, period, long_enough
 
 
 def shortest(band: tuple[float, float] = BAND) -> float:

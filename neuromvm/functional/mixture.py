@@ -45,12 +45,11 @@ def log_mixture_density(latents: Tensor, posteriors: Posteriors, available: Tens
     # Row by row of the batch, and near 0, where products of matrices are exact.
     centre = posteriors.mean.mean(0, keepdim=True).detach()
     own = log_density(latents, *posteriors)
-    weight = _log_weights(available)
-    terms, coefficients = _terms(latents - centre), _coefficients(posteriors._replace(mean=posteriors.mean - centre), weight)
+    terms, coefficients = _terms(latents - centre), _coefficients(posteriors._replace(mean=posteriors.mean - centre))
     each = coefficients.movedim(1, 0) @ terms.movedim(1, 0).mT  # (batch, evaluated under, source)
     each = each.movedim(0, 2).contiguous()  # sums over a handful of posteriors are slow where these are last
     itself = torch.eye(len(latents), device=latents.device, dtype=torch.bool)
-    return torch.logsumexp(torch.where(itself[..., None], own + weight, each), dim=0)
+    return torch.logsumexp(torch.where(itself[..., None], own, each) + _log_weights(available)[:, None], dim=0)
 
 
 def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal: float = 0.0) -> Tensor:
@@ -126,15 +125,15 @@ def _terms(values: Tensor) -> Tensor:
     return torch.cat([values.square(), values, torch.ones_like(values[..., :1])], dim=-1)
 
 
-def _coefficients(posteriors: Posteriors, weight: Tensor | float = 0.0) -> Tensor:
-    """Return what :func:`_terms` are multiplied with to give log densities, ``weight (...)`` added to each.
+def _coefficients(posteriors: Posteriors) -> Tensor:
+    """Return what :func:`_terms` are multiplied with to give log densities.
 
     All pairs of values and posteriors are then one product of matrices.
     """
     mean, scale = posteriors
     precision = scale.reciprocal().square()
     towards = precision * mean
-    constant = -(0.5 * towards * mean + torch.log(scale)).sum(-1) - 0.5 * mean.shape[-1] * math.log(2 * math.pi) + weight
+    constant = -(0.5 * towards * mean + torch.log(scale)).sum(-1) - 0.5 * mean.shape[-1] * math.log(2 * math.pi)
     return torch.cat([-0.5 * precision, towards, constant[..., None]], dim=-1)
 
 

@@ -50,9 +50,10 @@ def run_together(networks: Sequence[nn.Module], values: list[Tensor]) -> Values:
 
 def _run_layer(layers: Sequence[nn.Module], values: Values) -> Values:
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    if len(linear) == len(layers):
+    if len(linear) == len(layers) and all(layer.bias is not None for layer in linear):
         return _affine([layer.weight for layer in linear], [layer.bias for layer in linear], values)
-    if isinstance(values, Tensor) and len({type(layer) for layer in layers}) == 1:  # activations have no weights
+    slopes = {layer.negative_slope if isinstance(layer, nn.LeakyReLU) else None for layer in layers}
+    if isinstance(values, Tensor) and len(slopes) == 1 and None not in slopes:
         activated: Tensor = layers[0](values)
         return activated
     return [layer(one) for layer, one in zip(layers, values, strict=True)]

@@ -2,6 +2,7 @@
 
 from neuromvm.specs.data import (
     DataSpec,
+    LfpPowerActivity,
     PositionGrid,
     RoiActivity,
     SpikeActivity,
@@ -18,6 +19,7 @@ __all__ = [
     "DataChoice",
     "DataSpec",
     "ExperimentSpec",
+    "LfpPowerActivity",
     "ModelSpec",
     "PositionGrid",
     "RoiActivity",

@@ -40,6 +40,29 @@ class RoiActivity(Spec):
     min_active: float = Field(0.0, ge=0, le=1, description="Keep cells that are non-zero in at least this share of trials")
 
 
+class LfpPowerActivity(Spec):
+    """Power of a local field potential in frequency bands, a unit for each channel and band, averaged in each bin."""
+
+    kind: Literal["lfp_power"]
+    series: str | None = Field(None, description="Path of the ElectricalSeries; default: the only one in the file")
+    channels: list[int] | None = Field(None, min_length=1, description="Which of its channels, from 0; default: all")
+    bands: list[tuple[float, float]] = Field(
+        [(4.0, 12.0), (15.0, 30.0), (30.0, 60.0)], min_length=1, description="From, to: what passes each filter [Hz]"
+    )
+
+    @field_validator("bands")
+    @classmethod
+    def _rising(cls, bands: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        for band in bands:
+            _check_band(band)
+        return bands
+
+
+def _check_band(band: tuple[float, float]) -> None:
+    if not 0 < band[0] < band[1]:
+        raise ValueError(f"band {band[0]:g} to {band[1]:g} Hz does not rise from above 0")
+
+
 class BinnedSpikeActivity(Spec):
     """Spikes already cut into trials and bins: one ``.npy`` array ``(trial, unit, bin)`` an animal, labels in another.
 
@@ -115,8 +138,7 @@ class LfpSpec(Spec):
     @field_validator("band")
     @classmethod
     def _rising(cls, band: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < band[0] < band[1]:
-            raise ValueError(f"band {band[0]:g} to {band[1]:g} Hz does not rise from above 0")
+        _check_band(band)
         return band
 
 
@@ -154,7 +176,9 @@ class DataSpec(Spec):
     )
     rename: dict[str, str] = Field({}, description="Animal name in the file -> name to use")
     exclude: list[str] = Field([], description="Animals to leave out")
-    activity: Annotated[SpikeActivity | RoiActivity | BinnedSpikeActivity, Field(discriminator="kind")] = SpikeActivity()
+    activity: Annotated[SpikeActivity | RoiActivity | LfpPowerActivity | BinnedSpikeActivity, Field(discriminator="kind")] = (
+        SpikeActivity()
+    )
     grid: Annotated[TimeGrid | PositionGrid, Field(discriminator="kind")]
     shift: dict[str, float] = Field(
         {}, description="Animal -> seconds after the event at which its time 0 lies, on a time grid; default: at the event"
@@ -179,7 +203,9 @@ class DataSpec(Spec):
     @model_validator(mode="after")
     def _calcium_or_spikes(self) -> "DataSpec":
         if self.activity.kind != "roi_response" and self.grid.kind == "position":
-            raise ValueError("a position grid is offered for roi_response activity only; use a time grid for spikes")
+            raise ValueError(
+                f"a position grid is offered for roi_response activity only; use a time grid for {self.activity.kind}"
+            )
         if self.grid.kind == "position" and self.shift:
             raise ValueError("shift moves the time of an animal, and a position grid has none: leave it out")
         if self.grid.kind == "position" and "position" in self.trials.labels:

@@ -65,7 +65,8 @@ def ideal(samples, splits):
     rng = np.random.default_rng(5)
 
     def values(node):
-        means = 3 * np.eye(3)[node["label"].to_numpy()[:, 0]][:, None] * (TIME > 0)[:, None]
+        label = node["label"].to_numpy()[:, 0]
+        means = 3 * np.eye(label.max() + 1)[label][:, None] * (TIME > 0)[:, None]
         return means + rng.standard_normal(means.shape)
 
     return {"mmvm": latent_paths(samples, values)}

@@ -11,9 +11,10 @@ from sklearn.preprocessing import StandardScaler
 from analysis.decoding.scoring import Resampling
 from analysis.figures import style
 from analysis.generated import coherence
-from analysis.generated.classes import Classified, draw, share_right
+from analysis.generated.classes import Classified, draw, renamed, share_right
 from analysis.generated.coherence import Options
 from analysis.generated.imputation_skill import carriers, skill
+from analysis.statistics.renamed_classes import Renaming
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError
@@ -118,23 +119,32 @@ def test_permuted_labels_are_uniform_on_noise():
     assert kstest(p, "uniform").pvalue > 0.01
 
 
-def test_renamed_classes_are_uniform_where_codes_do_not_correspond_and_permuted_labels_are_not():
-    renamed, permuted = [], []
-    for seed in range(60):
+@pytest.mark.parametrize("animals", [2, 4])
+def test_renamed_classes_are_uniform_where_codes_do_not_correspond_and_permuted_labels_are_not(animals):
+    by_name, permuted = [], []
+    names = [f"rat{number}" for number in range(animals)]
+    for seed in range(80):
         random = np.random.default_rng(seed)
-        labels = random.permutation(np.repeat(np.arange(4), 8)).astype(np.int16)[:, None]
-        drawn = []
-        for source in range(3):
-            # Each of two other animals is right or wrong for a whole class at a time.
-            codes = np.stack([random.permutation(4).astype(np.int16)[labels] for _ in range(2)])
-            drawn.append(draw(Classified(codes[None], np.ones((2, 4), bool), labels), Resampling(100, 200, seed), str(source)))
-        observed = np.mean([one.observed for one in drawn])
-        for found, nulls in ((renamed, [one.renamed for one in drawn]), (permuted, [one.null for one in drawn])):
+        labels = {name: random.permutation(np.repeat(np.arange(4), 8)).astype(np.int16)[:, None] for name in names}
+        code = {name: random.permutation(4) for name in names}  # how an animal writes each class
+        resampling, renaming = Resampling(100, 200, seed), Renaming(names, 4, 200, seed)
+        observed, renamings, permutations = [], [], []
+        for source in names:
+            others = [name for name in names if name != source]
+            # What a source writes for a class, others read by their own codes: right or wrong for all trials of the class.
+            said = np.stack([code[other].argsort()[code[source][labels[source]]] for other in others]).astype(np.int16)
+            one = Classified(said[None], np.ones((len(others), 4), bool), labels[source])
+            drawn = draw(one, resampling, source)
+            observed.append(drawn.observed)
+            permutations.append(drawn.null)
+            renamings.append(renamed(one, source, others, renaming))
+        value = np.mean(observed)
+        for found, nulls in ((by_name, renamings), (permuted, permutations)):
             null = np.mean(nulls, axis=(0, 2))
-            tied = np.isclose(null, observed).sum() + 1
-            found.append(((null > observed + 1e-9).sum() + tied * random.random()) / 201)
-    assert kstest(renamed, "uniform").pvalue > 0.01
-    assert np.mean(np.array(permuted) < 0.01) > 0.2  # as if the animals shared a code, by luck
+            tied = np.isclose(null, value).sum() + 1
+            found.append(((null > value + 1e-9).sum() + tied * random.random()) / 201)
+    assert kstest(by_name, "uniform").pvalue > 0.01
+    assert np.mean(np.array(permuted) < 0.01) > 0.15  # as if the animals shared a code, by luck
 
 
 def test_imputed_means_have_no_skill_and_shared_events_have():

@@ -200,7 +200,7 @@ def test_a_model_may_not_bear_the_name_of_a_baseline(study):
 
 def test_summary_has_a_line_for_every_score(scores):
     lines = decoding.summarize(scores)
-    assert len(lines) == 5 + 4 * 1 + 3 + 3 * 5  # ideal; read alone; procrustes; in one space
+    assert len(lines) == 6 + 4 * 1 + 4 + 3 * 6  # ideal; read alone; procrustes; in one space
     assert [line for line in lines if line.missing()] == []
     line = next(line for line in lines if line.representation == "mcca" and line.setting == "cross")
     assert line.low < line.value < line.high

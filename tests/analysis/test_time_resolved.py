@@ -13,6 +13,7 @@ from analysis.figures import style
 from analysis.pipeline import find_analysis
 from analysis.time import time_resolved
 from analysis.time.curves import Draws, onsets
+from analysis.time.sliding import Sliding, decode_windows
 from analysis.time.time_resolved import Options, decode_in_time, window_spec
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
@@ -30,6 +31,12 @@ def sustained():
 
 
 @pytest.fixture(scope="module")
+def shared_code():
+    """Four odors and three animals: few ways to name the classes of fewer would not fit by luck."""
+    return decoded(recorded("sustained", trials=(40, 44, 48), odors="ABCD"), paths=ideal)
+
+
+@pytest.fixture(scope="module")
 def rotating():
     return decoded(recorded("rotating", strength=1.5))
 
@@ -39,14 +46,14 @@ def lines_of(scores, representation="raw", setting="within"):
     return {line.what: line for line in found if (line.representation, line.setting) == (representation, setting)}
 
 
-def test_onset_is_where_information_begins(sustained):
+def test_onset_is_where_information_begins(shared_code):
     for representation, setting in (("raw", "within"), ("mmvm", "within"), ("mmvm", "others")):
-        one = sustained.sel(representation=representation, setting=setting)
+        one = shared_code.sel(representation=representation, setting=setting)
         before, after = one["window"] < 0, one["window"] > 0
         assert (one["p_max"][before] > 0.05).all()
         assert (one["cluster_p"][before] > 0.05).all()
         assert (one["cluster_p"][after] <= 0.05).all()
-        lines = lines_of(sustained, representation, setting)
+        lines = lines_of(shared_code, representation, setting)
         assert lines["onset of the first cluster [s]"].value == pytest.approx(BIN)  # end of the first window after the event
         assert lines["onset of significance [s]"].value == pytest.approx(BIN)
         assert lines["onset of significance [s]"].p == pytest.approx(1 / 41)
@@ -156,6 +163,53 @@ def test_on_noise_errors_are_as_frequent_as_promised():
     assert kstest(p[0] - np.random.default_rng(0).random(150) / 40, "uniform").pvalue > 1e-3
 
 
+def own_codes(animals, seed):
+    """Return animals whose latents hold their classes, each in an order of its own, and the order."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for number in range(animals):
+        label, order = rng.permutation(np.repeat(np.arange(4), 8)).astype(np.int16), rng.permutation(4)
+        values = 5 * np.eye(4)[order[label]] + rng.standard_normal((32, 4))
+        fitted = np.arange(32)[None] % 2 == 0
+        found[f"rat{number}"] = Sliding(values[:, None], label, fitted, ~fitted, [np.arange(32)] * 100)
+    return found
+
+
+@pytest.mark.parametrize("animals", [2, 4])
+def test_animals_with_codes_of_their_own_read_each_other_as_often_as_luck_would_have_it(animals):
+    p = []
+    for seed in range(60):
+        known = own_codes(animals, seed)
+        read = [decode_windows(known, name, [other for other in known if other != name], 100, seed) for name in known]
+        observed = np.mean([one.matrix[0, 0] for one in read])
+        null = np.mean([one.null[:, 0, 0] for one in read], axis=0)
+        tied = np.isclose(null, observed).sum() + 1
+        p.append(((null > observed + 1e-9).sum() + tied * np.random.default_rng(seed).random()) / 100)
+    assert kstest(p, "uniform").pvalue > 0.01
+
+
+def test_sources_that_lack_different_classes_can_be_renamed():
+    known = own_codes(3, 0)
+    for name, lacking in (("rat1", 3), ("rat2", 0)):
+        one = known[name]
+        known[name] = one._replace(fitted=one.fitted & (one.label != lacking))
+    read = decode_windows(known, "rat0", ["rat1", "rat2"], 100, 0)
+    assert np.isfinite(read.null).all()
+    assert ((read.null >= 0) & (read.null <= 1)).all()
+
+
+def test_one_animal_with_its_own_code_among_others_that_share_one_is_above_its_null_by_luck_alone():
+    p = []
+    for seed in range(60):
+        known = own_codes(4, seed)
+        shared = dict.fromkeys(("rat1", "rat2", "rat3"), known["rat1"])
+        read = decode_windows(known | shared, "rat0", list(shared), 100, seed)
+        observed = read.matrix[0, 0]
+        tied = np.isclose(read.alone[:, 0], observed, atol=0.02).sum() + 1
+        p.append(((read.alone[:, 0] > observed + 0.02).sum() + tied * np.random.default_rng(seed).random()) / 100)
+    assert kstest(p, "uniform").pvalue > 0.01
+
+
 def test_scores_are_those_of_sklearn():
     recordings = recorded("sustained", strength=0.5)
     samples = make_samples(recordings, SampleSpec(label=["odor"]))
@@ -186,7 +240,7 @@ def test_lines_say_what_was_permuted_and_how_much_was_scored(sustained):
     raw, latent = lines_of(sustained)["balanced accuracy after the event"], lines_of(sustained, "mmvm", "others")
     latent = latent["balanced accuracy after the event"]
     assert "scalers and decoders refitted" in raw.null_kind
-    assert "model and decoders not refitted" in latent.null_kind
+    assert "classes of each animal renamed" in latent.null_kind
     assert (raw.null_n, raw.n_animals, raw.n_windows, raw.n_splits, latent.n_splits) == (40, 2, 6, 2, 1)
     assert raw.n_trials == sustained["trials"].sel(representation="raw", setting="within").sum()
     assert latent.n_trials < raw.n_trials

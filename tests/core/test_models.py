@@ -184,3 +184,11 @@ def test_parts_for_other_modalities_are_refused():
     model = build_model(ModelSpec(sharing="independent"), WINDOWS, seed=0)
     with pytest.raises(ShapeError, match="stella"):
         IndependentVAE(dict(model.encoders), {"mitt": model.decoders["mitt"]}, {"mitt": SquaredError(12)})
+
+
+@every_sharing
+def test_an_absent_animal_puts_nothing_infinite_into_a_gradient(spec):
+    model, batch = build_model(spec, WINDOWS, seed=0), batch_of(4)
+    batch.available[1, :2] = 0
+    with torch.autograd.set_detect_anomaly(True):
+        model.objective(batch, noise_of(model, 4), 1.0).loss.backward()

@@ -64,6 +64,20 @@ def test_equal_layers_are_one_product(monkeypatch):
     assert len(called) == 2  # the second hidden layer, and the heads
 
 
+@pytest.mark.parametrize(
+    "layer", [nn.PReLU, lambda: nn.LayerNorm(8), lambda: nn.Linear(8, 8, bias=False)], ids=["prelu", "norm", "no bias"]
+)
+def test_layers_with_weights_of_their_own_are_each_run(layer):
+    torch.manual_seed(0)
+    inputs = [torch.randn(ROWS, 5), torch.randn(ROWS, 4)]
+    encoders = [Encoder(nn.Sequential(nn.Linear(one.shape[1], 8), layer()), *heads("predicted", 8), LATENT) for one in inputs]
+    with torch.no_grad():
+        for number, encoder in enumerate(encoders):
+            encoder.trunk[1].weight.mul_(1.0 + number)
+    found = encode_together(encoders, inputs)[0]
+    torch.testing.assert_close(found, torch.stack([one(values)[0] for one, values in zip(encoders, inputs, strict=True)]))
+
+
 def test_an_encoder_of_another_kind_is_called_as_it_is():
     class Constant(nn.Module):
         def forward(self, inputs):

@@ -405,7 +405,7 @@ def test_settings_that_contradict_each_other(changes, found):
 def test_shift_and_binned_spikes_need_a_time_grid():
     position = {"kind": "position", "series": "x", "bins": 3}
     settings = load_data_spec("published_rats").model_dump() | {"grid": position, "shift": {}}
-    with pytest.raises(ValidationError, match="use a time grid for spikes"):
+    with pytest.raises(ValidationError, match="use a time grid for binned_spikes"):
         DataSpec.model_validate(settings)
     settings = {"name": "a", "files": ["a"], "activity": {"kind": "roi_response", "series": "x"}, "grid": position}
     with pytest.raises(ValidationError, match="a position grid has none"):

@@ -43,6 +43,11 @@ def roi_dataset(file: NwbFile, activity: RoiActivity, grid: TimeGrid | PositionG
         If frames and trials do not share a clock, or bins are narrower than a frame.
     """
     frames = read_frames(file, activity)
+    return frames_dataset(file, frames, grid, trials, f"mean of {activity.series} over the frames of the bin")
+
+
+def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
+    """Return frames averaged in the bins of every trial; see :func:`roi_dataset`."""
     check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
     if isinstance(grid, TimeGrid):
         dim = "time"
@@ -60,7 +65,7 @@ def roi_dataset(file: NwbFile, activity: RoiActivity, grid: TimeGrid | PositionG
     complete = visited.all(axis=1)
     _check_some_complete(file, frames, trials, visited, empty)
     means = average_frames(frames.values, *used, shape)[complete]
-    attrs = {"units": frames.unit, "long_name": f"mean of {activity.series} over the frames of the bin"}
+    attrs = {"units": frames.unit, "long_name": long_name}
     dataset = xr.Dataset(
         {"event_amplitude": (("trial", dim, "unit"), means, attrs)},
         coords=joint_coords(trials.coords.isel(trial=np.flatnonzero(complete)), frames.coords),

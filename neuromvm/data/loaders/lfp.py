@@ -34,8 +34,8 @@ def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: Tim
     AlignmentError
         If it covers no trial.
     """
-    path = lfp.series or _only_lfp(file)
-    signal = _channel(file, path, lfp.channel)
+    path = lfp.series or only_lfp(file, "lfp")
+    signal = read_channel(file, path, lfp.channel)
     centres = grid.window[0] + grid.bin_width * (np.arange(grid.bins) + 0.5)
     at = dataset["onset"].to_numpy()[:, None] + centres
     phase = phase_at(signal.values, signal.times, at, lfp.band, file.where(path))
@@ -88,8 +88,11 @@ def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, li
     return with_dropped(dataset.assign_coords({THETA_PHASE: (("trial", "time"), phase, attrs)}), [*lines, unknown])
 
 
-def _only_lfp(file: NwbFile) -> str:
-    """Return the path of the only field potential: what lies in an LFP container, or else any electrical series."""
+def only_lfp(file: NwbFile, wanted_by: str) -> str:
+    """Return the path of the only field potential: what lies in an LFP container, or else any electrical series.
+
+    ``wanted_by`` is the part of the data spec that asks for it.
+    """
     electrical = [path for path in series_paths(file) if _type(file, path) == "ElectricalSeries"]
     inside = [path for path in electrical if _type(file, path.rpartition("/")[0]) == "LFP"]
     found = inside or electrical
@@ -98,7 +101,7 @@ def _only_lfp(file: NwbFile) -> str:
             str(file.path),
             found=f"{len(found) or 'no'} field potentials (ElectricalSeries){': ' if found else ''}{shown(found)}",
             expected="one",
-            next_step="Name it as lfp.series" if found else "Leave 'lfp' out of the data spec",
+            next_step=f"Name it as {wanted_by}.series" if found else f"Leave {wanted_by!r} out of the data spec",
         )
     return found[0]
 
@@ -107,16 +110,31 @@ def _type(file: NwbFile, path: str) -> str:
     return str(file.attribute(path, "neurodata_type") or "")
 
 
-def _channel(file: NwbFile, path: str, channel: int) -> Series:
-    """Return one channel of a series, and read no other."""
+def channels_of(file: NwbFile, path: str) -> int:
+    """Return how many channels a series has.
+
+    Raises
+    ------
+    MissingTableError
+        If there is no such series.
+    DataFormatError
+        If its values are not ``(sample,)`` or ``(sample, channel)``.
+    """
     data = f"{path}/data"
     if data not in file:
-        return read_series(file, path)  # which says what there is
+        read_series(file, path)  # which says what there is
     shape = file.shape(data)
-    where = file.where(data)
     if len(shape) not in (1, 2) or not shape[0]:
-        raise DataFormatError(where, found=f"values of shape {shape}", expected="(sample, channel)")
-    _check_channel(where, channel, 1 if len(shape) == 1 else shape[1])
+        raise DataFormatError(file.where(data), found=f"values of shape {shape}", expected="(sample, channel)")
+    return 1 if len(shape) == 1 else int(shape[1])
+
+
+def read_channel(file: NwbFile, path: str, channel: int) -> Series:
+    """Return one channel of a series, and read no other."""
+    channels = channels_of(file, path)
+    data = f"{path}/data"
+    shape, where = file.shape(data), file.where(data)
+    _check_channel(where, channel, channels)
     check_fits_memory(where, shape[0] * 8 * COPIES, "Store the signal at a lower rate: 250 samples a second are plenty for theta")
     return read_series(file, path, None if len(shape) == 1 else channel)
 
@@ -124,5 +142,5 @@ def _channel(file: NwbFile, path: str, channel: int) -> Series:
 def _check_channel(where: str, channel: int, channels: int) -> None:
     if channel >= channels:
         raise DataFormatError(
-            where, found=f"{channels} channels", expected=f"more than {channel}", next_step="Set lfp.channel, which counts from 0"
+            where, found=f"{channels} channels", expected=f"more than {channel}", next_step="Channels count from 0"
         )

@@ -7,13 +7,14 @@ import xarray as xr
 from neuromvm.data.loaders.calcium import position_extremes, roi_dataset
 from neuromvm.data.loaders.hdf5 import sha256
 from neuromvm.data.loaders.lfp import with_theta_phase
+from neuromvm.data.loaders.lfp_power import lfp_power_dataset
 from neuromvm.data.loaders.nwb_file import open_nwb
 from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.spikes import spike_dataset
 from neuromvm.data.loaders.trials import Found, read_trials
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped
-from neuromvm.specs.data import DataSpec, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
+from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
 
 
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
@@ -30,9 +31,12 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, Found]:
         found = trials.found
         if isinstance(spec.activity, RoiActivity):
             dataset = roi_dataset(file, spec.activity, spec.grid, trials)
+        elif isinstance(spec.activity, LfpPowerActivity):
+            assert isinstance(spec.grid, TimeGrid)  # the spec refuses it on a position grid, as it does spikes
+            dataset = lfp_power_dataset(file, spec.activity, spec.grid, trials)
         else:
             assert isinstance(spec.activity, SpikeActivity)
-            assert isinstance(spec.grid, TimeGrid)  # the spec refuses spikes on a position grid
+            assert isinstance(spec.grid, TimeGrid)
             dataset, of_units = spike_dataset(file, spec.activity, spec.grid, trials)
             found = found | of_units
         if spec.lfp is not None:

@@ -12,7 +12,7 @@ from neuromvm.data.loaders.trials import Found
 from neuromvm.data.room import Room
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
-from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, PositionGrid, RoiActivity, TimeGrid
+from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, TimeGrid
 
 
 def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTree:
@@ -99,7 +99,7 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
 def _select_active(dataset: xr.Dataset, spec: DataSpec) -> xr.Dataset:
     """Leave out units below min_rate, or cells below min_active."""
     values = activity(dataset)
-    if not values.size:
+    if not values.size or isinstance(spec.activity, LfpPowerActivity):
         return dataset
     if isinstance(spec.activity, RoiActivity):
         enough = (values != 0).any(grid_dim(dataset)).mean("trial") >= spec.activity.min_active
