@@ -18,14 +18,15 @@ from analysis.readouts.representations import Floats, Inputs, RawFeatures, Repre
 from neuromvm.specs.base import Spec
 
 Name = Literal["raw", "raw_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca", "cebra"]
-OPTIONAL = ("cebra",)  # fitted, and refitted on null data, only where they are named: they need a package of their own, and time
 Setting = float | int | Literal["auto"]
 
 
 class BaselineOptions(Spec):
     """Which baselines, and their settings. Defaults suit some tens of units and about a hundred trials an animal."""
 
-    baselines: tuple[Name, ...] = tuple(name for name in get_args(Name) if name not in OPTIONAL)
+    baselines: tuple[Name, ...] = Field(
+        default_factory=lambda: tuple(name for name in get_args(Name) if ROWS[name].require is None)
+    )
     tune: bool = Field(
         False, description="Choose these settings, and C of latents, for each split on inner folds of its training side"
     )
@@ -67,12 +68,19 @@ class Row(NamedTuple):
         How many it needs at least.
     counts
         Whether it needs counts of spikes.
+    linear
+        Whether what it shares is a linear map of features.
+    require
+        Raises SpecError unless the package is installed that the row needs. Such a row is fitted, and refitted on null data, only
+        where it is named.
     """
 
     fit: Callable[[Inputs, BaselineOptions, Sequence[int]], Representation]
     grid: Mapping[str, tuple[Setting, ...]]
     animals: int = 1
     counts: bool = False
+    linear: bool = True
+    require: Callable[[], None] | None = None
 
 
 RAW_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -142,20 +150,23 @@ ROWS: Mapping[str, Row] = {
             "cebra_inverse_penalty": PENALTIES,  # last, so that an embedding is fitted once for all of them
         },
         animals=2,
+        linear=False,
+        require=require_package,
     ),
 }
 
 
-def require(baselines: Sequence[str]) -> None:
-    """Refuse baselines whose package is not installed, before anything is fitted.
+def require(names: Sequence[str]) -> None:
+    """Refuse baselines whose package is not installed, before anything is fitted; other rows, models, need none.
 
     Raises
     ------
     SpecError
         With the command that installs it.
     """
-    if "cebra" in baselines:
-        require_package()
+    for row in (ROWS[name] for name in names if name in ROWS):
+        if row.require is not None:
+            row.require()
 
 
 def missing(name: str, samples: xr.DataTree) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import xarray as xr
 
+from analysis.baselines.rows import ROWS
 from analysis.decoding.decoding import RENAMED
 from analysis.figures.text import counted
 from analysis.report.tables import interval
@@ -16,7 +17,6 @@ READ = {
     "within": "Within animals (each reads its own test trials)",
 }
 PAIRED = ("difference", "difference_low", "difference_high")
-NOT_LINEAR = ("cebra",)
 ALONE = 0.05  # largest p at which a score is called above its floor
 
 
@@ -140,7 +140,7 @@ def sentences(comparison: Comparison) -> list[str]:
     if baseline is None:
         return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]
     name = baseline["representation"]
-    kind = "baseline" if name in NOT_LINEAR else "linear baseline"
+    kind = "baseline" if name in ROWS and not ROWS[name].linear else "linear baseline"
     reached = interval(baseline["value"], baseline["low"], baseline["high"])
     said.append(f"In comparison, {_chosen(kind, baseline, comparison.baselines)} reaches {reached}.")
     if comparison.difference is not None:
