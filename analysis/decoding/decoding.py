@@ -224,8 +224,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
                 )
             )
         one = compared.sel(representation=representation)
-        if np.isfinite(one["value"].sel(setting="cross")):
-            cross = next(line for line in lines[::-1] if line.setting == "cross")
+        for cross in [line for line in lines if (line.representation, line.setting) == (representation, "cross")]:
             lines.append(_renamed_line(scores, one.sel(setting="cross"), cross))
             if np.isfinite(one["gap_value"]):
                 lines.append(_gap_line(scores, one, cross))
