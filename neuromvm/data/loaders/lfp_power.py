@@ -23,12 +23,8 @@ def lfp_power_dataset(file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid,
 
     Raises
     ------
-    MissingTableError
-        If there is no such series, or several and none is named.
-    DataFormatError
-        If it has no such channel, is too short or sampled too rarely or irregularly.
-    AlignmentError
-        If it covers no trial.
+    NeuromvmError
+        As :func:`neuromvm.data.loaders.lfp.with_theta_phase`; of trials that the signal does not cover, as calcium.
     """
     path = activity.series or only_lfp(file, "activity")
     channels = list(range(channels_of(file, path))) if activity.channels is None else activity.channels
