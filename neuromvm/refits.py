@@ -24,9 +24,7 @@ from neuromvm.runs import Study, refit_file
 from neuromvm.schema import animals, in_sample
 from neuromvm.specs import ModelSpec, TrainingSpec
 
-LARGE = (
-    2_000_000  # weights of a model that keeps the processor busy by itself: a stack of such models takes longer than one by one
-)
+LARGE = 2_000_000  # weights of a model that keeps the processor busy alone: a stack of them is slower than one by one
 MOST_REPLICAS = 60  # more in a stack are no quicker on one core, and a pack that is cut off is lost
 MEMORY = 1e9  # [byte] of a stack in training
 COPIES = 16  # of a batch that a step holds: inputs, targets, noise, and what the backward pass needs

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.decoding.own_decoder import exchanged, exchanges, gap
 from analysis.decoding.panels import SETTINGS, Panels, predicted_at_all
 from analysis.decoding.unrelated_codes import KIND, cross_if_unrelated
-from analysis.statistics import hierarchy, over_trials
+from analysis.statistics import hierarchy, over_trials, renamed_classes
 from analysis.statistics.over_trials import Floats, LabelRows
 from analysis.statistics.renamed_classes import PLACES, Renaming, exchangeable
 from neuromvm.errors import SplitError
@@ -122,8 +122,8 @@ def score(
         variables[key] = (("representation", "source", "target"), pairs)
     variables |= _gaps(list(draws.values()), resampling)
     renaming = Renaming(targets, classes, resampling.permutations if exchangeable(samples) else 0, resampling.seed)
-    values = over_trials.mean_of_scored(over_trials.mean_of_scored(observed, axis=1), axis=-1)
-    variables |= _if_unrelated(values, [cross_if_unrelated(tree, samples, renaming) for tree in predictions.values()])
+    value = variables["value"][1].astype(np.float64)
+    variables |= _if_unrelated(value, [cross_if_unrelated(tree, samples, renaming) for tree in predictions.values()])
     tested_gap = bool(np.isfinite(variables["gap_p"][1]).any())
     number, exchanged_in_words = exchanges(len(targets), resampling.permutations) if tested_gap else (0, "")
     tested = {
@@ -331,11 +331,10 @@ def _gaps(draws: Sequence[Sequence[TargetDraws]], resampling: Resampling) -> dic
 def _if_unrelated(value: Floats, draws: Sequence[Floats]) -> dict[str, tuple[tuple[str, ...], Floats]]:
     """Return range and p of *cross* if codes were unrelated ``(representation, setting)``; NaN in other settings."""
     cross = SETTINGS.index("cross")
-    found = {f"renamed_{key}": np.full(value.shape, np.nan) for key in ("mean", "low", "high", "p")}
-    for place, null in enumerate(draws):
-        judged = over_trials.judged(value[place, cross], np.empty((0,)), null)
-        for key in found:
-            found[key][place, cross] = judged[key.replace("renamed_", "null_") if key != "renamed_p" else "p"]
+    each = [renamed_classes.judged(one[cross], null) for one, null in zip(value, draws, strict=True)]
+    found = {key: np.full(value.shape, np.nan) for key in each[0]}
+    for key, values in found.items():
+        values[:, cross] = [one[key] for one in each]
     return {key: (("representation", "setting"), values) for key, values in found.items()}
 
 

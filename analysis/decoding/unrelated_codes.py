@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics import over_trials
 from analysis.statistics.over_trials import Floats
-from analysis.statistics.renamed_classes import Renaming
+from analysis.statistics.renamed_classes import Renaming, recall
 
 KIND = "{} draws in which the classes of each animal are renamed, all trials of a class alike: codes that differ between animals"
 
@@ -38,17 +38,8 @@ def cross_if_unrelated(predictions: xr.DataTree, samples: xr.DataTree, renaming:
         for decoder in (name for name in animals if name != read):
             one = dataset.sel(decoder=decoder)
             common: NDArray[np.bool_] = np.asarray(one["common"].any("replica"))
-            recall = np.stack([_recall(codes, labels, len(common)) for codes in one["predicted"].to_numpy()])
-            recall[:, ~common] = np.nan
-            per_split = np.stack([over_trials.mean_of_scored(recall[split == number], axis=0) for number in np.unique(split)])
+            shares = np.where(common[:, None], recall(one["predicted"].to_numpy(), labels, len(common)), np.nan)
+            per_split = np.stack([over_trials.mean_of_scored(shares[split == number], axis=0) for number in np.unique(split)])
             of_read.append(renaming.accuracy(per_split, common, read, decoder))  # (draw, split)
         each.append(over_trials.mean_of_scored(over_trials.mean_of_scored(np.stack(of_read), axis=0), axis=1))
     return over_trials.mean_of_scored(np.stack(each), axis=0)
-
-
-def _recall(codes: NDArray[np.int16], labels: NDArray[np.int16], classes: int) -> Floats:
-    """Return the share of the samples of each true class that are said to be each class ``(class, class said)``."""
-    tested = (codes >= 0) & (labels >= 0)
-    counts = np.bincount(labels[tested].astype(np.intp) * classes + codes[tested], minlength=classes**2).reshape(classes, classes)
-    total = counts.sum(axis=1, keepdims=True)
-    return np.where(total > 0, counts / np.maximum(total, 1), np.nan)

@@ -18,7 +18,7 @@ from analysis.readouts.classifiers import Classifier, Codes, Logistic
 from analysis.readouts.representations import Floats, held_out, training_side
 from analysis.statistics import over_trials
 from analysis.statistics.over_trials import LabelRows, Tally
-from analysis.statistics.renamed_classes import Renaming
+from analysis.statistics.renamed_classes import Renaming, recall
 
 PIECE = 250  # permutations in memory together
 
@@ -199,9 +199,12 @@ def renamed(classified: Classified, read: str, decoders: Sequence[str | None], r
     renaming
         Names of classes.
     """
-    recall = _recall(*classified)
+    codes, common, labels = classified
+    shares = np.where(
+        common[:, :, None], recall(codes, labels, common.shape[1]), np.nan
+    )  # (split, classifier, class, class said)
     each = [
-        over_trials.mean_of_scored(renaming.accuracy(recall[:, place], classified.common[place], read, decoder), axis=1)
+        over_trials.mean_of_scored(renaming.accuracy(shares[:, place], common[place], read, decoder), axis=1)
         for place, decoder in enumerate(decoders)
     ]
     return np.stack(each, axis=1)
@@ -225,17 +228,3 @@ def share_right(classified: Classified, resampling: Resampling, name: str) -> tu
 
     random = np.random.default_rng([resampling.seed, 2, zlib.crc32(name.encode())])
     return shares(over_trials.as_they_are(rows))[0], shares(over_trials.bootstrap(rows, resampling.bootstraps, random))
-
-
-def _recall(codes: NDArray[np.int16], common: NDArray[np.bool_], labels: NDArray[np.int16]) -> Floats:
-    """Return the share of each true class that is said to be each class ``(split, classifier, class, class said)``.
-
-    A window of which nothing is said, in a trial of which something is, counts as said wrongly, as it does in scores.
-    """
-    classes = common.shape[1]
-    said = (codes[..., None] == np.arange(classes)).astype(np.float32)
-    true = (labels[..., None] == np.arange(classes)).astype(np.float32)
-    counts = np.einsum("kdtwc,twe->kdec", said, true, optimize=True)
-    total = np.einsum("kdt,te->kde", (codes >= 0).any(axis=-1).astype(np.float32), true.sum(axis=1))[..., None]
-    known = (total > 0) & common[:, :, None]
-    return np.where(known, counts / np.where(total > 0, total, 1), np.nan)

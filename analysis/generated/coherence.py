@@ -25,7 +25,7 @@ from analysis.generated.imputation_skill import carriers, skill
 from analysis.readouts.decoders import OTHERS
 from analysis.readouts.representations import Floats, ever_held_out, held_out
 from analysis.scores import Score, difference, numbers
-from analysis.statistics import over_trials
+from analysis.statistics import over_trials, renamed_classes
 from analysis.statistics.renamed_classes import PLACES, Renaming, exchangeable
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
@@ -263,13 +263,12 @@ def _summary(settings: Mapping[str, Draws], by_name: Mapping[str, Floats]) -> di
             found.append(dict.fromkeys(found[0], np.nan))
             continue
         one = settings[setting]
-        names = over_trials.judged(one.observed, one.bootstrap, by_name.get(setting, one.null[:0]))
         ends = over_trials.interval(one.bootstrap - ceiling.bootstrap)
         apart = (np.nan, np.nan, np.nan) if one is ceiling else (one.observed - ceiling.observed, *ends)
         found.append(
             {
                 **over_trials.judged(one.observed, one.bootstrap, one.null),
-                **{f"renamed_{key.removeprefix('null_')}": names[key] for key in ("null_mean", "null_low", "null_high", "p")},
+                **renamed_classes.judged(one.observed, by_name.get(setting, one.null[:0])),
                 **dict(zip(("difference", "difference_low", "difference_high"), apart, strict=True)),
                 "chance": one.chance,
             }

@@ -104,7 +104,7 @@ class Account:
             matched = codes[:, None] == sources[there]
             known = matched.any(axis=1)
             gain = (likelihood * matched).sum(axis=1) / np.maximum(matched.sum(axis=1), 1) - base
-            null = _rematched(likelihood, base, spikes, room, codes, self._carried(source, target)[:, sources[there]])
+            null = _rematched(likelihood, base, spikes, room, codes, self._namesakes(source, target)[:, sources[there]])
         sums = np.zeros((3, len(self.tested[target])))
         sums[:, here] = np.where(known, np.stack([gain, spikes, room]), 0)
         before, before_null = self.sums.get(key), self.null.get(key)
@@ -126,7 +126,7 @@ class Account:
         order[:, tested] = random.permuted(order[:, tested], axis=1)
         return order
 
-    def _carried(self, source: str, target: str) -> NDArray[np.intp]:
+    def _namesakes(self, source: str, target: str) -> NDArray[np.intp]:
         """Return the target's condition that bears the same name as each of the source's ``(draw, condition)``.
 
         Only conditions that both are tested in are renamed; -1 stands for the target's of all others.
@@ -134,9 +134,7 @@ class Account:
         of = {name: np.unique(self._condition[name][self.tested[name]]) for name in (source, target)}
         common = np.intersect1d(of[source], of[target])
         found = np.full((self._renaming.draws, self._renaming.classes), -1)
-        # The first of one order bears the same name as the first of the other.
-        of_source, of_target = (common[self._renaming.names(name, common).argsort(axis=1)] for name in (source, target))
-        np.put_along_axis(found, of_source, of_target, axis=1)
+        np.put_along_axis(found, *self._renaming.pairs(source, target, common), axis=1)
         return found
 
 

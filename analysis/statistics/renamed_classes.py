@@ -27,6 +27,43 @@ def exchangeable(samples: xr.DataTree) -> bool:
     return not any(bool((node["label"] != node["label"].isel(window=0)).any()) for node in samples.children.values())
 
 
+def recall(codes: NDArray[np.int16], labels: NDArray[np.int16], classes: int) -> Floats:
+    """Return the share of the samples of each true class that are said to be each class ``(..., class, class said)``.
+
+    A window of which nothing is said, in a trial of which something is, counts as said wrongly, as it does in scores.
+
+    Parameters
+    ----------
+    codes
+        ``(..., trial, window)``, -1 where nothing is said.
+    labels
+        ``(trial, window)``, -1 where there is none.
+    classes
+        Number of classes.
+
+    Returns
+    -------
+    NaN where a class is not tested.
+
+    Examples
+    --------
+    >>> recall(np.array([[0], [1], [-1]], np.int16), np.array([[0], [0], [1]], np.int16), 2).tolist()
+    [[0.5, 0.5], [nan, nan]]
+    """
+    said = (codes[..., None] == np.arange(classes)).astype(np.float32)
+    true = (labels[..., None] == np.arange(classes)).astype(np.float32)
+    counts = np.einsum("...twc,twe->...ec", said, true, optimize=True).astype(np.float64)
+    tested = (codes >= 0).any(axis=-1).astype(np.float32)
+    total = np.einsum("...t,te->...e", tested, true.sum(axis=1))[..., None]
+    return np.where(total > 0, counts / np.where(total > 0, total, 1), np.nan)
+
+
+def judged(value: Floats, null: Floats) -> dict[str, Floats]:
+    """Return ``renamed_mean, renamed_low, renamed_high, renamed_p`` of a score against its draws; NaN without draws."""
+    found = over_trials.judged(value, null[:0], null)
+    return {f"renamed_{key.removeprefix('null_')}": found[key] for key in ("null_mean", "null_low", "null_high", "p")}
+
+
 class Renaming:
     """Names that the classes of some animals bear in draws of the null.
 
@@ -76,9 +113,14 @@ class Renaming:
         among = np.flatnonzero(common)
         if len(among) < 2:
             return np.full((self.draws, len(recall)), np.nan)
-        # Classes that bear the same name: the first of one order is the first of the other.
-        true, said = (among[self._names(name, among).argsort(axis=1)] for name in (read, decoder))
+        true, said = self.pairs(read, decoder, among)
         return over_trials.mean_of_scored(recall[:, true, said], axis=2).T
+
+    def pairs(self, read: str | None, decoder: str | None, among: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the classes of one animal, and those of the other that bear the same names, ``(draw, pair)`` each."""
+        # The first of one order bears the same name as the first of the other.
+        true, said = (among[self._names(name, among).argsort(axis=1)] for name in (read, decoder))
+        return true, said
 
     def _names(self, animal: str | None, among: NDArray[np.intp]) -> NDArray[np.integer]:
         return np.tile(among, (self.draws, 1)) if animal is None else self.names(animal, among)

@@ -12,7 +12,7 @@ from analysis.readouts.discriminant import fit_discriminants
 from analysis.readouts.representations import Floats, Latents, training_side
 from analysis.statistics import over_trials
 from analysis.statistics.over_trials import LabelRows, Tally
-from analysis.statistics.renamed_classes import Renaming
+from analysis.statistics.renamed_classes import Renaming, recall
 from neuromvm.data.features import features
 from neuromvm.data.permutation import carry
 from neuromvm.data.windows import sample_spec
@@ -126,27 +126,28 @@ def decode_windows(animals: Mapping[str, Sliding], target: str, sources: Sequenc
     matrices = np.full((splits, draws, windows, windows), np.nan)
     read: list[Read] = []
     alone: list[Floats] = []
+    known = 1 + max(int(each.label.max()) for each in animals.values())
+    classes = np.append(np.arange(known), -1).astype(np.int16)  # the last is found at -1: no label stays none
+    renaming = Renaming([] if target in sources else [target, *sources], known, draws - 1, seed)
     for split in range(splits):
         shared, tested = _shared_classes(animals, target, sources, split), one.scored[split]
         if len(shared) < 2 or not np.isin(one.label[tested], shared).any():
             continue
-        known = 1 + max(int(one.label.max()) for one in animals.values())
-        classes = np.append(np.arange(known), -1).astype(np.int16)  # the last is found at -1: no label stays none
-        renaming = Renaming([] if target in sources else [target, *sources], known, draws - 1, seed)
+        names = dict.fromkeys([target, *sources], np.tile(classes, (draws, 1)))
+        if target not in sources:
+            names = {name: _named(classes, shared, renaming.names(name, shared)) for name in names}
+        truth = one.label[tested]
         for draw in range(draws):
-            names = dict.fromkeys([target, *sources], classes)
-            if draw and target not in sources:
-                names = {name: _named(classes, shared, renaming.names(name, shared)[draw - 1]) for name in names}
             order = draw if target in sources else 0
-            codes = _read(animals, target, sources, split, order, shared, names)
-            matrices[split, draw] = _balanced_accuracy(codes, names[target][one.label[tested]], shared)
+            codes = _read(animals, target, sources, split, order, shared, {name: each[draw] for name, each in names.items()})
+            matrices[split, draw] = _balanced_accuracy(codes, names[target][draw, truth], shared)
             if draw == 0:
                 read.append(Read(tested, np.einsum("tww->tw", codes), shared))
-        alone.append(
-            np.einsum("dww->dw", matrices[split, 1:])
-            if target in sources
-            else renaming.accuracy(_recall(read[-1].codes, one.label[tested], known), np.isin(classes[:-1], shared), target, None)
-        )
+        if target in sources:
+            alone.append(np.einsum("dww->dw", matrices[split, 1:]))
+        else:
+            shares = recall(read[-1].codes.T[..., None], truth[:, None], known)  # (window, class, class said)
+            alone.append(renaming.accuracy(shares, np.isin(classes[:-1], shared), target, None))
     means = over_trials.mean_of_scored(matrices, axis=0)
     if not read:
         unread = np.full((draws - 1, windows), np.nan)
@@ -203,18 +204,10 @@ def _read(
 
 
 def _named(classes: NDArray[np.int16], shared: NDArray[np.int16], names: NDArray[np.integer]) -> NDArray[np.int16]:
-    """Return the name of every class, of which some are renamed."""
-    named = classes.copy()
-    named[shared] = names
+    """Return the names of classes ``(draw, class)``, of which some are renamed: first as they are, then in every draw."""
+    named = np.tile(classes, (1 + len(names), 1))
+    named[1:, shared] = names
     return named
-
-
-def _recall(codes: NDArray[np.int16], truth: NDArray[np.int16], classes: int) -> Floats:
-    """Return the share of each true class that is said to be each class ``(window, class, class said)``."""
-    recall = np.full((codes.shape[1], classes, classes), np.nan)
-    for name in np.unique(truth[truth >= 0]):
-        recall[:, name] = (codes[truth == name, :, None] == np.arange(classes)).mean(axis=0)
-    return recall
 
 
 def _balanced_accuracy(codes: NDArray[np.int16], truth: NDArray[np.int16], shared: NDArray[np.int16]) -> Floats:

@@ -44,11 +44,7 @@ class Options(Spec):
     width: float | None = Field(None, gt=0, description="Of a window [s or position]; default: a sixteenth of the grid")
     step: float | None = Field(None, gt=0, description="Between windows; default: half the width")
     bin_width: float | None = Field(None, gt=0, description="Bins inside a window; default: the whole window, one count a unit")
-    permutations: int = Field(
-        200,
-        ge=20,
-        description="Draws of the null; the smallest p is 1 / (permutations + 1)",
-    )
+    permutations: int = Field(200, ge=20, description="Draws of the null; the smallest p is 1 / (permutations + 1)")
     permute_within: str | None = Field(None, description="Trial label (block, session) within which trials are exchangeable")
     level: float = Field(0.05, gt=0, lt=0.5, description="Of single windows in clusters, and of what is called significant")
     bootstraps: int = Field(1000, ge=100, description="Resamples of test trials")

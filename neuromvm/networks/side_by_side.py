@@ -28,7 +28,8 @@ def encode_together(encoders: Sequence[nn.Module], inputs: Sequence[Tensor]) -> 
     if len(heads) < len(known):
         return _stacked_pairs([encoder.posterior(values) for encoder, values in zip(known, hidden, strict=True)])
     both = _affine([torch.cat(weights) for weights, _ in heads], [torch.cat(biases) for _, biases in heads], hidden)
-    mean, log_scale = (torch.stack(half) for half in zip(*(one.chunk(2, -1) for one in both), strict=True))
+    assert isinstance(both, Tensor)  # all encoders infer as many latents
+    mean, log_scale = (half.contiguous() for half in both.chunk(2, -1))
     return mean, bounded_scale(log_scale)
 
 

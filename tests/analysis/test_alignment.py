@@ -13,7 +13,7 @@ from analysis.baselines.srm import SharedResponses
 from analysis.decoding.decoding import Options, baseline
 from analysis.readouts.representations import Inputs, Latents, Training, training_side
 from neuromvm.errors import ShapeError
-from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
+from tests.analysis.simulation import poisoned, shared_latents, simulate, study_of, with_node
 
 OPTIONS = Options(principal_components=4, canonical_components=3, response_components=3)
 
@@ -103,23 +103,10 @@ def test_multiset_cca_refuses_more_components_than_dimensions():
         multiset_cca(training_sets(np.random.default_rng(0)), components=15, ridge=1.0)
 
 
-def corrupted(study):
-    """Return the study with other activity, labels and match codes on every test trial of split 0."""
-    samples = study.samples
-    for name, node in study.samples.children.items():
-        test = ~training_side(study.splits, 0, name)
-        changed = node.to_dataset().copy(deep=True)
-        changed["activity"].values[test] = 99
-        for variable in ("label", "match"):
-            changed[variable].values[test] = 0
-        samples = with_node(samples, name, changed)
-    return study_of(samples, study.splits)
-
-
 @pytest.mark.parametrize("name", OPTIONS.baselines)
 def test_test_trials_change_nothing_that_is_fitted(name):
     study = simulate()
-    found = [baseline(name, inputs_of(one), OPTIONS) for one in (study, corrupted(study))]
+    found = [baseline(name, inputs_of(one), OPTIONS) for one in (study, poisoned(study))]
     for source in study.samples.children:
         for target in study.samples.children:
             side = training_side(study.splits, 0, target)
