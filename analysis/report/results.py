@@ -29,6 +29,7 @@ NOTES = (
     "interval",
     "floor",
     "floor_of_within_minus_cross",
+    "floor_of_unrelated_codes",
     "settings",
     "omitted",
 )  # attributes of scores that the report writes out
