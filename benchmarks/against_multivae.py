@@ -55,8 +55,10 @@ def pairs() -> list[Pair]:
         (f"hidden_{HIDDEN}_compiled", small(HIDDEN), Ours(compiled=True), _their_trainer, 1 / 8),
         (f"hidden_{HIDDEN}_15_subsets", small(HIDDEN), Ours(subsets=15), _their_trainer, None),
         (f"hidden_{HIDDEN}_stack_{STACK}", small(HIDDEN), Ours(replicas=STACK), _their_trainer, 1 / 25),
+        (f"hidden_{HIDDEN}_stack_{STACK}_compiled", small(HIDDEN), Ours(STACK, compiled=True), _their_trainer, 1 / 25),
         (f"hidden_{HIDDEN}_stack_{STACK}_bare", small(HIDDEN), Ours(replicas=STACK), _their_model, None),
         ("paper", PAPER, Ours(), _their_trainer, 1 / 2),
+        ("paper_compiled", PAPER, Ours(compiled=True), _their_trainer, 1 / 2),
         ("paper_bare", PAPER, Ours(), _their_model, None),
         ("paper_15_subsets", PAPER, Ours(subsets=15), _their_trainer, None),
     ]

@@ -19,44 +19,46 @@ CASES = (
 
 
 def pairs() -> list[Pair]:
-    """Return a pair for each size of the networks."""
+    """Return a pair for each size of the networks, and small ones compiled too: the stack, and what it is compared with."""
     return [
         Pair(
-            f"stack_{replicas}_{name}",
-            Side(f"a stack of {replicas}", partial(_stack, size, replicas)),
-            Side("one by one", partial(_single, size)),
+            f"stack_{replicas}_{name}{'_compiled' if compiled else ''}",
+            Side(f"a stack of {replicas}{', compiled' if compiled else ''}", partial(_stack, size, replicas, compiled)),
+            Side(f"one by one{', compiled' if compiled else ''}", partial(_single, size, compiled)),
             "an epoch of a replica",
             aim=aim,
             agreement=f"losses of the first {COMPARED} epochs of the first replica, to 1e-4",
             tolerance=1e-4,
         )
         for name, size, replicas, aim in CASES
+        for compiled in ((False, True) if size.units != PAPER.units else (False,))
     ]
 
 
-def _stack(size: Size, replicas: int, folder: Path) -> Work:
+def _stack(size: Size, replicas: int, compiled: bool, folder: Path) -> Work:
     from neuromvm.refits import stack_size
 
-    epochs = trainer(size, MMVM, replicas).run()
+    epochs = trainer(size, MMVM, replicas, compile=compiled).run()
 
     def run() -> float:
         next(epochs)
         return replicas
 
     most = stack_size(noise_samples(size)[0], *specs(size, MMVM))
-    return Work(run, partial(_losses, size, replicas), f"neuromvm.refits.stack_size makes stacks of {most}")
+    answer = partial(_losses, size, replicas, compiled)
+    return Work(run, answer, f"neuromvm.refits.stack_size makes stacks of {most}")
 
 
-def _single(size: Size, folder: Path) -> Work:
-    epochs = trainer(size, MMVM).run()
+def _single(size: Size, compiled: bool, folder: Path) -> Work:
+    epochs = trainer(size, MMVM, compile=compiled).run()
 
     def run() -> float:
         next(epochs)
         return 1
 
-    return Work(run, partial(_losses, size, 1))
+    return Work(run, partial(_losses, size, 1, compiled))
 
 
-def _losses(size: Size, replicas: int) -> dict[str, np.ndarray]:
-    epochs = trainer(size, MMVM, replicas).run()
+def _losses(size: Size, replicas: int, compiled: bool) -> dict[str, np.ndarray]:
+    epochs = trainer(size, MMVM, replicas, compile=compiled).run()
     return {"loss": np.array([next(epochs).loss[0] for _ in range(COMPARED)])}

@@ -1,5 +1,6 @@
 """A training step against its matrix products alone, which nothing can do without."""
 
+import itertools
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,22 +17,37 @@ CLIP_NORM = 100.0
 def pairs() -> list[Pair]:
     """Return the pairs at the paper's size: an epoch's draws, forward, backward and Adam, with and without clipping."""
     found = []
-    for threads in (1, 2):
-        for clip_norm in (None, CLIP_NORM):
-            clips = ", gradients clipped" if clip_norm else ""
-            found.append(
-                Pair(
-                    f"step_paper{'_clipped' if clip_norm else ''}_{threads}_thread{'s' if threads > 1 else ''}",
-                    Side(f"MMVM trainer{clips}", partial(_step, PAPER, clip_norm)),
-                    Side("matrix products", partial(_products, PAPER)),
-                    "a step",
-                    threads=threads,
-                    aim=1.25,
-                    agreement="floating-point operations of products, counted in the trainer and from the shapes, within 1 %",
-                    tolerance=0.01,
-                )
+    for threads, way in itertools.product((1, 2), (Way(), Way(clips=True), Way(compiled=True), Way(clips=True, compiled=True))):
+        found.append(
+            Pair(
+                f"step_paper{way.suffix}_{threads}_thread{'s' if threads > 1 else ''}",
+                Side(f"MMVM trainer{way.said}", partial(_step, PAPER, way)),
+                Side("matrix products", partial(_products, PAPER)),
+                "a step",
+                threads=threads,
+                aim=1.25,
+                agreement="floating-point operations of products, counted in the trainer and from the shapes, within 1 %",
+                tolerance=0.01,
             )
+        )
     return found
+
+
+class Way(NamedTuple):
+    """How we step: whether gradients are clipped, and whether the step is compiled."""
+
+    clips: bool = False
+    compiled: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """What it adds to the name of a pair."""
+        return "_clipped" * self.clips + "_compiled" * self.compiled
+
+    @property
+    def said(self) -> str:
+        """What the table says."""
+        return ", gradients clipped" * self.clips + ", compiled" * self.compiled
 
 
 class Layer(NamedTuple):
@@ -55,10 +71,11 @@ def layers(size: Size) -> list[Layer]:
     return [Layer(one.in_features, one.out_features, ".trunk.0" in name) for name, one in named]
 
 
-def _step(size: Size, clip_norm: float | None, folder: Path) -> Work:
+def _step(size: Size, way: Way, folder: Path) -> Work:
     from torch.utils.flop_counter import FlopCounterMode
 
-    training = trainer(size, MMVM, clip_norm=clip_norm)
+    clip_norm = CLIP_NORM if way.clips else None
+    training = trainer(size, MMVM, clip_norm=clip_norm, compile=way.compiled)
     epochs = training.run()
 
     def run() -> float:
@@ -66,9 +83,10 @@ def _step(size: Size, clip_norm: float | None, folder: Path) -> Work:
         return training.batches.steps
 
     def answer() -> dict[str, np.ndarray]:
+        seen = trainer(size, MMVM, clip_norm=clip_norm)  # operations inside compiled code are not counted
         with FlopCounterMode(display=False) as counter:
-            next(epochs)
-        return {"operations a step": np.array(counter.get_total_flops() / training.batches.steps)}
+            next(seen.run())
+        return {"operations a step": np.array(counter.get_total_flops() / seen.batches.steps)}
 
     return Work(run, answer)
 

@@ -1,35 +1,54 @@
-"""The objective of all replicas of a stack in one call, compiled if that is asked for."""
+"""The objective of all replicas of a stack and its gradients in one call, compiled if that is asked for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
+from neuromvm.compiled import Function, compiled
 from neuromvm.models import Batch, MultimodalVAE, Objective
 
 
 class Members(NamedTuple):
-    """What the objective of a stack depends on; every tensor has a leading dim ``replica``."""
+    """What the objective of a stack depends on; every tensor has a leading dim ``replica``.
+
+    ``weights`` are trained; ``constants`` are frozen weights and buffers.
+    """
 
     weights: Mapping[str, Tensor]
-    buffers: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
     batch: Batch
     noise: Tensor
     beta: Tensor  # (replica,)
 
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors, in an order that :meth:`holding` knows."""
+        (inputs, targets, *of_rows), own = self.batch, (self.noise, self.beta)
+        return [*self.weights.values(), *self.constants.values(), *inputs.values(), *targets.values(), *of_rows, *own]
+
+    def holding(self, tensors: Sequence[Tensor]) -> "Members":
+        """Return members of the same names with other tensors."""
+        left = iter(tensors)
+
+        def named(names: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: next(left) for name in names}
+
+        weights, constants = named(self.weights), named(self.constants)
+        batch = Batch(named(self.batch.inputs), named(self.batch.targets), next(left), next(left))
+        return Members(weights, constants, batch, next(left), next(left))
+
     def only(self) -> "Members":
         """Return the one member of a stack of one, without the dim ``replica``."""
-        batch = self.batch
-        return Members(
-            _squeezed(self.weights),
-            _squeezed(self.buffers),
-            Batch(_squeezed(batch.inputs), _squeezed(batch.targets), batch.available.squeeze(0), batch.condition.squeeze(0)),
-            self.noise.squeeze(0),
-            self.beta.squeeze(0),
-        )
+        return self.holding([value.squeeze(0) for value in self.tensors()])
+
+
+class Gradients(NamedTuple):
+    """The objective of each replica, and weight -> its gradient ``(replica, ...)``, 0 where nothing depends on the weight."""
+
+    objective: Objective
+    of: Mapping[str, Tensor]
 
 
 class StackedObjective:
@@ -39,39 +58,58 @@ class StackedObjective:
     ----------
     model
         The architecture; its own weights are not used.
-    compiled
-        Compile it; the first call then takes up to a minute.
+    compile_as
+        Name of the architecture: what gives gradients is compiled, once a process for all models of this name. None: it is not.
     """
 
-    def __init__(self, model: MultimodalVAE, *, compiled: bool) -> None:
+    def __init__(self, model: MultimodalVAE, compile_as: Hashable | None = None) -> None:
         held = [*_slots(model)]
 
         def one(member: Members, progress: float) -> Objective:
-            with _bound(held, {**member.weights, **member.buffers}):
+            with _bound(held, {**member.weights, **member.constants}):
                 return model.objective(member.batch, member.noise, member.beta, progress)
 
-        def traceable(member: Members, progress: float) -> Objective:
-            values: Objective = functional_call(
-                model, (dict(member.weights), dict(member.buffers)), (member.batch, member.noise, member.beta, progress)
-            )
-            return values
-
-        call = traceable if compiled else one
-
-        def alone(members: Members, progress: float) -> Objective:
-            return Objective(*(value[None] for value in call(members.only(), progress)))
-
-        # Nothing is compiled before it is called.
-        wrap: Callable[[_Stacked], _Stacked] = torch.compile if compiled else lambda function: function
-        self._alone, self._together = wrap(alone), wrap(torch.func.vmap(call, in_dims=(0, None)))
+        self._one: _Objective = one
+        self._together: _Objective = torch.func.vmap(one, in_dims=(0, None))
+        self._name = compile_as
+        self._compiled: dict[int, Function] = {}  # by number of replicas
 
     def __call__(self, members: Members, progress: float) -> Objective:
         """Return the objective of each replica."""
         # A batched product of one matrix is slower than a product: its gradient comes out transposed and is copied.
-        return (self._alone if len(members.beta) == 1 else self._together)(members, progress)
+        if len(members.beta) == 1:
+            return Objective(*(value[None] for value in self._one(members.only(), progress)))
+        return self._together(members, progress)
+
+    def with_gradients(self, members: Members, progress: float) -> Gradients:
+        """Return the objective of each replica and the gradients of its loss."""
+        replicas, tensors = len(members.beta), members.tensors()
+        # A stack that replicas leave is not compiled for every number of them.
+        if self._name is not None and replicas <= min(self._compiled, default=2 * replicas) / 2:
+            name = self._name, tuple(members.weights), tuple(members.constants)
+            self._compiled[replicas] = compiled(name, self._function(members, progress), tensors)
+        function = self._compiled.get(replicas) or self._function(members, progress)
+        log_likelihood, rate, loss, *gradients = function(tensors)
+        return Gradients(Objective(log_likelihood, rate, loss), dict(zip(members.weights, gradients, strict=True)))
+
+    def _function(self, like: Members, progress: float) -> Function:
+        """Return how tensors of members of these names make log-likelihood, rate, loss and the gradients of the weights."""
+        alone = len(like.beta) == 1
+
+        def call(tensors: Sequence[Tensor]) -> list[Tensor]:
+            members = like.holding(tensors)
+            members = members.only() if alone else members
+            leaves = {name: value.detach().requires_grad_() for name, value in members.weights.items()}
+            objective = (self._one if alone else self._together)(members._replace(weights=leaves), progress)
+            gradients = torch.autograd.grad(objective.loss.sum(), list(leaves.values()), materialize_grads=True)
+            values = [*(value.detach() for value in objective), *gradients]
+            # Adam reads a gradient as it lies in memory.
+            return [(value[None] if alone else value).contiguous() for value in values]
+
+        return call
 
 
-_Stacked = Callable[[Members, float], Objective]
+_Objective = Callable[[Members, float], Objective]
 
 
 class _Slot(NamedTuple):
@@ -102,7 +140,3 @@ def _bound(slots: Sequence[_Slot], tensors: Mapping[str, Tensor]) -> Iterator[No
     finally:
         for slot, tensor in zip(slots, own, strict=True):
             slot.tensors[slot.key] = tensor
-
-
-def _squeezed(stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.squeeze(0) for name, value in stacked.items()}

@@ -23,7 +23,7 @@ from torch.func import stack_module_state
 from neuromvm.build import build_model
 from neuromvm.data.batches import VALIDATION, StackBatches
 from neuromvm.errors import TrainingError
-from neuromvm.models import Batch, MultimodalVAE, Objective
+from neuromvm.models import Batch, MultimodalVAE
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sharing import MMVMSharing
 from neuromvm.stacked_objective import Members, StackedObjective
@@ -121,19 +121,20 @@ class StackTrainer:
             for number, replica in enumerate(batches.replicas)
         ]
         self.model: MultimodalVAE = members[0]
-        self._parameters, self._buffers = stack_module_state(members)
+        parameters, self._buffers = stack_module_state(members)
+        self._parameters: dict[str, Tensor] = {name: value.detach() for name, value in parameters.items()}
         self._constants: dict[str, Tensor] = {}
         self._freeze(frozen or {})
-        with torch.no_grad():
-            for name, value in (start or {}).items():
-                self._parameters[name].copy_(value)
+        for name, value in (start or {}).items():
+            self._parameters[name].copy_(value)
         self._fixed = {**self._constants, **self._buffers}  # of every replica, also of those that have left
         self._optimizer = self._make_optimizer()
-        self._best = {name: value.detach().clone() for name, value in self._parameters.items()}
+        self._best = {name: value.clone() for name, value in self._parameters.items()}
         self._best_loss = np.full(replicas, np.inf)
         self._best_epoch = np.zeros(replicas, dtype=int)
         self._beta = self._make_beta()
-        self._stacked_objective = StackedObjective(self.model, compiled=training.compile)
+        architecture = (model.model_dump_json(), *batches.windows.items()) if training.compile else None
+        self._stacked_objective = StackedObjective(self.model, compile_as=architecture)
         terms, modalities = len(self.model.rate_terms), len(self.model.modalities)
         # loss, log-likelihoods, rates, validation loss of the last epoch that each replica took part in
         self._last = torch.full((replicas, 2 + modalities + terms), torch.nan)
@@ -183,11 +184,11 @@ class StackTrainer:
     def weights(self) -> dict[str, Tensor]:
         """Return parameters and buffers ``(replica, ...)``: the best on validation if early stopping is on, else the last."""
         chosen = self._parameters if self.training.patience is None else self._best
-        return {name: value.detach() for name, value in {**chosen, **self._fixed}.items()}
+        return {**chosen, **self._fixed}
 
     def state(self) -> StackState:
         """Return everything that :meth:`restore` needs; frozen parameters never change and are not among it."""
-        tensors = {f"parameter/{name}": value.detach() for name, value in self._parameters.items()}
+        tensors = {f"parameter/{name}": value for name, value in self._parameters.items()}
         tensors |= {f"buffer/{name}": value for name, value in self._buffers.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
         tensors |= {"last": self._last, "active": torch.from_numpy(self._active)}
@@ -205,14 +206,13 @@ class StackTrainer:
         self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
         self._last.copy_(groups["last"][""])
         self._keep(groups["active"][""].numpy())
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(groups["parameter"][name])
-                self._best[name].copy_(groups["best"][name])
-                self._optimizer.state[parameter] = {
-                    key: groups["adam"][f"{key}/{name}"].to(self._step_device() if key == "step" else parameter.device)
-                    for key in ADAM
-                }
+        for name, parameter in self._parameters.items():
+            parameter.copy_(groups["parameter"][name])
+            self._best[name].copy_(groups["best"][name])
+            self._optimizer.state[parameter] = {
+                key: groups["adam"][f"{key}/{name}"].to(self._step_device() if key == "step" else parameter.device)
+                for key in ADAM
+            }
         for name, value in groups["buffer"].items():
             self._buffers[name].copy_(value)
 
@@ -248,7 +248,6 @@ class StackTrainer:
         if len(staying):
             self._keep(staying)
 
-    @torch.no_grad()
     def _keep(self, staying: NDArray[np.int64]) -> None:
         """Cut the stack to some of its replicas, given by their numbers among all."""
         if len(staying) == len(self._active):
@@ -257,7 +256,7 @@ class StackTrainer:
         old, adam = self._parameters, self._optimizer.state
         self._active = staying
         self.batches = self._everyone.only(self._active.tolist())
-        self._parameters = {name: value[members].requires_grad_() for name, value in old.items()}
+        self._parameters = {name: value[members] for name, value in old.items()}
         self._buffers, self._constants = (
             {name: value[members] for name, value in held.items()} for held in (self._buffers, self._constants)
         )
@@ -267,7 +266,6 @@ class StackTrainer:
                 kept = {key: entry if key == "step" else entry[members] for key, entry in adam[value].items()}
                 self._optimizer.state[self._parameters[name]] = kept
 
-    @torch.no_grad()
     def _freeze(self, frozen: Mapping[str, Tensor]) -> None:
         """Take frozen parameters out of those that are trained, and set frozen buffers."""
         for name, value in frozen.items():
@@ -322,19 +320,20 @@ class StackTrainer:
         """
         batch = self.batches.batch(pairs, generators)
         noise = self.batches.noise(pairs, generators, self.model.noise_shape)
-        objective = self._objective(batch, noise, progress=epochs / self.training.epochs)
-        objective.loss.sum().backward()  # type: ignore[no-untyped-call]
+        (log_likelihood, rate, loss), gradients = self._stacked_objective.with_gradients(
+            self._members(batch, noise), progress=epochs / self.training.epochs
+        )
+        for name, parameter in self._parameters.items():
+            parameter.grad = gradients[name]
         if self.training.clip_norm is not None:
             self._clip_gradients(self.training.clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         available = batch.available
-        log_likelihood, rate = (values.detach().sum(2) for values in (objective.log_likelihood, objective.rate))
-        return objective.loss.detach(), log_likelihood, rate, available.sum(2), available.amax(1).sum(1)
+        return loss, log_likelihood.sum(2), rate.sum(2), available.sum(2), available.amax(1).sum(1)
 
-    def _objective(self, batch: Batch, noise: Tensor, progress: float) -> Objective:
-        weights = {**self._parameters, **self._constants}
-        return self._stacked_objective(Members(weights, self._buffers, batch, noise, self._beta), progress)
+    def _members(self, batch: Batch, noise: Tensor) -> Members:
+        return Members(self._parameters, {**self._constants, **self._buffers}, batch, noise, self._beta)
 
     @torch.no_grad()
     def _validate(self) -> Tensor:
@@ -344,7 +343,7 @@ class StackTrainer:
             return torch.full((len(self._active),), torch.nan)
         # The same noise at every call, so that epochs differ by their weights alone.
         noise = self.batches.noise(pairs, self.batches.generators(0, VALIDATION), self.model.noise_shape)
-        loss = self._objective(self.batches.batch(pairs, None), noise, progress=1.0).loss
+        loss = self._stacked_objective(self._members(self.batches.batch(pairs, None), noise), progress=1.0).loss
         values = loss.cpu().numpy().astype(float)
         if not np.isfinite(values[self.batches.validated]).all():
             raise TrainingError(
@@ -355,7 +354,7 @@ class StackTrainer:
         self._best_loss[kept], self._best_epoch[kept] = values[better], self.epoch
         here, there = (torch.from_numpy(places).to(self.batches.device) for places in (better, kept))
         for name, value in self._parameters.items():
-            self._best[name][there] = value.detach()[here]
+            self._best[name][there] = value[here]
         return loss
 
     def _clip_gradients(self, largest: float) -> None:

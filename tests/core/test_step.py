@@ -1,24 +1,108 @@
 """How a step is computed changes how long it takes, not what is learned."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from neuromvm import compiled
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.errors import TrainingError
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training import StackTrainer
+from tests.core.golden.make_losses import SAMPLES as THREE
+from tests.core.golden.make_losses import SPLITS as THREE_SPLITS
+from tests.core.golden.make_losses import golden_specs
 from tests.core.test_stack import EACH, stopping
 from tests.core.test_training import MODEL, SAMPLES, SPLITS, trainer_of
 
 MOVING = {"kind": "mmvm", "standard_normal": {"kind": "linear"}}
+CONSTANT = {"kind": "mmvm", "standard_normal": {"kind": "constant", "stop": 0.3}}
+GOLDEN = {name: spec for name, spec in golden_specs().items() if "linear" in name and "normal" not in name}
+OF_EACH = (
+    ("gaussian", "laplace", "poisson"),
+    ("negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial"),
+)
+PAIR = [Replica(0, 0), Replica(0, 1)]
+can_compile = pytest.mark.skipif(
+    os.environ.get("CXX") is None and not any(map(shutil.which, ("g++", "clang++"))), reason="needs a C++ compiler"
+)
+
+
+def check(model: ModelSpec, replicas: list[Replica]) -> None:
+    """Compare two epochs, compiled and not."""
+    data = {"samples": THREE, "splits": THREE_SPLITS, "batch_size": 1000, "epochs": 2, "clip_norm": 50.0}
+    trainers = [trainer_of(replicas, model, **data, compile=whether) for whether in (False, True)]
+    plain, fast = ([record.loss for record in trainer.run()] for trainer in trainers)
+    np.testing.assert_allclose(fast, plain, rtol=1e-4)
+    for name, value in trainers[0].weights().items():
+        torch.testing.assert_close(trainers[1].weights()[name], value, rtol=1e-3, atol=1e-4)
+
+
+@can_compile
+def test_a_compiled_step_is_the_step_and_is_compiled_once_a_process():
+    check(MODEL, PAIR)
+    known = len(compiled._known)
+    check(MODEL, [Replica(0, 5), Replica(0, 6)])
+    assert len(compiled._known) == known
+
+
+@can_compile
+@pytest.mark.slow
+def test_one_member_compiles():
+    check(MODEL, PAIR[:1])
+
+
+@can_compile
+@pytest.mark.slow
+@pytest.mark.parametrize("model", GOLDEN.values(), ids=GOLDEN.keys())
+def test_every_way_of_sharing_compiles(model):
+    check(model, PAIR)
+
+
+@can_compile
+@pytest.mark.slow
+def test_a_constant_share_of_the_standard_normal_compiles():
+    check(ModelSpec.model_validate({**MODEL.model_dump(), "sharing": CONSTANT}), PAIR)
+
+
+@can_compile
+@pytest.mark.slow
+@pytest.mark.parametrize("kinds", OF_EACH, ids="-".join)
+def test_every_likelihood_compiles(kinds):
+    each = {name: {"kind": kind} for name, kind in zip(("mitt", "stella", "barat"), kinds, strict=True)}
+    content = {"sharing": "mmvm", "latent": 3, "networks": "convolution", "likelihood_of": each}
+    check(ModelSpec.model_validate(content), PAIR[:1])
+
+
+@can_compile
+@pytest.mark.slow
+def test_a_compiled_stack_that_replicas_leave_learns_the_same():
+    plain, fast = list(stopping(EACH).run()), list(stopping(EACH, compile=True).run())
+    assert [one.stopped for one in fast] == [one.stopped for one in plain]
+    np.testing.assert_allclose([one.loss for one in fast], [one.loss for one in plain], rtol=1e-3)
+
+
+COMPILE = """
+from tests.core.test_step import MODEL, PAIR, check
+try:
+    check(MODEL, PAIR)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
 
 
 @pytest.mark.slow
-def test_a_compiled_stack_that_replicas_leave_learns_the_same():
-    plain, compiled = list(stopping(EACH).run()), list(stopping(EACH, compile=True).run())
-    assert [one.stopped for one in compiled] == [one.stopped for one in plain]
-    np.testing.assert_allclose([one.loss for one in compiled], [one.loss for one in plain], rtol=1e-3)
+def test_without_a_compiler_one_is_asked_for(tmp_path):
+    away = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env={**os.environ, **away}, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("TrainingError")
+    assert "a working compiler" in done.stdout
+    assert "leave compile out" in done.stdout
 
 
 def test_what_moves_at_every_step_is_not_compiled():
