@@ -43,15 +43,20 @@ def settings(scores: xr.Dataset) -> Figure:
         handles: list[Artist] = [
             Line2D([], [], color=color[name], marker=marker[name], markersize=4, label=name) for name in names
         ]
+        renamed = bool(np.isfinite(scores["renamed_high"]).any())
         if scores.attrs["permutations"]:
-            handles += [Patch(color="0.75", label="permuted labels"), Patch(color="0.92", label="renamed classes")]
+            handles.append(Patch(color="0.75", label="permuted labels"))
+        if renamed:
+            handles.append(Patch(color="0.92", label="renamed classes"))
         handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
         style.legend(figure, handles)
         greys = (
-            f"Dark grey: 95 % of {scores.attrs['floor']}.\nLight grey: the same with the classes of each animal renamed.\n"
+            f"Dark grey: 95 % of {scores.attrs['floor']}.\n"
             if scores.attrs["permutations"]
             else f"Floor: {scores.attrs['floor']}.\n"
         )
+        if renamed:
+            greys += "Light grey: the same with the classes of each animal renamed.\n"
         style.caption(
             figure,
             f"Class that a {scores.attrs['classifier']} classifier of real activity gives to generated activity. "

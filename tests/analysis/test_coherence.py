@@ -245,6 +245,15 @@ def test_numbers_and_figures_are_saved(trained, tmp_path):
     assert (tmp_path / "pairs.csv").stat().st_size > 1000
 
 
+def test_a_figure_speaks_of_renamed_classes_only_where_they_were_renamed(trained):
+    nobody = trained.assign({name: xr.full_like(trained[name], np.nan) for name in ("renamed_low", "renamed_high")})
+    for scores, named in ((trained, True), (nobody, False)):
+        figure = coherence.plot(scores)["settings"]
+        entries = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert ("renamed classes" in entries, "Light grey" in figure.get_supxlabel()) == (named, named)
+        assert "permuted labels" in entries
+
+
 def test_a_run_without_generated_activity_says_how_to_get_it(tmp_path):
     (tmp_path / "spec.yaml").write_text(to_yaml(ExperimentSpec.model_validate(SPEC)))
     with pytest.raises(RunFolderError, match=r"coherence: \{\}.*--resume"):
