@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from neuromvm.errors import TrainingError
+from neuromvm.errors import CompilerError
 
 Function = Callable[[Sequence[Tensor]], list[Tensor]]
 _known: dict[Hashable, Function] = {}
@@ -30,7 +30,7 @@ def compiled(name: Hashable, function: Function, example: Sequence[Tensor]) -> F
 
     Raises
     ------
-    TrainingError
+    CompilerError
         If it cannot be compiled here; most often there is no C++ compiler.
 
     Examples
@@ -56,11 +56,14 @@ def _compile(function: Function, example: Sequence[Tensor]) -> Function:
 
     try:
         call(example)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:  # of every error of the compiler
-        raise TrainingError(
+        cause = str(getattr(error, "inner_exception", error)).strip()
+        raise CompilerError(
             "training.compile",
-            found=str(error).strip().splitlines()[0],
-            expected="a working compiler: g++ or clang on Linux and macOS, Visual C++ on Windows",
-            next_step="Install one, or leave compile out",
+            found=cause.splitlines()[0] if cause else type(error).__name__,
+            expected="what torch compiles with: g++ or clang (Visual C++ on Windows), on a GPU Triton as well",
+            next_step="Install it, or leave compile out",
         ) from error
     return call

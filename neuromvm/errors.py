@@ -1,6 +1,7 @@
 """Typed errors. Each says where, what was found, what was expected and the next step."""
 
 from difflib import get_close_matches
+from functools import partial
 
 
 class NeuromvmError(Exception):
@@ -26,6 +27,10 @@ class NeuromvmError(Exception):
         if next_step:
             sentences.append(next_step)
         super().__init__(" ".join(sentence.rstrip(".") + "." for sentence in sentences))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let it cross from a process of a pool to the one that waits for it."""
+        return partial(type(self), found=self.found, expected=self.expected, next_step=self.next_step), (self.where,)
 
 
 class SpecError(NeuromvmError):
@@ -58,6 +63,10 @@ class ShapeError(NeuromvmError):
 
 class TrainingError(NeuromvmError):
     """Training cannot go on (a loss that is not finite, a device that is absent)."""
+
+
+class CompilerError(TrainingError):
+    """A step cannot be compiled on this machine, whatever it is trained on."""
 
 
 class RunFolderError(NeuromvmError):

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from neuromvm.build import build_model
 from neuromvm.data.batches import Replica, window_shape
-from neuromvm.errors import NeuromvmError, SpecError
+from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.fitting import train_stack
 from neuromvm.folders import locked, write_tree
 from neuromvm.plugins import step
@@ -180,6 +180,8 @@ def _make(path: Path, pack: Pack) -> tuple[str, list[str]]:
     study = Study(path)
     try:
         scores = _scores(study, pack)
+    except CompilerError:  # the machine's, not the null data's
+        raise
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         if pack.first < pack.last:
             singles = [_make(path, pack._replace(first=number, last=number)) for number in pack.permutations]

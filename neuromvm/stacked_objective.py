@@ -84,7 +84,7 @@ class StackedObjective:
     def with_gradients(self, members: Members, progress: float) -> Gradients:
         """Return the objective of each replica and the gradients of its loss."""
         replicas, tensors = len(members.beta), members.tensors()
-        # A stack that replicas leave is not compiled for every number of them.
+        # A stack that replicas leave is not compiled for every number of them; one that is resumed may compile at another number.
         if self._name is not None and replicas <= min(self._compiled, default=2 * replicas) / 2:
             name = self._name, tuple(members.weights), tuple(members.constants)
             self._compiled[replicas] = compiled(name, self._function(members, progress), tensors)

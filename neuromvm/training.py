@@ -104,7 +104,7 @@ class StackTrainer:
             raise TrainingError(
                 "training.compile",
                 found=f"a standard-normal share that moves ({model.sharing.standard_normal.kind})",
-                expected="a constant one: a number that changes at every step would be compiled anew at every step",
+                expected="a constant one: a compiled step keeps the share that it was compiled with",
                 next_step="Leave compile out, or set sharing.standard_normal.kind=constant",
             )
         self.epoch = 0

@@ -38,7 +38,8 @@ class TrainingSpec(Spec):
 
     compile: bool = Field(
         False,
-        description="Compile the step: 1.5 to 2 times as fast on a CPU, after half a minute the first time; needs a C++ compiler",
+        description="Compile the step: 1.5 to 2 times as fast on a CPU, after half a minute for each model and size of a stack; "
+        "needs a C++ compiler",
     )
     precision: Literal["float32", "tf32"] = Field(
         "float32", description="tf32: matrix products with factors rounded to 10 bits, on GPUs that can; float32 elsewhere"

@@ -1,5 +1,7 @@
 """What was given, what is wanted and how to make it: mistakes of a first hour in a notebook."""
 
+import pickle
+
 import pytest
 
 import neuromvm as nm
@@ -52,3 +54,9 @@ def test_with_one_animal_only_its_own_rows_are_compared():
     samples = nm.make_samples(recordings, nm.SampleSpec(start=0, label="odor"))
     scores = compare(samples, nm.make_splits(samples, nm.SplitSpec()), {})
     assert scores["representation"].values.tolist() == ["raw", "raw_lda", "poisson_bayes", "pca"]
+
+
+def test_an_error_of_a_worker_process_arrives_as_it_was():
+    error = SchemaError("samples", found="none", expected="some", next_step="Make them")
+    arrived = pickle.loads(pickle.dumps(error))
+    assert (type(arrived), str(arrived), arrived.found) == (SchemaError, str(error), "none")

@@ -45,9 +45,12 @@ def check(model: ModelSpec, replicas: list[Replica]) -> None:
 
 @can_compile
 def test_a_compiled_step_is_the_step_and_is_compiled_once_a_process():
-    check(MODEL, PAIR)
+    model = MODEL.model_copy(update={"likelihood": ModelSpec(sharing="mmvm", likelihood="poisson").likelihood})
+    before = len(compiled._known)
+    check(model, PAIR)
     known = len(compiled._known)
-    check(MODEL, [Replica(0, 5), Replica(0, 6)])
+    assert known == before + 1
+    check(model, [Replica(0, 5, permutation=3), Replica(0, 6, beta=2.0)])  # other data, counts and weights of the rate
     assert len(compiled._known) == known
 
 
@@ -100,8 +103,8 @@ except Exception as error:
 def test_without_a_compiler_one_is_asked_for(tmp_path):
     away = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", COMPILE], env={**os.environ, **away}, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("TrainingError")
-    assert "a working compiler" in done.stdout
+    assert done.stdout.startswith("CompilerError")
+    assert "C++ compiler" in done.stdout.split("Expected")[0]
     assert "leave compile out" in done.stdout
 
 

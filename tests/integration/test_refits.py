@@ -1,7 +1,10 @@
 """Nulls that refit, end to end: what is noise stays noise, what is signal leaves it, and nothing made is made again."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -169,6 +172,21 @@ def test_null_data_that_cannot_be_fitted_count_as_reaching(finished, tmp_path, m
     values = study.refits("mcca", settings)["value"].sel(setting="cross")
     assert values.sizes["permutation"] == 3
     assert values.isnull().all(["split", "target"]).sum() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_machine_without_a_compiler_makes_no_refits(finished, tmp_path, jobs):
+    shutil.copytree(finished, tmp_path / "run")
+    spec = Study(tmp_path / "run").spec
+    training = spec.training.model_copy(update={"compile": True})
+    (tmp_path / "run" / "spec.yaml").write_text(to_yaml(spec.model_copy(update={"training": training})))
+    away = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "neuromvm.cli", "refit", str(tmp_path / "run"), "--n", "6", "--jobs", jobs, "--rows", "mmvm"]
+    done = subprocess.run(command, env={**os.environ, **away}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "C++ compiler" in done.stderr
+    assert [file.name for file in (tmp_path / "run" / "refits" / "mmvm").iterdir()] == ["00001-00002.nc"]
 
 
 def test_refits_are_of_the_options_that_the_table_was_computed_with(finished, tmp_path):
