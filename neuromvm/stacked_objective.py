@@ -83,30 +83,27 @@ class StackedObjective:
 
     def with_gradients(self, members: Members, progress: float) -> Gradients:
         """Return the objective of each replica and the gradients of its loss."""
-        replicas, tensors = len(members.beta), members.tensors()
+        replicas = len(members.beta)
         # A stack that replicas leave is not compiled for every number of them; one that is resumed may compile at another number.
         if self._name is not None and replicas <= min(self._compiled, default=2 * replicas) / 2:
             name = self._name, tuple(members.weights), tuple(members.constants)
-            self._compiled[replicas] = compiled(name, self._function(members, progress), tensors)
-        function = self._compiled.get(replicas) or self._function(members, progress)
-        log_likelihood, rate, loss, *gradients = function(tensors)
+            self._compiled[replicas] = compiled(
+                name, lambda tensors: self._values(members.holding(tensors), progress), members.tensors()
+            )
+        fast = self._compiled.get(replicas)
+        log_likelihood, rate, loss, *gradients = fast(members.tensors()) if fast else self._values(members, progress)
         return Gradients(Objective(log_likelihood, rate, loss), dict(zip(members.weights, gradients, strict=True)))
 
-    def _function(self, like: Members, progress: float) -> Function:
-        """Return how tensors of members of these names make log-likelihood, rate, loss and the gradients of the weights."""
-        alone = len(like.beta) == 1
-
-        def call(tensors: Sequence[Tensor]) -> list[Tensor]:
-            members = like.holding(tensors)
-            members = members.only() if alone else members
-            leaves = {name: value.detach().requires_grad_() for name, value in members.weights.items()}
-            objective = (self._one if alone else self._together)(members._replace(weights=leaves), progress)
-            gradients = torch.autograd.grad(objective.loss.sum(), list(leaves.values()), materialize_grads=True)
-            values = [*(value.detach() for value in objective), *gradients]
-            # Adam reads a gradient as it lies in memory.
-            return [(value[None] if alone else value).contiguous() for value in values]
-
-        return call
+    def _values(self, members: Members, progress: float) -> list[Tensor]:
+        """Return log-likelihood, rate, loss and the gradients of the weights."""
+        alone = len(members.beta) == 1
+        members = members.only() if alone else members
+        leaves = {name: value.detach().requires_grad_() for name, value in members.weights.items()}
+        objective = (self._one if alone else self._together)(members._replace(weights=leaves), progress)
+        gradients = torch.autograd.grad(objective.loss.sum(), list(leaves.values()), materialize_grads=True)
+        values = [*(value.detach() for value in objective), *gradients]
+        # Adam reads a gradient as it lies in memory.
+        return [(value[None] if alone else value).contiguous() for value in values]
 
 
 _Objective = Callable[[Members, float], Objective]

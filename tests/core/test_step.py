@@ -91,10 +91,11 @@ def test_a_compiled_stack_that_replicas_leave_learns_the_same():
 
 
 COMPILE = """
+from neuromvm.errors import NeuromvmError
 from tests.core.test_step import MODEL, PAIR, check
 try:
     check(MODEL, PAIR)
-except Exception as error:
+except NeuromvmError as error:
     print(type(error).__name__, error)
 """
 
