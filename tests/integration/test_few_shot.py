@@ -13,14 +13,16 @@ from analysis.decoding.few_shot import NewAnimal, Options, compare_few_shot
 from analysis.readouts.representations import Inputs
 from analysis.report.new_animals import each_animal, leave_one_out
 from neuromvm import cli
+from neuromvm.adaptation import adapt
 from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
-from neuromvm.data.splits import make_splits
+from neuromvm.data.splits import few_trials, make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.data.write_nwb import write_experiment
 from neuromvm.errors import RunFolderError, SpecError, SplitError
-from neuromvm.few_shot import FewShotLatents, change_adaptation, run_few_shot
+from neuromvm.few_shot import FewShotLatents, change_adaptation, fit_without, run_few_shot
 from neuromvm.few_shot import few_shot as few_shot_latents
 from neuromvm.few_shot_folder import FewShotFolder
+from neuromvm.fitting import fit
 from neuromvm.runs import Study
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 
@@ -43,6 +45,7 @@ MODEL = ModelSpec(
 BASELINES = decoding.Options(canonical_components=3)
 OPTIONS = Options(bootstraps=100, permutations=500)
 NEW = ("mitt", "barat")
+STARTS = ("others", "random")
 
 
 def experiment(shared_strength: float, seed: int, per_class, new=NEW) -> tuple[xr.DataTree, dict[str, FewShotLatents]]:
@@ -162,6 +165,27 @@ def test_on_noise_nothing_leaves_its_floor(seed):
     scores = scored(*experiment(0, 100 + seed, (4,), NEW[:1]))
     assert np.abs(scores["value"] - scores["null_mean"]).max() < 0.12
     assert scores["p"].min() > 0.05 / scores["p"].size
+
+
+@pytest.mark.slow
+def test_four_trials_a_class_suffice_at_the_default_strength_with_several_windows_a_trial():
+    several = SampleSpec(start=0.1, stop=0.85, width=0.25, label=SAMPLES.label, keep=SAMPLES.keep)
+    scores = []
+    for seed in range(6):
+        samples = make_samples(recordings_from(simulate(SimulationConfig(animals=SIZES), seed=seed)), several)
+        splits = make_splits(samples, SplitSpec(seed=seed))
+        full = fit(samples, splits, MODEL, TRAINING, progress=False).embed(samples)
+        new = {}
+        for animal in SIZES:
+            base = fit_without(samples, splits, MODEL, TRAINING, animal, progress=False)
+            few = few_trials(samples, splits, animal, 4)
+            ways = {start: adapt(base, samples, few, start=start, progress=False).embed(samples) for start in STARTS}
+            new[animal] = NewAnimal(few, {**ways, "full": full})  # trained with all trials, and read by the same decoder
+        scores.append(compare_few_shot(samples, {4: new}, OPTIONS, BASELINES)["value"].sel(setting="4"))
+    mean = sum(scores) / len(scores)
+    reached = mean / float(mean.sel(representation="full"))
+    assert [start for start in STARTS if reached.sel(representation=start) < 0.9] == []
+    assert [start for start in STARTS if reached.sel(representation=start) < reached.sel(representation="own decoder")] == []
 
 
 @pytest.mark.slow
