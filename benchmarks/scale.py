@@ -136,9 +136,10 @@ def measure(point: dict[str, object]) -> None:
     from neuromvm.data.loaders import load_recordings
     from neuromvm.data.splits import make_splits
     from neuromvm.data.windows import make_samples
+    from neuromvm.device import choose_device
     from neuromvm.inference import FittedStack
     from neuromvm.specs import DataSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
-    from neuromvm.training import StackTrainer, choose_device
+    from neuromvm.training import StackTrainer
 
     def recordings(folder: Path) -> xr.DataTree:
         window = (0.0, 0.1 * int(str(point["bins"])))

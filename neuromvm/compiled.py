@@ -24,7 +24,8 @@ def compiled(name: Hashable, function: Function, example: Sequence[Tensor]) -> F
     name
         Of the function: two of the same name do the same.
     function
-        Of a list of tensors, to a list of tensors. What it does must not depend on their values.
+        Of a list of tensors, to a list of tensors; it may change those that it is given. What it does must not depend on their
+        values.
     example
         Tensors of the shapes, types and device that it will be called with.
 
@@ -46,7 +47,10 @@ def compiled(name: Hashable, function: Function, example: Sequence[Tensor]) -> F
 
 
 def _compile(function: Function, example: Sequence[Tensor]) -> Function:
-    recorded = make_fx(lambda *tensors: function(tensors))(*(tensor.detach() for tensor in example))
+    # Recorded and tried on copies, for it may change what it is given; a tensor that is given twice is one copy.
+    copies = {id(tensor): tensor.detach().clone() for tensor in example}
+    tried = [copies[id(tensor)] for tensor in example]
+    recorded = make_fx(lambda *tensors: function(tensors))(*tried)
     # In one piece, or not at all: pieces with calls of Python between them are slower than no compiling.
     fast: Callable[..., list[Tensor]] = torch.compile(recorded, dynamic=False, fullgraph=True)
 
@@ -55,7 +59,7 @@ def _compile(function: Function, example: Sequence[Tensor]) -> Function:
         return fast(*tensors)
 
     try:
-        call(example)
+        call(tried)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # of every error of the compiler

@@ -18,6 +18,7 @@ from neuromvm.attribution import traverse, unit_effects
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
+from neuromvm.device import choose_device
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.fitting import fit
 from neuromvm.folders import (
@@ -34,7 +35,6 @@ from neuromvm.folders import (
 from neuromvm.inference import FittedStack
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
-from neuromvm.training import choose_device
 from neuromvm.transfer import impute_each, transfer
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,13 @@ from tqdm.auto import tqdm
 from neuromvm import schema
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
+from neuromvm.device import choose_device
 from neuromvm.errors import expect
 from neuromvm.folders import claim, write_atomically, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.training import NEUTRAL
-from neuromvm.training import EpochRecord, StackTrainer, choose_device
+from neuromvm.training import EpochRecord, StackTrainer
 
 
 def fit(

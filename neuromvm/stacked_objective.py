@@ -58,11 +58,11 @@ class StackedObjective:
     ----------
     model
         The architecture; its own weights are not used.
-    compile_as
-        Name of the architecture: what gives gradients is compiled, once a process for all models of this name. None: it is not.
+    name
+        Of the architecture: what gives gradients is compiled, once a process for all models of this name. None: it is not.
     """
 
-    def __init__(self, model: MultimodalVAE, compile_as: Hashable | None = None) -> None:
+    def __init__(self, model: MultimodalVAE, name: Hashable | None = None) -> None:
         held = [*_slots(model)]
 
         def one(member: Members, progress: float) -> Objective:
@@ -71,7 +71,7 @@ class StackedObjective:
 
         self._one: _Objective = one
         self._together: _Objective = torch.func.vmap(one, in_dims=(0, None))
-        self._name = compile_as
+        self.name = name
         self._compiled: dict[int, Function] = {}  # by number of replicas
 
     def __call__(self, members: Members, progress: float) -> Objective:
@@ -85,25 +85,34 @@ class StackedObjective:
         """Return the objective of each replica and the gradients of its loss."""
         replicas = len(members.beta)
         # A stack that replicas leave is not compiled for every number of them; one that is resumed may compile at another number.
-        if self._name is not None and replicas <= min(self._compiled, default=2 * replicas) / 2:
-            name = self._name, tuple(members.weights), tuple(members.constants)
-            self._compiled[replicas] = compiled(
-                name, lambda tensors: self._values(members.holding(tensors), progress), members.tensors()
-            )
-        fast = self._compiled.get(replicas)
-        log_likelihood, rate, loss, *gradients = fast(members.tensors()) if fast else self._values(members, progress)
+        if self.name is not None and replicas <= min(self._compiled, default=2 * replicas) / 2:
+            name = self.name, tuple(members.weights), tuple(members.constants)
+
+            def flat(tensors: Sequence[Tensor]) -> list[Tensor]:
+                objective, gradients = self.values(members.holding(tensors), progress)
+                return [*objective, *gradients.values()]
+
+            self._compiled[replicas] = compiled(name, flat, members.tensors())
+        if replicas not in self._compiled:
+            return self.values(members, progress)
+        log_likelihood, rate, loss, *gradients = self._compiled[replicas](members.tensors())
         return Gradients(Objective(log_likelihood, rate, loss), dict(zip(members.weights, gradients, strict=True)))
 
-    def _values(self, members: Members, progress: float) -> list[Tensor]:
-        """Return log-likelihood, rate, loss and the gradients of the weights."""
+    def values(self, members: Members, progress: float) -> Gradients:
+        """Return what :meth:`with_gradients` does, not compiled: a function of tensors that can be recorded."""
         alone = len(members.beta) == 1
         members = members.only() if alone else members
         leaves = {name: value.detach().requires_grad_() for name, value in members.weights.items()}
         objective = (self._one if alone else self._together)(members._replace(weights=leaves), progress)
         gradients = torch.autograd.grad(objective.loss.sum(), list(leaves.values()), materialize_grads=True)
-        values = [*(value.detach() for value in objective), *gradients]
-        # Adam reads a gradient as it lies in memory.
-        return [(value[None] if alone else value).contiguous() for value in values]
+
+        def whole(value: Tensor) -> Tensor:
+            return (value[None] if alone else value).contiguous()  # Adam reads a gradient as it lies in memory
+
+        return Gradients(
+            Objective(*(whole(value.detach()) for value in objective)),
+            {name: whole(value) for name, value in zip(leaves, gradients, strict=True)},
+        )
 
 
 _Objective = Callable[[Members, float], Objective]

@@ -10,7 +10,6 @@ Randomness is a function of (seed, split, epoch), so a run continued from a chec
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -22,13 +21,13 @@ from torch.func import stack_module_state
 
 from neuromvm.build import build_model
 from neuromvm.data.batches import VALIDATION, StackBatches
+from neuromvm.device import matrix_products
 from neuromvm.errors import TrainingError
 from neuromvm.models import Batch, MultimodalVAE
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sharing import MMVMSharing
+from neuromvm.stack_step import StackStep
 from neuromvm.stacked_objective import Members, StackedObjective
-
-ADAM = ("step", "exp_avg", "exp_avg_sq")  # what Adam remembers of a parameter
 
 
 class EpochRecord(NamedTuple):
@@ -128,13 +127,13 @@ class StackTrainer:
         for name, value in (start or {}).items():
             self._parameters[name].copy_(value)
         self._fixed = {**self._constants, **self._buffers}  # of every replica, also of those that have left
-        self._optimizer = self._make_optimizer()
         self._best = {name: value.clone() for name, value in self._parameters.items()}
         self._best_loss = np.full(replicas, np.inf)
         self._best_epoch = np.zeros(replicas, dtype=int)
         self._beta = self._make_beta()
         architecture = (model.model_dump_json(), *batches.windows.items()) if training.compile else None
-        self._stacked_objective = StackedObjective(self.model, compile_as=architecture)
+        self._objective = StackedObjective(self.model, name=architecture)
+        self._take_step = StackStep(self._objective, self._parameters, training)
         terms, modalities = len(self.model.rate_terms), len(self.model.modalities)
         # loss, log-likelihoods, rates, validation loss of the last epoch that each replica took part in
         self._last = torch.full((replicas, 2 + modalities + terms), torch.nan)
@@ -192,8 +191,8 @@ class StackTrainer:
         tensors |= {f"buffer/{name}": value for name, value in self._buffers.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
         tensors |= {"last": self._last, "active": torch.from_numpy(self._active)}
-        for name, value in self._parameters.items():
-            tensors |= {f"adam/{key}/{name}": entry for key, entry in self._optimizer.state[value].items()}
+        for name, memory in self._take_step.memory().items():
+            tensors |= {f"adam/{key}/{name}": entry for key, entry in memory.items()}
         return StackState(self.epoch, tensors, self._best_loss.tolist(), self._best_epoch.tolist())
 
     def restore(self, state: StackState) -> None:
@@ -209,34 +208,10 @@ class StackTrainer:
         for name, parameter in self._parameters.items():
             parameter.copy_(groups["parameter"][name])
             self._best[name].copy_(groups["best"][name])
-            self._optimizer.state[parameter] = {
-                key: groups["adam"][f"{key}/{name}"].to(self._step_device() if key == "step" else parameter.device)
-                for key in ADAM
-            }
+        memory = self._take_step.memory()
+        self._take_step.remember({name: {key: groups["adam"][f"{key}/{name}"] for key in memory[name]} for name in memory})
         for name, value in groups["buffer"].items():
             self._buffers[name].copy_(value)
-
-    def _make_optimizer(self) -> torch.optim.Adam:
-        names = list(self._parameters)
-        # Weights decay; what says how noisy activity and latents are does not.
-        scales = [name for name in names if name.startswith(("likelihoods.", "auxiliary.")) or name.endswith("scale.log_scale")]
-        weights = [name for name in names if name not in scales]
-        return torch.optim.Adam(
-            [
-                {"params": [self._parameters[name] for name in weights], "weight_decay": self.training.weight_decay},
-                {"params": [self._parameters[name] for name in scales], "weight_decay": 0.0},
-            ],
-            lr=self.training.learning_rate,
-            fused=self._fused,
-        )
-
-    @property
-    def _fused(self) -> bool:
-        return self.batches.device.type in ("cpu", "cuda")
-
-    def _step_device(self) -> torch.device:
-        """Say where Adam keeps its step counter."""
-        return self.batches.device if self._fused else torch.device("cpu")
 
     def _make_beta(self) -> Tensor:
         betas = [self.spec.beta if replica.beta is None else replica.beta for replica in self.batches.replicas]
@@ -253,18 +228,14 @@ class StackTrainer:
         if len(staying) == len(self._active):
             return
         members = torch.from_numpy(np.searchsorted(self._active, staying)).to(self.batches.device)
-        old, adam = self._parameters, self._optimizer.state
         self._active = staying
         self.batches = self._everyone.only(self._active.tolist())
-        self._parameters = {name: value[members] for name, value in old.items()}
+        self._parameters = {name: value[members] for name, value in self._parameters.items()}
         self._buffers, self._constants = (
             {name: value[members] for name, value in held.items()} for held in (self._buffers, self._constants)
         )
-        self._optimizer, self._beta = self._make_optimizer(), self._make_beta()
-        for name, value in old.items():
-            if value in adam:
-                kept = {key: entry if key == "step" else entry[members] for key, entry in adam[value].items()}
-                self._optimizer.state[self._parameters[name]] = kept
+        self._beta = self._make_beta()
+        self._take_step.keep(members, self._parameters)
 
     def _freeze(self, frozen: Mapping[str, Tensor]) -> None:
         """Take frozen parameters out of those that are trained, and set frozen buffers."""
@@ -287,8 +258,6 @@ class StackTrainer:
 
     def _train_epoch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean loss ``(replica, 1)``, log-likelihoods ``(replica, modality)`` and rates ``(replica, term)``."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.training, self.epoch)
         generators = self.batches.generators(self.epoch)
         table = self.batches.epoch_pairs(self.epoch)
         steps = range(self.batches.steps)
@@ -320,15 +289,9 @@ class StackTrainer:
         """
         batch = self.batches.batch(pairs, generators)
         noise = self.batches.noise(pairs, generators, self.model.noise_shape)
-        (log_likelihood, rate, loss), gradients = self._stacked_objective.with_gradients(
-            self._members(batch, noise), progress=epochs / self.training.epochs
-        )
-        for name, parameter in self._parameters.items():
-            parameter.grad = gradients[name]
-        if self.training.clip_norm is not None:
-            self._clip_gradients(self.training.clip_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        progress = epochs / self.training.epochs
+        rate_now = learning_rate(self.training, self.epoch)
+        log_likelihood, rate, loss = self._take_step(self._members(batch, noise), progress, rate_now)
         available = batch.available
         return loss, log_likelihood.sum(2), rate.sum(2), available.sum(2), available.amax(1).sum(1)
 
@@ -343,7 +306,7 @@ class StackTrainer:
             return torch.full((len(self._active),), torch.nan)
         # The same noise at every call, so that epochs differ by their weights alone.
         noise = self.batches.noise(pairs, self.batches.generators(0, VALIDATION), self.model.noise_shape)
-        loss = self._stacked_objective(self._members(self.batches.batch(pairs, None), noise), progress=1.0).loss
+        loss = self._objective(self._members(self.batches.batch(pairs, None), noise), progress=1.0).loss
         values = loss.cpu().numpy().astype(float)
         if not np.isfinite(values[self.batches.validated]).all():
             raise TrainingError(
@@ -357,26 +320,6 @@ class StackTrainer:
             self._best[name][there] = value[here]
         return loss
 
-    def _clip_gradients(self, largest: float) -> None:
-        gradients = [value.grad for value in self._parameters.values() if value.grad is not None]
-        each = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
-        factor = (largest / torch.linalg.vector_norm(each, dim=0).clamp(min=1e-12)).clamp(max=1)
-        if factor.device.type == "cpu" and bool((factor == 1).all()):  # to ask a GPU would be to wait for it
-            return
-        for gradient in gradients:
-            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
-
-
-@contextmanager
-def matrix_products(precision: str) -> Iterator[None]:
-    """Multiply float32 matrices as the training asks; ``tf32`` rounds factors to 10 bits on GPUs that can, nowhere else."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
 
 def learning_rate(training: TrainingSpec, epoch: int) -> float:
     """Return the learning rate of an epoch, the first being 0 (cosine: Loshchilov & Hutter 2017, without restarts).
@@ -389,22 +332,3 @@ def learning_rate(training: TrainingSpec, epoch: int) -> float:
     if training.schedule == "constant":
         return training.learning_rate
     return training.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / training.epochs))
-
-
-def choose_device(wanted: str) -> torch.device:
-    """Return the device asked for; ``auto`` takes CUDA, then MPS, then the CPU.
-
-    Raises
-    ------
-    TrainingError
-        If it is not there.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted == "auto":
-        return torch.device(next(name for name, available in there.items() if available))
-    if not there[wanted]:
-        names = ", ".join(name for name, available in there.items() if available)
-        raise TrainingError(
-            f"device {wanted!r}", found=f"not on this machine, which has {names}", next_step="Set training.device=auto"
-        )
-    return torch.device(wanted)

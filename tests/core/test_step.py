@@ -35,7 +35,7 @@ can_compile = pytest.mark.skipif(
 
 def check(model: ModelSpec, replicas: list[Replica]) -> None:
     """Compare two epochs, compiled and not."""
-    data = {"samples": THREE, "splits": THREE_SPLITS, "batch_size": 1000, "epochs": 2, "clip_norm": 50.0}
+    data = {"samples": THREE, "splits": THREE_SPLITS, "batch_size": 1000, "epochs": 2, "clip_norm": 50.0, "weight_decay": 0.1}
     trainers = [trainer_of(replicas, model, **data, compile=whether) for whether in (False, True)]
     plain, fast = ([record.loss for record in trainer.run()] for trainer in trainers)
     np.testing.assert_allclose(fast, plain, rtol=1e-4)
@@ -58,6 +58,23 @@ def test_a_compiled_step_is_the_step_and_is_compiled_once_a_process():
 @pytest.mark.slow
 def test_one_member_compiles():
     check(MODEL, PAIR[:1])
+
+
+@can_compile
+@pytest.mark.slow
+def test_what_is_remembered_of_compiled_steps_goes_on_with_or_without_compiling():
+    def trainer(whether: bool) -> StackTrainer:
+        return trainer_of(PAIR[:1], MODEL, epochs=4, clip_norm=50.0, weight_decay=0.1, compile=whether)
+
+    plain = [record.loss for record in trainer(False).run()]
+    for before, after in ((True, False), (False, True), (True, True)):
+        first, second = trainer(before), trainer(after)
+        steps = first.run()
+        found = [next(steps).loss, next(steps).loss]
+        state = first.state()
+        assert {float(value) for name, value in state.tensors.items() if name.startswith("adam/step")} == {2 * first.batches.steps}
+        second.restore(state)
+        np.testing.assert_allclose([*found, *(record.loss for record in second.run())], plain, rtol=1e-4)
 
 
 @can_compile

@@ -10,12 +10,13 @@ from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
+from neuromvm.device import choose_device
 from neuromvm.errors import RunFolderError, SchemaError, SplitError, TrainingError
 from neuromvm.fitting import fit
 from neuromvm.inference import FittedStack
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
-from neuromvm.training import StackTrainer, choose_device
+from neuromvm.training import StackTrainer
 from tests.conftest import tuned_recordings
 
 MODEL = ModelSpec(
@@ -251,7 +252,7 @@ def test_weight_decay_leaves_what_says_how_noisy_things_are_alone():
     model = MODEL.model_copy(
         update={"scale": "constant", "likelihood": ModelSpec(sharing="mmvm", likelihood="gaussian").likelihood}
     )
-    groups = trainer_of([Replica(0, 0)], model, weight_decay=0.5)._optimizer.param_groups
+    groups = trainer_of([Replica(0, 0)], model, weight_decay=0.5)._take_step._adam.param_groups
     assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
     assert len(groups[1]["params"]) == 4  # a posterior scale and a likelihood's scale for each animal
 

@@ -1,0 +1,143 @@
+"""A step of training: gradients of the objective of a stack, clipped if asked for, and Adam (Kingma & Ba 2015, algorithm 1).
+
+A stack of one that is compiled takes the whole step as one function: a weight is updated while its gradient is in cache, and
+nothing is called for each weight. For larger stacks this was slower than a pass of Adam's own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from neuromvm.compiled import Function, compiled
+from neuromvm.models import Objective
+from neuromvm.specs import TrainingSpec
+from neuromvm.stacked_objective import Members, StackedObjective
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+STEP, MEAN, SQUARE = "step", "exp_avg", "exp_avg_sq"  # what Adam remembers of a weight: torch's names
+SMALLEST_NORM = 1e-12
+
+
+class StackStep:
+    """Takes steps of a stack, changing its weights in place.
+
+    Parameters
+    ----------
+    objective
+        What is minimised.
+    weights
+        Name -> ``(replica, ...)``.
+    training
+        Decay of weights and the norm at which gradients are clipped, each replica's on its own.
+    """
+
+    def __init__(self, objective: StackedObjective, weights: Mapping[str, Tensor], training: TrainingSpec) -> None:
+        self._objective, self._training = objective, training
+        self._whole: Function | None = None
+        self._start(weights)
+
+    def __call__(self, members: Members, progress: float, learning_rate: float) -> Objective:
+        """Take a step with the members' weights, which are those given; return the objective before it."""
+        if self._objective.name is not None and len(members.beta) == 1:
+            return self._at_once(members, progress, learning_rate)
+        objective, gradients = self._objective.with_gradients(members, progress)
+        if self._training.clip_norm is not None:
+            _clip(list(gradients.values()), self._training.clip_norm)
+        for name, weight in self._weights.items():
+            weight.grad = gradients[name]
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+        return objective
+
+    def memory(self) -> dict[str, dict[str, Tensor]]:
+        """Return what Adam remembers, weight -> entry -> tensor; changed in place by the next step."""
+        found = {name: self._adam.state[weight] for name, weight in self._weights.items()}
+        for one in found.values():
+            one[STEP].copy_(self._taken)
+        return found
+
+    def remember(self, memory: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Continue with what was remembered of each weight."""
+        for name, weight in self._weights.items():
+            for key, value in memory[name].items():
+                self._adam.state[weight][key].copy_(value)
+
+    def keep(self, members: Tensor, weights: Mapping[str, Tensor]) -> None:
+        """Go on with some replicas ``(kept,)`` only, whose weights are given."""
+        memory = self.memory()
+        self._start(weights)
+        self.remember(
+            {name: {key: value if key == STEP else value[members] for key, value in one.items()} for name, one in memory.items()}
+        )
+
+    def _start(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = dict(weights)
+        fused = all(weight.device.type in ("cpu", "cuda") for weight in weights.values())
+        groups = [
+            {"params": [weight for name, weight in weights.items() if _decays(name) is decays], "weight_decay": decay}
+            for decays, decay in ((True, self._training.weight_decay), (False, 0.0))
+        ]
+        self._adam = torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, fused=fused)
+        for weight in weights.values():
+            counter = torch.zeros((), device=weight.device if fused else "cpu")
+            self._adam.state[weight] = {STEP: counter, MEAN: torch.zeros_like(weight), SQUARE: torch.zeros_like(weight)}
+        state = [self._adam.state[weight] for weight in weights.values()]
+        self._taken = state[0][STEP]  # what a step at once counts; the counters of all weights are the same
+        self._moments = [one[key] for key in (MEAN, SQUARE) for one in state]
+
+    def _at_once(self, members: Members, progress: float, learning_rate: float) -> Objective:
+        self._taken += 1
+        taken = self._taken.double()
+        root = torch.sqrt(1 - BETAS[1] ** taken)
+        size, epsilon = learning_rate * root / (1 - BETAS[0] ** taken), EPSILON * root
+        tensors = [*members.tensors(), *self._moments, size.float(), epsilon.float()]
+        if self._whole is None:
+            name = self._objective.name, tuple(members.weights), tuple(members.constants)
+            rule = self._training.clip_norm, self._training.weight_decay
+            self._whole = compiled((*name, *rule), self._step_of(members, progress), tensors)
+        return Objective(*self._whole(tensors))
+
+    def _step_of(self, members: Members, progress: float) -> Callable[[Sequence[Tensor]], list[Tensor]]:
+        """Return the step as a function of the members' tensors, Adam's means and squares, step size and epsilon."""
+        decays = [self._training.weight_decay if _decays(name) else 0.0 for name in members.weights]
+        number, weights = len(members.tensors()), len(members.weights)
+
+        def step(tensors: Sequence[Tensor]) -> list[Tensor]:
+            means, squares, (size, epsilon) = tensors[number : number + weights], tensors[number + weights : -2], tensors[-2:]
+            objective, gradients = self._objective.values(members.holding(tensors[:number]), progress)
+            factor = None if self._training.clip_norm is None else _factor(list(gradients.values()), self._training.clip_norm)
+            for weight, gradient, mean, square, decay in zip(
+                tensors[:weights], gradients.values(), means, squares, decays, strict=True
+            ):
+                slope = gradient if factor is None else gradient * factor
+                slope = slope + decay * weight if decay else slope
+                mean.copy_(mean + (1 - BETAS[0]) * (slope - mean))
+                square.copy_(BETAS[1] * square + (1 - BETAS[1]) * slope * slope)
+                # Both corrections of the moments' bias are in the step's size and epsilon.
+                weight.copy_(weight - size * mean / (square.sqrt() + epsilon))
+            return list(objective)
+
+        return step
+
+
+def _decays(name: str) -> bool:
+    """Say whether a weight decays: what says how noisy activity and latents are does not."""
+    return not (name.startswith(("likelihoods.", "auxiliary.")) or name.endswith("scale.log_scale"))
+
+
+def _factor(gradients: Sequence[Tensor], largest: float) -> Tensor:
+    """Return what to multiply the gradients of each replica ``(replica,)`` with, so that their norm is at most the largest."""
+    each = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
+    norm: Tensor = torch.linalg.vector_norm(each, dim=0)
+    return (largest / norm.clamp(min=SMALLEST_NORM)).clamp(max=1)
+
+
+def _clip(gradients: Sequence[Tensor], largest: float) -> None:
+    factor = _factor(gradients, largest)
+    if factor.device.type == "cpu" and bool((factor == 1).all()):  # to ask a GPU would be to wait for it
+        return
+    for gradient in gradients:
+        gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
