@@ -24,10 +24,10 @@ def compiled(name: Hashable, function: Function, example: Sequence[Tensor]) -> F
     name
         Of the function: two of the same name do the same.
     function
-        Of a list of tensors, to a list of tensors; it may change those that it is given. What it does must not depend on their
-        values.
+        Of a list of tensors, to a list of tensors; it may change those that it is given, which share no memory unless they are
+        the same. What it does must not depend on their values.
     example
-        Tensors of the shapes, types and device that it will be called with.
+        Tensors of the shapes, types and device that it will be called with; where one occurs twice, so it does in every call.
 
     Raises
     ------
@@ -40,7 +40,8 @@ def compiled(name: Hashable, function: Function, example: Sequence[Tensor]) -> F
     >>> double([torch.ones(3)])  # doctest: +SKIP
     [tensor([2., 2., 2.])]
     """
-    key = (name, *((tensor.shape, tensor.dtype, tensor.device) for tensor in example))
+    first = {id(tensor): place for place, tensor in reversed([*enumerate(example)])}
+    key = (name, *((tensor.shape, tensor.dtype, tensor.device, first[id(tensor)]) for tensor in example))
     if key not in _known:
         _known[key] = _compile(function, example)
     return _known[key]

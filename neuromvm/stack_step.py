@@ -85,38 +85,51 @@ class StackStep:
             counter = torch.zeros((), device=weight.device if fused else "cpu")
             self._adam.state[weight] = {STEP: counter, MEAN: torch.zeros_like(weight), SQUARE: torch.zeros_like(weight)}
         state = [self._adam.state[weight] for weight in weights.values()]
-        self._taken = state[0][STEP]  # what a step at once counts; the counters of all weights are the same
+        # Counters of all weights are the same: a step at once moves only this one, and the others when they are asked for.
+        self._taken = state[0][STEP]
+        self._rule = torch.tensor([self._training.weight_decay, self._training.clip_norm or 0.0], device=self._taken.device)
         self._moments = [one[key] for key in (MEAN, SQUARE) for one in state]
 
     def _at_once(self, members: Members, progress: float, learning_rate: float) -> Objective:
         self._taken += 1
         taken = self._taken.double()
+        # Adam's rate * mean / (sqrt(square / b) + epsilon) with both moments corrected, b = 1 - beta_2^t, multiplied by sqrt(b).
         root = torch.sqrt(1 - BETAS[1] ** taken)
         size, epsilon = learning_rate * root / (1 - BETAS[0] ** taken), EPSILON * root
-        tensors = [*members.tensors(), *self._moments, size.float(), epsilon.float()]
+        tensors = [*members.tensors(), *self._moments, size.float(), epsilon.float(), self._rule]
         if self._whole is None:
-            name = self._objective.name, tuple(members.weights), tuple(members.constants)
-            rule = self._training.clip_norm, self._training.weight_decay
-            self._whole = compiled((*name, *rule), self._step_of(members, progress), tensors)
+            name = self._objective.name, tuple(members.weights), tuple(members.constants), self._decays, self._clips
+            self._whole = compiled(name, self._step_of(members, progress), tensors)
         return Objective(*self._whole(tensors))
 
+    @property
+    def _decays(self) -> bool:
+        return self._training.weight_decay > 0
+
+    @property
+    def _clips(self) -> bool:
+        return self._training.clip_norm is not None
+
     def _step_of(self, members: Members, progress: float) -> Callable[[Sequence[Tensor]], list[Tensor]]:
-        """Return the step as a function of the members' tensors, Adam's means and squares, step size and epsilon."""
-        decays = [self._training.weight_decay if _decays(name) else 0.0 for name in members.weights]
+        """Return the step as a function of the members' tensors, Adam's means and squares, step size, epsilon, decay and norm."""
+        decay = [self._decays and _decays(name) for name in members.weights]
         number, weights = len(members.tensors()), len(members.weights)
 
         def step(tensors: Sequence[Tensor]) -> list[Tensor]:
-            means, squares, (size, epsilon) = tensors[number : number + weights], tensors[number + weights : -2], tensors[-2:]
+            means, squares, (size, epsilon, rule) = (
+                tensors[number : number + weights],
+                tensors[number + weights : -3],
+                tensors[-3:],
+            )
             objective, gradients = self._objective.values(members.holding(tensors[:number]), progress)
-            factor = None if self._training.clip_norm is None else _factor(list(gradients.values()), self._training.clip_norm)
-            for weight, gradient, mean, square, decay in zip(
-                tensors[:weights], gradients.values(), means, squares, decays, strict=True
+            factor = _factor(list(gradients.values()), rule[1]) if self._clips else None
+            for weight, gradient, mean, square, shrinks in zip(
+                tensors[:weights], gradients.values(), means, squares, decay, strict=True
             ):
                 slope = gradient if factor is None else gradient * factor
-                slope = slope + decay * weight if decay else slope
+                slope = slope + rule[0] * weight if shrinks else slope
                 mean.copy_(mean + (1 - BETAS[0]) * (slope - mean))
                 square.copy_(BETAS[1] * square + (1 - BETAS[1]) * slope * slope)
-                # Both corrections of the moments' bias are in the step's size and epsilon.
                 weight.copy_(weight - size * mean / (square.sqrt() + epsilon))
             return list(objective)
 
@@ -128,7 +141,7 @@ def _decays(name: str) -> bool:
     return not (name.startswith(("likelihoods.", "auxiliary.")) or name.endswith("scale.log_scale"))
 
 
-def _factor(gradients: Sequence[Tensor], largest: float) -> Tensor:
+def _factor(gradients: Sequence[Tensor], largest: float | Tensor) -> Tensor:
     """Return what to multiply the gradients of each replica ``(replica,)`` with, so that their norm is at most the largest."""
     each = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
     norm: Tensor = torch.linalg.vector_norm(each, dim=0)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neuromvm.data.features import SMALLEST_NOISE, Floats
 
 POOLED = 0.5  # share of a unit's prior variance that is taken from all units: single units estimate theirs badly
+SIGNAL_OF_ONE = 0.5  # share of the variance that is taken for signal where each condition has one trial and nothing can tell
 SMALLEST_SIGNAL = 1e-3  # [scaled feature]^2 least variance between conditions, so that noise alone is drawn to one point
 
 
@@ -69,7 +70,7 @@ class TrialModel(NamedTuple):
         free = len(training) - int(present.sum())
         deviations = training - mean[codes]
         if free < 1:  # one trial a condition: what varies within cannot be told from what varies between
-            deviations, free = training - overall, max(len(training) - 1, 1)
+            deviations, free = np.sqrt(1 - SIGNAL_OF_ONE) * (training - overall), max(len(training) - 1, 1)
         within = np.square(deviations).sum(axis=0) / free
         mean = overall + _shrinkage(mean[present], within, counts[present], units) * (mean - overall)
         white = max(np.sqrt(covariance_shrinkage * within.mean()), SMALLEST_NOISE)

@@ -63,6 +63,15 @@ def test_condition_means_shrink_to_one_point_on_noise_and_stay_where_units_are_t
     assert kept(tuned) > 0.95
 
 
+def test_of_one_trial_a_condition_half_is_taken_for_signal():
+    random = np.random.default_rng(0)
+    values = random.normal(size=(15, 400)).astype(np.float32)
+    model = TrialModel.fit(values, np.arange(15), units=100, conditions=15, covariance_shrinkage=0.5)
+    centred, variance = values - values.mean(axis=0), values.var(axis=0, ddof=1)
+    assert 0.4 < (model.mean - values.mean(axis=0)).std() / centred.std() < 0.6
+    assert np.square(model.deviations).sum() + 400 * model.white**2 == pytest.approx(variance.sum() / 2, rel=1e-3)
+
+
 @pytest.mark.parametrize("likelihood", ["squared_error", "poisson"])
 def test_condition_means_are_those_of_the_training_side(likelihood):
     model = ModelSpec(sharing="mmvm", latent=3, networks="linear", likelihood=likelihood, targets="condition_means")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuromvm import compiled
+from neuromvm import compiled, stack_step
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.errors import TrainingError
 from neuromvm.specs import ModelSpec, TrainingSpec
@@ -33,14 +33,33 @@ can_compile = pytest.mark.skipif(
 )
 
 
-def check(model: ModelSpec, replicas: list[Replica]) -> None:
+def check(model: ModelSpec, replicas: list[Replica], clip_norm: float | None = 50.0, weight_decay: float = 0.1) -> None:
     """Compare two epochs, compiled and not."""
-    data = {"samples": THREE, "splits": THREE_SPLITS, "batch_size": 1000, "epochs": 2, "clip_norm": 50.0, "weight_decay": 0.1}
+    data = {"samples": THREE, "splits": THREE_SPLITS, "batch_size": 1000, "epochs": 2}
+    data |= {"clip_norm": clip_norm, "weight_decay": weight_decay}
     trainers = [trainer_of(replicas, model, **data, compile=whether) for whether in (False, True)]
     plain, fast = ([record.loss for record in trainer.run()] for trainer in trainers)
     np.testing.assert_allclose(fast, plain, rtol=1e-4)
     for name, value in trainers[0].weights().items():
         torch.testing.assert_close(trainers[1].weights()[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", GOLDEN.values(), ids=GOLDEN.keys())
+def test_a_step_taken_as_one_function_is_the_step(model, monkeypatch):
+    """What would be compiled is called as it is: this needs no compiler."""
+    monkeypatch.setattr(stack_step, "compiled", lambda name, function, example: function)
+    learned = {"kind": "gaussian"}  # its noise does not decay
+    for rule in ({"clip_norm": 5.0, "weight_decay": 0.3}, {"clip_norm": None, "weight_decay": 0.0}):
+        check(model.model_copy(update={"likelihood": ModelSpec(sharing="mmvm", likelihood=learned).likelihood}), PAIR[:1], **rule)
+
+
+def test_a_tensor_given_twice_is_told_from_two(monkeypatch):
+    monkeypatch.setattr(compiled, "_known", {})
+    monkeypatch.setattr(compiled, "_compile", lambda function, example: object())
+    one, two = torch.ones(2), torch.ones(2)
+    made = [compiled.compiled("sum", list, example) for example in ([one, one], [one, two], [two, two])]
+    assert made[0] is made[2]
+    assert made[0] is not made[1]
 
 
 @can_compile
@@ -72,7 +91,9 @@ def test_what_is_remembered_of_compiled_steps_goes_on_with_or_without_compiling(
         steps = first.run()
         found = [next(steps).loss, next(steps).loss]
         state = first.state()
-        assert {float(value) for name, value in state.tensors.items() if name.startswith("adam/step")} == {2 * first.batches.steps}
+        assert {float(value) for name, value in state.tensors.items() if name.startswith("adam/step")} == {
+            2 * first.batches.steps
+        }
         second.restore(state)
         np.testing.assert_allclose([*found, *(record.loss for record in second.run())], plain, rtol=1e-4)
 
