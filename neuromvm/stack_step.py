@@ -77,7 +77,7 @@ class StackStep:
         self._weights = dict(weights)
         fused = all(weight.device.type in ("cpu", "cuda") for weight in weights.values())
         groups = [
-            {"params": [weight for name, weight in weights.items() if _decays(name) is decays], "weight_decay": decay}
+            {"params": [weight for name, weight in weights.items() if _may_decay(name) is decays], "weight_decay": decay}
             for decays, decay in ((True, self._training.weight_decay), (False, 0.0))
         ]
         self._adam = torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, fused=fused)
@@ -112,15 +112,12 @@ class StackStep:
 
     def _step_of(self, members: Members, progress: float) -> Callable[[Sequence[Tensor]], list[Tensor]]:
         """Return the step as a function of the members' tensors, Adam's means and squares, step size, epsilon, decay and norm."""
-        decay = [self._decays and _decays(name) for name in members.weights]
+        decay = [self._decays and _may_decay(name) for name in members.weights]
         number, weights = len(members.tensors()), len(members.weights)
 
         def step(tensors: Sequence[Tensor]) -> list[Tensor]:
-            means, squares, (size, epsilon, rule) = (
-                tensors[number : number + weights],
-                tensors[number + weights : -3],
-                tensors[-3:],
-            )
+            means, squares = tensors[number : number + weights], tensors[number + weights : -3]
+            size, epsilon, rule = tensors[-3:]
             objective, gradients = self._objective.values(members.holding(tensors[:number]), progress)
             factor = _factor(list(gradients.values()), rule[1]) if self._clips else None
             for weight, gradient, mean, square, shrinks in zip(
@@ -136,8 +133,8 @@ class StackStep:
         return step
 
 
-def _decays(name: str) -> bool:
-    """Say whether a weight decays: what says how noisy activity and latents are does not."""
+def _may_decay(name: str) -> bool:
+    """Say whether a weight may decay: what says how noisy activity and latents are may not."""
     return not (name.startswith(("likelihoods.", "auxiliary.")) or name.endswith("scale.log_scale"))
 
 

@@ -184,8 +184,7 @@ def test_four_trials_a_class_suffice_at_the_default_strength_with_several_window
         scores.append(compare_few_shot(samples, {4: new}, OPTIONS, BASELINES)["value"].sel(setting="4"))
     mean = sum(scores) / len(scores)
     reached = mean / float(mean.sel(representation="full"))
-    assert reached.sel(representation="others") > 0.9  # 93 % on 20 other seeds
-    assert reached.sel(representation="random") > 0.87  # 91 %, which six seeds give with an error of 1 %
+    assert [start for start in STARTS if reached.sel(representation=start) < 0.9] == []
     assert [start for start in STARTS if reached.sel(representation=start) < reached.sel(representation="own decoder")] == []
 
 
