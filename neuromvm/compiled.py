@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from neuromvm.batched_products import rewrite_products
 from neuromvm.errors import CompilerError
 
 Function = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -52,6 +53,7 @@ def _compile(function: Function, example: Sequence[Tensor]) -> Function:
     copies = {id(tensor): tensor.detach().clone() for tensor in example}
     tried = [copies[id(tensor)] for tensor in example]
     recorded = make_fx(lambda *tensors: function(tensors))(*tried)
+    rewrite_products(recorded)
     # In one piece, or not at all: pieces with calls of Python between them are slower than no compiling.
     fast: Callable[..., list[Tensor]] = torch.compile(recorded, dynamic=False, fullgraph=True)
 

@@ -23,6 +23,7 @@ from neuromvm.build import build_model
 from neuromvm.data.batches import VALIDATION, StackBatches
 from neuromvm.device import matrix_products
 from neuromvm.errors import TrainingError
+from neuromvm.freed_memory import freed_memory_kept
 from neuromvm.models import Batch, MultimodalVAE
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sharing import MMVMSharing
@@ -156,15 +157,16 @@ class StackTrainer:
         TrainingError
             If a loss is not finite.
         """
-        while self.epoch < self.training.epochs and not self.stopped.all():
-            started = time.perf_counter()
-            with matrix_products(self.training.precision):
-                trained = self._train_epoch()
-                self.epoch += 1
-                self._last[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
-            record = self._record(round(time.perf_counter() - started, 4))
-            self._leave()
-            yield record
+        with freed_memory_kept():
+            while self.epoch < self.training.epochs and not self.stopped.all():
+                started = time.perf_counter()
+                with matrix_products(self.training.precision):
+                    trained = self._train_epoch()
+                    self.epoch += 1
+                    self._last[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
+                record = self._record(round(time.perf_counter() - started, 4))
+                self._leave()
+                yield record
 
     def _record(self, seconds: float) -> EpochRecord:
         modalities = len(self.model.modalities)
