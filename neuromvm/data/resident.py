@@ -1,9 +1,9 @@
 """Activity where batches are made of it: counts as recorded, a byte or two each, turned into features in the step that asks.
 
 What makes a feature of a count is a table of the few counts there are, so that features are bit for bit those of
-:class:`neuromvm.data.features.Transform`; a step takes 1 to 2 % longer for it. Features of amplitudes and smoothed ones are
-numbers of their own and are made beforehand. Mapped activity (:mod:`neuromvm.data.room`) stays in its file, of which
-samples asked for alone are read and moved to the device.
+:class:`neuromvm.data.features.Transform`. Looking them up takes up to a tenth of a step of a stack of small networks: those of
+an animal with little activity are made beforehand, as are features of amplitudes and smoothed ones, which no table has.
+Mapped activity (:mod:`neuromvm.data.room`) stays in its file, of which samples asked for alone are read and moved to the device.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from neuromvm.data.features import FLOAT, Transform
 from neuromvm.data.room import Room, is_mapped, row_blocks
 
+LITTLE = 16 * 2**20  # [bytes] of an animal's features
 LARGEST_TABLE = 2**16 - 1  # counts above it are no counts of spikes in a bin
 
 
@@ -33,11 +34,12 @@ class ResidentActivity:
     """
 
     def __init__(self, recorded: NDArray[np.generic], transform: Transform, device: torch.device, *, scored: bool = True) -> None:
-        counts = recorded.dtype.kind == "u" and recorded.dtype.itemsize <= 2 and transform.kernel is None
-        self._recorded = _Gathered(recorded, device) if counts or scored else None
+        few = recorded.dtype.kind == "u" and recorded.dtype.itemsize <= 2
+        looked_up = few and transform.kernel is None and recorded.size * FLOAT > LITTLE
+        self._recorded = _Gathered(recorded, device) if looked_up or scored else None
         self._features: _Gathered | None = None
         self._table = torch.zeros(0, device=device)
-        if counts:
+        if looked_up:
             self._table = torch.from_numpy(transform(np.arange(256**recorded.dtype.itemsize))).to(device)
         else:
             blocks = row_blocks(len(recorded), recorded.shape[1] * FLOAT)

@@ -6,6 +6,7 @@ import torch
 import xarray as xr
 from sklearn.preprocessing import StandardScaler
 
+from neuromvm.data import resident as resident_activity
 from neuromvm.data import room
 from neuromvm.data.features import SMALLEST_NOISE, Scaler, Transform, features, recorded_features
 from neuromvm.data.resident import ResidentActivity
@@ -28,7 +29,9 @@ def activity(kind: str, *, mapped: bool) -> xr.DataArray:
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "float32"])
 @pytest.mark.parametrize("settings", [{}, {"transform": "log1p"}, {"transform": "none"}, {"smooth": 0.2}], ids=str)
-def test_features_made_when_asked_for_are_those_made_beforehand(settings, kind, mapped):
+@pytest.mark.parametrize("little", [0, resident_activity.LITTLE])
+def test_features_made_when_asked_for_are_those_made_beforehand(settings, kind, mapped, little, monkeypatch):
+    monkeypatch.setattr(resident_activity, "LITTLE", little)
     values, spec = activity(kind, mapped=mapped), SampleSpec(label="odor", **settings)
     recorded = recorded_features(values).reshape(12, 20)
     resident = ResidentActivity(recorded, Transform.of(values, spec), torch.device("cpu"))
@@ -38,7 +41,9 @@ def test_features_made_when_asked_for_are_those_made_beforehand(settings, kind, 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32"])
 @pytest.mark.parametrize("settings", [{}, {"smooth": 0.2}], ids=str)
-def test_features_are_the_same_where_recorded_activity_is_not_scored(settings, kind):
+@pytest.mark.parametrize("little", [0, resident_activity.LITTLE])
+def test_features_are_the_same_where_recorded_activity_is_not_scored(settings, kind, little, monkeypatch):
+    monkeypatch.setattr(resident_activity, "LITTLE", little)
     values, spec = activity(kind, mapped=False), SampleSpec(label="odor", **settings)
     recorded = recorded_features(values).reshape(12, 20)
     resident = ResidentActivity(recorded, Transform.of(values, spec), torch.device("cpu"), scored=False)
