@@ -40,7 +40,7 @@ def rewrite_products(recorded: GraphModule) -> None:
             if max(rows, summed, columns) <= TINY:
                 _replace([product], _loop(left, right))
             elif columns <= min(FEW, rows - 1):
-                _replace([product], _as_it_lay(_transpose(_turned(left, right))))
+                _replace([product], _contiguous(_transpose(_turned(left, right))))
             elif transposing and rows > FEW:
                 _replace([product, *transposing], _turned(left, right))
     recorded.recompile()
@@ -82,6 +82,6 @@ def _transpose(matrices: Node) -> Node:
     return matrices.graph.call_function(aten.transpose.int, (matrices, 1, 2))
 
 
-def _as_it_lay(matrices: Node) -> Node:
+def _contiguous(matrices: Node) -> Node:
     """Copy the few columns to where whoever reads them looks: a gradient of a weight is read as it lies in memory."""
     return matrices.graph.call_function(aten.clone.default, (matrices,), {"memory_format": torch.contiguous_format})

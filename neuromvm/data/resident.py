@@ -2,7 +2,7 @@
 
 What makes a feature of a count is a table of the few counts there are, so that features are bit for bit those of
 :class:`neuromvm.data.features.Transform`. Looking them up takes up to a tenth of a step of a stack of small networks: those of
-an animal with little activity are made beforehand, as are features of amplitudes and smoothed ones, which no table has.
+an animal with little activity in memory are made beforehand, as are features of amplitudes and smoothed ones, which no table has.
 Mapped activity (:mod:`neuromvm.data.room`) stays in its file, of which samples asked for alone are read and moved to the device.
 """
 
@@ -34,8 +34,8 @@ class ResidentActivity:
     """
 
     def __init__(self, recorded: NDArray[np.generic], transform: Transform, device: torch.device, *, scored: bool = True) -> None:
-        few = recorded.dtype.kind == "u" and recorded.dtype.itemsize <= 2
-        looked_up = few and transform.kernel is None and recorded.size * FLOAT > LITTLE
+        counts = recorded.dtype.kind == "u" and recorded.dtype.itemsize <= 2 and transform.kernel is None
+        looked_up = counts and (is_mapped(recorded) or recorded.size * FLOAT > LITTLE)
         self._recorded = _Gathered(recorded, device) if looked_up or scored else None
         self._features: _Gathered | None = None
         self._table = torch.zeros(0, device=device)

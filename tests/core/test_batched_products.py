@@ -11,14 +11,6 @@ from tests.core.test_step import GOLDEN, PAIR, check
 STACK, WIDE = 3, FEW + 4
 
 
-def products(recorded: torch.fx.GraphModule) -> list[tuple[int, ...]]:
-    """Return the shapes of the batched products of a function (as many, rows, columns)."""
-    found = recorded.graph.find_nodes(op="call_function", target=aten.bmm.default)
-    return [
-        (one.args[0].meta["val"].shape[0], one.args[0].meta["val"].shape[1], one.args[1].meta["val"].shape[2]) for one in found
-    ]
-
-
 @pytest.mark.parametrize(
     ("rows", "summed", "columns", "rewritten"),
     [

@@ -50,6 +50,13 @@ def test_features_are_the_same_where_recorded_activity_is_not_scored(settings, k
     np.testing.assert_array_equal(resident.features(CHOSEN), features(values, spec).reshape(12, 20)[CHOSEN])
 
 
+def test_little_activity_that_is_in_a_file_stays_there_alone(monkeypatch):
+    values = activity("uint8", mapped=True)
+    recorded = recorded_features(values).reshape(12, 20)
+    monkeypatch.setattr(resident_activity, "Room", lambda: pytest.fail("features were made beforehand"))
+    ResidentActivity(recorded, Transform.of(values, SampleSpec(label="odor")), torch.device("cpu"))
+
+
 def test_what_is_done_to_features_does_not_reach_the_recording():
     values = activity("float32", mapped=False)
     before = values.copy(deep=True)
