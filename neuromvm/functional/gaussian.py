@@ -20,7 +20,7 @@ def sample(posteriors: Posteriors, noise: Tensor) -> Tensor:
 
 
 def log_density(value: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Log N(value; mean, scale^2), summed over the last dim.
+    """Log N(value; mean, scale^2), summed over the last dim, in which all are as wide; the others broadcast.
 
     Examples
     --------
@@ -28,8 +28,10 @@ def log_density(value: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     >>> round(log_density(torch.zeros(1, 1), torch.zeros(1, 1), torch.ones(1, 1)).item(), 4)
     -0.9189
     """
-    deviation = (value - mean) / scale
-    return -(0.5 * deviation.square() + torch.log(scale) + 0.5 * math.log(2 * math.pi)).sum(-1)
+    # Whatever does not depend on all of them is summed before it is broadcast.
+    deviation = (value - mean) * scale.reciprocal()
+    normalizer = torch.log(scale).sum(-1) + 0.5 * scale.shape[-1] * math.log(2 * math.pi)
+    return -0.5 * deviation.square().sum(-1) - normalizer
 
 
 def kl_divergence(mean_q: Tensor, scale_q: Tensor, mean_p: Tensor, scale_p: Tensor) -> Tensor:

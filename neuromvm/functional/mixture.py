@@ -7,6 +7,8 @@ from torch import Tensor
 
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, log_density
 
+MOST_DEVIATIONS = 2**17  # of latents from posterior means, one by one: above it products of matrices are faster, in less memory
+
 
 def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, standard_normal: float = 0.0) -> Tensor:
     """KL from each posterior to the equal mixture of the posteriors present, by one sample each.
@@ -32,24 +34,19 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, st
     ----------
     Sutter et al., Unity by Diversity, NeurIPS 2024, eq. 3.
     """
-    mixture = log_mixture_density(latents, posteriors, available)
+    own, each = _log_densities(latents, posteriors)
+    mixture = _mixed(each, available)
     if standard_normal > 0:
         prior = log_density(latents, torch.zeros_like(latents), torch.ones_like(latents)) + math.log(standard_normal)
         rest = mixture + math.log1p(-standard_normal) if standard_normal < 1 else torch.full_like(mixture, -math.inf)
         mixture = torch.logaddexp(prior, rest)
-    return (log_density(latents, *posteriors) - mixture) * available
+    return (own - mixture) * available
 
 
 def log_mixture_density(latents: Tensor, posteriors: Posteriors, available: Tensor) -> Tensor:
     """Log density ``(source, batch)`` of latents ``(source, batch, latent)`` under the equal mixture of posteriors present."""
-    # Row by row of the batch, and near 0, where products of matrices are exact.
-    centre = posteriors.mean.mean(0, keepdim=True).detach()
-    own = log_density(latents, *posteriors)
-    terms, coefficients = _terms(latents - centre), _coefficients(posteriors._replace(mean=posteriors.mean - centre))
-    each = coefficients.movedim(1, 0) @ terms.movedim(1, 0).mT  # (batch, evaluated under, source)
-    each = each.movedim(0, 2).contiguous()  # sums over a handful of posteriors are slow where these are last
-    itself = torch.eye(len(latents), device=latents.device, dtype=torch.bool)
-    return torch.logsumexp(torch.where(itself[..., None], own, each) + _log_weights(available)[:, None], dim=0)
+    _, each = _log_densities(latents, posteriors)
+    return _mixed(each, available)
 
 
 def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal: float = 0.0) -> Tensor:
@@ -118,6 +115,29 @@ def pooled_pairwise_kl(posteriors: Posteriors, available: Tensor, condition: Ten
     log_scale = torch.log(scale).sum(-1)
     pairs = 0.5 * (quadratic - mean.shape[1]) + log_scale - log_scale[:, None]
     return (pairs * pooled).sum(1).reshape(shape) * available
+
+
+def _log_densities(latents: Tensor, posteriors: Posteriors) -> tuple[Tensor, Tensor]:
+    """Return the log density of latents ``(source, batch, latent)`` under their own posterior and under each.
+
+    ``(source, batch)`` and ``(posterior, source, batch)``.
+    """
+    mean, scale = posteriors
+    if len(mean) * latents.numel() <= MOST_DEVIATIONS:
+        each = log_density(latents, mean[:, None], scale[:, None])
+        return each.diagonal().movedim(-1, 0), each
+    # Row by row of the batch, and near 0, where products of matrices are exact.
+    own, centre = log_density(latents, mean, scale), mean.mean(0, keepdim=True).detach()
+    terms, coefficients = _terms(latents - centre), _coefficients(Posteriors(mean - centre, scale))
+    each = coefficients.movedim(1, 0) @ terms.movedim(1, 0).mT  # (batch, posterior, source)
+    each = each.movedim(0, 2).contiguous()  # sums over a handful of posteriors are slow where these are last
+    itself = torch.eye(len(latents), device=latents.device, dtype=torch.bool)
+    return own, torch.where(itself[..., None], own, each)
+
+
+def _mixed(each: Tensor, available: Tensor) -> Tensor:
+    """Return the log density under the equal mixture of posteriors present, given that under each of them."""
+    return torch.logsumexp(each + _log_weights(available)[:, None], dim=0)
 
 
 def _terms(values: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 from torch.distributions import Independent, Normal, kl_divergence
 
+from neuromvm.functional import mixture
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, log_density
 from neuromvm.functional.gaussian import kl_divergence as our_kl
 from neuromvm.functional.mixture import kl_to_mixture, kl_to_pooled_mixture, mean_pairwise_kl, pooled_pairwise_kl
@@ -131,6 +132,21 @@ def test_a_row_without_any_modality_is_finite_in_value_and_gradient():
     assert torch.isfinite(rate).all()
     assert torch.isfinite(mean.grad).all()
     assert (rate[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_a_few_pairs_one_by_one_and_many_as_products_are_the_same(offset, monkeypatch):
+    one, everyone = posteriors(5, 40, 3, seed=10), torch.ones(5, 40, dtype=torch.float64)
+    everyone[1, ::3] = 0
+    noise = torch.randn(5, 40, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = []
+    for most in (5 * noise.numel(), 5 * noise.numel() - 1):
+        monkeypatch.setattr(mixture, "MOST_DEVIATIONS", most)
+        mean, scale = (offset + one.mean).requires_grad_(), one.scale.clone().requires_grad_()
+        rate = kl_to_mixture(Posteriors(mean, scale), mean + scale * noise, everyone)
+        found.append([rate, *torch.autograd.grad(rate.square().sum(), (mean, scale))])
+    for few, many in zip(*found, strict=True):
+        torch.testing.assert_close(few, many, rtol=1e-7, atol=1e-7)
 
 
 def test_order_of_modalities_is_irrelevant():
