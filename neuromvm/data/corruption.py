@@ -88,7 +88,7 @@ def blur(inputs: Mapping[str, Tensor], deviation: float, drawing: Drawing) -> di
 def hide(inputs: Mapping[str, Tensor], share: float, drawing: Drawing) -> dict[str, Tensor]:
     """Set a share of the features to 0 and scale up the rest, so that sums keep their expectation."""
     drawn = drawing.features(torch.rand, inputs)
-    return {name: values * (drawn[name] < 1 - share).float() / (1 - share) for name, values in inputs.items()}
+    return {name: values * drawn[name].lt_(1 - share).div_(1 - share) for name, values in inputs.items()}
 
 
 class Resampler:

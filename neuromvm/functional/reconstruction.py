@@ -66,10 +66,7 @@ def squared_error_of_linear(hidden: Tensor, weight: Tensor, bias: Tensor, target
     >>> torch.allclose(squared_error_of_linear(hidden, weight, torch.ones(50), target), direct, rtol=1e-4)
     True
     """
-    # Sums of squares are exact near 0 only: an offset of a feature would drown what is left of it.
-    centre = target.mean(0).detach()
-    target, bias = target - centre, bias - centre
-    projected = target @ weight - bias @ weight
-    length = target.square().sum(-1) - 2 * target @ bias + bias @ bias
-    error = length - 2 * (hidden * projected).sum(-1) + ((hidden @ (weight.T @ weight)) * hidden).sum(-1)
-    return error.clamp(min=0)
+    # Differences come first: sums of squares are exact near 0 only, where an offset of a feature would drown what is left of it.
+    rest = target - bias
+    slope = hidden @ (weight.T @ weight) + rest @ (-2 * weight)
+    return (rest.square().sum(-1) + (slope * hidden).sum(-1)).clamp(min=0)
