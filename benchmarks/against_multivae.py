@@ -78,7 +78,8 @@ def pairs() -> list[Pair]:
     made.append(_whole_training(small(HIDDEN)))
     # Threads are ours to choose; MultiVae's trainer leaves them as torch has them, one a core.
     cores = os.cpu_count() or 1
-    return [*made, made[0]._replace(name=f"{made[0].name}_default_threads", reference_threads=cores)]
+    more = [pair._replace(name=f"{pair.name}_2_threads", threads=2) for pair in made if pair.aim and "paper" in pair.name]
+    return [*made, *more, made[0]._replace(name=f"{made[0].name}_default_threads", reference_threads=cores)]
 
 
 def _whole_training(size: Size) -> Pair:
