@@ -7,7 +7,8 @@ from torch import Tensor
 
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, log_density
 
-MOST_DEVIATIONS = 2**17  # of latents from posterior means, one by one: above it products of matrices are faster, in less memory
+# Of latents from posterior means, in one replica: animals^2 * rows * latents. Above it products are faster, in less memory.
+MOST_DEVIATIONS = 2**17
 
 
 def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, standard_normal: float = 0.0) -> Tensor:

@@ -66,7 +66,7 @@ def squared_error_of_linear(hidden: Tensor, weight: Tensor, bias: Tensor, target
     >>> torch.allclose(squared_error_of_linear(hidden, weight, torch.ones(50), target), direct, rtol=1e-4)
     True
     """
-    # Differences come first: sums of squares are exact near 0 only, where an offset of a feature would drown what is left of it.
+    # The bias is taken off first: sums of squares are exact near 0 only, and an offset of a feature would drown the rest of it.
     rest = target - bias
     slope = hidden @ (weight.T @ weight) + rest @ (-2 * weight)
     return (rest.square().sum(-1) + (slope * hidden).sum(-1)).clamp(min=0)

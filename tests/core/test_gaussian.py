@@ -13,7 +13,6 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 from torch.distributions import Independent, Normal, kl_divergence
 
-from neuromvm.functional import mixture
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, log_density
 from neuromvm.functional.gaussian import kl_divergence as our_kl
 from neuromvm.functional.mixture import kl_to_mixture, kl_to_pooled_mixture, mean_pairwise_kl, pooled_pairwise_kl
@@ -24,6 +23,13 @@ def posteriors(modalities: int, batch: int, latent: int, seed: int, spread: floa
     mean = spread * torch.randn(modalities, batch, latent, generator=generator, dtype=torch.float64)
     scale = torch.exp(0.5 * torch.randn(modalities, batch, latent, generator=generator, dtype=torch.float64))
     return Posteriors(mean, scale)
+
+
+@pytest.fixture(params=[None, 0], ids=["one_by_one", "products"])
+def pairs(request, monkeypatch):
+    """Compare latents with posteriors in either way, however few there are."""
+    if request.param is not None:
+        monkeypatch.setattr("neuromvm.functional.mixture.MOST_DEVIATIONS", request.param)
 
 
 def test_kl_divergence_is_that_of_torch():
@@ -95,6 +101,7 @@ def test_the_mixture_rate_has_a_ceiling_and_the_pairwise_rate_has_none():
     assert mean_pairwise_kl(far, everyone)[:, 0].sum().item() == pytest.approx(640.0)
 
 
+@pytest.mark.usefixtures("pairs")
 def test_equal_posteriors_have_no_rate():
     one = posteriors(1, 7, 3, seed=5)
     same = Posteriors(one.mean.expand(4, 7, 3), one.scale.expand(4, 7, 3))
@@ -104,6 +111,7 @@ def test_equal_posteriors_have_no_rate():
     assert mean_pairwise_kl(same, everyone).abs().max() < 1e-12
 
 
+@pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("rate", ["mixture", "pairwise"])
 def test_an_absent_modality_changes_nothing(rate):
     one = posteriors(4, 6, 2, seed=7)
@@ -123,6 +131,7 @@ def test_an_absent_modality_changes_nothing(rate):
     assert (masked[2] == 0).all()
 
 
+@pytest.mark.usefixtures("pairs")
 def test_a_row_without_any_modality_is_finite_in_value_and_gradient():
     one = posteriors(3, 2, 2, seed=8)
     mean = one.mean.clone().requires_grad_()
@@ -134,21 +143,22 @@ def test_a_row_without_any_modality_is_finite_in_value_and_gradient():
     assert (rate[:, 1] == 0).all()
 
 
-@pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_a_few_pairs_one_by_one_and_many_as_products_are_the_same(offset, monkeypatch):
-    one, everyone = posteriors(5, 40, 3, seed=10), torch.ones(5, 40, dtype=torch.float64)
+@pytest.mark.parametrize(("dtype", "offset", "tolerance"), [(torch.float64, 1000.0, 1e-7), (torch.float32, 0.0, 1e-4)])
+def test_a_few_pairs_one_by_one_and_many_as_products_are_the_same(dtype, offset, tolerance, monkeypatch):
+    one, everyone = posteriors(5, 40, 3, seed=10), torch.ones(5, 40, dtype=dtype)
     everyone[1, ::3] = 0
-    noise = torch.randn(5, 40, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    noise = torch.randn(5, 40, 3, generator=torch.Generator().manual_seed(2), dtype=dtype)
     found = []
     for most in (5 * noise.numel(), 5 * noise.numel() - 1):
-        monkeypatch.setattr(mixture, "MOST_DEVIATIONS", most)
-        mean, scale = (offset + one.mean).requires_grad_(), one.scale.clone().requires_grad_()
+        monkeypatch.setattr("neuromvm.functional.mixture.MOST_DEVIATIONS", most)
+        mean, scale = (offset + one.mean).to(dtype).requires_grad_(), one.scale.to(dtype).clone().requires_grad_()
         rate = kl_to_mixture(Posteriors(mean, scale), mean + scale * noise, everyone)
         found.append([rate, *torch.autograd.grad(rate.square().sum(), (mean, scale))])
     for few, many in zip(*found, strict=True):
-        torch.testing.assert_close(few, many, rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close(few, many, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.usefixtures("pairs")
 def test_order_of_modalities_is_irrelevant():
     one = posteriors(4, 6, 2, seed=9)
     noise = torch.randn(4, 6, 2, dtype=torch.float64)
