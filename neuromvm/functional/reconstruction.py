@@ -1,20 +1,7 @@
-"""Squared errors in few passes over the features, and of linear readouts in products of matrices as small as the latent."""
+"""Squared errors of linear readouts, in products of matrices as small as the latent."""
 
 import torch
 from torch import Tensor
-
-
-def squared_error(raw: Tensor, target: Tensor) -> Tensor:
-    """Squared distance of ``target`` to ``raw (..., feature)``, summed over features.
-
-    Examples
-    --------
-    >>> squared_error(torch.zeros(2, 3), torch.ones(3))
-    tensor([3., 3.])
-    """
-    # One kernel each way, where a difference, its square and their gradients are seven passes.
-    raw, target = torch.broadcast_tensors(raw, target)  # type: ignore[no-untyped-call]
-    return torch.nn.functional.mse_loss(raw, target, reduction="none").sum(-1)
 
 
 def multiplying_out_pays(hidden: tuple[int, ...], features: int) -> bool:

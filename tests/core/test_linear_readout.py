@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuromvm.functional.reconstruction import multiplying_out_pays, squared_error, squared_error_of_linear
+from neuromvm.functional.reconstruction import multiplying_out_pays, squared_error_of_linear
 from neuromvm.likelihoods import Gaussian, SquaredError
 
 SOURCES, ROWS, WIDTH, FEATURES = 3, 40, 5, 200
@@ -52,8 +52,9 @@ def test_likelihood_and_gradients_are_those_of_the_readout_written_out(likelihoo
 def test_the_error_written_out_is_the_squared_distance_and_broadcasts():
     hidden, weight, bias, target = readout()
     raw = torch.nn.functional.linear(hidden, weight, bias)
-    torch.testing.assert_close(squared_error(raw, target), (raw - target).square().sum(-1))
-    torch.testing.assert_close(squared_error(raw[0, 0], target), (raw[0, 0] - target).square().sum(-1))
+    for values in (raw, raw[0, 0]):
+        expected = torch.nn.functional.mse_loss(*torch.broadcast_tensors(values, target), reduction="none").sum(-1)
+        torch.testing.assert_close(SquaredError(FEATURES).log_prob(values, target), -expected)
 
 
 @pytest.mark.parametrize(
