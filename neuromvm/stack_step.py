@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from neuromvm.compiled import Function, compiled
 from neuromvm.models import Objective
@@ -44,26 +45,20 @@ class StackStep:
         objective, gradients = self._objective.with_gradients(members, progress)
         if self._training.clip_norm is not None:
             _clip(list(gradients.values()), self._training.clip_norm)
-        for name, weight in self._weights.items():
-            weight.grad = gradients[name]
-        for group in self._adam.param_groups:
-            group["lr"] = learning_rate
-        self._adam.step()
-        self._adam.zero_grad(set_to_none=True)
+        self._descend(gradients, learning_rate)
         return objective
 
     def memory(self) -> dict[str, dict[str, Tensor]]:
         """Return what Adam remembers, weight -> entry -> tensor; changed in place by the next step."""
-        found = {name: self._adam.state[weight] for name, weight in self._weights.items()}
-        for one in found.values():
+        for one in self._memory.values():
             one[STEP].copy_(self._taken)
-        return found
+        return self._memory
 
     def remember(self, memory: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Continue with what was remembered of each weight."""
-        for name, weight in self._weights.items():
+        for name, held in self._memory.items():
             for key, value in memory[name].items():
-                self._adam.state[weight][key].copy_(value)
+                held[key].copy_(value)
 
     def keep(self, members: Tensor, weights: Mapping[str, Tensor]) -> None:
         """Go on with some replicas ``(kept,)`` only, whose weights are given."""
@@ -75,20 +70,47 @@ class StackStep:
 
     def _start(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = dict(weights)
-        fused = all(weight.device.type in ("cpu", "cuda") for weight in weights.values())
-        groups = [
-            {"params": [weight for name, weight in weights.items() if _may_decay(name) is decays], "weight_decay": decay}
-            for decays, decay in ((True, self._training.weight_decay), (False, 0.0))
-        ]
-        self._adam = torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, fused=fused)
-        for weight in weights.values():
-            counter = torch.zeros((), device=weight.device if fused else "cpu")
-            self._adam.state[weight] = {STEP: counter, MEAN: torch.zeros_like(weight), SQUARE: torch.zeros_like(weight)}
-        state = [self._adam.state[weight] for weight in weights.values()]
+        device = next(iter(weights.values())).device
+        self._fused = device.type in ("cpu", "cuda")
+        self._memory = {
+            name: {
+                STEP: torch.zeros((), device=device if self._fused else "cpu"),
+                MEAN: torch.zeros_like(weight),
+                SQUARE: torch.zeros_like(weight),
+            }
+            for name, weight in weights.items()
+        }
+        self._decaying: dict[float, list[str]] = {}  # weight decay -> names of weights
+        for name in weights:
+            self._decaying.setdefault(self._decay_of(name), []).append(name)
         # Counters of all weights are the same: a step at once moves only this one, and the others when they are asked for.
-        self._taken = state[0][STEP]
+        self._taken = next(iter(self._memory.values()))[STEP]
         self._rule = torch.tensor([self._training.weight_decay, self._training.clip_norm or 0.0], device=self._taken.device)
-        self._moments = [one[key] for key in (MEAN, SQUARE) for one in state]
+        self._moments = [one[key] for key in (MEAN, SQUARE) for one in self._memory.values()]
+
+    def _descend(self, gradients: Mapping[str, Tensor], learning_rate: float) -> None:
+        """Change weights and what is remembered of them; the optimizer object would take a tenth of a small step to do so."""
+        for decay, names in self._decaying.items():
+            memory = [self._memory[name] for name in names]
+            adam(
+                [self._weights[name] for name in names],
+                [gradients[name] for name in names],
+                [one[MEAN] for one in memory],
+                [one[SQUARE] for one in memory],
+                [],  # largest squares so far, of another variant
+                [one[STEP] for one in memory],
+                fused=self._fused,
+                amsgrad=False,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                lr=learning_rate,
+                weight_decay=decay,
+                eps=EPSILON,
+                maximize=False,
+            )
+
+    def _decay_of(self, name: str) -> float:
+        return self._training.weight_decay if _may_decay(name) else 0.0
 
     def _at_once(self, members: Members, progress: float, learning_rate: float) -> Objective:
         self._taken += 1
@@ -112,7 +134,7 @@ class StackStep:
 
     def _step_of(self, members: Members, progress: float) -> Callable[[Sequence[Tensor]], list[Tensor]]:
         """Return the step as a function of the members' tensors, Adam's means and squares, step size, epsilon, decay and norm."""
-        decay = [self._decays and _may_decay(name) for name in members.weights]
+        decay = [self._decay_of(name) > 0 for name in members.weights]
         number, weights = len(members.tensors()), len(members.weights)
 
         def step(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -1,6 +1,5 @@
 """Squared errors of linear readouts, in products of matrices as small as the latent."""
 
-import torch
 from torch import Tensor
 
 
