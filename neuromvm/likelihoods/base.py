@@ -1,12 +1,25 @@
 """What every likelihood does. Leading dims of raw output and activity broadcast; log-likelihoods sum over features."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from neuromvm.errors import SpecError
+from neuromvm.functional.reconstruction import ReadoutError, multiplying_out_pays
+
+
+class SquaredReadout(NamedTuple):
+    """A linear readout whose squared error, and an offset, are minus the log-likelihood of activity.
+
+    ``weight (feature, width)``, ``bias (feature,)``, ``target (batch, feature)``, ``offset ()`` [nats].
+    """
+
+    weight: Tensor
+    bias: Tensor
+    target: Tensor
+    offset: Tensor
 
 
 class Likelihood(nn.Module, ABC):
@@ -54,7 +67,20 @@ class Likelihood(nn.Module, ABC):
         target
             ``(batch, feature)``.
         """
-        return self.log_prob(torch.nn.functional.linear(hidden, weight, bias), target)
+        squared = self.squared_readout(weight, bias, target) if multiplying_out_pays(hidden.shape, target.shape[-1]) else None
+        if squared is None:
+            return self.log_prob(torch.nn.functional.linear(hidden, weight, bias), target)
+        return -ReadoutError.of(squared.weight, squared.bias, squared.target).at(hidden) - squared.offset
+
+    def squared_readout(self, weight: Tensor, bias: Tensor, target: Tensor) -> SquaredReadout | None:
+        """Return what to read out so that the log-likelihood is minus a squared error; None, as by default, if it never is.
+
+        Parameters
+        ----------
+        weight, bias, target
+            As of :meth:`log_prob_of_linear`.
+        """
+        return None
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:

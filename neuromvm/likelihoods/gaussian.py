@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from neuromvm.functional.reconstruction import multiplying_out_pays, squared_error_of_linear
-from neuromvm.likelihoods.base import Likelihood
+from neuromvm.likelihoods.base import Likelihood, SquaredReadout
 
 
 class Gaussian(Likelihood):
@@ -31,12 +30,10 @@ class Gaussian(Likelihood):
         deviation = (target - raw) * torch.exp(-self.log_scale)
         return -(0.5 * deviation.square() + self.log_scale + 0.5 * math.log(2 * math.pi)).sum(-1)
 
-    def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
-        if not multiplying_out_pays(hidden.shape, target.shape[-1]):
-            return super().log_prob_of_linear(hidden, weight, bias, target)
-        precision = torch.exp(-self.log_scale)
-        error = squared_error_of_linear(hidden, weight * precision[:, None], bias * precision, target * precision)
-        return -0.5 * error - (self.log_scale + 0.5 * math.log(2 * math.pi)).sum()
+    def squared_readout(self, weight: Tensor, bias: Tensor, target: Tensor) -> SquaredReadout:
+        gain = math.sqrt(0.5) * torch.exp(-self.log_scale)
+        offset = (self.log_scale + 0.5 * math.log(2 * math.pi)).sum()
+        return SquaredReadout(weight * gain[:, None], bias * gain, target * gain, offset)
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw
@@ -53,10 +50,8 @@ class SquaredError(Likelihood):
         # Not mse_loss: under vmap it flattens what it compares, and a compiler then divides to find each feature's place.
         return -(raw - target).square().sum(-1)
 
-    def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
-        if not multiplying_out_pays(hidden.shape, target.shape[-1]):
-            return super().log_prob_of_linear(hidden, weight, bias, target)
-        return -squared_error_of_linear(hidden, weight, bias, target)
+    def squared_readout(self, weight: Tensor, bias: Tensor, target: Tensor) -> SquaredReadout:
+        return SquaredReadout(weight, bias, target, weight.new_zeros(()))
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw

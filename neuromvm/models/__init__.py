@@ -1,7 +1,8 @@
 """Models: each a way of sharing latents between modalities."""
 
 from neuromvm.models.autoencoder import Autoencoder
-from neuromvm.models.base import Batch, Decodable, MultimodalVAE, Objective, SharedLatents
+from neuromvm.models.base import Batch, MultimodalVAE, Objective, SharedLatents
+from neuromvm.models.decodable import Decodable
 from neuromvm.models.independent import IndependentVAE
 from neuromvm.models.joint import Average, JointVAE, MixtureOfExperts, MixtureOfProducts, ProductOfExperts
 from neuromvm.models.mmvae_plus import MMVAEPlus

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from neuromvm.functional.gaussian import Posteriors
 from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, decode_across
+from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
+from neuromvm.models.decodable import decode_across
 
 
 class Autoencoder(MultimodalVAE):

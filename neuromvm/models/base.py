@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from neuromvm.errors import ShapeError
 from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors
-from neuromvm.likelihoods import Likelihood
+from neuromvm.functional.reconstruction import ReadoutError, moments_pay
+from neuromvm.likelihoods import Likelihood, SquaredReadout
+from neuromvm.models.decodable import Decodable, mean_errors
 from neuromvm.networks import Decoder, decoders_hidden, encode_together
 
 
@@ -26,13 +28,6 @@ class Batch(NamedTuple):
     targets: Mapping[str, Tensor]
     available: Tensor
     condition: Tensor
-
-
-class Decodable(NamedTuple):
-    """Latents from which one modality is decoded: ``latent (source, batch, latent)``, ``weight (source, batch)``."""
-
-    latent: Tensor
-    weight: Tensor
 
 
 class SharedLatents(NamedTuple):
@@ -157,40 +152,42 @@ class MultimodalVAE(nn.Module, ABC):
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
         """Return log-likelihoods, rate terms and the loss of a batch."""
         shared = self.share(self.encode(batch.inputs), noise, batch, progress)
-        each = self.log_likelihoods(batch.targets, {name: one.latent for name, one in shared.decodable.items()})
-        weight = torch.stack([shared.decodable[name].weight for name in self.modalities])
-        log_likelihood = (each * weight).sum(1) * batch.available
+        log_likelihood = self._mean_log_likelihoods(batch, shared.decodable) * batch.available
         per_row = beta * shared.rate.sum(0) - log_likelihood.sum(0)
         return Objective(log_likelihood, shared.rate, mean_over_rows(per_row, batch.available))
 
     forward = objective
+
+    def _mean_log_likelihoods(self, batch: Batch, decodable: Mapping[str, Decodable]) -> Tensor:
+        """Return the log-likelihood of each modality ``(modality, batch)``, averaged over what it is decoded from."""
+        weight = torch.stack([decodable[name].weight for name in self.modalities])
+        readouts = self._squared_readouts(batch.targets, decodable)
+        if readouts is None:
+            each = self.log_likelihoods(batch.targets, {name: one.latent for name, one in decodable.items()})
+            return (each * weight).sum(1)
+        each_error = [ReadoutError.of(one.weight, one.bias, one.target) for one in readouts]
+        errors = ReadoutError(*(torch.stack(same) for same in zip(*each_error, strict=True)))
+        offset = torch.stack([one.offset for one in readouts])
+        latents = decodable[self.modalities[0]].latent
+        return -mean_errors(errors, latents, weight, batch.available) - offset[:, None] * weight.sum(1)
+
+    def _squared_readouts(self, targets: Mapping[str, Tensor], decodable: Mapping[str, Decodable]) -> list[SquaredReadout] | None:
+        """Return the readouts of all modalities; None unless they are linear, read latents of all, and moments of these pay."""
+        latents = decodable[self.modalities[0]].latent
+        if not moments_pay(len(latents), latents.shape[-1]) or any(one.own is None for one in decodable.values()):
+            return None
+        found = []
+        for name, decoder in self.decoders.items():
+            if not isinstance(decoder, Decoder) or len(decoder.layers):
+                return None
+            squared = self.likelihood(name).squared_readout(decoder.readout.weight, decoder.readout.bias, targets[name])
+            if squared is None:
+                return None
+            found.append(squared)
+        return found
 
 
 def mean_over_rows(values: Tensor, available: Tensor) -> Tensor:
     """Return the mean ``(batch,)`` -> scalar over rows in which any modality is present."""
     rows = (available.sum(0) > 0).to(values.dtype)
     return (values * rows).sum() / rows.sum().clamp(min=1)
-
-
-def decode_own(latents: Tensor, modalities: Sequence[str]) -> dict[str, Decodable]:
-    """Decode every modality from its own latent ``(modality, batch, latent)``."""
-    weight = torch.ones_like(latents[:1, :, 0])
-    return {name: Decodable(latents[index : index + 1], weight) for index, name in enumerate(modalities)}
-
-
-def decode_across(latents: Tensor, modalities: Sequence[str], available: Tensor, across: float) -> dict[str, Decodable]:
-    """Decode every modality from its own latent with weight 1 - across, and from those of the others, which share the rest.
-
-    Weights sum to 1 over the modalities present; one that is alone is decoded from its own latent.
-    """
-    if across == 0:
-        return decode_own(latents, modalities)
-    decodable = {}
-    for index, name in enumerate(modalities):
-        own = torch.zeros_like(available)
-        own[index] = 1
-        others = available * (1 - own)
-        count = others.sum(0, keepdim=True)
-        share = torch.where(count > 0, torch.full_like(count, across), torch.zeros_like(count))
-        decodable[name] = Decodable(latents, own * (1 - share) + others * share / count.clamp(min=1))
-    return decodable

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from neuromvm.functional.experts import Experts
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, sample
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, decode_own
+from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
+from neuromvm.models.decodable import decode_own
 
 
 class IndependentVAE(MultimodalVAE):

@@ -9,7 +9,8 @@ from neuromvm.functional import experts
 from neuromvm.functional.experts import Experts
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, sample
 from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, Decodable, MultimodalVAE, SharedLatents
+from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
+from neuromvm.models.decodable import Decodable
 
 
 class Aggregation(Protocol):

@@ -11,7 +11,8 @@ from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors, log_density, sample
 from neuromvm.functional.mixture import log_mixture_density
 from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, Decodable, MultimodalVAE, Objective, SharedLatents, mean_over_rows
+from neuromvm.models.base import Batch, MultimodalVAE, Objective, SharedLatents, mean_over_rows
+from neuromvm.models.decodable import Decodable
 
 
 class _Draws(NamedTuple):

@@ -10,7 +10,8 @@ from neuromvm.functional.gaussian import Posteriors, sample
 from neuromvm.functional.mixture import kl_to_mixture, kl_to_pooled_mixture, mean_pairwise_kl, pooled_pairwise_kl
 from neuromvm.functional.schedules import Schedule, constant
 from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, decode_across
+from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
+from neuromvm.models.decodable import decode_across
 
 
 class MMVM(MultimodalVAE):

@@ -13,7 +13,8 @@ from neuromvm.functional.published import (
     published_rate,
 )
 from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, decode_own
+from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
+from neuromvm.models.decodable import decode_own
 
 
 def published_average(posteriors: Posteriors, available: Tensor) -> Posteriors:

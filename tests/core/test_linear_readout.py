@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuromvm.functional.reconstruction import multiplying_out_pays, squared_error_of_linear
+from neuromvm.functional.reconstruction import Moments, ReadoutError, moments_pay, multiplying_out_pays
 from neuromvm.likelihoods import Gaussian, SquaredError
 
 SOURCES, ROWS, WIDTH, FEATURES = 3, 40, 5, 200
@@ -24,14 +24,14 @@ def readout(offset=0.0, seed=0):
 def test_the_error_is_exact_wherever_activity_lies(offset):
     hidden, weight, bias, target = readout(offset)
     direct = (target.double() - hidden.double() @ weight.double().T - bias.double()).square().sum(-1)
-    found = squared_error_of_linear(hidden, weight, bias, target)
+    found = ReadoutError.of(weight, bias, target).at(hidden)
     torch.testing.assert_close(found.double(), direct, rtol=1e-3, atol=1e-3 * FEATURES * (1 + offset / 1000) ** 2 * 1e-2)
 
 
 def test_a_perfect_readout_has_no_error_below_zero():
     hidden, weight, bias, _ = readout()
     target = hidden[0] @ weight.T + bias
-    found = squared_error_of_linear(hidden, weight, bias, target)[0]
+    found = ReadoutError.of(weight, bias, target).at(hidden)[0]
     assert (found >= 0).all()
     assert (found < 1e-2).all()
 
@@ -62,3 +62,21 @@ def test_the_error_written_out_is_the_squared_distance_and_broadcasts():
 )
 def test_errors_are_multiplied_out_where_several_sources_are_scored(hidden, features, pays):
     assert multiplying_out_pays(hidden, features) is pays
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_a_sum_over_sources_is_the_sum_of_their_errors(offset):
+    hidden, weight, bias, target = readout(offset)
+    weights = torch.rand(SOURCES, ROWS, generator=torch.Generator().manual_seed(1))
+    errors = ReadoutError.of(weight, bias, target)
+    stacked = ReadoutError(*(torch.stack([one, 2 * one]) for one in errors))
+    direct = (target.double() - hidden.double() @ weight.double().T - bias.double()).square().sum(-1)
+    expected = (direct * weights).sum(0)
+    torch.testing.assert_close(
+        stacked.summed(Moments.of(hidden, weights)).double(), torch.stack([expected, 2 * expected]), rtol=1e-3, atol=1e-2
+    )
+
+
+@pytest.mark.parametrize(("sources", "width", "pays"), [(3, 2, False), (9, 24, True), (14, 128, True), (9, 128, False)])
+def test_moments_are_used_where_there_are_many_sources_of_few_latents(sources, width, pays):
+    assert moments_pay(sources, width) is pays
