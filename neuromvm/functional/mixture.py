@@ -17,7 +17,7 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, st
     Parameters
     ----------
     posteriors
-        ``(modality, batch, latent)``.
+        ``(modality, batch, latent)``; scales that are the same for all rows may have 1 in place of ``batch``.
     latents
         One reparameterised sample of each posterior ``(modality, batch, latent)``.
     available
@@ -56,7 +56,7 @@ def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal:
     Parameters
     ----------
     posteriors
-        ``(modality, batch, latent)``.
+        ``(modality, batch, latent)``; scales that are the same for all rows may have 1 in place of ``batch``.
     available
         ``(modality, batch)``, 1 where present, else 0.
     standard_normal
@@ -72,14 +72,15 @@ def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal:
     Sutter et al., Unity by Diversity, NeurIPS 2024, published code.
     """
     # Summed over k before anything is multiplied by m, so that no array holds all pairs; exact near 0 only.
-    weight = torch.exp(_log_weights(available))[..., None]
+    weight = torch.exp(_log_weights(available))
     scale = posteriors.scale
     mean = posteriors.mean - posteriors.mean.mean(0, keepdim=True).detach()
-    precision = scale.reciprocal().square() * weight
-    to_all, towards = precision.sum(0), (precision * mean).sum(0)
-    quadratic = (scale.square() + mean.square()) * to_all - 2 * mean * towards + (precision * mean.square()).sum(0)
-    log_scale = torch.log(scale)
-    rate = (0.5 * (quadratic - 1) + (weight * log_scale).sum(0) - log_scale).sum(-1) * available
+    precision = scale.reciprocal().square() * weight[..., None]
+    towards = precision * mean
+    to_all = precision.sum(0)
+    quadratic = ((mean * to_all - 2 * towards.sum(0)) * mean + scale.square() * to_all).sum(-1) + (towards * mean).sum((0, 2))
+    log_scale = torch.log(scale).sum(-1)
+    rate = (0.5 * (quadratic - mean.shape[-1]) + (weight * log_scale).sum(0) - log_scale) * available
     if standard_normal > 0:
         rate = (1 - standard_normal) * rate + standard_normal * kl_to_standard_normal(posteriors) * available
     return rate
@@ -155,7 +156,7 @@ def _coefficients(posteriors: Posteriors) -> Tensor:
     precision = scale.reciprocal().square()
     towards = precision * mean
     constant = -(0.5 * towards * mean + torch.log(scale)).sum(-1) - 0.5 * mean.shape[-1] * math.log(2 * math.pi)
-    return torch.cat([-0.5 * precision, towards, constant[..., None]], dim=-1)
+    return torch.cat([(-0.5 * precision).expand_as(mean), towards, constant[..., None]], dim=-1)
 
 
 def _pooled_weights(available: Tensor, condition: Tensor) -> Tensor:

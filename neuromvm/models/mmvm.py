@@ -12,6 +12,7 @@ from neuromvm.functional.schedules import Schedule, constant
 from neuromvm.likelihoods import Likelihood
 from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
 from neuromvm.models.decodable import decode_across
+from neuromvm.networks import ConstantScale
 
 
 class MMVM(MultimodalVAE):
@@ -39,15 +40,20 @@ class MMVM(MultimodalVAE):
         super().__init__(encoders, decoders, likelihoods)
         self.cross_reconstruction = cross_reconstruction
         self.standard_normal = standard_normal or constant(0.0)
+        self._constant_scales = all(isinstance(getattr(encoder, "scale", None), ConstantScale) for encoder in encoders.values())
 
     def rate(self, posteriors: Posteriors, latents: Tensor, batch: Batch, progress: float) -> Tensor:
         """Return the rate of each modality ``(modality, batch)`` [nats]."""
-        return kl_to_mixture(posteriors, latents, batch.available, self.standard_normal(progress))
+        return kl_to_mixture(self._compact(posteriors), latents, batch.available, self.standard_normal(progress))
 
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         latents = sample(posteriors, noise)
         decodable = decode_across(latents, self.modalities, batch.available, self.cross_reconstruction)
         return SharedLatents(decodable, self.rate(posteriors, latents, batch, progress))
+
+    def _compact(self, posteriors: Posteriors) -> Posteriors:
+        """Return one row of scales where all rows have the same: nothing is then computed from every one of them."""
+        return posteriors._replace(scale=posteriors.scale[:, :1]) if self._constant_scales else posteriors
 
     def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
         """Return the mixture of those present, N(0, I) with its last share among them."""
@@ -61,7 +67,7 @@ class PairwiseMMVM(MMVM):
     """The rate of the published code: the mean of closed-form KLs between all pairs, an upper bound of the exact one."""
 
     def rate(self, posteriors: Posteriors, latents: Tensor, batch: Batch, progress: float) -> Tensor:
-        return mean_pairwise_kl(posteriors, batch.available, self.standard_normal(progress))
+        return mean_pairwise_kl(self._compact(posteriors), batch.available, self.standard_normal(progress))
 
 
 class PooledMMVM(MMVM):

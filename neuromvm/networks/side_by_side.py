@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuromvm.networks.encoder import Encoder, PredictedScale, bounded_scale
+from neuromvm.networks.encoder import ConstantScale, Encoder, PredictedScale, bounded_scale
 from neuromvm.networks.mlp import Decoder
 
 LARGEST = 2**14  # weights of a layer that are worth copying into a batched product
@@ -26,7 +26,11 @@ def encode_together(encoders: Sequence[nn.Module], inputs: Sequence[Tensor]) -> 
     hidden = run_together([encoder.trunk for encoder in known], list(inputs))
     heads = [head for encoder in known if (head := _affine_heads(encoder)) is not None]
     if len(heads) < len(known):
-        return _stacked_pairs([encoder.posterior(values) for encoder, values in zip(known, hidden, strict=True)])
+        if not all(isinstance(encoder.scale, ConstantScale) for encoder in known):
+            return _stacked_pairs([encoder.posterior(values) for encoder, values in zip(known, hidden, strict=True)])
+        means = torch.stack([encoder.mean(values) for encoder, values in zip(known, hidden, strict=True)])
+        scales = torch.stack([encoder.scale(values) for encoder, values in zip(known, hidden, strict=True)])
+        return means, scales[:, None].expand_as(means)
     both = _affine([torch.cat(weights) for weights, _ in heads], [torch.cat(biases) for _, biases in heads], hidden)
     assert isinstance(both, Tensor)  # all encoders infer as many latents
     mean, log_scale = (half.contiguous() for half in both.chunk(2, -1))
