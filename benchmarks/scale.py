@@ -29,10 +29,12 @@ AXES = {
     "trials": (400, 800, 1600, 3200, 6400),
     "latent": (8, 16, 32, 64, 128),
 }
+LINEAR = {"networks": "linear", "scale": "constant"}
 MODELS = {
-    "mixture": {"kind": "mmvm", "rate": "mixture"},
-    "pairwise": {"kind": "mmvm", "rate": "pairwise"},
-    "mopoe": {"kind": "joint", "aggregation": "mixture_of_products"},
+    "mixture": {"sharing": {"kind": "mmvm", "rate": "mixture"}},
+    "pairwise": {"sharing": {"kind": "mmvm", "rate": "pairwise"}},
+    "mopoe": {"sharing": {"kind": "joint", "aggregation": "mixture_of_products"}},
+    "cross": {"sharing": {"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.9}, **LINEAR},  # as recommended
 }
 STAGES = ("load", "samples", "build", "epoch", "embed")
 EVERY = 0.002  # [s] between looks at the memory of a point
@@ -167,7 +169,7 @@ def measure(point: dict[str, object]) -> None:
             pass
         return FittedStack.of(model, trainer.batches, trainer.weights())
 
-    model = ModelSpec.model_validate({"sharing": MODELS[str(point["model"])], "latent": point["latent"]})
+    model = ModelSpec.model_validate({**MODELS[str(point["model"])], "latent": point["latent"]})
     training = TrainingSpec(epochs=1, device="cpu")
     folder = Path(str(point["folder"]))
     warm = samples_of(recordings(folder / "warm"))  # what libraries load when first used is no growth

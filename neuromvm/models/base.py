@@ -12,7 +12,7 @@ from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors
 from neuromvm.functional.reconstruction import ReadoutError, moments_pay
 from neuromvm.likelihoods import Likelihood, SquaredReadout
-from neuromvm.models.decodable import Decodable, mean_errors
+from neuromvm.models.decodable import Decodable, mean_errors, read_together
 from neuromvm.networks import Decoder, decoders_hidden, encode_together
 
 
@@ -152,29 +152,29 @@ class MultimodalVAE(nn.Module, ABC):
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
         """Return log-likelihoods, rate terms and the loss of a batch."""
         shared = self.share(self.encode(batch.inputs), noise, batch, progress)
-        log_likelihood = self._mean_log_likelihoods(batch, shared.decodable) * batch.available
+        log_likelihood = self._mean_log_likelihoods(batch, [shared.decodable[name] for name in self.modalities])
+        log_likelihood = log_likelihood * batch.available
         per_row = beta * shared.rate.sum(0) - log_likelihood.sum(0)
         return Objective(log_likelihood, shared.rate, mean_over_rows(per_row, batch.available))
 
     forward = objective
 
-    def _mean_log_likelihoods(self, batch: Batch, decodable: Mapping[str, Decodable]) -> Tensor:
+    def _mean_log_likelihoods(self, batch: Batch, decodable: Sequence[Decodable]) -> Tensor:
         """Return the log-likelihood of each modality ``(modality, batch)``, averaged over what it is decoded from."""
-        weight = torch.stack([decodable[name].weight for name in self.modalities])
+        weight = torch.stack([one.weight for one in decodable])
         readouts = self._squared_readouts(batch.targets, decodable)
         if readouts is None:
-            each = self.log_likelihoods(batch.targets, {name: one.latent for name, one in decodable.items()})
-            return (each * weight).sum(1)
+            latents = {name: one.latent for name, one in zip(self.modalities, decodable, strict=True)}
+            return (self.log_likelihoods(batch.targets, latents) * weight).sum(1)
         each_error = [ReadoutError.of(one.weight, one.bias, one.target) for one in readouts]
         errors = ReadoutError(*(torch.stack(same) for same in zip(*each_error, strict=True)))
         offset = torch.stack([one.offset for one in readouts])
-        latents = decodable[self.modalities[0]].latent
-        return -mean_errors(errors, latents, weight, batch.available) - offset[:, None] * weight.sum(1)
+        return -mean_errors(errors, decodable, batch.available) - offset[:, None] * weight.sum(1)
 
-    def _squared_readouts(self, targets: Mapping[str, Tensor], decodable: Mapping[str, Decodable]) -> list[SquaredReadout] | None:
-        """Return the readouts of all modalities; None unless they are linear, read latents of all, and moments of these pay."""
-        latents = decodable[self.modalities[0]].latent
-        if not moments_pay(len(latents), latents.shape[-1]) or any(one.own is None for one in decodable.values()):
+    def _squared_readouts(self, targets: Mapping[str, Tensor], decodable: Sequence[Decodable]) -> list[SquaredReadout] | None:
+        """Return the readouts of all modalities; None unless they are linear, read the same latents, and moments of these pay."""
+        sources, _, width = decodable[0].latent.shape
+        if not moments_pay(sources, width) or not read_together(decodable):
             return None
         found = []
         for name, decoder in self.decoders.items():

@@ -42,23 +42,30 @@ def decode_across(latents: Tensor, modalities: Sequence[str], available: Tensor,
     return {name: Decodable(latents, weight[index], index) for index, name in enumerate(modalities)}
 
 
-def mean_errors(errors: ReadoutError, latents: Tensor, weight: Tensor, available: Tensor) -> Tensor:
-    """Return the errors of all modalities ``(modality, batch)``, each averaged over the latents of all modalities.
+def read_together(decodable: Sequence[Decodable]) -> bool:
+    """Say whether modalities are decoded from the same latents so that :func:`mean_errors` knows how."""
+    return all(one is decodable[0] for one in decodable) or all(one.own is not None for one in decodable)
 
-    It takes as long as there are modalities, not as there are pairs of them: the others of a modality are all but itself, and
-    all together are the same for each.
+
+def mean_errors(errors: ReadoutError, decodable: Sequence[Decodable], available: Tensor) -> Tensor:
+    """Return the errors of all modalities ``(modality, batch)``, each averaged over the latents that it is decoded from.
+
+    It takes as long as there are modalities, not as there are pairs of them: where each is decoded from all, the others of a
+    modality are all but itself, and all together are the same for each.
 
     Parameters
     ----------
     errors
         Stacked, one of each modality.
-    latents
-        ``(modality, batch, latent)``.
-    weight
-        ``(modality, source, batch)`` of :func:`decode_across`.
+    decodable
+        Of each modality; :func:`read_together` holds.
     available
         ``(modality, batch)``.
     """
+    latents = decodable[0].latent
+    if decodable[0].own is None:
+        return errors.summed(Moments.of(latents, decodable[0].weight))
+    weight = torch.stack([one.weight for one in decodable])  # (modality, source, batch)
     own, own_weight = errors.at(latents), weight.diagonal().T
     others = (errors.summed(Moments.of(latents, available)) - available * own).clamp(min=0)
     count = available.sum(0) - available

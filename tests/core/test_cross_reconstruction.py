@@ -1,4 +1,4 @@
-"""Decoding from the latents of all others: sums over moments give what every latent decoded by itself gives, in less memory."""
+"""Decoding from many latents: sums over moments give what every latent decoded by itself gives, in less memory."""
 
 import numpy as np
 import pytest
@@ -22,6 +22,8 @@ KINDS = {
     "squared error": {},
     "gaussian": {"likelihood": {"kind": "gaussian"}},
     "autoencoder": {"sharing": {"kind": "autoencoder", "cross_reconstruction": 0.6}},
+    "mixture of experts": {"sharing": {"kind": "joint", "aggregation": "mixture_of_experts"}},
+    "drawn subsets": {"sharing": {"kind": "joint", "aggregation": "mixture_of_products", "components": 9}},
 }
 
 
@@ -42,7 +44,8 @@ def batch_of(animals: dict[str, WindowShape], rows: int = ROWS) -> Batch:
 def found(spec: ModelSpec, batch: Batch) -> list[torch.Tensor]:
     """Return the log-likelihoods, the loss and the gradient of every weight."""
     model = build_model(spec, ANIMALS, seed=0)
-    noise = torch.randn(model.noise_shape[0], ROWS, model.noise_shape[1], generator=torch.Generator().manual_seed(1))
+    draws, width = model.noise_shape
+    noise = torch.randn(draws, ROWS, width, generator=torch.Generator().manual_seed(1))
     objective = model.objective(batch, noise, 0.5)
     gradients = torch.autograd.grad(objective.loss, list(model.parameters()), materialize_grads=True)
     return [objective.log_likelihood, objective.loss, *gradients]
