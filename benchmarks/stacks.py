@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,20 +19,33 @@ CASES = (
 )
 
 
+class Ways(NamedTuple):
+    """Whether the stack is compiled, and what it is compared with. Compiling takes longer than a short training of one."""
+
+    stack: bool
+    single: bool
+
+    @property
+    def suffix(self) -> str:
+        """What it adds to the name of a pair."""
+        return "_compiled" * self.stack + "_against_default" * (self.stack and not self.single)
+
+
 def pairs() -> list[Pair]:
     """Return a pair for each size of the networks, and small ones compiled too: the stack, and what it is compared with."""
+    alike, compiled, mixed = Ways(False, False), Ways(True, True), Ways(True, False)
     return [
         Pair(
-            f"stack_{replicas}_{name}{'_compiled' if compiled else ''}",
-            Side(f"a stack of {replicas}{', compiled' if compiled else ''}", partial(_stack, size, replicas, compiled)),
-            Side(f"one by one{', compiled' if compiled else ''}", partial(_single, size, compiled)),
+            f"stack_{replicas}_{name}{way.suffix}",
+            Side(f"a stack of {replicas}{', compiled' * way.stack}", partial(_stack, size, replicas, way.stack)),
+            Side(f"one by one{', compiled' * way.single}", partial(_single, size, way.single)),
             "an epoch of a replica",
             aim=aim,
             agreement=f"losses of the first {COMPARED} epochs of the first replica, to 1e-4",
             tolerance=1e-4,
         )
         for name, size, replicas, aim in CASES
-        for compiled in ((False, True) if size.units != PAPER.units else (False,))
+        for way in ((alike, compiled, mixed) if size.units != PAPER.units else (alike,))
     ]
 
 
