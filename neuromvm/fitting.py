@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +21,11 @@ from neuromvm.folders import claim, write_atomically, write_tree
 from neuromvm.inference import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.training import NEUTRAL
-from neuromvm.training import EpochRecord, StackTrainer
+from neuromvm.training import EpochRecord, StackTrainer, moving_share
+
+log = logging.getLogger(__name__)
+LONG = 300.0  # [s] of training on a CPU, from which compiling its step pays: that takes a minute, and up to half of each step
+TIMED = 5  # epochs, after which the time of the rest can be told
 
 
 def fit(
@@ -122,16 +127,33 @@ def train_stack(
         record.begin(trainer, samples, splits, kept, given_start=start is not None)
     new = [name for name in samples.children if kept is not None and name not in kept.scalers]
     label = f"{model.sharing.kind}{' + ' if new else ''}{', '.join(new)} ({len(replicas)} replicas)"
+    seconds: list[float] = []
     with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
         for epoch in trainer.run():
             bar.set_postfix(loss=f"{np.mean(epoch.loss):.4g}", refresh=False)
             bar.update()
             if record is not None:
                 record.add(epoch, trainer)
+            seconds.append(epoch.seconds)
+            if len(seconds) == TIMED:
+                _advise_on(trainer, float(np.median(seconds)), label)
     fitted = FittedStack.of(model, batches, trainer.weights())
     if record is not None:
         fitted.save(record.folder)
     return fitted
+
+
+def _advise_on(trainer: StackTrainer, seconds: float, label: str) -> None:
+    """Say how a long training on a CPU would be shorter."""
+    left = seconds * (trainer.training.epochs - trainer.epoch)
+    on_cpu = trainer.batches.device.type == "cpu"
+    if left > LONG and on_cpu and not trainer.training.compile and moving_share(trainer.spec) is None:
+        log.info(
+            "%s: about %.0f minutes to go. With training.compile=true a step takes as little as half as long, once compiled: "
+            "that takes about a minute, and a C++ compiler.",
+            label,
+            left / 60,
+        )
 
 
 class _Record:

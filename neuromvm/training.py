@@ -100,10 +100,11 @@ class StackTrainer:
                 expected="validation trials of every split, to stop on",
                 next_step="Set split.validation above 0, or leave patience out",
             )
-        if training.compile and isinstance(model.sharing, MMVMSharing) and model.sharing.standard_normal.kind != "constant":
+        moves = moving_share(model)
+        if training.compile and moves is not None:
             raise TrainingError(
                 "training.compile",
-                found=f"a standard-normal share that moves ({model.sharing.standard_normal.kind})",
+                found=f"a standard-normal share that moves ({moves})",
                 expected="a constant one: a compiled step keeps the share that it was compiled with",
                 next_step="Leave compile out, or set sharing.standard_normal.kind=constant",
             )
@@ -321,6 +322,19 @@ class StackTrainer:
         for name, value in self._parameters.items():
             self._best[name][there] = value[here]
         return loss
+
+
+def moving_share(model: ModelSpec) -> str | None:
+    """Return how the share of N(0, I) in a model's mixture moves while it is trained; None if it does not, or there is none.
+
+    Examples
+    --------
+    >>> moving_share(ModelSpec(sharing={"kind": "mmvm", "standard_normal": {"kind": "linear"}}))
+    'linear'
+    """
+    if isinstance(model.sharing, MMVMSharing) and model.sharing.standard_normal.kind != "constant":
+        return model.sharing.standard_normal.kind
+    return None
 
 
 def learning_rate(training: TrainingSpec, epoch: int) -> float:

@@ -1,5 +1,6 @@
 """How a step is computed changes how long it takes, not what is learned."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from neuromvm import compiled, stack_step
+from neuromvm import compiled, fitting, stack_step
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.errors import TrainingError
+from neuromvm.fitting import fit
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training import StackTrainer
 from tests.core.golden.make_losses import SAMPLES as THREE
@@ -150,6 +152,23 @@ def test_without_a_compiler_one_is_asked_for(tmp_path):
 def test_what_moves_at_every_step_is_not_compiled():
     with pytest.raises(TrainingError, match=r"standard-normal share that moves \(linear\)"):
         trainer_of([Replica(0, 0)], ModelSpec.model_validate({**MODEL.model_dump(), "sharing": MOVING}), compile=True)
+
+
+def advice(caplog, model: ModelSpec = MODEL, **settings) -> list[str]:
+    """Return what a training says about itself."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "neuromvm.fitting"):
+        fit(SAMPLES, SPLITS, model, TrainingSpec(epochs=fitting.TIMED + 2, **settings), progress=False)
+    return caplog.messages
+
+
+def test_a_long_training_says_once_that_compiling_would_make_it_shorter(caplog, monkeypatch):
+    assert advice(caplog) == []
+    monkeypatch.setattr(fitting, "LONG", 0.0)
+    (said,) = advice(caplog)
+    assert "mmvm (2 replicas): about 0 minutes to go" in said
+    assert "training.compile=true" in said
+    assert advice(caplog, ModelSpec.model_validate({**MODEL.model_dump(), "sharing": MOVING})) == []
 
 
 def losses(precision: str, device: str) -> list[float]:
