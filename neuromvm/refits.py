@@ -14,20 +14,15 @@ import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from neuromvm.build import build_model
-from neuromvm.data.batches import Replica, window_shape
+from neuromvm.data.batches import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.fitting import train_stack
 from neuromvm.folders import locked, write_tree
 from neuromvm.plugins import step
 from neuromvm.runs import Study, refit_file
-from neuromvm.schema import animals, in_sample
+from neuromvm.schema import in_sample
 from neuromvm.specs import ModelSpec, TrainingSpec
-
-LARGE = 2_000_000  # weights of a model that keeps the processor busy alone: a stack of them is slower than one by one
-MOST_REPLICAS = 60  # more in a stack are no quicker on one core, and a pack that is cut off is lost
-MEMORY = 1e9  # [byte] of a stack in training
-COPIES = 16  # of a batch that a step holds: inputs, targets, noise, and what the backward pass needs
+from neuromvm.stack_size import stack_size
 
 
 class Pack(NamedTuple):
@@ -83,26 +78,6 @@ def refit(
         for seed in training.seeds
     ]
     return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
-
-
-def stack_size(samples: xr.DataTree, model: ModelSpec, training: TrainingSpec) -> int:
-    """Return how many replicas of a model train well as one stack: those that fit in memory, and one if a stack does not pay.
-
-    It divides null data sets and cells of sweeps into stacks; splits and seeds of one of them are always one stack.
-
-    Examples
-    --------
-    >>> stack_size(samples, ModelSpec(sharing="mmvm"), TrainingSpec())  # doctest: +SKIP
-    60
-    """
-    windows = {name: window_shape(dataset) for name, dataset in animals(samples)}
-    weights = sum(one.numel() for one in build_model(model, windows, seed=0).parameters())
-    if weights > LARGE:
-        return 1
-    rows = min(training.batch_size, max(node["label"].size for node in samples.children.values()))
-    features = sum(one.features for one in windows.values())
-    each = 4 * (5 * weights + COPIES * rows * features)  # a weight, its gradient, two moments and the best so far
-    return max(1, min(MOST_REPLICAS, int(MEMORY / each)))
 
 
 def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:

@@ -4,6 +4,7 @@ A stack of one that is compiled takes the whole step as one function: a weight i
 nothing is called for each weight. For larger stacks this was slower than a pass of Adam's own.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -31,27 +32,27 @@ class StackStep:
         Name -> ``(replica, ...)``.
     training
         Decay of weights and the norm at which gradients are clipped, each replica's on its own.
+    together
+        How many replicas are computed together at most; a larger stack is computed in parts of about equal size.
     """
 
-    def __init__(self, objective: StackedObjective, weights: Mapping[str, Tensor], training: TrainingSpec) -> None:
-        self._objective, self._training = objective, training
-        self._whole: Function | None = None
+    def __init__(self, objective: StackedObjective, weights: Mapping[str, Tensor], training: TrainingSpec, together: int) -> None:
+        self._objective, self._training, self._together = objective, training, together
         self._start(weights)
+        objective.planned = {part.replicas.stop - part.replicas.start for part in self._parts}
 
     def __call__(self, members: Members, progress: float, learning_rate: float) -> Objective:
         """Take a step with the members' weights, which are those given; return the objective before it."""
-        if self._objective.name is not None and len(members.beta) == 1:
-            return self._at_once(members, progress, learning_rate)
-        objective, gradients = self._objective.with_gradients(members, progress)
-        if self._training.clip_norm is not None:
-            _clip(list(gradients.values()), self._training.clip_norm)
-        self._descend(gradients, learning_rate)
-        return objective
+        return self._of_parts(members, lambda part, some: part(some, progress, learning_rate))
+
+    def objective(self, members: Members, progress: float) -> Objective:
+        """Return the objective of each replica."""
+        return self._of_parts(members, lambda part, some: self._objective(some, progress))
 
     def memory(self) -> dict[str, dict[str, Tensor]]:
         """Return what Adam remembers, weight -> entry -> tensor; changed in place by the next step."""
         for one in self._memory.values():
-            one[STEP].copy_(self._taken)
+            one[STEP].copy_(self._parts[0].taken)
         return self._memory
 
     def remember(self, memory: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -59,6 +60,8 @@ class StackStep:
         for name, held in self._memory.items():
             for key, value in memory[name].items():
                 held[key].copy_(value)
+            for part in self._parts:
+                part.memory[name][STEP].copy_(memory[name][STEP])
 
     def keep(self, members: Tensor, weights: Mapping[str, Tensor]) -> None:
         """Go on with some replicas ``(kept,)`` only, whose weights are given."""
@@ -69,29 +72,64 @@ class StackStep:
         )
 
     def _start(self, weights: Mapping[str, Tensor]) -> None:
-        self._weights = dict(weights)
-        device = next(iter(weights.values())).device
-        self._fused = device.type in ("cpu", "cuda")
+        replicas = len(next(iter(weights.values())))
         self._memory = {
-            name: {
-                STEP: torch.zeros((), device=device if self._fused else "cpu"),
-                MEAN: torch.zeros_like(weight),
-                SQUARE: torch.zeros_like(weight),
-            }
+            name: {STEP: _counter(weight), MEAN: torch.zeros_like(weight), SQUARE: torch.zeros_like(weight)}
             for name, weight in weights.items()
+        }
+        parts = -(-replicas // self._together)
+        bounds = [replicas * part // parts for part in range(parts + 1)]
+        self._parts = [
+            _Part(self._objective, self._training, weights, self._memory, slice(*ends)) for ends in itertools.pairwise(bounds)
+        ]
+
+    def _of_parts(self, members: Members, function: "Callable[[_Part, Members], Objective]") -> Objective:
+        if len(self._parts) == 1:
+            return function(self._parts[0], members)
+        found = [function(part, members.some(part.replicas)) for part in self._parts]
+        return Objective(*(torch.cat(values) for values in zip(*found, strict=True)))
+
+
+class _Part:
+    """Takes steps of some neighbouring replicas of a stack, of whose weights and memory it holds views."""
+
+    def __init__(
+        self,
+        objective: StackedObjective,
+        training: TrainingSpec,
+        weights: Mapping[str, Tensor],
+        memory: Mapping[str, Mapping[str, Tensor]],
+        replicas: slice,
+    ) -> None:
+        self._objective, self._training, self.replicas = objective, training, replicas
+        self._whole: Function | None = None
+        self._weights = {name: weight[replicas] for name, weight in weights.items()}
+        self.memory = {
+            name: {STEP: one[STEP].clone(), MEAN: one[MEAN][replicas], SQUARE: one[SQUARE][replicas]}
+            for name, one in memory.items()
         }
         self._decaying: dict[float, list[str]] = {}  # weight decay -> names of weights
         for name in weights:
             self._decaying.setdefault(self._decay_of(name), []).append(name)
         # Counters of all weights are the same: a step at once moves only this one, and the others when they are asked for.
-        self._taken = next(iter(self._memory.values()))[STEP]
-        self._rule = torch.tensor([self._training.weight_decay, self._training.clip_norm or 0.0], device=self._taken.device)
-        self._moments = [one[key] for key in (MEAN, SQUARE) for one in self._memory.values()]
+        self.taken = next(iter(self.memory.values()))[STEP]
+        self._rule = torch.tensor([training.weight_decay, training.clip_norm or 0.0], device=self.taken.device)
+        self._moments = [one[key] for key in (MEAN, SQUARE) for one in self.memory.values()]
+
+    def __call__(self, members: Members, progress: float, learning_rate: float) -> Objective:
+        """Take a step."""
+        if self._objective.name is not None and len(members.beta) == 1:
+            return self._at_once(members, progress, learning_rate)
+        objective, gradients = self._objective.with_gradients(members, progress)
+        if self._training.clip_norm is not None:
+            _clip(list(gradients.values()), self._training.clip_norm)
+        self._descend(gradients, learning_rate)
+        return objective
 
     def _descend(self, gradients: Mapping[str, Tensor], learning_rate: float) -> None:
         """Change weights and what is remembered of them; the optimizer object would take a tenth of a small step to do so."""
         for decay, names in self._decaying.items():
-            memory = [self._memory[name] for name in names]
+            memory = [self.memory[name] for name in names]
             adam(
                 [self._weights[name] for name in names],
                 [gradients[name] for name in names],
@@ -99,7 +137,7 @@ class StackStep:
                 [one[SQUARE] for one in memory],
                 [],  # largest squares so far, of another variant
                 [one[STEP] for one in memory],
-                fused=self._fused,
+                fused=_fuses(self._weights[names[0]].device),
                 amsgrad=False,
                 beta1=BETAS[0],
                 beta2=BETAS[1],
@@ -113,8 +151,8 @@ class StackStep:
         return self._training.weight_decay if _may_decay(name) else 0.0
 
     def _at_once(self, members: Members, progress: float, learning_rate: float) -> Objective:
-        self._taken += 1
-        taken = self._taken.double()
+        self.taken += 1
+        taken = self.taken.double()
         # Adam's rate * mean / (sqrt(square / b) + epsilon) with both moments corrected, b = 1 - beta_2^t, multiplied by sqrt(b).
         root = torch.sqrt(1 - BETAS[1] ** taken)
         size, epsilon = learning_rate * root / (1 - BETAS[0] ** taken), EPSILON * root
@@ -153,6 +191,16 @@ class StackStep:
             return list(objective)
 
         return step
+
+
+def _fuses(device: torch.device) -> bool:
+    """Say whether torch has Adam in one kernel there."""
+    return device.type in ("cpu", "cuda")
+
+
+def _counter(weight: Tensor) -> Tensor:
+    """Return a counter of steps where Adam reads it."""
+    return torch.zeros((), device=weight.device if _fuses(weight.device) else "cpu")
 
 
 def _may_decay(name: str) -> bool:

@@ -1,6 +1,6 @@
 """The objective of all replicas of a stack and its gradients in one call, compiled if that is asked for."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -39,6 +39,10 @@ class Members(NamedTuple):
         batch = Batch(named(self.batch.inputs), named(self.batch.targets), next(left), next(left))
         return Members(weights, constants, batch, next(left), next(left))
 
+    def some(self, replicas: slice) -> "Members":
+        """Return some of the members; their tensors are views."""
+        return self.holding([value[replicas] for value in self.tensors()])
+
     def only(self) -> "Members":
         """Return the one member of a stack of one, without the dim ``replica``."""
         return self.holding([value.squeeze(0) for value in self.tensors()])
@@ -72,6 +76,7 @@ class StackedObjective:
         self._one: _Objective = one
         self._together: _Objective = torch.func.vmap(one, in_dims=(0, None))
         self.name = name
+        self.planned: Collection[int] = ()  # numbers of replicas that are compiled in any case
         self._compiled: dict[int, Function] = {}  # by number of replicas
 
     def __call__(self, members: Members, progress: float) -> Objective:
@@ -85,7 +90,8 @@ class StackedObjective:
         """Return the objective of each replica and the gradients of its loss."""
         replicas = len(members.beta)
         # A stack that replicas leave is not compiled for every number of them; one that is resumed may compile at another number.
-        if self.name is not None and replicas <= min(self._compiled, default=2 * replicas) / 2:
+        lacking = replicas not in self._compiled and replicas in self.planned
+        if self.name is not None and (lacking or replicas <= min(self._compiled, default=2 * replicas) / 2):
             name = self.name, tuple(members.weights), tuple(members.constants)
 
             def flat(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -27,6 +27,7 @@ from neuromvm.freed_memory import freed_memory_kept
 from neuromvm.models import Batch, MultimodalVAE
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sharing import MMVMSharing
+from neuromvm.stack_size import largest_stack
 from neuromvm.stack_step import StackStep
 from neuromvm.stacked_objective import Members, StackedObjective
 
@@ -135,7 +136,11 @@ class StackTrainer:
         self._beta = self._make_beta()
         architecture = (model.model_dump_json(), *batches.windows.items()) if training.compile else None
         self._objective = StackedObjective(self.model, name=architecture)
-        self._take_step = StackStep(self._objective, self._parameters, training)
+        together = replicas
+        if batches.device.type == "cpu":
+            features = sum(window.features for window in batches.windows.values())
+            together = largest_stack(sum(one.numel() for one in self.model.parameters()), batches.batch_rows, features)
+        self._take_step = StackStep(self._objective, self._parameters, training, together)
         terms, modalities = len(self.model.rate_terms), len(self.model.modalities)
         # loss, log-likelihoods, rates, validation loss of the last epoch that each replica took part in
         self._last = torch.full((replicas, 2 + modalities + terms), torch.nan)
@@ -309,7 +314,7 @@ class StackTrainer:
             return torch.full((len(self._active),), torch.nan)
         # The same noise at every call, so that epochs differ by their weights alone.
         noise = self.batches.noise(pairs, self.batches.generators(0, VALIDATION), self.model.noise_shape)
-        loss = self._objective(self._members(self.batches.batch(pairs, None), noise), progress=1.0).loss
+        loss = self._take_step.objective(self._members(self.batches.batch(pairs, None), noise), progress=1.0).loss
         values = loss.cpu().numpy().astype(float)
         if not np.isfinite(values[self.batches.validated]).all():
             raise TrainingError(

@@ -12,9 +12,9 @@ from neuromvm.data.inner_splits import inner_splits
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.folders import read_tree
-from neuromvm.refits import stack_size
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sweep import Selection
+from neuromvm.stack_size import stack_size
 from neuromvm.sweep.naming import training_name
 from neuromvm.sweep.tasks import Pack
 from neuromvm.sweep.together import Part, fit_together

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from neuromvm.refits import MOST_REPLICAS
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.sweep import Selection
+from neuromvm.stack_size import MOST_REPLICAS
 from neuromvm.sweep.naming import stack_name
 from neuromvm.sweep_folder import DONE, SweepFolder
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuromvm import training
 from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.batches import Replica
 from neuromvm.data.permutation import permuted
@@ -23,6 +24,14 @@ MODELS = {
 }
 
 
+@pytest.fixture(params=[60, 3, 1], ids=["together", "in parts", "one by one"])
+def largest(request, monkeypatch):
+    """How many replicas are computed together at most."""
+    monkeypatch.setattr(training, "largest_stack", lambda weights, rows, features: request.param)
+    return request.param
+
+
+@pytest.mark.usefixtures("largest")
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_null_data_in_a_stack_are_a_training_on_permuted_samples(model):
     stack = trainer_of([Replica(0, 0), Replica(1, 0, 5), Replica(0, 0, 7)], model)
@@ -56,6 +65,7 @@ NOISE_SPLITS = make_splits(NOISE, SplitSpec(repeats=2, validation=1 / 3))
 EACH = [Replica(0, 0), Replica(1, 0), Replica(0, 3), Replica(1, 0, 2)]
 
 
+@pytest.mark.usefixtures("largest")
 def test_a_replica_that_stops_leaves_and_the_others_do_not_notice():
     stack = stopping(EACH)
     together, sizes = [], []
@@ -75,6 +85,7 @@ def test_a_replica_that_stops_leaves_and_the_others_do_not_notice():
             torch.testing.assert_close(stack.weights()[name][number], value[0], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.usefixtures("largest")
 def test_a_stack_that_some_have_left_goes_on_bit_for_bit(tmp_path):
     through = stopping(EACH)
     sizes, expected = [], []
@@ -120,6 +131,7 @@ def test_resampled_replicas_of_unequal_size_may_leave():
     assert sizes[-2] < 3
 
 
+@pytest.mark.usefixtures("largest")
 def test_a_stack_that_has_stopped_altogether_is_restored(tmp_path):
     through = stopping(EACH)
     for _ in through.run():
@@ -129,3 +141,18 @@ def test_a_stack_that_has_stopped_altogether_is_restored(tmp_path):
     again.restore(load_latest_checkpoint(tmp_path))
     assert list(again.run()) == []
     assert all(torch.equal(value, again.weights()[name]) for name, value in through.weights().items())
+
+
+def test_parts_are_of_about_equal_size_and_as_large_as_they_may_be(largest):
+    parts = trainer_of(EACH)._take_step._parts
+    assert [part.replicas for part in parts] == {
+        60: [slice(0, 4)],
+        3: [slice(0, 2), slice(2, 4)],
+        1: [slice(0, 1), slice(1, 2), slice(2, 3), slice(3, 4)],
+    }[largest]
+
+
+def test_a_model_that_fills_a_processor_is_trained_one_replica_after_the_other():
+    wide = ModelSpec(sharing="mmvm", latent=3, networks={"kind": "mlp", "hidden": [1200, 1200]})
+    assert len(trainer_of(EACH[:2], wide)._take_step._parts) == 2
+    assert len(trainer_of(EACH[:2], MODELS["mlp"])._take_step._parts) == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuromvm import compiled, fitting, stack_step
+from neuromvm import compiled, fitting, stack_step, training
 from neuromvm.data.batches import Replica, StackBatches
 from neuromvm.errors import TrainingError
 from neuromvm.fitting import fit
@@ -120,6 +120,17 @@ def test_every_likelihood_compiles(kinds):
     each = {name: {"kind": kind} for name, kind in zip(("mitt", "stella", "barat"), kinds, strict=True)}
     content = {"sharing": "mmvm", "latent": 3, "networks": "convolution", "likelihood_of": each}
     check(ModelSpec.model_validate(content), PAIR[:1])
+
+
+@can_compile
+@pytest.mark.slow
+def test_a_stack_in_parts_compiles(monkeypatch):
+    """Parts of two sizes are compiled, a part of one replica as a whole step."""
+    for largest, sizes in ((2, {1, 2}), (3, {2})):
+        monkeypatch.setattr(training, "largest_stack", lambda weights, rows, features, found=largest: found)
+        replicas = [Replica(0, seed) for seed in range(3 if largest == 2 else 4)]
+        check(MODEL, replicas)
+        assert trainer_of(replicas)._objective.planned == sizes
 
 
 @can_compile

@@ -252,7 +252,7 @@ def test_weight_decay_leaves_what_says_how_noisy_things_are_alone():
     model = MODEL.model_copy(
         update={"scale": "constant", "likelihood": ModelSpec(sharing="mmvm", likelihood="gaussian").likelihood}
     )
-    decaying = trainer_of([Replica(0, 0)], model, weight_decay=0.5)._take_step._decaying
+    decaying = trainer_of([Replica(0, 0)], model, weight_decay=0.5)._take_step._parts[0]._decaying
     assert set(decaying) == {0.5, 0.0}
     assert len(decaying[0.0]) == 4  # a posterior scale and a likelihood's scale for each animal
 

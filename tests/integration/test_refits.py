@@ -20,9 +20,10 @@ from neuromvm.data.windows import make_samples
 from neuromvm.data.write_nwb import write_experiment
 from neuromvm.errors import SpecError
 from neuromvm.fitting import fit
-from neuromvm.refits import refit, run_refits, stack_size
+from neuromvm.refits import refit, run_refits
 from neuromvm.runs import Study
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
+from neuromvm.stack_size import stack_size
 from tests.conftest import tuned_recordings
 from tests.integration.make_run import CONFIG, SPEC
 
