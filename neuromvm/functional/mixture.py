@@ -92,7 +92,7 @@ def kl_to_pooled_mixture(posteriors: Posteriors, latents: Tensor, available: Ten
     Parameters
     ----------
     posteriors, latents, available
-        As there.
+        As there, scales of every row.
     condition
         ``(batch,)``, what rows have in common.
     """
@@ -106,7 +106,7 @@ def kl_to_pooled_mixture(posteriors: Posteriors, latents: Tensor, available: Ten
 
 
 def pooled_pairwise_kl(posteriors: Posteriors, available: Tensor, condition: Tensor) -> Tensor:
-    """As :func:`mean_pairwise_kl`, over all posteriors of the same condition in the batch."""
+    """As :func:`mean_pairwise_kl`, over all posteriors of the same condition in the batch; scales of every row."""
     shape, pooled = available.shape, _pooled_weights(available, condition)
     mean, scale = (values.flatten(0, 1) for values in posteriors)
     mean = mean - mean.mean(0, keepdim=True).detach()

@@ -80,7 +80,7 @@ class ReadoutError(NamedTuple):
         return (quadratic + linear + self.constant * moments.total).clamp(min=0)
 
 
-def multiplying_out_pays(hidden: tuple[int, ...], features: int) -> bool:
+def multiplying_out_pays(hidden: tuple[int, ...], features: float) -> bool:
     """Say whether :class:`ReadoutError` is faster than writing the readout out, from multiplications of either way.
 
     Parameters
@@ -102,13 +102,24 @@ def multiplying_out_pays(hidden: tuple[int, ...], features: int) -> bool:
     return multiplied_out < 0.7 * written_out
 
 
-def moments_pay(sources: int, width: int) -> bool:
-    """Say whether :class:`Moments`, made once, are faster than the error of each of as many readouts at every source.
+def moments_pay(readouts: int, latents: tuple[int, ...], features: float) -> bool:
+    """Say whether :class:`Moments`, made once for all readouts, are faster than the error of each readout at every source.
+
+    Parameters
+    ----------
+    readouts
+        That read the same latents.
+    latents
+        Their shape: sources, rows, width.
+    features
+        Of a readout, in the mean.
 
     Examples
     --------
-    >>> moments_pay(9, 24), moments_pay(5, 24), moments_pay(9, 128)
+    >>> moments_pay(9, (9, 75, 24), 90), moments_pay(5, (5, 75, 24), 90), moments_pay(9, (9, 75, 128), 90)
     (True, False, False)
     """
-    # Sources^2 arrays of the width become sources and one of width^2; where both took as long, measured for 6 to 14 sources.
-    return sources * (sources - 1) > width + 16
+    # Numbers a row that are written to memory, either way; fitted to what 5 to 15 sources of 8 to 180 latents took.
+    sources, _, width = latents
+    written = width if multiplying_out_pays(latents, features) else 0.6 * features
+    return readouts * sources * written > 1.2 * width * (sources + readouts + width)

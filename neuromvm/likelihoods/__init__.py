@@ -1,6 +1,6 @@
 """From raw decoder output to log-likelihood, mean and samples of activity."""
 
-from neuromvm.likelihoods.base import Likelihood, SquaredReadout
+from neuromvm.likelihoods.base import Likelihood
 from neuromvm.likelihoods.counts import CountLikelihood, NegativeBinomial, Poisson
 from neuromvm.likelihoods.discrete import Bernoulli, Categorical
 from neuromvm.likelihoods.gaussian import Gaussian, Laplace, SquaredError
@@ -16,7 +16,6 @@ __all__ = [
     "NegativeBinomial",
     "Poisson",
     "SquaredError",
-    "SquaredReadout",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
 ]

@@ -1,25 +1,13 @@
 """What every likelihood does. Leading dims of raw output and activity broadcast; log-likelihoods sum over features."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from neuromvm.errors import SpecError
 from neuromvm.functional.reconstruction import ReadoutError, multiplying_out_pays
-
-
-class SquaredReadout(NamedTuple):
-    """A linear readout whose squared error, and an offset, are minus the log-likelihood of activity.
-
-    ``weight (feature, width)``, ``bias (feature,)``, ``target (batch, feature)``, ``offset ()`` [nats].
-    """
-
-    weight: Tensor
-    bias: Tensor
-    target: Tensor
-    offset: Tensor
 
 
 class Likelihood(nn.Module, ABC):
@@ -67,13 +55,14 @@ class Likelihood(nn.Module, ABC):
         target
             ``(batch, feature)``.
         """
-        squared = self.squared_readout(weight, bias, target) if multiplying_out_pays(hidden.shape, target.shape[-1]) else None
-        if squared is None:
+        found = self.readout_error(weight, bias, target) if multiplying_out_pays(hidden.shape, target.shape[-1]) else None
+        if found is None:
             return self.log_prob(torch.nn.functional.linear(hidden, weight, bias), target)
-        return -ReadoutError.of(squared.weight, squared.bias, squared.target).at(hidden) - squared.offset
+        error, offset = found
+        return -error.at(hidden) - offset
 
-    def squared_readout(self, weight: Tensor, bias: Tensor, target: Tensor) -> SquaredReadout | None:
-        """Return what to read out so that the log-likelihood is minus a squared error; None, as by default, if it never is.
+    def readout_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[ReadoutError, Tensor] | None:
+        """Return a squared error and an offset ``()`` that together are minus the log-likelihood; None if nothing is.
 
         Parameters
         ----------

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from neuromvm.likelihoods.base import Likelihood, SquaredReadout
+from neuromvm.functional.reconstruction import ReadoutError
+from neuromvm.likelihoods.base import Likelihood
 
 
 class Gaussian(Likelihood):
@@ -30,10 +31,10 @@ class Gaussian(Likelihood):
         deviation = (target - raw) * torch.exp(-self.log_scale)
         return -(0.5 * deviation.square() + self.log_scale + 0.5 * math.log(2 * math.pi)).sum(-1)
 
-    def squared_readout(self, weight: Tensor, bias: Tensor, target: Tensor) -> SquaredReadout:
+    def readout_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[ReadoutError, Tensor]:
         gain = math.sqrt(0.5) * torch.exp(-self.log_scale)
         offset = (self.log_scale + 0.5 * math.log(2 * math.pi)).sum()
-        return SquaredReadout(weight * gain[:, None], bias * gain, target * gain, offset)
+        return ReadoutError.of(weight * gain[:, None], bias * gain, target * gain), offset
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw
@@ -47,11 +48,12 @@ class SquaredError(Likelihood):
     """Minus the squared error, as published: a Gaussian of variance 1/2 without its constant."""
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        # Not mse_loss: under vmap it flattens what it compares, and a compiler then divides to find each feature's place.
+        # Not mse_loss, which saves a single model of many features 3 to 6 %: under vmap it flattens what it compares, and
+        # compiled stacks then divide to find the place of every number, a tenth of their time.
         return -(raw - target).square().sum(-1)
 
-    def squared_readout(self, weight: Tensor, bias: Tensor, target: Tensor) -> SquaredReadout:
-        return SquaredReadout(weight, bias, target, weight.new_zeros(()))
+    def readout_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[ReadoutError, Tensor]:
+        return ReadoutError.of(weight, bias, target), weight.new_zeros(())
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw

@@ -2,7 +2,7 @@
 
 from neuromvm.models.autoencoder import Autoencoder
 from neuromvm.models.base import Batch, MultimodalVAE, Objective, SharedLatents
-from neuromvm.models.decodable import Decodable
+from neuromvm.models.decodable import Across, Decodable
 from neuromvm.models.independent import IndependentVAE
 from neuromvm.models.joint import Average, JointVAE, MixtureOfExperts, MixtureOfProducts, ProductOfExperts
 from neuromvm.models.mmvae_plus import MMVAEPlus
@@ -11,6 +11,7 @@ from neuromvm.models.published import PublishedJointVAE
 
 __all__ = [
     "MMVM",
+    "Across",
     "Autoencoder",
     "Average",
     "Batch",

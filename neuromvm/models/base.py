@@ -11,8 +11,8 @@ from neuromvm.errors import ShapeError
 from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors
 from neuromvm.functional.reconstruction import ReadoutError, moments_pay
-from neuromvm.likelihoods import Likelihood, SquaredReadout
-from neuromvm.models.decodable import Decodable, mean_errors, read_together
+from neuromvm.likelihoods import Likelihood
+from neuromvm.models.decodable import Across, Decodable, mean_errors, read_together
 from neuromvm.networks import Decoder, decoders_hidden, encode_together
 
 
@@ -36,7 +36,7 @@ class SharedLatents(NamedTuple):
     ``rate (term, batch)`` [nats], unreduced; its terms are named by :meth:`MultimodalVAE.rate_terms`.
     """
 
-    decodable: Mapping[str, Decodable]
+    decodable: Mapping[str, Decodable | Across]
     rate: Tensor
 
 
@@ -159,31 +159,32 @@ class MultimodalVAE(nn.Module, ABC):
 
     forward = objective
 
-    def _mean_log_likelihoods(self, batch: Batch, decodable: Sequence[Decodable]) -> Tensor:
+    def _mean_log_likelihoods(self, batch: Batch, decodable: Sequence[Decodable | Across]) -> Tensor:
         """Return the log-likelihood of each modality ``(modality, batch)``, averaged over what it is decoded from."""
-        weight = torch.stack([one.weight for one in decodable])
-        readouts = self._squared_readouts(batch.targets, decodable)
+        readouts = self._readout_errors(batch.targets, decodable)
         if readouts is None:
             latents = {name: one.latent for name, one in zip(self.modalities, decodable, strict=True)}
-            return (self.log_likelihoods(batch.targets, latents) * weight).sum(1)
-        each_error = [ReadoutError.of(one.weight, one.bias, one.target) for one in readouts]
-        errors = ReadoutError(*(torch.stack(same) for same in zip(*each_error, strict=True)))
-        offset = torch.stack([one.offset for one in readouts])
-        return -mean_errors(errors, decodable, batch.available) - offset[:, None] * weight.sum(1)
+            return (self.log_likelihoods(batch.targets, latents) * torch.stack([one.weight for one in decodable])).sum(1)
+        each, offsets = zip(*readouts, strict=True)
+        errors = ReadoutError(*(torch.stack(same) for same in zip(*each, strict=True)))
+        total = torch.stack([one.total for one in decodable])
+        return -mean_errors(errors, decodable) - torch.stack(offsets)[:, None] * total
 
-    def _squared_readouts(self, targets: Mapping[str, Tensor], decodable: Sequence[Decodable]) -> list[SquaredReadout] | None:
-        """Return the readouts of all modalities; None unless they are linear, read the same latents, and moments of these pay."""
-        sources, _, width = decodable[0].latent.shape
-        if not moments_pay(sources, width) or not read_together(decodable):
+    def _readout_errors(
+        self, targets: Mapping[str, Tensor], decodable: Sequence[Decodable | Across]
+    ) -> list[tuple[ReadoutError, Tensor]] | None:
+        """Return errors and offsets of all readouts; None unless these are linear, read the same latents, and moments pay."""
+        features = sum(one.shape[-1] for one in targets.values()) / len(targets)
+        if not read_together(decodable) or not moments_pay(len(decodable), decodable[0].latent.shape, features):
             return None
         found = []
         for name, decoder in self.decoders.items():
             if not isinstance(decoder, Decoder) or len(decoder.layers):
                 return None
-            squared = self.likelihood(name).squared_readout(decoder.readout.weight, decoder.readout.bias, targets[name])
-            if squared is None:
+            error = self.likelihood(name).readout_error(decoder.readout.weight, decoder.readout.bias, targets[name])
+            if error is None:
                 return None
-            found.append(squared)
+            found.append(error)
         return found
 
 

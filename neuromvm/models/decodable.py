@@ -10,45 +10,68 @@ from neuromvm.functional.reconstruction import Moments, ReadoutError
 
 
 class Decodable(NamedTuple):
-    """Latents from which one modality is decoded: ``latent (source, batch, latent)``, ``weight (source, batch)``.
-
-    ``own``: the source that is the modality itself, if sources are all modalities and the others weigh the same wherever they are
-    present; None if they are anything else.
-    """
+    """Latents from which one modality is decoded: ``latent (source, batch, latent)``, ``weight (source, batch)``."""
 
     latent: Tensor
     weight: Tensor
-    own: int | None = None
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of the weights ``(batch,)``."""
+        return self.weight.sum(0)
 
 
-def decode_own(latents: Tensor, modalities: Sequence[str]) -> dict[str, Decodable]:
+class Across(NamedTuple):
+    """The latents of all modalities, from which one is decoded: its own, and the others, which weigh the same where present.
+
+    ``latent (modality, batch, latent)``, ``available (modality, batch)``; ``own`` and ``other (batch,)`` are the weights of its
+    own latent and of that of each other modality, ``place`` is where its own is.
+    """
+
+    latent: Tensor
+    available: Tensor
+    own: Tensor
+    other: Tensor
+    place: int
+
+    @property
+    def weight(self) -> Tensor:
+        """Weight of every latent ``(modality, batch)``."""
+        itself = torch.arange(len(self.latent), device=self.latent.device)[:, None] == self.place
+        return torch.where(itself, self.own, self.available * self.other)
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of the weights ``(batch,)``."""
+        return self.own + self.other * (self.available.sum(0) - self.available[self.place])
+
+
+def decode_own(latents: Tensor, modalities: Sequence[str]) -> dict[str, Decodable | Across]:
     """Decode every modality from its own latent ``(modality, batch, latent)``."""
     weight = torch.ones_like(latents[:1, :, 0])
     return {name: Decodable(latents[index : index + 1], weight) for index, name in enumerate(modalities)}
 
 
-def decode_across(latents: Tensor, modalities: Sequence[str], available: Tensor, across: float) -> dict[str, Decodable]:
+def decode_across(latents: Tensor, modalities: Sequence[str], available: Tensor, across: float) -> dict[str, Decodable | Across]:
     """Decode every modality from its own latent with weight 1 - across, and from those of the others, which share the rest.
 
     Weights sum to 1 over the modalities present; one that is alone is decoded from its own latent.
     """
     if across == 0:
         return decode_own(latents, modalities)
-    own = torch.eye(len(modalities), device=latents.device)[..., None]  # (modality, source, 1)
-    others = available * (1 - own)
-    count = others.sum(1, keepdim=True)
-    share = torch.where(count > 0, torch.full_like(count, across), torch.zeros_like(count))
-    weight = own * (1 - share) + others * share / count.clamp(min=1)
-    return {name: Decodable(latents, weight[index], index) for index, name in enumerate(modalities)}
+    others = available.sum(0) - available  # how many, (modality, batch)
+    share = across * (others > 0).to(available.dtype)
+    own, other = 1 - share, share / others.clamp(min=1)
+    return {name: Across(latents, available, own[place], other[place], place) for place, name in enumerate(modalities)}
 
 
-def read_together(decodable: Sequence[Decodable]) -> bool:
+def read_together(decodable: Sequence[Decodable | Across]) -> bool:
     """Say whether modalities are decoded from the same latents so that :func:`mean_errors` knows how."""
-    return all(one is decodable[0] for one in decodable) or all(one.own is not None for one in decodable)
+    return all(one is decodable[0] for one in decodable) or all(isinstance(one, Across) for one in decodable)
 
 
-def mean_errors(errors: ReadoutError, decodable: Sequence[Decodable], available: Tensor) -> Tensor:
-    """Return the errors of all modalities ``(modality, batch)``, each averaged over the latents that it is decoded from.
+def mean_errors(errors: ReadoutError, decodable: Sequence[Decodable | Across]) -> Tensor:
+    """Return the errors of all modalities ``(modality, batch)``, each summed over the latents that it is decoded from.
 
     It takes as long as there are modalities, not as there are pairs of them: where each is decoded from all, the others of a
     modality are all but itself, and all together are the same for each.
@@ -59,14 +82,11 @@ def mean_errors(errors: ReadoutError, decodable: Sequence[Decodable], available:
         Stacked, one of each modality.
     decodable
         Of each modality; :func:`read_together` holds.
-    available
-        ``(modality, batch)``.
     """
-    latents = decodable[0].latent
-    if decodable[0].own is None:
-        return errors.summed(Moments.of(latents, decodable[0].weight))
-    weight = torch.stack([one.weight for one in decodable])  # (modality, source, batch)
-    own, own_weight = errors.at(latents), weight.diagonal().T
-    others = (errors.summed(Moments.of(latents, available)) - available * own).clamp(min=0)
-    count = available.sum(0) - available
-    return own_weight * own + (weight.sum(1) - own_weight) / count.clamp(min=1) * others
+    first = decodable[0]
+    if not isinstance(first, Across):
+        return errors.summed(Moments.of(first.latent, first.weight))
+    each = [one for one in decodable if isinstance(one, Across)]
+    own, other = torch.stack([one.own for one in each]), torch.stack([one.other for one in each])
+    itself, everyone = errors.at(first.latent), errors.summed(Moments.of(first.latent, first.available))
+    return own * itself + other * (everyone - first.available * itself).clamp(min=0)

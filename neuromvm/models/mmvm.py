@@ -52,7 +52,7 @@ class MMVM(MultimodalVAE):
         return SharedLatents(decodable, self.rate(posteriors, latents, batch, progress))
 
     def _compact(self, posteriors: Posteriors) -> Posteriors:
-        """Return one row of scales where all rows have the same: nothing is then computed from every one of them."""
+        """Return one row of scales where the encoders give every row the same: nothing is then computed row by row."""
         return posteriors._replace(scale=posteriors.scale[:, :1]) if self._constant_scales else posteriors
 
     def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:

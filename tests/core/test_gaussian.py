@@ -131,6 +131,18 @@ def test_an_absent_modality_changes_nothing(rate):
 
 
 @pytest.mark.usefixtures("pairs")
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_scales_of_one_row_are_the_scales_of_all(share):
+    mean, scale = posteriors(4, 6, 2, seed=8)
+    one, all_rows = Posteriors(mean, scale[:, :1]), Posteriors(mean, scale[:, :1].expand_as(mean).contiguous())
+    latents = mean + scale[:, :1] * torch.randn(4, 6, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    available = torch.ones(4, 6, dtype=torch.float64)
+    available[2, :3] = 0
+    torch.testing.assert_close(mean_pairwise_kl(one, available, share), mean_pairwise_kl(all_rows, available, share))
+    torch.testing.assert_close(kl_to_mixture(one, latents, available, share), kl_to_mixture(all_rows, latents, available, share))
+
+
+@pytest.mark.usefixtures("pairs")
 def test_a_row_without_any_modality_is_finite_in_value_and_gradient():
     one = posteriors(3, 2, 2, seed=8)
     mean = one.mean.clone().requires_grad_()

@@ -77,6 +77,19 @@ def test_a_sum_over_sources_is_the_sum_of_their_errors(offset):
     )
 
 
-@pytest.mark.parametrize(("sources", "width", "pays"), [(3, 2, False), (9, 24, True), (14, 128, True), (9, 128, False)])
-def test_moments_are_used_where_there_are_many_sources_of_few_latents(sources, width, pays):
-    assert moments_pay(sources, width) is pays
+@pytest.mark.parametrize(
+    ("readouts", "latents", "features", "pays"),
+    [
+        (3, (3, 75, 2), 90, False),
+        (9, (9, 75, 24), 90, True),
+        (9, (9, 75, 24), 20, False),
+        (14, (14, 75, 64), 90, True),
+        (14, (14, 75, 128), 90, False),
+        (14, (14, 75, 128), 40, False),
+        (9, (9, 75, 128), 90, False),
+        (4, (15, 75, 16), 90, True),
+        (4, (15, 75, 128), 300, False),
+    ],
+)
+def test_moments_are_used_where_many_sources_of_few_latents_are_read(readouts, latents, features, pays):
+    assert moments_pay(readouts, latents, features) is pays
