@@ -24,7 +24,7 @@ from neuromvm.specs.training import NEUTRAL
 from neuromvm.training import EpochRecord, StackTrainer, moving_share
 
 log = logging.getLogger(__name__)
-LONG = 300.0  # [s] of training on a CPU, from which compiling its step pays: that takes a minute, and up to half of each step
+LONG = 300.0  # [s] of training on a CPU, from which it pays to compile its step: that takes a minute and saves up to half
 TIMED = 5  # epochs, after which the time of the rest can be told
 
 

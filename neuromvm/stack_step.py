@@ -84,6 +84,7 @@ class StackStep:
         ]
 
     def _of_parts(self, members: Members, function: "Callable[[_Part, Members], Objective]") -> Objective:
+        """Return what a function of a part and its members gives, part after part, of all replicas."""
         if len(self._parts) == 1:
             return function(self._parts[0], members)
         found = [function(part, members.some(part.replicas)) for part in self._parts]

@@ -40,8 +40,9 @@ class Members(NamedTuple):
         return Members(weights, constants, batch, next(left), next(left))
 
     def some(self, replicas: slice) -> "Members":
-        """Return some of the members; their tensors are views."""
-        return self.holding([value[replicas] for value in self.tensors()])
+        """Return some of the members, as views; a tensor that occurs twice, as inputs and targets do, is one view."""
+        views = {id(value): value[replicas] for value in self.tensors()}
+        return self.holding([views[id(value)] for value in self.tensors()])
 
     def only(self) -> "Members":
         """Return the one member of a stack of one, without the dim ``replica``."""
