@@ -79,9 +79,7 @@ class StackStep:
         }
         parts = -(-replicas // self._together)
         bounds = [replicas * part // parts for part in range(parts + 1)]
-        self._parts = [
-            _Part(self._objective, self._training, weights, self._memory, slice(*ends)) for ends in itertools.pairwise(bounds)
-        ]
+        self._parts = [_Part(self._objective, self._training, self._memory, slice(*ends)) for ends in itertools.pairwise(bounds)]
 
     def _of_parts(self, members: Members, function: "Callable[[_Part, Members], Objective]") -> Objective:
         """Return what a function of a part and its members gives, part after part, of all replicas."""
@@ -92,25 +90,23 @@ class StackStep:
 
 
 class _Part:
-    """Takes steps of some neighbouring replicas of a stack, of whose weights and memory it holds views."""
+    """Takes steps of some neighbouring replicas of a stack; what it remembers of them are views."""
 
     def __init__(
         self,
         objective: StackedObjective,
         training: TrainingSpec,
-        weights: Mapping[str, Tensor],
         memory: Mapping[str, Mapping[str, Tensor]],
         replicas: slice,
     ) -> None:
         self._objective, self._training, self.replicas = objective, training, replicas
         self._whole: Function | None = None
-        self._weights = {name: weight[replicas] for name, weight in weights.items()}
         self.memory = {
             name: {STEP: one[STEP].clone(), MEAN: one[MEAN][replicas], SQUARE: one[SQUARE][replicas]}
             for name, one in memory.items()
         }
         self._decaying: dict[float, list[str]] = {}  # weight decay -> names of weights
-        for name in weights:
+        for name in memory:
             self._decaying.setdefault(self._decay_of(name), []).append(name)
         # Counters of all weights are the same: a step at once moves only this one, and the others when they are asked for.
         self.taken = next(iter(self.memory.values()))[STEP]
@@ -124,21 +120,21 @@ class _Part:
         objective, gradients = self._objective.with_gradients(members, progress)
         if self._training.clip_norm is not None:
             _clip(list(gradients.values()), self._training.clip_norm)
-        self._descend(gradients, learning_rate)
+        self._descend(members.weights, gradients, learning_rate)
         return objective
 
-    def _descend(self, gradients: Mapping[str, Tensor], learning_rate: float) -> None:
+    def _descend(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], learning_rate: float) -> None:
         """Change weights and what is remembered of them; the optimizer object would take a tenth of a small step to do so."""
         for decay, names in self._decaying.items():
             memory = [self.memory[name] for name in names]
             adam(
-                [self._weights[name] for name in names],
+                [weights[name] for name in names],
                 [gradients[name] for name in names],
                 [one[MEAN] for one in memory],
                 [one[SQUARE] for one in memory],
                 [],  # largest squares so far, of another variant
                 [one[STEP] for one in memory],
-                fused=_fuses(self._weights[names[0]].device),
+                fused=_fuses(weights[names[0]].device),
                 amsgrad=False,
                 beta1=BETAS[0],
                 beta2=BETAS[1],

@@ -25,7 +25,7 @@ class Across(NamedTuple):
     """The latents of all modalities, from which one is decoded: its own, and the others, which weigh the same where present.
 
     ``latent (modality, batch, latent)``, ``available (modality, batch)``; ``own`` and ``other (batch,)`` are the weights of its
-    own latent and of that of each other modality, ``place`` is where its own is.
+    own latent and of that of each other modality, which sum to 1; ``place`` is where its own is.
     """
 
     latent: Tensor
@@ -43,7 +43,7 @@ class Across(NamedTuple):
     @property
     def total(self) -> Tensor:
         """Sum of the weights ``(batch,)``."""
-        return self.own + self.other * (self.available.sum(0) - self.available[self.place])
+        return torch.ones_like(self.own)
 
 
 def decode_own(latents: Tensor, modalities: Sequence[str]) -> dict[str, Decodable | Across]:

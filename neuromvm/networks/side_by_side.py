@@ -24,13 +24,13 @@ def encode_together(encoders: Sequence[nn.Module], inputs: Sequence[Tensor]) -> 
     if len(known) < len(encoders):
         return _stacked_pairs([encoder(values) for encoder, values in zip(encoders, inputs, strict=True)])
     hidden = run_together([encoder.trunk for encoder in known], list(inputs))
-    heads = [head for encoder in known if (head := _affine_heads(encoder)) is not None]
-    if len(heads) < len(known):
-        if not all(isinstance(encoder.scale, ConstantScale) for encoder in known):
-            return _stacked_pairs([encoder.posterior(values) for encoder, values in zip(known, hidden, strict=True)])
+    if all(isinstance(encoder.scale, ConstantScale) for encoder in known):  # the same for all rows: expanded, not copied
         means = torch.stack([encoder.mean(values) for encoder, values in zip(known, hidden, strict=True)])
         scales = torch.stack([encoder.scale(values) for encoder, values in zip(known, hidden, strict=True)])
         return means, scales[:, None].expand_as(means)
+    heads = [head for encoder in known if (head := _affine_heads(encoder)) is not None]
+    if len(heads) < len(known):
+        return _stacked_pairs([encoder.posterior(values) for encoder, values in zip(known, hidden, strict=True)])
     both = _affine([torch.cat(weights) for weights, _ in heads], [torch.cat(biases) for _, biases in heads], hidden)
     assert isinstance(both, Tensor)  # all encoders infer as many latents
     mean, log_scale = (half.contiguous() for half in both.chunk(2, -1))
