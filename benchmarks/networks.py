@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import Tensor
 
-    from neuromvm.data.batches import StackBatches
     from neuromvm.specs import ModelSpec, TrainingSpec
-    from neuromvm.training import StackTrainer
+    from neuromvm.training.batches import StackBatches
+    from neuromvm.training.trainer import StackTrainer
 
 CONDITIONS = 4
 ENDLESS = 10**6  # epochs: a side is stopped when it has been timed
@@ -79,7 +79,8 @@ def batches(size: Size, sharing: dict[str, object], replicas: int = 1) -> "Stack
     """Return the batches of a stack whose replicas differ in seed."""
     import torch
 
-    from neuromvm.data.batches import Replica, StackBatches
+    from neuromvm.data.replicas import Replica
+    from neuromvm.training.batches import StackBatches
 
     samples, splits = noise_samples(size)
     members = [Replica(0, seed) for seed in range(replicas)]
@@ -88,7 +89,7 @@ def batches(size: Size, sharing: dict[str, object], replicas: int = 1) -> "Stack
 
 def trainer(size: Size, sharing: dict[str, object], replicas: int = 1, **settings: object) -> "StackTrainer":
     """Return the trainer that ``neuromvm.fit`` runs, with these settings of the training."""
-    from neuromvm.training import StackTrainer
+    from neuromvm.training.trainer import StackTrainer
 
     return StackTrainer(*specs(size, sharing, **settings), batches(size, sharing, replicas))
 

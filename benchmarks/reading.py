@@ -36,7 +36,7 @@ def pairs() -> list[Pair]:
 
 def write_file(folder: Path) -> None:
     """Write the file that all sides read, spikes, trials and a field potential, with neuromvm's writer."""
-    from neuromvm.data.write_nwb import _write_animal  # of what is public, none writes a simulation that was changed
+    from neuromvm.data.simulate.write_nwb import _write_animal  # of what is public, none writes a simulation that was changed
 
     _write_animal(folder, simulated(), ANIMAL)
 

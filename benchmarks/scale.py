@@ -134,14 +134,15 @@ def measure(point: dict[str, object]) -> None:
     """Load, make samples, train one epoch and embed, and say when each stage begins and what it took."""
     import xarray as xr
 
-    from neuromvm.data.batches import Replica, StackBatches
     from neuromvm.data.loaders import load_recordings
+    from neuromvm.data.replicas import Replica
     from neuromvm.data.splits import make_splits
     from neuromvm.data.windows import make_samples
-    from neuromvm.device import choose_device
-    from neuromvm.inference import FittedStack
+    from neuromvm.inference.fitted_stack import FittedStack
     from neuromvm.specs import DataSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
-    from neuromvm.training import StackTrainer
+    from neuromvm.training.batches import StackBatches
+    from neuromvm.training.device import choose_device
+    from neuromvm.training.trainer import StackTrainer
 
     def recordings(folder: Path) -> xr.DataTree:
         window = (0.0, 0.1 * int(str(point["bins"])))
@@ -167,7 +168,7 @@ def measure(point: dict[str, object]) -> None:
     def fitted_by(trainer: StackTrainer) -> FittedStack:
         for _ in trainer.run():
             pass
-        return FittedStack.of(model, trainer.batches, trainer.weights())
+        return trainer.fitted_stack()
 
     model = ModelSpec.model_validate({**MODELS[str(point["model"])], "latent": point["latent"]})
     training = TrainingSpec(epochs=1, device="cpu")

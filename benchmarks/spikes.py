@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from neuromvm.data.simulate import Simulation
+    from neuromvm.data.simulate.experiment import Simulation
 
 UNITS, TRIALS = 200, 1500
 START, BIN_WIDTH, BINS = -2.0, 0.1, 40
@@ -34,7 +34,7 @@ def trains(units: int = UNITS, trials: int = TRIALS, rate: float = 4.0) -> Train
 
 def simulated(units: int = UNITS, trials: int = TRIALS) -> "Simulation":
     """Return a simulated experiment of one animal whose units all fire, with onsets between the samples of spikes."""
-    from neuromvm.data.simulate import SimulationConfig, simulate
+    from neuromvm.data.simulate.experiment import SimulationConfig, simulate
 
     config = SimulationConfig.model_validate({"animals": {ANIMAL: {"units": units, "trials": trials}}, "silent_share": 0.0})
     simulation = simulate(config)

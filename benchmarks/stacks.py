@@ -50,7 +50,7 @@ def pairs() -> list[Pair]:
 
 
 def _stack(size: Size, replicas: int, compiled: bool, folder: Path) -> Work:
-    from neuromvm.stack_size import stack_size
+    from neuromvm.training.stack_size import stack_size
 
     epochs = trainer(size, MMVM, replicas, compile=compiled).run()
 
@@ -60,7 +60,7 @@ def _stack(size: Size, replicas: int, compiled: bool, folder: Path) -> Work:
 
     most = stack_size(noise_samples(size)[0], *specs(size, MMVM))
     answer = partial(_losses, size, replicas, compiled)
-    return Work(run, answer, f"neuromvm.stack_size makes stacks of {most}")
+    return Work(run, answer, f"neuromvm.training.stack_size makes stacks of {most}")
 
 
 def _single(size: Size, compiled: bool, folder: Path) -> Work:

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 import xarray as xr
 
-from analysis.baselines.mcca import CanonicalVariates
-from analysis.readouts.decoders import decode
-from analysis.readouts.representations import Inputs, Latents, Representation
+from neuromvm.analysis.baselines.mcca import CanonicalVariates
+from neuromvm.analysis.readouts.decoders import decode
+from neuromvm.analysis.readouts.representations import Inputs, Latents, Representation
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.experiment import load_experiment_recordings
-from neuromvm.fitting import fit
 from neuromvm.schema import Part
 from neuromvm.specs import ExperimentSpec, ModelSpec, load_experiment_spec
+from neuromvm.training.fit import fit
+from neuromvm.workflow.experiment import load_experiment_recordings
 
 INNER_SHARE = 0.6
 BLOCKS = 5

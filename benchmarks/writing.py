@@ -59,8 +59,8 @@ def _columns(file: "NWBFile", spikes: Trains) -> None:
     """Add units with what ``neuromvm simulate`` writes them with."""
     import pandas as pd
 
-    from neuromvm.data.simulate import SimulatedAnimal
-    from neuromvm.data.write_nwb import _add_units  # public is only what simulates too
+    from neuromvm.data.simulate.experiment import SimulatedAnimal
+    from neuromvm.data.simulate.write_nwb import _add_units  # public is only what simulates too
 
     _add_units(file, SimulatedAnimal(spikes.times, pd.DataFrame(), _duration(spikes), np.empty(0, dtype=np.int16)))
 

@@ -7,19 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuromvm.adaptation import adapt as adapt
     from neuromvm.data.describe import describe as describe
     from neuromvm.data.loaders import load_recordings as load_recordings
-    from neuromvm.data.simulate import simulate as simulate
+    from neuromvm.data.simulate.experiment import simulate as simulate
     from neuromvm.data.splits import few_trials as few_trials
     from neuromvm.data.splits import make_splits as make_splits
     from neuromvm.data.windows import make_samples as make_samples
     from neuromvm.errors import NeuromvmError as NeuromvmError
-    from neuromvm.experiment import run_experiment as run_experiment
-    from neuromvm.fitting import fit as fit
-    from neuromvm.imputation import impute as impute
-    from neuromvm.inference import FittedStack as FittedStack
-    from neuromvm.runs import Study as Study
+    from neuromvm.folders.study import Study as Study
+    from neuromvm.inference.fitted_stack import FittedStack as FittedStack
+    from neuromvm.inference.imputation import impute as impute
     from neuromvm.specs import DataSpec as DataSpec
     from neuromvm.specs import ExperimentSpec as ExperimentSpec
     from neuromvm.specs import ModelSpec as ModelSpec
@@ -28,29 +25,32 @@ if TYPE_CHECKING:
     from neuromvm.specs import TrainingSpec as TrainingSpec
     from neuromvm.specs import load_data_spec as load_data_spec
     from neuromvm.specs import load_experiment_spec as load_experiment_spec
+    from neuromvm.training.adapt import adapt as adapt
+    from neuromvm.training.fit import fit as fit
+    from neuromvm.workflow.experiment import run_experiment as run_experiment
 
 _HOMES = {
     "DataSpec": "neuromvm.specs",
     "ExperimentSpec": "neuromvm.specs",
-    "FittedStack": "neuromvm.inference",
+    "FittedStack": "neuromvm.inference.fitted_stack",
     "ModelSpec": "neuromvm.specs",
     "NeuromvmError": "neuromvm.errors",
     "SampleSpec": "neuromvm.specs",
     "SplitSpec": "neuromvm.specs",
-    "Study": "neuromvm.runs",
+    "Study": "neuromvm.folders.study",
     "TrainingSpec": "neuromvm.specs",
-    "adapt": "neuromvm.adaptation",
+    "adapt": "neuromvm.training.adapt",
     "describe": "neuromvm.data.describe",
     "few_trials": "neuromvm.data.splits",
-    "fit": "neuromvm.fitting",
-    "impute": "neuromvm.imputation",
+    "fit": "neuromvm.training.fit",
+    "impute": "neuromvm.inference.imputation",
     "load_data_spec": "neuromvm.specs",
     "load_experiment_spec": "neuromvm.specs",
     "load_recordings": "neuromvm.data.loaders",
     "make_samples": "neuromvm.data.windows",
     "make_splits": "neuromvm.data.splits",
-    "run_experiment": "neuromvm.experiment",
-    "simulate": "neuromvm.data.simulate",
+    "run_experiment": "neuromvm.workflow.experiment",
+    "simulate": "neuromvm.data.simulate.experiment",
 }
 __all__ = sorted(_HOMES)
 __version__ = "0.1.0"

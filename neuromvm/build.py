@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neuromvm import likelihoods
-from neuromvm.data.joining import Start
-from neuromvm.data.resampling import TrialModel
+from neuromvm.data.closed_form_start import Start
+from neuromvm.data.trial_model import TrialModel
+from neuromvm.data.windows import WindowShape
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.functional.paths import autoregressive_root, gaussian_process_root
 from neuromvm.functional.schedules import Schedule, constant, cosine, linear
@@ -64,19 +65,6 @@ RATES: dict[tuple[str, bool], type[MMVM]] = {
     ("mixture", True): PooledMMVM,
     ("pairwise", True): PooledPairwiseMMVM,
 }
-
-
-class WindowShape(NamedTuple):
-    """What a window of one animal holds: ``bins`` of ``bin_width`` [s, or units of the position grid] for each of ``units``."""
-
-    bins: int
-    units: int
-    bin_width: float
-
-    @property
-    def features(self) -> int:
-        """Number of features: bins times units, bin-major."""
-        return self.bins * self.units
 
 
 def build_model(

@@ -13,11 +13,11 @@ from pathlib import Path
 import seaborn as sns
 
 import neuromvm as nm
-from analysis import compare, latent_plane
-from analysis.decoding.decoding import Options
-from analysis.figures.latents import scatter
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
+from neuromvm.analysis import compare, latent_plane
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.figures.latents import scatter
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
 
 # %% [markdown]
 # ## Simulate, as NWB files

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXPECTED = {"neuromvm", "analysis", "data_specs"}
+EXPECTED = {"neuromvm"}
 
 
 def main() -> None:
@@ -23,9 +23,8 @@ def main() -> None:
         if top != EXPECTED:
             sys.exit(f"the wheel holds {sorted(top)}, expected {sorted(EXPECTED)}")
         for needed in (
-            "analysis/report/templates/report.html.j2",
-            "data_specs/odor_piriform.yaml",
-            "analysis/experiments/odor_piriform.yaml",
+            "neuromvm/analysis/report/templates/report.html.j2",
+            "neuromvm/data_specs/odor_piriform.yaml",
         ):
             if needed not in names:
                 sys.exit(f"the wheel lacks {needed}")
@@ -45,7 +44,7 @@ def main() -> None:
         )
         if not home.stdout.startswith(str(environment)):
             sys.exit(f"outside the clone neuromvm comes from {home.stdout.strip()}, not from the wheel")
-        script = "import sys; sys.argv = ['neuromvm', '--help']; from neuromvm.cli import main; main()"
+        script = "import sys; sys.argv = ['neuromvm', '--help']; from neuromvm.workflow.command_line import main; main()"
         shown = subprocess.run([*command, script], cwd=folder, check=True, capture_output=True, text=True)
         if "simulate" not in shown.stdout:
             sys.exit(f"neuromvm --help printed: {shown.stdout}")

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.room import row_blocks
+from neuromvm.data.memory import row_blocks
 from neuromvm.errors import SchemaError
 from neuromvm.specs import SampleSpec
 

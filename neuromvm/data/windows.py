@@ -7,17 +7,36 @@ a block of trials after the other, wherever they are: in memory, mapped, or in a
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm import schema
-from neuromvm.data.room import Room, row_blocks
+from neuromvm.data.memory import Room, row_blocks
 from neuromvm.errors import AlignmentError, SchemaError, did_you_mean, expect
 from neuromvm.schema import Dropped
 from neuromvm.specs import SampleSpec
+
+
+class WindowShape(NamedTuple):
+    """What a window of one animal holds: ``bins`` of ``bin_width`` [s, or units of the position grid] for each of ``units``."""
+
+    bins: int
+    units: int
+    bin_width: float
+
+    @property
+    def features(self) -> int:
+        """Number of features: bins times units, bin-major."""
+        return self.bins * self.units
+
+
+def window_shape(samples: xr.Dataset) -> WindowShape:
+    """Return the shape of an animal's windows."""
+    activity = samples["activity"]
+    return WindowShape(activity.sizes["bin"], activity.sizes["unit"], float(activity.attrs["bin_width"]))
 
 
 def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:

@@ -1,7 +1,6 @@
 """Reading, overriding and writing spec files."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +36,7 @@ def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         return _load(path, DataSpec, overrides)
-    shipped = {entry.name.removesuffix(".yaml"): entry for entry in files("data_specs").iterdir() if entry.name.endswith(".yaml")}
+    shipped = {file.stem: file for file in _data_specs().glob("*.yaml")}
     if name_or_path not in shipped:
         raise SpecError(
             f"data spec {name_or_path!r}",
@@ -45,6 +44,13 @@ def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec
             next_step=f"{did_you_mean(name_or_path, sorted(shipped))}. Or give the path of a .yaml file",
         )
     return _parse(shipped[name_or_path].read_text("utf-8"), f"data_specs/{name_or_path}.yaml", DataSpec, overrides)
+
+
+def _data_specs() -> Path:
+    """Return the folder of the data specs: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "data_specs"
+    return installed if installed.is_dir() else package.parent / "data_specs"
 
 
 def load_experiment_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import xarray as xr
 
-from analysis.consistency.consistency import Options, compare_animals
-from analysis.readouts.representations import Latents
+from neuromvm.analysis.consistency.consistency import Options, compare_animals
+from neuromvm.analysis.readouts.representations import Latents
 from neuromvm.data.splits import make_splits
 from neuromvm.specs import SampleSpec, SplitSpec
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
-from analysis.readouts.representations import training_side
+from neuromvm.analysis.readouts.representations import training_side
 from neuromvm.data.splits import make_splits
 from neuromvm.specs import SampleSpec, SplitSpec
 

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from analysis.time.time_resolved import Options, decode_in_time, window_spec
+from neuromvm.analysis.time.time_resolved import Options, decode_in_time, window_spec
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.specs import SampleSpec, SplitSpec

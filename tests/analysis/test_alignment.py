@@ -5,13 +5,13 @@ from scipy.linalg import orthogonal_procrustes, subspace_angles
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
-from analysis.baselines.components import principal_axes
-from analysis.baselines.hyperalignment import Hyperaligned
-from analysis.baselines.mcca import CanonicalVariates, multiset_cca
-from analysis.baselines.procrustes import ProcrustesAligned, procrustes
-from analysis.baselines.srm import SharedResponses
-from analysis.decoding.decoding import Options, baseline
-from analysis.readouts.representations import Inputs, Latents, Training, training_side
+from neuromvm.analysis.baselines.components import principal_axes
+from neuromvm.analysis.baselines.hyperalignment import Hyperaligned
+from neuromvm.analysis.baselines.mcca import CanonicalVariates, multiset_cca
+from neuromvm.analysis.baselines.procrustes import ProcrustesAligned, procrustes
+from neuromvm.analysis.baselines.srm import SharedResponses
+from neuromvm.analysis.decoding.decoding import Options, baseline
+from neuromvm.analysis.readouts.representations import Inputs, Latents, Training, training_side
 from neuromvm.errors import ShapeError
 from tests.analysis.simulation import poisoned, shared_latents, simulate, study_of, with_node
 

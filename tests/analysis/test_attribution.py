@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.figures import style
-from analysis.latents import attribution
-from neuromvm.attribution import traverse, unit_effects
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.latents import attribution
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError
-from neuromvm.fitting import fit
-from neuromvm.runs import Study
+from neuromvm.folders.study import Study
+from neuromvm.inference.attribution import traverse, unit_effects
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
+from neuromvm.training.fit import fit
 from tests.analysis.test_report import SPEC
 from tests.conftest import tuned_recordings
 

@@ -5,14 +5,14 @@ import importlib.util
 import numpy as np
 import pytest
 
-from analysis.baselines import cebra
-from analysis.baselines.cebra import Contrast, contrastive_embedding
-from analysis.baselines.rows import ROWS, baseline
-from analysis.decoding import decoding, refit
-from analysis.decoding.decoding import Options
-from analysis.pipeline import check_analyses
-from analysis.readouts.representations import Inputs, training_side
-from analysis.report.headline import compare, sentences
+from neuromvm.analysis.baselines import cebra
+from neuromvm.analysis.baselines.catalogue import ROWS, baseline
+from neuromvm.analysis.baselines.cebra import Contrast, contrastive_embedding
+from neuromvm.analysis.decoding import decoding, refit
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.pipeline import check_analyses
+from neuromvm.analysis.readouts.representations import Inputs, training_side
+from neuromvm.analysis.report.headline import compare, sentences
 from neuromvm.errors import SpecError, SplitError
 from neuromvm.specs import ExperimentSpec, SplitSpec
 from tests.analysis.simulation import poisoned, simulate

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 from scipy.stats import chisquare
 
-from analysis.consistency.class_means import Side, carry_tested, class_means, layout_of
-from analysis.readouts.representations import Latents
+from neuromvm.analysis.consistency.class_means import Side, carry_tested, class_means, layout_of
+from neuromvm.analysis.readouts.representations import Latents
 from neuromvm.data.splits import make_splits
 from neuromvm.specs import SplitSpec
 from tests.analysis.simulation import shared_latents, simulate, study_of

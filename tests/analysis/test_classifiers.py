@@ -4,7 +4,7 @@ from scipy.stats import poisson
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
-from analysis.readouts.classifiers import Logistic, PoissonBayes, ShrinkageDiscriminant
+from neuromvm.analysis.readouts.classifiers import Logistic, PoissonBayes, ShrinkageDiscriminant
 
 
 def drawn(features, classes=4, trials=40, seed=0):

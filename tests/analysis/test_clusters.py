@@ -4,7 +4,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.ndimage import label as label_runs
 from scipy.stats import kstest
 
-from analysis.statistics.clusters import cluster_mass, cluster_p_of, max_statistic
+from neuromvm.analysis.statistics.clusters import cluster_mass, cluster_p_of, max_statistic
 
 POINTS = 30
 

@@ -8,21 +8,21 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
-from analysis.decoding.scoring import Resampling
-from analysis.figures import style
-from analysis.generated import coherence
-from analysis.generated.classes import Classified, draw, renamed, share_right
-from analysis.generated.coherence import Options
-from analysis.generated.imputation_skill import carriers, skill
-from analysis.statistics.renamed_classes import Renaming
+from neuromvm.analysis.decoding.scoring import Resampling
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.generated import coherence
+from neuromvm.analysis.generated.classes import Classified, draw, renamed, share_right
+from neuromvm.analysis.generated.coherence import Options
+from neuromvm.analysis.generated.imputation_skill import carriers, skill
+from neuromvm.analysis.statistics.renamed_classes import Renaming
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError
-from neuromvm.fitting import fit
-from neuromvm.runs import Study
+from neuromvm.folders.study import Study
+from neuromvm.inference.transfer import impute_each, transfer
 from neuromvm.schema import Part
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
-from neuromvm.transfer import impute_each, transfer
+from neuromvm.training.fit import fit
 from tests.analysis.generated_activity import say
 from tests.analysis.simulation import simulate
 from tests.analysis.test_report import SPEC

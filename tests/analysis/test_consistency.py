@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 from scipy.stats import kstest
 
-from analysis.consistency import consistency
-from analysis.consistency.between_animals import OWN_NULL
-from analysis.consistency.class_means import layout_of
-from analysis.consistency.consistency import Options, compare_animals
-from analysis.figures import style
-from analysis.readouts.representations import Latents
+from neuromvm.analysis.consistency import consistency
+from neuromvm.analysis.consistency.between_animals import OWN_NULL
+from neuromvm.analysis.consistency.class_means import layout_of
+from neuromvm.analysis.consistency.consistency import Options, compare_animals
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.readouts.representations import Latents
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import SchemaError, SpecError, SplitError
 from neuromvm.specs import SplitSpec

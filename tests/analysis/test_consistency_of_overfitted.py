@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy.stats import kstest
 
-from analysis.consistency.between_animals import OWN_NULL
+from neuromvm.analysis.consistency.between_animals import OWN_NULL
 from neuromvm.specs import SplitSpec
 from tests.analysis.latents_of_classes import compared
 

@@ -8,12 +8,12 @@ from scipy.stats import poisson
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import StandardScaler
 
-from analysis.decoding import decoding
-from analysis.decoding.decoding import Options
-from analysis.decoding.scoring import Resampling, score
-from analysis.figures import style
-from analysis.readouts.decoders import decode
-from analysis.readouts.representations import Inputs, Latents, RawFeatures
+from neuromvm.analysis.decoding import decoding
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.decoding.scoring import Resampling, score
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.readouts.decoders import decode
+from neuromvm.analysis.readouts.representations import Inputs, Latents, RawFeatures
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import SpecError
 from neuromvm.specs import SplitSpec
@@ -234,7 +234,7 @@ def test_figures_are_drawn_from_saved_scores_and_saved_alike(scores, tmp_path):
 
 
 def test_computing_loads_neither_torch_nor_a_plotting_library():
-    modules = "analysis.decoding.decoding, analysis.latents.trajectories"
+    modules = "neuromvm.analysis.decoding.decoding, neuromvm.analysis.latents.trajectories"
     code = f"import sys, {modules}; sys.exit(bool({{'torch', 'matplotlib', 'umap'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

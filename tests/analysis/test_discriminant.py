@@ -4,7 +4,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import StandardScaler
 
-from analysis.readouts.discriminant import fit_discriminants, shrinkage
+from neuromvm.analysis.readouts.discriminant import fit_discriminants, shrinkage
 
 WINDOWS, CLASSES = 3, 4
 

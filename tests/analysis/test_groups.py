@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from analysis.consistency import consistency, groups
-from analysis.consistency.group_tests import among, compare_animals, compare_pairs, group_members, hedges_g, own_group
-from analysis.consistency.groups import Options, compare_groups
-from analysis.decoding import decoding
-from analysis.figures import style
-from analysis.pipeline import options_of
+from neuromvm.analysis.consistency import consistency, groups
+from neuromvm.analysis.consistency.group_tests import among, compare_animals, compare_pairs, group_members, hedges_g, own_group
+from neuromvm.analysis.consistency.groups import Options, compare_groups
+from neuromvm.analysis.decoding import decoding
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.pipeline import options_of
 from neuromvm.errors import RunFolderError, SpecError
 from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
 

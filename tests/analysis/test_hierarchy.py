@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics import over_trials
-from analysis.statistics.hierarchy import mean_of_pairs, over_animals, over_pairs
+from neuromvm.analysis.statistics import over_trials
+from neuromvm.analysis.statistics.hierarchy import mean_of_pairs, over_animals, over_pairs
 from neuromvm.errors import ShapeError
 
 

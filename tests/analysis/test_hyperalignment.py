@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from analysis.baselines.hyperalignment import Hyperaligned, hyperalign
-from analysis.readouts.representations import Inputs
+from neuromvm.analysis.baselines.hyperalignment import Hyperaligned, hyperalign
+from neuromvm.analysis.readouts.representations import Inputs
 from tests.analysis.simulation import simulate
 
 

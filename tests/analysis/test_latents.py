@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.figures import style
-from analysis.latents import latent_scatter, trajectories
-from analysis.readouts.representations import held_out
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.latents import latent_scatter, trajectories
+from neuromvm.analysis.readouts.representations import held_out
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SpecError

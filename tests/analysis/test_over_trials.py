@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import kstest
 from sklearn.metrics import balanced_accuracy_score
 
-from analysis.statistics import over_trials
-from analysis.statistics.over_trials import LabelRows, Tally
+from neuromvm.analysis.statistics import over_trials
+from neuromvm.analysis.statistics.over_trials import LabelRows, Tally
 
 
 def tally_of(labels, predicted, classes):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from analysis.decoding.own_decoder import exchanged, exchanges, gap
-from analysis.statistics.over_trials import p_value
+from neuromvm.analysis.decoding.own_decoder import exchanged, exchanges, gap
+from neuromvm.analysis.statistics.over_trials import p_value
 
 
 def additive(rng, animals, own=0.0):

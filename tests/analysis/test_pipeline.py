@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.pipeline import check_analyses, options_of
 from neuromvm import models
+from neuromvm.analysis.pipeline import check_analyses, options_of
 from neuromvm.errors import SpecError
 from neuromvm.models import MultimodalVAE
 from neuromvm.specs import load_data_spec, load_experiment_spec
 from neuromvm.specs.sweep import load_sweep_spec
-from neuromvm.sweep.grid import variations
+from neuromvm.workflow.sweep.grid import variations
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "analysis" / "experiments").glob("*_sweep.yaml"))

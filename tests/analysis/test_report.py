@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from analysis.figures.decoding import transfer
-from analysis.figures.latents3d import TEST, cloud
-from analysis.pipeline import analyze
-from analysis.report import write_report
-from analysis.report.account import classes_table
-from analysis.report.caveats import (
+from neuromvm.analysis.figures.decoding import transfer
+from neuromvm.analysis.figures.latents3d import TEST, cloud
+from neuromvm.analysis.pipeline import analyze
+from neuromvm.analysis.report import write_report
+from neuromvm.analysis.report.account import classes_table
+from neuromvm.analysis.report.caveats import (
     confounded_labels,
     few_animals,
     lacking_classes,
@@ -25,17 +25,17 @@ from analysis.report.caveats import (
     sorted_trials,
     unequal_classes,
 )
-from analysis.report.document import render
-from analysis.report.headline import Difference, compare, sentences
-from analysis.report.results import pictures, score_table
-from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.analysis.report.document import render
+from neuromvm.analysis.report.headline import Difference, compare, sentences
+from neuromvm.analysis.report.results import pictures, score_table
+from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.experiment import provenance
-from neuromvm.fitting import fit
-from neuromvm.folders import write_json, write_tree
-from neuromvm.runs import Study
+from neuromvm.files import write_json, write_tree
+from neuromvm.folders.study import Study
 from neuromvm.specs import ExperimentSpec, to_yaml
+from neuromvm.training.fit import fit
+from neuromvm.workflow.experiment import provenance
 
 HOSTILE = '</script><script>console.error("taken over")</script><img src=x onerror="console.error(1)">'
 SPEC = {

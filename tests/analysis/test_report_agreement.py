@@ -7,16 +7,16 @@ import shutil
 import numpy as np
 import pytest
 
-from analysis.figures.agreement import agreement as drawn
-from analysis.pipeline import analyze
-from analysis.report.agreement import agreements
-from analysis.report.document import render
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
-from neuromvm.experiment import run_experiment
-from neuromvm.folders import read_dataset, write_tree
-from neuromvm.runs import Study
+from neuromvm.analysis.figures.agreement import agreement as drawn
+from neuromvm.analysis.pipeline import analyze
+from neuromvm.analysis.report.agreement import agreements
+from neuromvm.analysis.report.document import render
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
+from neuromvm.files import read_dataset, write_tree
+from neuromvm.folders.study import Study
 from neuromvm.specs import ExperimentSpec
+from neuromvm.workflow.experiment import run_experiment
 from tests.analysis.test_report import Page
 
 SPEC = {

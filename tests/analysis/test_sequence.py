@@ -6,20 +6,20 @@ import xarray as xr
 from scipy.stats import kstest
 from sklearn.metrics import normalized_mutual_info_score
 
-from analysis.figures import style
-from analysis.pipeline import options_of
-from analysis.sequence import lag_distance as sequence_lags
-from analysis.sequence import odor_or_position as sequence_position
-from analysis.sequence import sequence
-from analysis.sequence import trial_contrasts as sequence_contrasts
-from analysis.sequence.confounds import ConfoundError, confounded
-from analysis.sequence.decoder import probabilities
-from analysis.sequence.distances import Products, distances, parted_slopes
-from analysis.sequence.trial_contrasts import pair_of
-from analysis.sequence.trials import SequenceTrials, cut_sequence, read_trials
-from analysis.sequence.views import views_of_activity, views_of_latents
-from neuromvm.data.simulate import SimulationConfig, recordings_from
-from neuromvm.data.simulate import simulate as simulate_rats
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.pipeline import options_of
+from neuromvm.analysis.sequence import lag_distance as sequence_lags
+from neuromvm.analysis.sequence import odor_or_position as sequence_position
+from neuromvm.analysis.sequence import sequence
+from neuromvm.analysis.sequence import trial_contrasts as sequence_contrasts
+from neuromvm.analysis.sequence.confounds import ConfoundError, confounded
+from neuromvm.analysis.sequence.decoder import probabilities
+from neuromvm.analysis.sequence.distances import Products, distances, parted_slopes
+from neuromvm.analysis.sequence.inputs import views_of_activity, views_of_latents
+from neuromvm.analysis.sequence.trial_contrasts import pair_of
+from neuromvm.analysis.sequence.trials import SequenceTrials, cut_sequence, read_trials
+from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from
+from neuromvm.data.simulate.experiment import simulate as simulate_rats
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SchemaError, SplitError

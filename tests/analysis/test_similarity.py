@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from analysis.consistency import similarity
-from analysis.consistency.similarity import Products, shape_distance
+from neuromvm.analysis.consistency import similarity
+from neuromvm.analysis.consistency.similarity import Products, shape_distance
 from neuromvm.errors import ShapeError
 
 

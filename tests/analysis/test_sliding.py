@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.stats import kstest
 
-from analysis.time.sliding import decode_windows, follow_features, follow_latents
+from neuromvm.analysis.time.sliding import decode_windows, follow_features, follow_latents
 from neuromvm.data.permutation import permuted
 from neuromvm.data.splits import make_splits
 from neuromvm.schema import Part

@@ -6,14 +6,14 @@ import xarray as xr
 from scipy.stats import kstest, poisson
 from sklearn.linear_model import PoissonRegressor
 
-from analysis.decoding.scoring import Resampling
-from analysis.figures import style
-from analysis.generated import spikes
-from analysis.generated.predictive_checks import check
-from analysis.generated.rates import PoissonReadout, condition_means, fit_readout, mean_rates
-from analysis.generated.spike_scores import Account, summaries
-from analysis.generated.spikes import Options
-from analysis.readouts.representations import Inputs
+from neuromvm.analysis.decoding.scoring import Resampling
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.generated import spikes
+from neuromvm.analysis.generated.predictive_checks import check
+from neuromvm.analysis.generated.rates import PoissonReadout, condition_means, fit_readout, mean_rates
+from neuromvm.analysis.generated.spike_scores import Account, summaries
+from neuromvm.analysis.generated.spikes import Options
+from neuromvm.analysis.readouts.representations import Inputs
 from neuromvm.errors import SchemaError
 from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec

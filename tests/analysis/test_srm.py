@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import subspace_angles
 from scipy.stats import multivariate_normal
 
-from analysis.baselines.srm import shared_response
-from analysis.readouts.representations import Training
+from neuromvm.analysis.baselines.srm import shared_response
+from neuromvm.analysis.readouts.representations import Training
 
 
 def simulated(noise=0.3, lacking=True, seed=0, trials=(4, 3, 5)):

@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from analysis.figures import sweep as figures
-from analysis.sweep.selection import choose, inner_scores, joined, selected_scores
-from analysis.sweep.sweep import rows
+from neuromvm.analysis.figures import sweep as figures
 from neuromvm.data.inner_splits import inner_splits
 from neuromvm.errors import SpecError
 from neuromvm.specs import SplitSpec
+from neuromvm.workflow.sweep.selection import choose, inner_scores, joined, selected_scores
+from neuromvm.workflow.sweep.table import rows
 from tests.analysis.simulation import shared_latents, simulate
 
 SPLIT = SplitSpec(kind="kfold", folds=2)

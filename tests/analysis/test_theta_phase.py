@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from scipy.stats import circmean, circvar, kstest
 from sklearn.metrics import balanced_accuracy_score
 
-from analysis.figures import style
-from analysis.pipeline import options_of
-from analysis.readouts.discriminant import fit_discriminants
-from analysis.statistics.circular import first_harmonic, pairwise_consistency, random_resultants, resultant
-from analysis.time import theta_phase
-from analysis.time.phase_bins import PhaseBins, bin_by_phase, phase_centres, phase_codes
-from analysis.time.phase_decoding import PhasedSpikes, Resampling, decode_phases, phased_spikes
-from analysis.time.theta_phase import EVERY, Options, decode_by_phase
-from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.pipeline import options_of
+from neuromvm.analysis.readouts.discriminant import fit_discriminants
+from neuromvm.analysis.statistics.circular import first_harmonic, pairwise_consistency, random_resultants, resultant
+from neuromvm.analysis.time import theta_phase
+from neuromvm.analysis.time.phase_bins import PhaseBins, bin_by_phase, phase_centres, phase_codes
+from neuromvm.analysis.time.phase_decoding import PhasedSpikes, Resampling, decode_phases, phased_spikes
+from neuromvm.analysis.time.theta_phase import EVERY, Options, decode_by_phase
+from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import AlignmentError, SchemaError, SpecError, SplitError

@@ -9,13 +9,13 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
-from analysis.figures import style
-from analysis.pipeline import find_analysis
-from analysis.time import time_resolved
-from analysis.time.curves import Draws, onsets
-from analysis.time.sliding import Sliding, decode_windows
-from analysis.time.time_resolved import Options, decode_in_time, window_spec
-from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.pipeline import find_analysis
+from neuromvm.analysis.time import time_resolved
+from neuromvm.analysis.time.curves import Draws, onsets
+from neuromvm.analysis.time.sliding import Sliding, decode_windows
+from neuromvm.analysis.time.time_resolved import Options, decode_in_time, window_spec
+from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SpecError, SplitError

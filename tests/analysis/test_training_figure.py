@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.figures.training import curves, history
+from neuromvm.analysis.figures.training import curves, history
 
 ANIMALS = ["barat", "mitt"]
 

@@ -7,12 +7,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
-from analysis.baselines.rows import ROWS, SplitBySplit, baseline
-from analysis.decoding import decoding
-from analysis.decoding.decoding import Options
-from analysis.decoding.tuning import inner_folds, training_accuracy, tuned_options, tuned_penalties
-from analysis.readouts.decoders import decode
-from analysis.readouts.representations import Inputs, RawFeatures, held_out, training_side
+from neuromvm.analysis.baselines.catalogue import ROWS, SplitBySplit, baseline
+from neuromvm.analysis.decoding import decoding
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.decoding.tuning import inner_folds, training_accuracy, tuned_options, tuned_penalties
+from neuromvm.analysis.readouts.decoders import decode
+from neuromvm.analysis.readouts.representations import Inputs, RawFeatures, held_out, training_side
 from neuromvm.errors import SplitError
 from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec

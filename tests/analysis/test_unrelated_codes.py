@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 from scipy.stats import kstest
 
-from analysis.decoding.scoring import Resampling, score
-from analysis.decoding.unrelated_codes import cross_if_unrelated
-from analysis.statistics.renamed_classes import Renaming
+from neuromvm.analysis.decoding.scoring import Resampling, score
+from neuromvm.analysis.decoding.unrelated_codes import cross_if_unrelated
+from neuromvm.analysis.statistics.renamed_classes import Renaming
 
 CLASSES = 4
 

@@ -8,17 +8,17 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from neuromvm.adaptation import TRAINING_AFTER, adapt
-from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.data.permutation import permuted as permuted_samples
 from neuromvm.data.splits import few_trials, make_splits, trial_strata, without_animal
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import ArgumentError, RunFolderError, SchemaError, SpecError, SplitError, TrainingError
-from neuromvm.fitting import fit
-from neuromvm.inference import FittedStack
+from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
-from neuromvm.training import StackTrainer
+from neuromvm.training.adapt import TRAINING_AFTER, adapt
+from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
+from neuromvm.training.fit import fit
+from neuromvm.training.trainer import StackTrainer
 from tests.conftest import tuned_recordings
 from tests.core.test_training import trainer_of
 

@@ -10,13 +10,13 @@ import xarray as xr
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from neuromvm.agreement import agreement, posterior_agreement, shares_latents, warnings_of
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.fitting import fit
-from neuromvm.posterior_pairs import TrialMeans, other_condition, same_condition
+from neuromvm.inference.agreement import agreement, posterior_agreement, shares_latents, warnings_of
+from neuromvm.inference.posterior_pairs import TrialMeans, other_condition, same_condition
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 from tests.conftest import tuned_recordings
 
 CLASSES = 3

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 import neuromvm as nm
-from analysis import compare
+from neuromvm.analysis import compare
 from neuromvm.errors import ArgumentError, SchemaError
 from tests.conftest import tuned_recordings
 

@@ -6,13 +6,13 @@ import torch
 import xarray as xr
 from sklearn.linear_model import LogisticRegression
 
-from neuromvm.attribution import traverse, unit_effects
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import ArgumentError
-from neuromvm.fitting import fit
+from neuromvm.inference.attribution import traverse, unit_effects
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 from tests.conftest import tuned_recordings
 
 BINS, LATENT = 4, 3

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from neuromvm import compiled
-from neuromvm.batched_products import FEW, TINY, aten, rewrite_products
+from neuromvm.training import compiled
+from neuromvm.training.batched_products import FEW, TINY, aten, rewrite_products
 from tests.core.test_step import GOLDEN, PAIR, check
 
 STACK, WIDE = 3, FEW + 4

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from neuromvm.data.batches import Replica
-from neuromvm.data.resampling import TrialModel
+from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
+from neuromvm.data.trial_model import TrialModel
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SpecError
-from neuromvm.fitting import fit
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 from tests.conftest import tuned_recordings
 from tests.core.test_training import trainer_of
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from neuromvm.build import WindowShape, build_model
-from neuromvm.data.batches import Replica
+from neuromvm.build import build_model
+from neuromvm.data.replicas import Replica
+from neuromvm.data.windows import WindowShape
 from neuromvm.models import Batch, base
 from neuromvm.models.decodable import mean_errors
 from neuromvm.specs import ModelSpec

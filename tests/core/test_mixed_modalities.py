@@ -7,10 +7,10 @@ import xarray as xr
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SpecError
-from neuromvm.fitting import fit
-from neuromvm.imputation import impute
-from neuromvm.inference import FittedStack
+from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.inference.imputation import impute
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 from tests.conftest import tuned_recordings
 
 MODEL = ModelSpec(sharing="mmvm", latent=3, networks="linear", likelihood="poisson", likelihood_of={"stella": "gaussian"})

@@ -6,7 +6,8 @@ import math
 import torch
 from torch.distributions import MultivariateNormal
 
-from neuromvm.build import WindowShape, build_model
+from neuromvm.build import build_model
+from neuromvm.data.windows import WindowShape
 from neuromvm.models import Batch
 from neuromvm.specs import ModelSpec
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.func import functional_call, stack_module_state
 
-from neuromvm.build import LIKELIHOODS, WindowShape, build_model
+from neuromvm.build import LIKELIHOODS, build_model
+from neuromvm.data.windows import WindowShape
 from neuromvm.errors import ShapeError
 from neuromvm.likelihoods import SquaredError
 from neuromvm.models import Batch, IndependentVAE

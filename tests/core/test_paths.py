@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from neuromvm.build import WindowShape, build_model
+from neuromvm.build import build_model
+from neuromvm.data.windows import WindowShape
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal
 from neuromvm.functional.paths import autoregressive_root, gaussian_process_root
 from neuromvm.specs import ModelSpec

@@ -8,11 +8,11 @@ from sklearn.decomposition import PCA
 from neuromvm.data.features import features
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.fitting import fit
-from neuromvm.inference import FittedStack
-from neuromvm.reconstruction import reconstruct, reconstruction_error
+from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.inference.reconstruction import reconstruct, reconstruction_error
 from neuromvm.schema import is_fitted, is_scored
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 from tests.conftest import tuned_recordings
 
 TRAINING = TrainingSpec(epochs=1, seeds=[0, 1])

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from neuromvm import training
-from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
-from neuromvm.data.batches import Replica
 from neuromvm.data.permutation import permuted
+from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.inference import FittedStack
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec
+from neuromvm.training import trainer as training
+from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
 from tests.conftest import tuned_recordings
 from tests.core.test_training import MODEL, SAMPLES, trainer_of
 
@@ -39,8 +38,8 @@ def test_null_data_in_a_stack_are_a_training_on_permuted_samples(model):
     alone = trainer_of([Replica(1, 0)], model, permuted(SAMPLES, 5))
     losses = [record.loss[0] for record in alone.run()]
     np.testing.assert_allclose([record.loss[1] for record in together], losses, rtol=1e-4)
-    fitted = FittedStack.of(model, stack.batches, stack.weights())
-    single = FittedStack.of(model, alone.batches, alone.weights())
+    fitted = stack.fitted_stack()
+    single = alone.fitted_stack()
     latents, expected = fitted.embed(SAMPLES), single.embed(permuted(SAMPLES, 5))
     assert latents["mitt"]["permutation"].values.tolist() == [0, 5, 7]
     for name in latents.children:

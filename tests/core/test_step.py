@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from neuromvm import compiled, fitting, stack_step, training
-from neuromvm.data.batches import Replica, StackBatches
+from neuromvm.data.replicas import Replica
 from neuromvm.errors import TrainingError
-from neuromvm.fitting import fit
 from neuromvm.specs import ModelSpec, TrainingSpec
-from neuromvm.training import StackTrainer
+from neuromvm.training import compiled
+from neuromvm.training import fit as fitting
+from neuromvm.training import step as stack_step
+from neuromvm.training import trainer as training
+from neuromvm.training.batches import StackBatches
+from neuromvm.training.fit import fit
+from neuromvm.training.trainer import StackTrainer
 from tests.core.golden.make_losses import SAMPLES as THREE
 from tests.core.golden.make_losses import SPLITS as THREE_SPLITS
 from tests.core.golden.make_losses import golden_specs
@@ -168,7 +172,7 @@ def test_what_moves_at_every_step_is_not_compiled():
 def advice(caplog, model: ModelSpec = MODEL, **settings) -> list[str]:
     """Return what a training says about itself."""
     caplog.clear()
-    with caplog.at_level(logging.INFO, "neuromvm.fitting"):
+    with caplog.at_level(logging.INFO, "neuromvm.training.fit"):
         fit(SAMPLES, SPLITS, model, TrainingSpec(epochs=fitting.TIMED + 2, **settings), progress=False)
     return caplog.messages
 

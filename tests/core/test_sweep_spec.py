@@ -9,15 +9,15 @@ from scipy.stats import kstest
 from neuromvm.data.inner_splits import inner_splits
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import SpecError, SplitError
+from neuromvm.folders.sweep import SweepFolder
+from neuromvm.folders.sweep_hashes import cell_name, fingerprint, stack_name, training_name
 from neuromvm.schema import Part, is_fitted
 from neuromvm.specs import ExperimentSpec, SplitSpec
 from neuromvm.specs.files import validated
 from neuromvm.specs.sweep import Drawn, RandomSearch, SweepSpec, load_sweep_spec
-from neuromvm.sweep.engines import shard
-from neuromvm.sweep.grid import draw, variations
-from neuromvm.sweep.naming import cell_name, fingerprint, stack_name, training_name
-from neuromvm.sweep.tasks import Task, packs, packs_ahead
-from neuromvm.sweep_folder import SweepFolder
+from neuromvm.workflow.sweep.engines import shard
+from neuromvm.workflow.sweep.grid import draw, variations
+from neuromvm.workflow.sweep.tasks import Task, packs, packs_ahead
 from tests.analysis.simulation import simulate
 from tests.conftest import tuned_recordings
 

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from neuromvm.checkpoints import load_latest_checkpoint, save_checkpoint
-from neuromvm.data.batches import Replica, StackBatches
+from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.device import choose_device
 from neuromvm.errors import RunFolderError, SchemaError, SplitError, TrainingError
-from neuromvm.fitting import fit
-from neuromvm.inference import FittedStack
+from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
-from neuromvm.training import StackTrainer
+from neuromvm.training.batches import StackBatches
+from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
+from neuromvm.training.device import choose_device
+from neuromvm.training.fit import fit
+from neuromvm.training.trainer import StackTrainer
 from tests.conftest import tuned_recordings
 
 MODEL = ModelSpec(

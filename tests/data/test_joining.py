@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from neuromvm.data.joining import Known, join, ridge_of
+from neuromvm.data.closed_form_start import Known, join, ridge_of
 from neuromvm.errors import SplitError
 
 LATENT, CONDITIONS = 4, 3

@@ -13,16 +13,16 @@ from scipy.stats import circmean
 
 from neuromvm.data.describe import describe
 from neuromvm.data.loaders import load_recordings
-from neuromvm.data.processes import pink_noise
-from neuromvm.data.simulate import STEP, SimulationConfig, recordings_from, simulate
-from neuromvm.data.simulate_lfp import LFP_RATE, THETA, VOLT, simulate_theta
+from neuromvm.data.simulate.experiment import STEP, SimulationConfig, recordings_from, simulate
+from neuromvm.data.simulate.lfp import LFP_RATE, THETA, VOLT, simulate_theta
+from neuromvm.data.simulate.processes import pink_noise
+from neuromvm.data.simulate.write_npy import write_published_layout
+from neuromvm.data.simulate.write_nwb import read_truth, write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.theta import EDGE, band_phase, phase_at
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_npy import write_published_layout
-from neuromvm.data.write_nwb import read_truth, write_experiment
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
-from neuromvm.folders import read_tree, write_tree
+from neuromvm.files import read_tree, write_tree
 from neuromvm.schema import dropped, validate_recordings
 from neuromvm.specs import DataSpec, SampleSpec, SplitSpec, load_data_spec
 from tests.data.nwb_files import calcium_spec, spike_spec, write_spikes

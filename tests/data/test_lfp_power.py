@@ -11,9 +11,9 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.theta import band_power
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import DataFormatError, MissingTableError
-from neuromvm.fitting import fit
 from neuromvm.schema import dropped, validate_recordings
 from neuromvm.specs import DataSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 from tests.data.nwb_files import spike_spec, write_spikes
 from tests.data.test_lfp import sinusoids, write_lfp
 

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from neuromvm.data.features import features
 from neuromvm.data.loaders import hdf5, load_recordings
-from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
+from neuromvm.data.simulate.write_npy import write_published_layout
+from neuromvm.data.simulate.write_nwb import read_truth
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_npy import write_published_layout
-from neuromvm.data.write_nwb import read_truth
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError, RunFolderError, SchemaError, SpecError, SplitError
 from neuromvm.schema import animals, dropped
 from neuromvm.specs import DataSpec, SampleSpec, SplitSpec, load_data_spec
@@ -232,7 +232,16 @@ def test_splits_in_time_ask_what_orders_trials(folder):
 
 
 def test_the_command_line_describes_them(folder):
-    command = [sys.executable, "-m", "neuromvm.cli", "data", "describe", "published_rats", "--root", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "neuromvm",
+        "data",
+        "describe",
+        "published_rats",
+        "--root",
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "published_rats: 3 animals" in done.stdout
     assert "superchris" in done.stdout

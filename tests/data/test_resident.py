@@ -6,12 +6,12 @@ import torch
 import xarray as xr
 from sklearn.preprocessing import StandardScaler
 
-from neuromvm.data import resident as resident_activity
-from neuromvm.data import room
+from neuromvm.data import memory as room
 from neuromvm.data.features import SMALLEST_NOISE, Scaler, Transform, features, recorded_features
-from neuromvm.data.resident import ResidentActivity
-from neuromvm.data.room import Room
+from neuromvm.data.memory import Room
 from neuromvm.specs import SampleSpec
+from neuromvm.training import device_data as resident_activity
+from neuromvm.training.device_data import ResidentActivity
 
 CHOSEN = torch.tensor([[3, 0, 3], [11, 7, 1]])
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuromvm.data import room
-from neuromvm.data.room import Room, available_memory, is_mapped, memory_budget
+from neuromvm.data import memory as room
+from neuromvm.data.memory import Room, available_memory, is_mapped, memory_budget
 from neuromvm.errors import DataFormatError
 
 

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from neuromvm.data.loaders import load_recordings
-from neuromvm.data.simulate import (
+from neuromvm.data.simulate.experiment import (
     DEAD_TIME,
     STEP,
     Simulation,
@@ -26,7 +26,7 @@ from neuromvm.data.simulate import (
     shared_trajectory,
     simulate,
 )
-from neuromvm.data.write_nwb import read_truth, write_experiment
+from neuromvm.data.simulate.write_nwb import read_truth, write_experiment
 from neuromvm.errors import RunFolderError, SchemaError
 from neuromvm.specs.files import load_data_spec
 
@@ -307,7 +307,7 @@ def test_drivers_can_be_switched_off() -> None:
 
 
 def test_simulating_needs_neither_torch_nor_pynwb() -> None:
-    code = "import sys, neuromvm.data.simulate; print({'torch', 'pynwb'} & set(sys.modules))"
+    code = "import sys, neuromvm.data.simulate.experiment; print({'torch', 'pynwb'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.experiment import run_experiment
-from neuromvm.fitting import fit
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec, load_experiment_spec
+from neuromvm.training.fit import fit
+from neuromvm.workflow.experiment import run_experiment
 from tests.conftest import tuned_recordings
 
 

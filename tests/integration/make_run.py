@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from analysis.pipeline import analyze
 from neuromvm import __version__
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
-from neuromvm.experiment import run_experiment
-from neuromvm.folders import read_json, write_json
+from neuromvm.analysis.pipeline import analyze
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
+from neuromvm.files import read_json, write_json
 from neuromvm.specs import ExperimentSpec
+from neuromvm.workflow.experiment import run_experiment
 
 FOLDER = Path(__file__).parents[1] / "committed_runs"
 CONFIG = SimulationConfig(animals={"mitt": {"units": 6, "trials": 40}, "stella": {"units": 5, "trials": 48}}, silent_share=0)

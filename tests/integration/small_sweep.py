@@ -3,8 +3,8 @@
 from copy import deepcopy
 from pathlib import Path
 
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.specs.files import validated
 from neuromvm.specs.sweep import SweepSpec
 

@@ -7,13 +7,13 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from analysis.decoding.audit import verdicts
-from neuromvm.audit import crossings
-from neuromvm.cli import app
+from neuromvm.analysis.decoding.audit import verdicts
+from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_nwb import write_experiment
 from neuromvm.specs import ExperimentSpec, to_yaml
+from neuromvm.workflow.audit import crossings
+from neuromvm.workflow.command_line import app
 from tests.conftest import tuned_recordings, with_trial_label
 from tests.integration.make_run import CONFIG
 

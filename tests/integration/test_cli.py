@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuromvm import cli
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
-from neuromvm.folders import locked
-from neuromvm.runs import Study
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
+from neuromvm.files import locked
+from neuromvm.folders.study import Study
+from neuromvm.workflow import command_line as cli
 
 EXPERIMENT = """
 name: small
@@ -43,7 +43,10 @@ def lab(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def finished(lab) -> Path:
     done = subprocess.run(
-        [sys.executable, "-m", "neuromvm.cli", "run", "small.yaml", "--out", "run"], cwd=lab, capture_output=True, text=True
+        [sys.executable, "-m", "neuromvm", "run", "small.yaml", "--out", "run"],
+        cwd=lab,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return lab / "run"
@@ -61,7 +64,7 @@ def call(arguments: list[str], folder: Path, monkeypatch, capsys) -> tuple[int, 
 def test_help_loads_nothing_heavy():
     script = (
         "import sys; sys.argv = ['neuromvm', '--help']\n"
-        "from neuromvm.cli import main\n"
+        "from neuromvm.workflow.command_line import main\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'pynwb', 'umap', 'matplotlib', 'xarray', 'sklearn', 'pandas', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
@@ -260,7 +263,17 @@ def test_two_processes_cannot_work_in_one_run_folder(finished, monkeypatch, caps
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_does(lab):
-    command = [sys.executable, "-m", "neuromvm.cli", "run", "small.yaml", "--out", "interrupted", "--set", "training.epochs=3000"]
+    command = [
+        sys.executable,
+        "-m",
+        "neuromvm",
+        "run",
+        "small.yaml",
+        "--out",
+        "interrupted",
+        "--set",
+        "training.epochs=3000",
+    ]
     process = subprocess.Popen(command, cwd=lab, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (lab / "interrupted" / "models" / "mmvm" / "checkpoints" / "epoch-000050").exists():

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuromvm.inference import FittedStack
-from neuromvm.runs import Study
+from neuromvm.folders.study import Study
+from neuromvm.inference.fitted_stack import FittedStack
 
 RUNS = sorted(path for path in (Path(__file__).parents[1] / "committed_runs").iterdir() if path.is_dir())
 

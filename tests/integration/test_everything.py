@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.pipeline import analyze
-from analysis.report import write_report
-from analysis.scores import Score
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
-from neuromvm.experiment import run_experiment
-from neuromvm.runs import Study
+from neuromvm.analysis.flat_score import Score
+from neuromvm.analysis.pipeline import analyze
+from neuromvm.analysis.report import write_report
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
+from neuromvm.folders.study import Study
 from neuromvm.specs import load_experiment_spec
+from neuromvm.workflow.experiment import run_experiment
 
 EXPERIMENT = Path(__file__).parents[2] / "analysis" / "experiments" / "simulated_rats_everything.yaml"
 SIZES = {"barat": 14, "buchanan": 12, "mitt": 13, "stella": 11, "superchris": 12}
@@ -104,7 +104,7 @@ def test_numbers_of_a_line_agree(study):
 
 @pytest.mark.slow
 def test_a_line_that_lacks_something_is_warned_of(study, monkeypatch, caplog):
-    import analysis.latents.latent_scatter as young
+    import neuromvm.analysis.latents.latent_scatter as young
 
     monkeypatch.setattr(young, "summarize", lambda scores: [Score("spread", "mmvm", "within", 1.0, chance=0.0)])
     with caplog.at_level(logging.WARNING):

@@ -7,24 +7,24 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.baselines.frozen_maps import FrozenCanonicalVariates
-from analysis.decoding import decoding, few_shot
-from analysis.decoding.few_shot import NewAnimal, Options, compare_few_shot
-from analysis.readouts.representations import Inputs
-from analysis.report.new_animals import each_animal, leave_one_out
-from neuromvm import cli
-from neuromvm.adaptation import adapt
-from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.analysis.baselines.adapted_maps import FrozenCanonicalVariates
+from neuromvm.analysis.decoding import decoding, few_shot
+from neuromvm.analysis.decoding.few_shot import NewAnimal, Options, compare_few_shot
+from neuromvm.analysis.readouts.representations import Inputs
+from neuromvm.analysis.report.few_shot import each_animal, leave_one_out
+from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
+from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import few_trials, make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_nwb import write_experiment
 from neuromvm.errors import RunFolderError, SpecError, SplitError
-from neuromvm.few_shot import FewShotLatents, change_adaptation, fit_without, run_few_shot
-from neuromvm.few_shot import few_shot as few_shot_latents
-from neuromvm.few_shot_folder import FewShotFolder
-from neuromvm.fitting import fit
-from neuromvm.runs import Study
+from neuromvm.folders.few_shot import FewShotFolder
+from neuromvm.folders.study import Study
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.adapt import adapt
+from neuromvm.training.fit import fit
+from neuromvm.workflow import command_line as cli
+from neuromvm.workflow.few_shot import FewShotLatents, change_adaptation, fit_without, run_few_shot
+from neuromvm.workflow.few_shot import few_shot as few_shot_latents
 
 SIZES = {
     "mitt": {"units": 40, "trials": 200},

@@ -9,10 +9,10 @@ from scipy.special import xlogy
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import ArgumentError
-from neuromvm.fitting import fit
-from neuromvm.imputation import impute
+from neuromvm.inference.imputation import impute
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 
 REPEATS, ODORS, BINS = 100, "ABC", 4
 UNITS = {"mitt": 20, "stella": 16, "barat": 18}

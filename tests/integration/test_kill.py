@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
-from neuromvm.runs import Study
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
+from neuromvm.folders.study import Study
 
-COMMAND = [sys.executable, "-m", "neuromvm.cli"]
+COMMAND = [sys.executable, "-m", "neuromvm"]
 EXPERIMENT = """
 name: killed
 data: {spec: simulated_rats}

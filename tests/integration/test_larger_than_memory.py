@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from neuromvm.data.room import is_mapped
+from neuromvm.data.memory import is_mapped
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.experiment import run_experiment
-from neuromvm.fitting import fit
-from neuromvm.folders import write_tree
-from neuromvm.runs import Study
+from neuromvm.files import write_tree
+from neuromvm.folders.study import Study
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
+from neuromvm.workflow.experiment import run_experiment
 from tests.conftest import tuned_recordings
 
 BIN = 0.01  # [s]

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from analysis.pipeline import analyze
-from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.analysis.pipeline import analyze
+from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
+from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_nwb import write_experiment
 from neuromvm.errors import SpecError
-from neuromvm.experiment import run_experiment
-from neuromvm.fitting import fit
 from neuromvm.schema import Part
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
+from neuromvm.workflow.experiment import run_experiment
 
 SIZES = {"mitt": {"units": 40, "trials": 200}, "stella": {"units": 25, "trials": 170}, "barat": {"units": 30, "trials": 150}}
 CONFIG = SimulationConfig(animals=SIZES)

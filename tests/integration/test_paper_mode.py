@@ -9,24 +9,24 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from analysis import compare
-from analysis.decoding.decoding import Options
-from analysis.pipeline import analyze
-from analysis.report import write_report
-from analysis.report.caveats import caveats, scored_as_trained
-from analysis.report.results import read_summary
-from neuromvm import cli
+from neuromvm.analysis import compare
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.pipeline import analyze
+from neuromvm.analysis.report import write_report
+from neuromvm.analysis.report.caveats import caveats, scored_as_trained
+from neuromvm.analysis.report.results import read_summary
 from neuromvm.data.features import features
-from neuromvm.data.simulate import SimulationConfig
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_npy import write_published_layout
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_npy import write_published_layout
 from neuromvm.errors import SchemaError
-from neuromvm.experiment import run_experiment
-from neuromvm.fitting import fit
-from neuromvm.folders import write_json
-from neuromvm.runs import Study
+from neuromvm.files import write_json
+from neuromvm.folders.study import Study
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec, load_experiment_spec
+from neuromvm.training.fit import fit
+from neuromvm.workflow import command_line as cli
+from neuromvm.workflow.experiment import run_experiment
 from tests.conftest import tuned_recordings
 
 EXPERIMENTS = Path(__file__).parents[2] / "analysis" / "experiments"
@@ -228,7 +228,7 @@ def test_on_noise_the_published_split_decodes_and_folds_of_trials_do_not():
 def test_the_command_line_simulates_the_published_layout(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "neuromvm.data.write_npy.write_published_layout", lambda folder, **options: asked.append((folder, options)) or []
+        "neuromvm.data.simulate.write_npy.write_published_layout", lambda folder, **options: asked.append((folder, options)) or []
     )
     options = ["--layout", "published", "--seed", "7", "--force", "--theta", "0.5"]
     done = CliRunner().invoke(cli.app, ["simulate", str(tmp_path), *options])

@@ -62,6 +62,6 @@ def test_the_commands_run(lab):
     fewer = {"few-shot": ["--set", "epochs=3"], "refit": ["--n", "3"], "audit": ["--n", "3"]}
     for command in shown:
         command += fewer.get(command[1], [])
-        done = subprocess.run([sys.executable, "-m", "neuromvm.cli", *command[1:]], cwd=lab, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "neuromvm", *command[1:]], cwd=lab, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert (lab / "runs" / "wide" / "report.html").is_file()

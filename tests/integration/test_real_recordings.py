@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from neuromvm.runs import Study
+from neuromvm.folders.study import Study
 
 EXPERIMENTS = Path(__file__).parents[2] / "analysis" / "experiments"
 # within, cross, others, pooled; measured independently of this code.
@@ -22,7 +22,15 @@ FOLDERS = {"odor_piriform": "odor_aPCx_15", "odor_amygdala": "odor_plCoA_15", "l
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_shipped_experiment_runs_in_minutes_and_reproduces_the_linear_rows(name, shared_data, tmp_path):
-    command = [sys.executable, "-m", "neuromvm.cli", "run", EXPERIMENTS / f"{name}.yaml", "--out", tmp_path / "run"]
+    command = [
+        sys.executable,
+        "-m",
+        "neuromvm",
+        "run",
+        EXPERIMENTS / f"{name}.yaml",
+        "--out",
+        tmp_path / "run",
+    ]
     started = time.monotonic()
     subprocess.run([*command, "--set", f"data.root={shared_data / FOLDERS[name]}"], check=True, capture_output=True)
     print(f"{name}: {time.monotonic() - started:.0f} s")

@@ -5,14 +5,14 @@ import pytest
 import xarray as xr
 from sklearn.linear_model import LinearRegression
 
-from analysis import compare
-from analysis.decoding.decoding import Options
-from neuromvm.data.simulate import SimulationConfig, recordings_from, simulate
+from neuromvm.analysis import compare
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.fitting import fit
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 
 SIZES = {"mitt": {"units": 40, "trials": 200}, "stella": {"units": 25, "trials": 170}, "barat": {"units": 30, "trials": 150}}
 SAMPLES = SampleSpec(start=0.1, stop=0.35, label=["odor"], keep={"odor": ["A", "B", "C", "D"], "in_sequence": [True]})

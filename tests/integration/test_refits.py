@@ -11,19 +11,19 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from analysis.decoding.scoring import null_scores
-from analysis.readouts.decoders import decode
-from analysis.readouts.representations import Latents
-from neuromvm.cli import app
+from neuromvm.analysis.decoding.scoring import null_scores
+from neuromvm.analysis.readouts.decoders import decode
+from neuromvm.analysis.readouts.representations import Latents
+from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_nwb import write_experiment
 from neuromvm.errors import SpecError
-from neuromvm.fitting import fit
-from neuromvm.refits import refit, run_refits
-from neuromvm.runs import Study
+from neuromvm.folders.study import Study
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
-from neuromvm.stack_size import stack_size
+from neuromvm.training.fit import fit
+from neuromvm.training.stack_size import stack_size
+from neuromvm.workflow.command_line import app
+from neuromvm.workflow.refits import refit, run_refits
 from tests.conftest import tuned_recordings
 from tests.integration.make_run import CONFIG, SPEC
 
@@ -137,9 +137,9 @@ def test_a_stack_holds_fewer_replicas_of_larger_models_and_none_where_it_does_no
 
 
 def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
-    from analysis.baselines.rows import baseline
-    from analysis.decoding.decoding import Options
-    from analysis.readouts.representations import Inputs
+    from neuromvm.analysis.baselines.catalogue import baseline
+    from neuromvm.analysis.decoding.decoding import Options
+    from neuromvm.analysis.readouts.representations import Inputs
     from neuromvm.data.permutation import permuted
 
     study = Study(finished)
@@ -153,10 +153,10 @@ def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
 
 
 def test_null_data_that_cannot_be_fitted_count_as_reaching(finished, tmp_path, monkeypatch):
-    import analysis.decoding.refit
+    import neuromvm.analysis.decoding.refit
 
     shutil.copytree(finished, tmp_path / "run")
-    study, fit_one, fitted = Study(tmp_path / "run"), analysis.decoding.refit.baseline, []
+    study, fit_one, fitted = Study(tmp_path / "run"), neuromvm.analysis.decoding.refit.baseline, []
 
     def fail_on_one(name, inputs, options):
         fitted.append(name)
@@ -164,7 +164,7 @@ def test_null_data_that_cannot_be_fitted_count_as_reaching(finished, tmp_path, m
             raise ValueError("singular")
         return fit_one(name, inputs, options)
 
-    monkeypatch.setattr(analysis.decoding.refit, "baseline", fail_on_one)
+    monkeypatch.setattr(neuromvm.analysis.decoding.refit, "baseline", fail_on_one)
     shutil.rmtree(study.path / "refits" / "mcca")
     failed = run_refits(study, 3, ["mcca"], progress=False)
     assert len(failed) == 1
@@ -183,7 +183,19 @@ def test_a_machine_without_a_compiler_makes_no_refits(finished, tmp_path, jobs):
     training = spec.training.model_copy(update={"compile": True})
     (tmp_path / "run" / "spec.yaml").write_text(to_yaml(spec.model_copy(update={"training": training})))
     away = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "neuromvm.cli", "refit", str(tmp_path / "run"), "--n", "6", "--jobs", jobs, "--rows", "mmvm"]
+    command = [
+        sys.executable,
+        "-m",
+        "neuromvm",
+        "refit",
+        str(tmp_path / "run"),
+        "--n",
+        "6",
+        "--jobs",
+        jobs,
+        "--rows",
+        "mmvm",
+    ]
     done = subprocess.run(command, env={**os.environ, **away}, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "C++ compiler" in done.stderr

@@ -7,9 +7,9 @@ from sklearn.linear_model import LinearRegression
 
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.fitting import fit
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
+from neuromvm.training.fit import fit
 
 TRIALS, ODORS = 240, "ABCDEF"
 UNITS = {"mitt": 30, "stella": 24, "barat": 26}

@@ -19,21 +19,21 @@ import pytest
 import xarray as xr
 from safetensors.numpy import load_file
 
-from neuromvm import cli
 from neuromvm.errors import RunFolderError, SpecError
-from neuromvm.experiment import run_experiment
-from neuromvm.folders import locked, read_tree, write_tree
+from neuromvm.files import locked, read_tree, write_tree
+from neuromvm.folders.sweep import DONE, FAILED, SweepFolder
 from neuromvm.schema import is_fitted
 from neuromvm.specs import ExperimentSpec
-from neuromvm.sweep.cells import Task, run_cell
-from neuromvm.sweep.dask_cluster import Dask
-from neuromvm.sweep.engines import Lost, Processes
-from neuromvm.sweep.runner import count_cells, run_sweep
-from neuromvm.sweep.slurm import Slurm
-from neuromvm.sweep_folder import DONE, FAILED, SweepFolder
+from neuromvm.workflow import command_line as cli
+from neuromvm.workflow.experiment import run_experiment
+from neuromvm.workflow.sweep.cells import Task, run_cell
+from neuromvm.workflow.sweep.dask_cluster import Dask
+from neuromvm.workflow.sweep.engines import Lost, Processes
+from neuromvm.workflow.sweep.runner import count_cells, run_sweep
+from neuromvm.workflow.sweep.slurm import Slurm
 from tests.integration import small_sweep
 
-COMMAND = [sys.executable, "-m", "neuromvm.cli", "sweep"]
+COMMAND = [sys.executable, "-m", "neuromvm", "sweep"]
 EXPERIMENT = {
     **small_sweep.EXPERIMENT,
     "models": {

@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from neuromvm import fitting
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import TrainingError
-from neuromvm.experiment import run_experiment
-from neuromvm.fitting import fit
-from neuromvm.inference import FittedStack
+from neuromvm.folders.sweep import SweepFolder
+from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
-from neuromvm.sweep import together
-from neuromvm.sweep.runner import run_sweep
-from neuromvm.sweep.together import Part, fit_together
-from neuromvm.sweep_folder import SweepFolder
+from neuromvm.training import fit as fitting
+from neuromvm.training.fit import fit
+from neuromvm.workflow.experiment import run_experiment
+from neuromvm.workflow.sweep import together
+from neuromvm.workflow.sweep.runner import run_sweep
+from neuromvm.workflow.sweep.together import Part, fit_together
 from tests.conftest import tuned_recordings
 from tests.integration import small_sweep
 

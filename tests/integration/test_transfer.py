@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.pipeline import analyze
-from neuromvm.data.simulate import SimulationConfig
+from neuromvm.analysis.pipeline import analyze
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.data.write_nwb import write_experiment
 from neuromvm.errors import RunFolderError
-from neuromvm.experiment import run_experiment
-from neuromvm.fitting import fit
-from neuromvm.imputation import impute
-from neuromvm.runs import Study
+from neuromvm.folders.study import Study
+from neuromvm.inference.imputation import impute
+from neuromvm.inference.transfer import first_of_each_split, impute_each, transfer
 from neuromvm.schema import Part
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
-from neuromvm.transfer import first_of_each_split, impute_each, transfer
+from neuromvm.training.fit import fit
+from neuromvm.workflow.experiment import run_experiment
 from tests.conftest import tuned_recordings
 
 BINS, LATENT = 4, 3

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from analysis.pipeline import analyze
-from analysis.report import write_report
-from neuromvm.data.simulate import SimulationConfig
-from neuromvm.data.write_nwb import write_experiment
-from neuromvm.experiment import run_experiment
+from neuromvm.analysis.pipeline import analyze
+from neuromvm.analysis.report import write_report
+from neuromvm.data.simulate.experiment import SimulationConfig
+from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.specs import ExperimentSpec
+from neuromvm.workflow.experiment import run_experiment
 
 MODEL = {"sharing": "mmvm", "latent": 3, "networks": "linear"}
 SPEC = {

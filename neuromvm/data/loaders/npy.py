@@ -19,7 +19,7 @@ from neuromvm.data.loaders.npy_file import open_npy
 from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
 from neuromvm.data.loaders.tables import Table
 from neuromvm.data.loaders.trials import Found, Trials, labelled_trials
-from neuromvm.data.room import Room, row_blocks
+from neuromvm.data.memory import Room, row_blocks
 from neuromvm.errors import AlignmentError, DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpSpec, TimeGrid

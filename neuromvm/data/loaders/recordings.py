@@ -9,7 +9,7 @@ from neuromvm.data.loaders import npy, nwb
 from neuromvm.data.loaders.labels import shown, spellings
 from neuromvm.data.loaders.sessions import join_sessions
 from neuromvm.data.loaders.trials import Found
-from neuromvm.data.room import Room
+from neuromvm.data.memory import Room
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
 from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, TimeGrid
@@ -19,7 +19,7 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     """Return the recordings that a data spec describes, read completely; none of their files stays open.
 
     Animals are read one after the other. Those for which memory has no room any more are kept in mapped files, see
-    :mod:`neuromvm.data.room`.
+    :mod:`neuromvm.data.memory`.
 
     Each animal is a node with ``spike_count`` (unsigned) or ``event_amplitude`` (float32), dims
     ``(trial, time | position, unit)``; coordinates ``onset, start_time, stop_time`` [s] and the labels on trials, the

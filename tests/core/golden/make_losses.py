@@ -6,7 +6,7 @@ Run it only when a model is meant to train differently, and say in the changelog
 import json
 from pathlib import Path
 
-from neuromvm.data.batches import Replica
+from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec

@@ -1,6 +1,0 @@
-"""What latents mean: decoding within and between animals, beside linear baselines, and paths in time."""
-
-from analysis.decoding.decoding import compare
-from analysis.latents.latent_scatter import latent_plane
-
-__all__ = ["compare", "latent_plane"]

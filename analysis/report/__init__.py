@@ -1,5 +1,0 @@
-"""The report of a run: what was found, on which data, and how far it can be trusted."""
-
-from analysis.report.document import write_report
-
-__all__ = ["write_report"]

@@ -1,1 +1,0 @@
-"""The table of a sweep, and settings chosen without test trials."""

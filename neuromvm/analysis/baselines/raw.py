@@ -1,0 +1,28 @@
+"""Raw activity read by other classifiers than logistic regression; an animal's decoder sees that animal only."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from neuromvm.analysis.readouts.classifiers import PoissonBayes, ShrinkageDiscriminant
+from neuromvm.analysis.readouts.representations import Floats, Inputs, Unaligned
+
+
+class Discriminants(Unaligned):
+    """Scaled features read by shrinkage discriminant analysis."""
+
+    def __init__(self, inputs: Inputs, *, shrinkage: float | Literal["auto"], splits: Sequence[int] | None = None) -> None:
+        super().__init__(inputs, partial(ShrinkageDiscriminant, shrinkage), splits)
+
+
+class SpikeCounts(Unaligned):
+    """Counts in every bin, neither transformed, smoothed nor scaled, read by Poisson naive Bayes."""
+
+    def __init__(self, inputs: Inputs, *, prior_trials: float, splits: Sequence[int] | None = None) -> None:
+        super().__init__(inputs, partial(PoissonBayes, prior_trials), splits)
+
+    def own(self, split: int, animal: str) -> Floats:
+        """Return its counts ``(trial, window, feature)``, the same in every split."""
+        return self.inputs.counts(animal).astype(np.float32)

@@ -1,0 +1,108 @@
+"""What an audit asks of scores: do those of data without signal stay at chance, and what could scores mean at all?"""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from neuromvm.analysis.decoding.decoding import Options, predict
+from neuromvm.analysis.decoding.scoring import null_scores
+from neuromvm.analysis.report.caveats import caveats as caveats_of
+from neuromvm.folders.study import Study
+from neuromvm.specs import ExperimentSpec
+
+SAME = 1e-6  # scores are sums of 32-bit numbers
+LEVEL = 0.01  # family-wise, over all scores of an audit
+
+
+def scores_without_signal(
+    spec: ExperimentSpec, samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree]
+) -> xr.Dataset:
+    """Score models and baselines as the analysis ``decoding`` of the experiment would.
+
+    Parameters
+    ----------
+    spec
+        The experiment.
+    samples, splits
+        Data without signal, and the splits of the experiment.
+    latents
+        Model -> its latents of these samples.
+
+    Returns
+    -------
+    ``value, chance (representation, setting)``, balanced accuracy averaged over splits and targets.
+    """
+    options = Options.model_validate(spec.analyses.get("decoding", {}))
+    predictions = predict(samples, splits, latents, options).predictions
+    found = []
+    for tree in predictions.values():
+        replicas = next(iter(tree.children.values())).sizes["replica"]
+        one = null_scores(tree, samples, np.zeros(replicas, dtype=int), "").isel(permutation=0)
+        found.append(one[["value", "chance"]].mean(["split", "target"]))
+    return xr.concat(found, dim=xr.DataArray(list(predictions), dims="representation"))
+
+
+def verdicts(drawn: xr.Dataset) -> xr.Dataset:
+    """Compare scores on data without signal with chance.
+
+    Parameters
+    ----------
+    drawn
+        ``value, chance (kind, draw, representation, setting)``.
+
+    Returns
+    -------
+    ``mean, chance, low, high, p, fails (kind, representation, setting)``: the mean over draws with its 95 % t interval, p of a
+    one-sided t test against chance, and whether it is below .01, corrected over all scores (Holm 1979). The expected balanced
+    accuracy of predictions that know nothing of the label is 1 / classes, however they are distributed.
+
+    Examples
+    --------
+    >>> value = np.random.default_rng(0).normal(0.25, 0.02, (1, 20, 1, 1)) + np.array([0.0, 0.3])[:, None]
+    >>> dims = ("kind", "draw", "representation", "setting")
+    >>> drawn = xr.Dataset({"value": (dims, value), "chance": (dims, np.full(value.shape, 0.25))})
+    >>> verdicts(drawn)["fails"].values.ravel().tolist()
+    [False, True]
+    """
+    value, chance = drawn["value"], drawn["chance"].mean("draw")
+    draws = drawn.sizes["draw"]
+    error = value.std("draw", ddof=1) / np.sqrt(draws)
+    mean = value.mean("draw")
+    reach = stats.t.ppf(0.975, draws - 1) * error
+    above = mean - chance
+    p = above.copy(data=stats.t.sf(above / error.where(error > SAME), draws - 1))
+    # Draws that are all alike leave chance, or they do not.
+    p = p.where(error > SAME, (above <= SAME).astype(float)).where(above > SAME, np.maximum(p, 0.5)).where(mean.notnull())
+    return xr.Dataset(
+        {
+            "mean": mean,
+            "chance": chance,
+            "low": mean - reach,
+            "high": mean + reach,
+            "p": p,
+            "fails": (p.dims, _holm(p.to_numpy()) < LEVEL),
+        },
+        attrs={"draws": draws},
+    )
+
+
+def caveats(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> list[str]:
+    """Say in words what scores of an experiment can and cannot mean, before it is run."""
+    shared = [name for name, model in spec.models.items() if model.sharing.kind != "independent"]
+    baselines = Options.model_validate(spec.analyses.get("decoding", {})).baselines
+    planned = SimpleNamespace(spec=spec, recordings=recordings, samples=samples, splits=splits, models=list(spec.models))
+    return caveats_of(cast(Study, planned), shared, [*spec.models, *baselines])
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """Correct p-values of one-sided tests over all of them (Holm 1979); NaN stays NaN."""
+    flat = p.ravel()
+    known = np.flatnonzero(~np.isnan(flat))
+    order = known[np.argsort(flat[known])]
+    corrected = np.full(flat.shape, np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(flat[order] * np.arange(len(order), 0, -1)), 1)
+    return corrected.reshape(p.shape)

@@ -1,0 +1,231 @@
+"""Analysis ``few_shot``, leave one animal out: how many trials of a new animal do decoders of the others need to read it?
+
+Every animal is new once: the shared model and the maps are fitted without it, and adapted to it afterwards. What is compared, for
+each number of its training trials of each class: a model adapted to it, with all other animals frozen; the same model trained
+from scratch; multiset canonical correlation, fitted again or with the maps of the others frozen; and the animal's own decoder,
+without any other animal. All but the last are read by one decoder fitted on the other animals, which never sees the new one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from neuromvm.analysis.baselines.adapted_maps import FrozenCanonicalVariates
+from neuromvm.analysis.baselines.mcca import CanonicalVariates
+from neuromvm.analysis.decoding import decoding
+from neuromvm.analysis.decoding.scoring import Resampling, score
+from neuromvm.analysis.flat_score import Score
+from neuromvm.analysis.readouts.decoders import OTHERS, POOLED, decode
+from neuromvm.analysis.readouts.representations import Inputs, Latents, RawFeatures, Representation
+from neuromvm.errors import RunFolderError, SpecError
+from neuromvm.folders.few_shot import FewShotFolder, Trials, from_few_to_all, write_trials
+from neuromvm.schema import Part, is_fitted
+from neuromvm.specs.base import Spec
+
+if TYPE_CHECKING:
+    from neuromvm.analysis.figures.style import Figure
+    from neuromvm.folders.study import Study
+
+__all__ = ["NewAnimal", "Options", "compare_few_shot", "compute", "plot", "summarize"]
+
+FROZEN_MAPS, REFITTED_MAPS, ALONE = "linear map", "mcca", "own decoder"
+LEAVE_ONE_OUT = "balanced accuracy, leave one animal out"
+
+
+class Options(Spec):
+    """Resampling and the linear map. Penalties and components are those of the run's analysis ``decoding``."""
+
+    map_ridge: float | None = Field(
+        None, gt=0, description="linear map: added to the covariance of scaled features; default: the ridge of decoding"
+    )
+    bootstraps: int = Field(1000, ge=100, description="Resamples of test trials")
+    permutations: int = Field(1000, ge=500, description="Permutations of labels among test trials")
+    seed: int = Field(0, ge=0, description="Of the resamples and permutations")
+
+
+class NewAnimal(NamedTuple):
+    """What one animal looks like with a number of training trials: splits, and latents of all animals in each method."""
+
+    splits: xr.DataTree
+    latents: Mapping[str, xr.DataTree]
+
+
+def compute(study: "Study", options: Options) -> xr.Dataset:
+    """Score what ``neuromvm few-shot`` trained in a run; :func:`compare_few_shot` says what is returned.
+
+    Raises
+    ------
+    RunFolderError
+        If there is nothing, or models were given different trials.
+    """
+    folder = FewShotFolder(study)
+    models = folder.models
+    command = f"neuromvm few-shot {study.path}"
+    if not models:
+        raise RunFolderError(str(folder.path), found="no few-shot trainings", next_step=f"Train them: {command}")
+    animals = [name for name in folder.animals(models[0]) if all(name in folder.animals(model) for model in models)]
+    there = [set(folder.trials(model, animal)) for model in models for animal in animals]
+    per_class = from_few_to_all(list(set.intersection(*there) if there else ()))
+    if not per_class:
+        raise RunFolderError(
+            str(folder.path),
+            found=f"no number of trials that {', '.join(models)} were all trained with",
+            next_step=f"Finish each: {command} --model MODEL",
+        )
+    found: dict[Trials, dict[str, NewAnimal]] = {}
+    for trials in per_class:
+        found[trials] = {}
+        for animal in animals:
+            splits = folder.splits(models[0], animal, trials)
+            for model in models[1:]:
+                if not folder.splits(model, animal, trials).identical(splits):
+                    raise RunFolderError(
+                        str(folder.path / model), found="other few trials than other models have", next_step="Delete this folder"
+                    )
+            latents = {f"{model} adapted": folder.latents(model, animal, "adapted", trials) for model in models}
+            latents |= {f"{model} from scratch": folder.latents(model, animal, "scratch", trials) for model in models}
+            found[trials][animal] = NewAnimal(splits, latents)
+    baselines = decoding.Options.model_validate(study.spec.analyses.get("decoding", {}))
+    return compare_few_shot(study.samples, found, options, baselines)
+
+
+def compare_few_shot(
+    samples: xr.DataTree,
+    found: Mapping[Trials, Mapping[str, NewAnimal]],
+    options: Options | None = None,
+    baselines: decoding.Options | None = None,
+) -> xr.Dataset:
+    """Read each new animal by a decoder of the others.
+
+    Parameters
+    ----------
+    samples
+        What the latents were inferred from.
+    found
+        Training trials a class -> new animal -> its splits, and latents by the name of their method; the same animals and methods
+        for each number of trials.
+    options
+        Resampling and the linear map.
+    baselines
+        Penalties of decoders, components and ridge of the linear alignments.
+
+    Returns
+    -------
+    As of :func:`neuromvm.analysis.decoding.scoring.score`, ``representation`` being methods and ``setting`` numbers of trials
+    a class; ``target`` are the new animals, each left out in turn. ``training_trials (setting, target)``: how many the animal
+    had, mean over splits. The null permutes labels among the test trials of the animal left out; nothing is fitted again.
+
+    Raises
+    ------
+    SpecError
+        If a method has the name of a baseline.
+
+    Examples
+    --------
+    >>> few = few_shot(samples, splits, model, training, "mitt", per_class=(4,))  # doctest: +SKIP
+    >>> new = NewAnimal(few.splits[4], {"mmvm adapted": few.adapted[4]})  # doctest: +SKIP
+    >>> compare_few_shot(samples, {4: {"mitt": new}})["value"]  # doctest: +SKIP
+    """
+    options, baselines = options or Options(), baselines or decoding.Options()
+    resampling = Resampling(options.bootstraps, options.permutations, options.seed)
+    ridge = baselines.ridge if options.map_ridge is None else options.map_ridge
+    parts, counts = [], []
+    for new in found.values():
+        predictions: dict[str, dict[str, xr.Dataset]] = {}
+        for animal, one in new.items():
+            for method, tree in _read(samples, animal, one, ridge, baselines).items():
+                predictions.setdefault(method, {})[animal] = _only_others(tree, list(new))
+        trees = {method: xr.DataTree.from_dict(nodes) for method, nodes in predictions.items()}
+        scored = score(trees, _only(samples, *new), resampling, FROZEN_MAPS)
+        parts.append(scored.sel(setting=[OTHERS]).drop_dims("source"))
+        counts.append([_training_trials(one.splits, animal) for animal, one in new.items()])
+    names = [write_trials(trials) for trials in found]
+    varies = [key for key, variable in parts[0].data_vars.items() if "setting" in variable.dims]
+    scores = parts[0].drop_vars(varies).drop_vars("setting")
+    joined = xr.concat([part[varies] for part in parts], dim="setting").assign_coords(setting=names)
+    scores = scores.merge(joined).assign(training_trials=(("setting", "target"), np.array(counts)))
+    scores = scores.assign_coords(per_class=("setting", [-1 if trials is None else trials for trials in found]))
+    floor = f"{options.permutations} permutations of labels among the test trials of the animal left out; nothing fitted again"
+    return scores.assign(null_kind=("representation", [floor] * scores.sizes["representation"])).assign_attrs(
+        animals=len(samples.children), floor=floor, settings=_settings(baselines, ridge)
+    )
+
+
+def summarize(scores: xr.Dataset) -> list[Score]:
+    """Return one line for each method and number of training trials, the mean over animals left out."""
+    return [line._replace(what=LEAVE_ONE_OUT) for line in decoding.summarize(scores)]
+
+
+def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
+    """Draw accuracy and the difference to the linear map over the number of trials, and every animal left out."""
+    from neuromvm.analysis.figures import few_shot as figures  # here, so that computing needs no plotting library
+
+    return {"animals": figures.animals(scores), "curve": figures.curve(scores), "difference": figures.difference(scores)}
+
+
+def _settings(baselines: decoding.Options, map_ridge: float) -> str:
+    return (
+        "training trials of each class of the animal left out; not tuned, as given to the analysis decoding: "
+        f"{FROZEN_MAPS}: canonical_components {baselines.canonical_components}, ridge {baselines.ridge:g}, of the animal left "
+        f"out {map_ridge:g}, canonical_inverse_penalty {baselines.canonical_inverse_penalty:g}; {REFITTED_MAPS}: the same; "
+        f"models: latent_inverse_penalty {baselines.latent_inverse_penalty:g}; {ALONE}: raw_inverse_penalty "
+        f"{baselines.raw_inverse_penalty:g}"
+    )
+
+
+def _read(
+    samples: xr.DataTree, animal: str, new: NewAnimal, map_ridge: float, options: decoding.Options
+) -> dict[str, xr.Dataset]:
+    """Return the predictions of the new animal's test trials in each method, by one decoder named ``others``."""
+    splits = _without_other_tests(new.splits, animal)
+    inputs = Inputs(samples, splits)
+    penalty = options.canonical_inverse_penalty
+    representations: dict[str, Representation] = {
+        name: Latents(tree, splits, inverse_penalty=options.latent_inverse_penalty) for name, tree in new.latents.items()
+    }
+    for name in (FROZEN_MAPS, REFITTED_MAPS, ALONE):
+        if name in representations:
+            raise SpecError(f"method {name!r}", found="the name of a baseline", next_step="Rename it")
+    components, ridge = options.canonical_components, options.ridge
+    representations[FROZEN_MAPS] = FrozenCanonicalVariates(
+        inputs, animal, components=components, ridge=ridge, map_ridge=map_ridge, inverse_penalty=penalty
+    )
+    representations[REFITTED_MAPS] = CanonicalVariates(inputs, components=components, ridge=ridge, inverse_penalty=penalty)
+    found = {name: decode(one, samples, splits)[animal].to_dataset() for name, one in representations.items()}
+    alone = _only(samples, animal), _only(splits, animal)
+    own = decode(RawFeatures(Inputs(*alone), inverse_penalty=options.raw_inverse_penalty), *alone)[animal].to_dataset()
+    # It stands where the decoder of the others stands in the other methods.
+    found[ALONE] = own.sel(decoder=[animal]).assign_coords(decoder=[OTHERS])
+    return found
+
+
+def _only_others(predicted: xr.Dataset, targets: Sequence[str]) -> xr.Dataset:
+    """Leave out all decoders but that of the others."""
+    nothing = {"predicted": np.int16(-1), "common": False}
+    return predicted.sel(decoder=[OTHERS]).reindex(decoder=[*targets, OTHERS, POOLED], fill_value=nothing)
+
+
+def _without_other_tests(splits: xr.DataTree, animal: str) -> xr.DataTree:
+    """Leave nothing to be tested of the other animals."""
+    nodes = {}
+    for name, node in splits.children.items():
+        dataset = node.to_dataset()
+        nodes[name] = dataset if name == animal else dataset.assign(part=dataset["part"].where(dataset["part"] != Part.TEST, 0))
+    return _tree(splits, nodes)
+
+
+def _only(tree: xr.DataTree, *animals: str) -> xr.DataTree:
+    return _tree(tree, {name: tree[name].to_dataset() for name in animals})
+
+
+def _tree(like: xr.DataTree, nodes: Mapping[str, xr.Dataset]) -> xr.DataTree:
+    return xr.DataTree(dataset=like.to_dataset(), children={name: xr.DataTree(node) for name, node in nodes.items()})
+
+
+def _training_trials(splits: xr.DataTree, animal: str) -> float:
+    """Return how many training-side trials an animal has, mean over splits."""
+    part = splits[animal]["part"].to_numpy()
+    return float(is_fitted(part).sum(axis=1).mean())

@@ -1,0 +1,213 @@
+"""Settings of baselines and decoders chosen on inner folds of training sides: no test trial has a say in them.
+
+The training side of each split is divided once more, stratified by label; every candidate is fitted on the inner training sides
+by the code that fits it in earnest, and decoders of each animal are scored on the inner held-out trials of the others, or of
+itself where a baseline has no space to compare animals in. The best mean over animals and folds is chosen, one for each
+split, the simpler candidate where two are as good.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.analysis.baselines.catalogue import PENALTIES, ROWS, BaselineOptions, Setting, baseline
+from neuromvm.analysis.readouts.decoders import decode
+from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, training_side
+from neuromvm.analysis.statistics.over_trials import mean_of_scored
+from neuromvm.data.inner_splits import divide_training_sides
+from neuromvm.errors import ShapeError, SplitError
+from neuromvm.specs import SplitSpec
+
+Options = TypeVar("Options", bound=BaselineOptions)
+AS_GOOD = 1e-9  # difference in accuracy below which two candidates are as good
+
+
+class Inner(NamedTuple):
+    """Folds of the training side of every split."""
+
+    splits: xr.DataTree  # part (split, trial), split = outer split * folds + fold
+    folds: int
+
+    def by_split(self, scores: Floats) -> Floats:
+        """Average scores of inner folds over each outer split, ``(split,)``."""
+        outer = next(iter(self.splits.children.values())).sizes["split"] // self.folds
+        return mean_of_scored(scores.reshape(outer, -1), axis=1)
+
+
+def inner_folds(samples: xr.DataTree, splits: xr.DataTree, folds: int) -> Inner:
+    """Divide the training side of every split into folds, stratified by label.
+
+    Parameters
+    ----------
+    samples, splits
+        Trees of :mod:`neuromvm.schema`.
+    folds
+        At most so many; fewer where a class has fewer training trials.
+
+    Returns
+    -------
+    Splits of the same trials: inner training trials are TRAIN, inner held-out ones TEST, all others UNUSED.
+
+    Raises
+    ------
+    SplitError
+        If a class of an animal has one training trial only.
+    """
+    outer = next(iter(splits.children.values())).sizes["split"]
+    sides = {name: [training_side(splits, split, name) for split in range(outer)] for name in samples.children}
+    folds = min(
+        [
+            folds,
+            *(
+                _smallest_class(samples[name]["label"].to_numpy(), side)
+                for name, of in sides.items()
+                for side in of
+                if side.any()
+            ),
+        ]
+    )
+    if folds < 2:
+        raise SplitError(
+            "option tune",
+            found="a class with one training trial",
+            expected="two training trials of each class, to divide them",
+            next_step="Set tune=false and give settings, or give the training side more trials",
+        )
+    return Inner(divide_training_sides(samples, splits, SplitSpec(kind="kfold", folds=folds)), folds)
+
+
+def tuned_options(samples: xr.DataTree, splits: xr.DataTree, options: Options) -> dict[str, list[Options]]:
+    """Choose the settings of every baseline, for each split on inner folds of its training side.
+
+    Parameters
+    ----------
+    samples, splits
+        Trees of :mod:`neuromvm.schema`.
+    options
+        Baselines, folds, and what is given where nothing is chosen.
+
+    Returns
+    -------
+    Baseline -> options of each split, for :func:`neuromvm.analysis.baselines.catalogue.baseline`; those given, if ``tune`` is
+    off.
+
+    Notes
+    -----
+    A null that refits may call this again on its permuted samples: then choosing is part of what is refitted, and the p-value is
+    exact. Reusing what was chosen on the true labels is cheaper, and anti-conservative if anything: what is scored was then tuned
+    to its own labels and the null was not. The effect is slight, since settings of a split are chosen without its test trials.
+
+    Examples
+    --------
+    >>> tuned = tuned_options(samples, splits, Options(tune=True))  # doctest: +SKIP
+    >>> decode(baseline("mcca", Inputs(samples, splits), tuned["mcca"]), samples, splits)  # doctest: +SKIP
+    """
+    outer = next(iter(splits.children.values())).sizes["split"]
+    if not options.tune:
+        return {name: [options] * outer for name in options.baselines}
+    inner = inner_folds(samples, splits, options.inner_folds)
+    inputs = Inputs(samples, inner.splits)
+    return {name: _tuned(name, inputs, samples, inner, options) for name in options.baselines}
+
+
+def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, options: BaselineOptions) -> list[float]:
+    """Choose C of the decoders of a model's latents, for each split on inner folds of its training side.
+
+    The model was trained on the whole training side, inner held-out trials among it: the choice leans towards weak penalties,
+    but no test trial has a say in it.
+
+    Parameters
+    ----------
+    latents
+        Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
+    samples, splits, options
+        As of :func:`tuned_options`.
+
+    Returns
+    -------
+    C for each split, the same for all seeds of it; the one given, if ``tune`` is off.
+    """
+    outer = next(iter(splits.children.values())).sizes["split"]
+    if not options.tune:
+        return [options.latent_inverse_penalty] * outer
+    inner = inner_folds(samples, splits, options.inner_folds)
+    repeated = _repeated(latents, inner.folds)
+    candidates = [(penalty, Latents(repeated, inner.splits, inverse_penalty=penalty)) for penalty in PENALTIES]
+    split = np.array(candidates[0][1].replicas) // inner.folds
+    scores = []
+    for _, one in candidates:
+        each = training_accuracy(one, samples, inner.splits)
+        scores.append([np.nanmean(each[split == number]) if (split == number).any() else np.nan for number in range(outer)])
+    return [candidates[place][0] for place in _best(np.array(scores))]
+
+
+def training_accuracy(representation: Representation, samples: xr.DataTree, splits: xr.DataTree) -> Floats:
+    """Return the mean balanced accuracy of other animals' decoders, or of its own where there are none, ``(replica,)``.
+
+    It is over classes that decoder and target share and that are tested, as in :mod:`neuromvm.analysis.decoding.scoring`; then
+    over decoders and targets. NaN where nothing can be decoded.
+    """
+    animals = list(samples.children)
+    cross, within = [], []
+    for target, node in decode(representation, samples, splits, animals).children.items():
+        labels = samples[target]["label"].to_numpy().reshape(-1)
+        codes = node["predicted"].to_numpy()
+        codes = codes.reshape(*codes.shape[:2], -1)
+        member = (labels[:, None] == np.arange(node.sizes["class"])).astype(np.float32)
+        hits, tested = (one.astype(np.float32) @ member for one in (codes == labels, codes >= 0))
+        counted = node["common"].to_numpy() & (tested > 0)
+        recall = np.where(counted, hits / np.maximum(tested, 1), 0).sum(axis=-1)
+        number = counted.sum(axis=-1)
+        accuracy = np.where(number > 0, recall / np.maximum(number, 1), np.nan)
+        own = np.array(animals) == target
+        cross.append(mean_of_scored(accuracy[:, ~own], axis=1))
+        within.append(accuracy[:, own][:, 0])
+    across = mean_of_scored(np.stack(cross, axis=1), axis=1)
+    return np.where(np.isnan(across), mean_of_scored(np.stack(within, axis=1), axis=1), across)
+
+
+def _tuned(name: str, inputs: Inputs, samples: xr.DataTree, inner: Inner, options: Options) -> list[Options]:
+    candidates, scores = [], []
+    for settings in _candidates(ROWS[name].grid):
+        one = options.model_copy(update=settings)
+        try:
+            fitted = baseline(name, inputs, one)
+        except ShapeError:  # more components than there are dimensions
+            continue
+        candidates.append(one)
+        scores.append(inner.by_split(training_accuracy(fitted, samples, inner.splits)))
+    if not candidates:
+        return [options] * (inputs.splits // inner.folds)
+    return [candidates[place] for place in _best(np.array(scores))]
+
+
+def _candidates(grid: Mapping[str, Sequence[Setting]]) -> Iterator[dict[str, Setting]]:
+    for values in itertools.product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def _best(scores: Floats) -> list[int]:
+    """Return the best candidate of each split, from ``(candidate, split)``; the first of those as good."""
+    scores = np.where(np.isnan(scores), -1.0, scores)
+    return [int(np.flatnonzero(one >= one.max() - AS_GOOD)[0]) for one in scores.T]
+
+
+def _smallest_class(labels: NDArray[np.integer], side: NDArray[np.bool_]) -> int:
+    """Return how many training trials the rarest row of labels has."""
+    _, counts = np.unique(labels[side], axis=0, return_counts=True)
+    return int(counts.min())
+
+
+def _repeated(latents: xr.DataTree, folds: int) -> xr.DataTree:
+    """Repeat every replica for each inner fold of its split."""
+    nodes = {}
+    for name, node in latents.children.items():
+        dataset = node.to_dataset()
+        replica = np.repeat(np.arange(dataset.sizes["replica"]), folds)
+        split = dataset["split"].to_numpy()[replica] * folds + np.tile(np.arange(folds), dataset.sizes["replica"])
+        nodes[name] = xr.DataTree(dataset.isel(replica=replica).assign_coords(split=("replica", split)))
+    return xr.DataTree(dataset=latents.to_dataset(), children=nodes)

@@ -1,0 +1,122 @@
+"""Figures of latents: clouds of test samples, and mean trajectories."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.lines import Line2D
+
+from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.style import Axes, Figure
+from neuromvm.analysis.figures.text import ordered, span, tested_trials
+
+RASTERIZED_FROM = 5000  # points above which a cloud becomes an image inside the PDF
+
+
+def scatter(scores: xr.Dataset) -> Figure:
+    """Draw one row a model: test samples colored by label, and by animal."""
+    models = [str(name) for name in scores["shown_model"].values]
+    animals = list(dict.fromkeys(scores["animal"].values.tolist()))
+    keys = {"label": ordered(json.loads(scores.attrs["classes"])), "animal": animals}
+    with style.applied():
+        figure = Figure(figsize=(style.DOUBLE, 0.4 + 2.5 * len(models)), layout="constrained")
+        grid = figure.subplots(len(models), 2, squeeze=False)
+        for row, model in zip(grid, models, strict=True):
+            one = scores.isel(sample=scores["model"].values == model)
+            for axes, (key, names) in zip(row, keys.items(), strict=True):
+                _cloud(axes, one, key, names)
+                axes.set_title(f"{model}, by {scores.attrs['label'] if key == 'label' else key}")
+                axes.set_xlabel(str(scores["x_name"].sel(shown_model=model).item()))
+                axes.set_ylabel(str(scores["y_name"].sel(shown_model=model).item()))
+        for axes, (key, names) in zip(grid[0], keys.items(), strict=True):
+            axes.legend(
+                handles=_handles(names),
+                title=scores.attrs["label"] if key == "label" else key,
+                loc="upper left",
+                bbox_to_anchor=(1.0, 1.0),
+                handlelength=0.8,
+                fontsize=6,
+            )
+        trials = len(set(zip(scores["animal"].values.tolist(), scores["trial"].values.tolist(), strict=True)))
+        means = " Large, edged: means." if any(len(names) > style.MANY for names in keys.values()) else ""
+        style.caption(
+            figure,
+            f"Split {scores.attrs['split']}, first seed; axes fitted on training trials.{means}\n"
+            f"Animals: {len(animals)}; {tested_trials(scores.attrs)}: {trials}; "
+            f"samples of a model: {int((scores['model'] == models[0]).sum())}.",
+        )
+    return figure
+
+
+def trajectories(scores: xr.Dataset) -> Figure:
+    """Draw one row a model: the mean latent of each condition on each axis, with its band unless conditions are many."""
+    models = [str(name) for name in scores["model"].values]
+    conditions = ordered([str(name) for name in scores["condition"].values])
+    many = len(conditions) > style.MANY
+    with style.applied():
+        figure = Figure(figsize=(style.DOUBLE, 0.6 + (2.4 if many else 1.9) * len(models)), layout="constrained")
+        grid = figure.subplots(len(models), scores.sizes["axis"], squeeze=False)
+        color, line_style = style.colors(conditions), style.line_styles(conditions)
+        for row, model in zip(grid, models, strict=True):
+            for number, axes in enumerate(row):
+                one = scores.sel(model=model).isel(axis=number)
+                if not np.isfinite(one["mean"]).any():
+                    axes.set_axis_off()
+                    continue
+                for name in conditions:
+                    line = one.sel(condition=name)
+                    if not many:
+                        axes.fill_between(line["window"], line["low"], line["high"], color=color[name], alpha=0.25, linewidth=0)
+                    axes.plot(line["window"], line["mean"], color=color[name], linestyle=line_style[name])
+                axes.set_title(f"{model}: {one['axis_name'].item()}")
+                axes.set_xlabel(_GRID_LABEL.get(scores.attrs["grid"], scores.attrs["grid"]))
+            row[0].set_ylabel("mean latent")
+        handles = [Line2D([], [], color=color[name], linestyle=line_style[name], label=name) for name in conditions]
+        style.legend(figure, handles, title=scores.attrs["condition"])
+        interval = scores.attrs["interval"]
+        bands = (
+            f"Lines without bands, {len(conditions)} would hide one another; in the CSV: {interval}"
+            if many
+            else f"Bands: {interval}"
+        )
+        trials = scores["trials"].sum("animal").to_numpy().tolist()
+        style.caption(
+            figure,
+            f"{bands}.\nSplit {scores.attrs['split']}, first seed; axes fitted on training trials. "
+            f"Animals: {scores.sizes['animal']}; "
+            f"{tested_trials(scores.attrs)} of each {scores.attrs['condition']}: {span(trials)}.",
+        )
+    return figure
+
+
+_GRID_LABEL = {"time": "time [s]"}
+
+
+def _cloud(axes: Axes, one: xr.Dataset, key: str, names: Sequence[str]) -> None:
+    """Draw samples, and the mean of every name on top where names are many."""
+    color, marker = style.colors(names), style.markers(names)
+    many = len(names) > style.MANY
+    for name in names:
+        chosen = one[key].values == name
+        x, y = one["x"].values[chosen], one["y"].values[chosen]
+        axes.plot(
+            x,
+            y,
+            linestyle="",
+            marker=marker[name],
+            color=color[name],
+            markersize=2.5,
+            markeredgewidth=0,
+            alpha=0.35 if many else 0.7,
+            rasterized=one.sizes["sample"] > RASTERIZED_FROM,
+        )
+        if many and chosen.any():
+            mean: dict[str, Any] = {"markersize": 5.5, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 3}
+            axes.plot(np.nanmean(x), np.nanmean(y), marker=marker[name], color=color[name], **mean)
+
+
+def _handles(names: Sequence[str]) -> list[Line2D]:
+    color, marker = style.colors(names), style.markers(names)
+    return [Line2D([], [], color=color[name], marker=marker[name], linestyle="", markersize=3.5, label=name) for name in names]

@@ -1,0 +1,271 @@
+"""Expected spike counts of test trials, from what training-side trials say: mean rates, condition means, and readouts.
+
+Counts and rates are ``(trial, window, output)``, output = bin * units + unit, as features are. Rates are counts a bin.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import xlogy
+from sklearn.linear_model import RidgeCV
+
+from neuromvm.analysis.readouts.representations import Floats
+from neuromvm.errors import SchemaError
+
+LARGEST_LOG_RATE, MOST_STEPS, TOLERANCE = 20.0, 50, 1e-6
+RIDGE_PENALTIES = tuple(np.logspace(0, 5, 11))
+PRIOR_TRIALS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # weights of the mean of all conditions in that of one
+
+
+def counts_of(activity: xr.DataArray, animal: str) -> Floats:
+    """Return spike counts ``(trial, window, output)``.
+
+    Raises
+    ------
+    SchemaError
+        If the activity is no count of spikes.
+    """
+    kind = activity.attrs.get("kind", "spike_count")
+    if kind != "spike_count":
+        raise SchemaError(
+            f"samples/{animal}",
+            found=f"activity of kind {kind}",
+            expected="spike_count: bits per spike are of spikes",
+            next_step="Leave the analysis spikes out of an experiment on calcium imaging",
+        )
+    values = activity.transpose("trial", "window", "bin", "unit").to_numpy().astype(np.float64)
+    return values.reshape(*values.shape[:2], -1)
+
+
+def mean_rates(counts: Floats, units: int) -> Floats:
+    """Return the mean rate of each unit, repeated over bins: ``(output,)`` [counts a bin].
+
+    Half a count in one sample more keeps a unit that is silent on the training side at a rate above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean_rates(np.array([[[0.0, 3.0, 0.0, 4.0]], [[0.0, 2.0, 0.0, 4.0]]]), units=2).round(2).tolist()
+    [0.1, 2.7, 0.1, 2.7]
+    """
+    flat = counts.reshape(-1, units)
+    return np.tile((flat.sum(axis=0) + 0.5) / (len(flat) + 1), counts.shape[-1] // units)
+
+
+def condition_means(training: Floats, condition: NDArray[np.integer], wanted: NDArray[np.integer], units: int) -> Floats:
+    """Return the mean counts of a condition over training-side trials, for each trial wanted: the peri-stimulus histogram.
+
+    The mean of few trials is noise; it is drawn towards the mean of all conditions, see :func:`shrunken_means`.
+
+    Parameters
+    ----------
+    training
+        Training-side counts ``(trial, window, output)``.
+    condition, wanted
+        Conditions of training-side trials and of the trials wanted ``(trial,)``; one without training-side trials has the
+        mean of all conditions.
+    units
+        Number of units.
+
+    Returns
+    -------
+    ``(trial wanted, window, output)``, above 0.
+    """
+    whole = (training.sum(axis=0) + mean_rates(training, units)) / (len(training) + 1)
+    return shrunken_means(training, condition, wanted, whole, lambda left: float((left - xlogy(training, left)).sum()))
+
+
+def shrunken_means(
+    training: Floats,
+    condition: NDArray[np.integer],
+    wanted: NDArray[np.integer],
+    whole: Floats,
+    loss: Callable[[Floats], float],
+) -> Floats:
+    """Return means of conditions, drawn towards the mean of all by as much as predicts training-side trials best.
+
+    Parameters
+    ----------
+    training, condition, wanted
+        As of :func:`condition_means`.
+    whole
+        What means are drawn to ``(window, output)``. It weighs as much as that many trials of :data:`PRIOR_TRIALS` under which
+        each training-side trial is predicted best from the others.
+    loss
+        Of what is expected of every training-side trial ``(trial, window, output)``.
+    """
+    known, place = np.unique(condition, return_inverse=True)
+    sums = np.zeros((len(known), *training.shape[1:]))
+    np.add.at(sums, place, training)
+    number = np.bincount(place, minlength=len(known))[:, None, None].astype(float)
+    weight = min(PRIOR_TRIALS, key=lambda one: loss((sums[place] - training + one * whole) / (number[place] - 1 + one)))
+    means = np.concatenate([(sums + weight * whole) / (number + weight), whole[None]])
+    column = {int(code): row for row, code in enumerate(known)}
+    return np.asarray(means[[column.get(int(code), len(known)) for code in wanted]])
+
+
+class PoissonReadout:
+    """A Poisson regression, log link and ridge penalty, of every output on the same features.
+
+    Each is the optimum that :class:`sklearn.linear_model.PoissonRegressor` has; all outputs are fitted at once, since there
+    are hundreds of them for every animal, split and representation.
+
+    Parameters
+    ----------
+    features
+        Training-side ``(sample, feature)``, of about unit variance.
+    counts
+        ``(sample, output)``.
+    units
+        Number of units.
+    penalty
+        Half of it times the sum of squared weights is added to the mean loss.
+
+    Notes
+    -----
+    A log link extrapolates without bound: rates are kept between half a count in all training-side samples and the largest
+    training-side count of the output. An output without spikes has the mean rate of its unit.
+    """
+
+    def __init__(self, features: Floats, counts: Floats, units: int, penalty: float) -> None:
+        self._lowest, self._highest = _limits(counts)
+        fires = counts.any(axis=0)
+        self._weight = np.zeros((features.shape[1] + 1, counts.shape[1]))
+        self._weight[-1] = np.log(mean_rates(counts[:, None], units))
+        self._weight[:, fires] = _poisson_regressions(features, counts[:, fires], penalty)
+
+    def __call__(self, features: Floats) -> Floats:
+        """Return rates ``(..., output)`` of ``(..., feature)``."""
+        log_rate = features @ self._weight[:-1] + self._weight[-1]
+        return np.asarray(np.exp(np.clip(log_rate, np.log(self._lowest), np.log(self._highest))))
+
+
+def _poisson_regressions(features: Floats, counts: Floats, penalty: float) -> Floats:
+    """Return weights, the intercept last, ``(feature + 1, output)``: Newton's method, steps halved where they overshoot."""
+    whole = np.column_stack([features, np.ones(len(features))])
+    products = (whole[:, :, None] * whole[:, None, :]).reshape(len(whole), -1)
+    ridge = np.append(np.full(features.shape[1], penalty), 0.0)
+    weight = np.zeros((whole.shape[1], counts.shape[1]))
+    weight[-1] = np.log(counts.mean(axis=0))
+
+    def loss(trial: Floats) -> Floats:
+        log_rate = np.minimum(whole @ trial, LARGEST_LOG_RATE)
+        return np.asarray((np.exp(log_rate) - counts * log_rate).mean(axis=0) + 0.5 * ridge @ trial**2)
+
+    current = loss(weight)
+    for _ in range(MOST_STEPS):
+        rate = np.exp(np.minimum(whole @ weight, LARGEST_LOG_RATE))
+        gradient = whole.T @ (rate - counts) / len(whole) + ridge[:, None] * weight
+        if np.abs(gradient).max(initial=0.0) < TOLERANCE:
+            break
+        curvature = (products.T @ rate).T.reshape(-1, len(ridge), len(ridge)) / len(whole) + np.diag(ridge + 1e-10)
+        step = np.linalg.solve(curvature, gradient.T[..., None])[..., 0].T
+        size = np.ones(counts.shape[1])
+        for _ in range(MOST_STEPS):
+            after = loss(weight - size * step)
+            worse = after > current + 1e-12
+            if not worse.any():
+                break
+            size = np.where(worse, size / 2, size)
+        weight, current = np.where(after <= current + 1e-12, weight - size * step, weight), np.minimum(after, current)
+    return weight
+
+
+def fit_readout(
+    features: Floats,
+    counts: Floats,
+    units: int,
+    penalties: Sequence[float],
+    condition: NDArray[np.integer] | None = None,
+) -> PoissonReadout:
+    """Fit a Poisson regression with the penalty under which either half of the training side predicts the other best.
+
+    Parameters
+    ----------
+    features, counts
+        Of training-side trials ``(trial, window, feature)`` and ``(trial, window, output)``.
+    units
+        Number of units.
+    penalties
+        To choose from; the halves are every other trial.
+    condition
+        Of each trial: then it is not the trial's own counts that are fitted, but the mean of the other trials of its condition,
+        see :func:`means_of_others`. A readout of own counts learns what makes a trial different, which latents that have seen
+        these counts hold plenty of, and is far too sure of other trials.
+    """
+
+    def parts(trials: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        chosen = counts[trials] if condition is None else means_of_others(counts[trials], condition[trials])
+        return features[trials].reshape(-1, features.shape[-1]), chosen.reshape(-1, counts.shape[-1])
+
+    everything = np.arange(len(features))
+    if len(penalties) == 1 or len(features) < 4:
+        return PoissonReadout(*parts(everything), units, max(penalties))
+    halves = parts(everything[::2]), parts(everything[1::2])
+
+    def probable(penalty: float) -> float:
+        total = 0.0
+        for (there, fitted), (here, other) in (halves, halves[::-1]):
+            rates = PoissonReadout(there, fitted, units, penalty)(here)
+            total += float((other * np.log(rates) - rates).sum())
+        return total
+
+    return PoissonReadout(*parts(everything), units, max(penalties, key=probable))
+
+
+def means_of_others(counts: Floats, condition: NDArray[np.integer]) -> Floats:
+    """Return for each trial the mean counts of the other trials of its condition, ``(trial, ...)``; its own where it is alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> means_of_others(np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 0, 1])).tolist()
+    [4.0, 3.0, 2.0, 7.0]
+    """
+    known, place, number = np.unique(condition, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(known), *counts.shape[1:]))
+    np.add.at(sums, place, counts)
+    others = number[place].reshape(-1, *[1] * (counts.ndim - 1)) - 1
+    return np.where(others > 0, (sums[place] - counts) / np.maximum(others, 1), counts)
+
+
+class RidgeReadout:
+    """A linear regression of every output on the same features; rates are cut off as in :class:`PoissonReadout`.
+
+    Its ridge penalty is that of :data:`RIDGE_PENALTIES` which predicts each training-side sample best from the others.
+
+    Parameters
+    ----------
+    features, counts
+        Training-side ``(sample, feature)`` and ``(sample, output)``, which may be means of matched samples.
+    """
+
+    def __init__(self, features: Floats, counts: Floats) -> None:
+        self._lowest, self._highest = _limits(counts)
+        self._model = RidgeCV(alphas=RIDGE_PENALTIES).fit(features, counts)
+
+    def __call__(self, features: Floats) -> Floats:
+        """Return rates ``(..., output)`` of ``(..., feature)``."""
+        flat = self._model.predict(features.reshape(-1, features.shape[-1])).reshape(*features.shape[:-1], -1)
+        return np.asarray(np.clip(flat, self._lowest, self._highest))
+
+
+def log_likelihood(counts: Floats, rates: Floats) -> Floats:
+    """Return the Poisson log-likelihood of every trial under the rates of every trial ``(trial, trial of rates)`` [nats].
+
+    Without the logarithm of the factorial, which does not depend on the rates.
+    """
+    flat = rates.reshape(len(rates), -1)
+    return np.asarray(counts.reshape(len(counts), -1) @ np.log(flat).T - flat.sum(axis=1))
+
+
+def saturated(counts: Floats) -> Floats:
+    """Return the log-likelihood of every trial under its own counts as rates ``(trial,)``, as :func:`log_likelihood` counts."""
+    return np.asarray((xlogy(counts, counts) - counts).reshape(len(counts), -1).sum(axis=1))
+
+
+def _limits(counts: Floats) -> tuple[Floats, Floats]:
+    """Return the lowest and highest rate ``(output,)`` that a readout may predict."""
+    return np.full(counts.shape[1], 0.5 / (len(counts) + 1)), np.maximum(counts.max(axis=0), 1.0)

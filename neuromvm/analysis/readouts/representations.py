@@ -1,0 +1,220 @@
+"""What a decoder sees of each animal: raw features, latents of a model, or (in :mod:`neuromvm.analysis.baselines`) a linear
+alignment.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.analysis.readouts.classifiers import Classifier, Logistic
+from neuromvm.data.features import Scaler, features, fit_scaler
+from neuromvm.data.windows import sample_spec
+from neuromvm.errors import SchemaError
+from neuromvm.schema import is_fitted, is_scored
+
+Floats = NDArray[np.floating]
+
+
+class Training(NamedTuple):
+    """Training-side samples of one animal in one split."""
+
+    features: Floats  # (sample, feature)
+    match: NDArray[np.int16]  # (sample,) what paired samples share
+
+
+def training_side(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
+    """Return which trials may be fitted on, ``(trial,)``: training and validation."""
+    return is_fitted(splits[animal]["part"].to_numpy()[split])
+
+
+def held_out(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
+    """Return which trials are scored, ``(trial,)``; they are held out unless :func:`in_sample`."""
+    return is_scored(splits[animal]["part"].to_numpy()[split])
+
+
+def ever_held_out(splits: xr.DataTree, animal: str) -> NDArray[np.bool_]:
+    """Return which trials are scored in any split, ``(trial,)``."""
+    return np.asarray(is_scored(splits[animal]["part"].to_numpy()).any(axis=0))
+
+
+class Inputs:
+    """Scaled features of every animal, as each split sees them.
+
+    Parameters
+    ----------
+    samples, splits
+        One node an animal; see :mod:`neuromvm.schema`. The transform, scale and clip of the spec that made the samples are
+        applied, the scale fitted on training-side trials of the split.
+    """
+
+    def __init__(self, samples: xr.DataTree, splits: xr.DataTree) -> None:
+        self._spec = spec = sample_spec(samples)
+        self._activity = {name: node.to_dataset()["activity"] for name, node in samples.children.items()}
+        self._features = {name: features(activity, spec) for name, activity in self._activity.items()}
+        self._units = {name: node.sizes["unit"] for name, node in samples.children.items()}
+        self._match = {name: node["match"].to_numpy() for name, node in samples.children.items()}
+        self.animals = list(self._features)
+        self.splits = next(iter(splits.children.values())).sizes["split"]
+        self._sides = {(split, name): training_side(splits, split, name) for split in range(self.splits) for name in self.animals}
+        self._scalers = {(split, name): self._scaler(split, name) for split in range(self.splits) for name in self.fitted(split)}
+
+    def fitted(self, split: int) -> list[str]:
+        """Return the animals with training-side trials: the others can be neither scaled nor aligned."""
+        return [name for name in self.animals if self._sides[split, name].any()]
+
+    def scaled(self, split: int, animal: str) -> Floats:
+        """Return the features of every trial, ``(trial, window, feature)``."""
+        return self._scalers[split, animal](self._features[animal])
+
+    def counts(self, animal: str) -> NDArray[np.unsignedinteger]:
+        """Return what was counted in every trial, neither transformed nor scaled, ``(trial, window, feature)``.
+
+        Raises
+        ------
+        SchemaError
+            If the activity is no count.
+        """
+        activity = self._activity[animal].transpose("trial", "window", "bin", "unit").to_numpy()
+        if activity.dtype.kind not in "ui":
+            raise SchemaError(f"animal {animal}", found=f"activity of type {activity.dtype}", expected="counts of spikes")
+        return np.asarray(activity.reshape(*activity.shape[:2], -1))
+
+    def training(self, split: int, animal: str) -> Training:
+        """Return the training-side samples that have a match code."""
+        side = self._sides[split, animal]
+        match = self._match[animal][side]
+        return Training(self.scaled(split, animal)[side][match >= 0].astype(np.float64), match[match >= 0])
+
+    def _scaler(self, split: int, animal: str) -> Scaler:
+        side = self._sides[split, animal]
+        training = self._features[animal][side]
+        flat = training.reshape(-1, training.shape[-1])
+        return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), self._units[animal])
+
+
+class Representation(ABC):
+    """One way of looking at the samples of every animal.
+
+    Parameters
+    ----------
+    replicas
+        Split of each replica. A model has one replica for each split and seed, a baseline one for each split.
+    shared
+        Whether all animals lie in one space, so that one decoder can be fitted on several animals.
+    """
+
+    def __init__(self, replicas: Sequence[int], *, shared: bool) -> None:
+        self.replicas = [int(split) for split in replicas]
+        self.shared = shared
+
+    @abstractmethod
+    def classifier(self, replica: int) -> Classifier:
+        """Return the classifier that decodes a replica, not fitted."""
+
+    @abstractmethod
+    def seen(self, replica: int, source: str, target: str) -> Floats | None:
+        """Return ``(trial, window, feature)``: the samples of ``target`` as a decoder of ``source`` sees them.
+
+        None where that decoder cannot see them. Nothing that maps samples may have been fitted on trials held out.
+        """
+
+
+class Unaligned(Representation):
+    """What each animal has of its own: its decoder sees that animal only.
+
+    Parameters
+    ----------
+    inputs
+        Scaled features.
+    classifier
+        Makes the classifier.
+    splits
+        Those that are decoded; by default all.
+    """
+
+    def __init__(self, inputs: Inputs, classifier: Callable[[], Classifier], splits: Sequence[int] | None = None) -> None:
+        super().__init__(range(inputs.splits) if splits is None else splits, shared=False)
+        self.inputs, self._classifier = inputs, classifier
+
+    def classifier(self, replica: int) -> Classifier:
+        """Return the same classifier for every split."""
+        return self._classifier()
+
+    def seen(self, replica: int, source: str, target: str) -> Floats | None:
+        """Return what the animal has, if it has training trials."""
+        split = self.replicas[replica]
+        return self.own(split, target) if source == target and target in self.inputs.fitted(split) else None
+
+    def own(self, split: int, animal: str) -> Floats:
+        """Return its scaled features ``(trial, window, feature)``."""
+        return self.inputs.scaled(split, animal)
+
+
+class RawFeatures(Unaligned):
+    """The scaled features themselves, read by logistic regression."""
+
+    def __init__(self, inputs: Inputs, *, inverse_penalty: float, splits: Sequence[int] | None = None) -> None:
+        super().__init__(inputs, partial(Logistic, inverse_penalty), splits)
+
+
+class Latents(Representation):
+    """Posterior means of a model's shared latents, each divided by its standard deviation over all animals' training sides.
+
+    One divisor for all animals leaves the alignment between them as the model made it. Animals for which a replica has no
+    latents (all NaN) are not seen.
+
+    Parameters
+    ----------
+    latents
+        Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
+    splits
+        Those that the model was trained on.
+    inverse_penalty
+        ``C`` of the logistic regressions, or one for each split.
+    """
+
+    def __init__(self, latents: xr.DataTree, splits: xr.DataTree, *, inverse_penalty: float | Sequence[float]) -> None:
+        nodes = {name: node.to_dataset() for name, node in latents.children.items()}
+        first = next(iter(nodes.values()))
+        self._inverse_penalty = inverse_penalty
+        super().__init__(first["split"].to_numpy().tolist(), shared=True)
+        for name, node in nodes.items():
+            if node.sizes["trial"] != splits[name].sizes["trial"]:
+                raise SchemaError(
+                    f"latents/{name}",
+                    found=f"{node.sizes['trial']} trials",
+                    expected=f"{splits[name].sizes['trial']}, as in the splits",
+                )
+        self._means = {
+            name: _shared(node)["latent_mean"].transpose("replica", "trial", "window", "latent").to_numpy()
+            for name, node in nodes.items()
+        }
+        self._spread = [self._pooled_deviation(replica, splits) for replica in range(len(self.replicas))]
+
+    def seen(self, replica: int, source: str, target: str) -> Floats | None:
+        """Return the latents of the target, whatever the source."""
+        values = self._means[target][replica]
+        return None if np.isnan(values).all() else values / self._spread[replica]
+
+    def classifier(self, replica: int) -> Classifier:
+        """Return a logistic regression with the penalty of the split."""
+        penalty = self._inverse_penalty
+        return Logistic(penalty if isinstance(penalty, float | int) else penalty[self.replicas[replica]])
+
+    def _pooled_deviation(self, replica: int, splits: xr.DataTree) -> Floats:
+        split = self.replicas[replica]
+        training = [means[replica][training_side(splits, split, name)] for name, means in self._means.items()]
+        spread = np.nanstd(
+            np.concatenate([values.reshape(-1, values.shape[-1]) for values in training]), axis=0, dtype=np.float64
+        )
+        return np.where(spread > 0, spread, 1.0)
+
+
+def _shared(latents: xr.Dataset) -> xr.Dataset:
+    """Leave out latents that are private to an animal: the same number means another thing in each."""
+    return latents.isel(latent=latents["shared"].to_numpy()) if "shared" in latents.coords else latents

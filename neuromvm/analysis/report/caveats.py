@@ -1,0 +1,231 @@
+"""What the numbers of a run can and cannot mean, said from its data and settings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neuromvm.analysis.figures.text import counted
+from neuromvm.analysis.report.account import trials_of_classes
+from neuromvm.analysis.report.tables import listed
+from neuromvm.data.describe import label_counts
+from neuromvm.data.splits import sorted_by_label, trial_strata
+from neuromvm.data.windows import classes
+from neuromvm.folders.study import Study
+from neuromvm.schema import animals, in_sample, is_scored
+
+ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca")  # baselines that pair by label
+FEW_ANIMALS = 10
+FEW_TRIALS = 10  # of a class, tested in one split
+UNEQUAL = 1.5  # majority share over that of equal classes
+SAME = 0.9  # share of trials on which a label follows from another
+
+
+def caveats(study: Study, shared: Sequence[str], representations: Sequence[str]) -> list[str]:
+    """Return every caveat that holds for a run, in the order of how much it can change the reading.
+
+    Parameters
+    ----------
+    study
+        An open run folder.
+    shared
+        Names of the models that share a latent space.
+    representations
+        What was scored: models and baselines.
+    """
+    every = [
+        scored_as_trained(study.splits),
+        sorted_trials(study.samples, study.spec.split.order or "onset"),
+        *confounded_labels(study),
+        pairing(study, shared, representations),
+        repeated_animals(study.recordings),
+        lacking_classes(study.samples),
+        unequal_classes(study.samples),
+        few_animals(study.samples),
+        few_test_trials(study),
+        dependent_splits(study),
+        overlapping_windows(study),
+        settings_chosen(),
+    ]
+    return [caveat for caveat in every if caveat]
+
+
+def scored_as_trained(splits: xr.DataTree) -> str:
+    """Warn that trials were scored that were fitted on, as in the published computation."""
+    if not in_sample(splits):
+        return ""
+    return (
+        "Training and scored trials are the same: scores say how well the models fit, not how they generalise; on pure noise "
+        "overlapping windows of four odors give 0.5 to 0.7. So there is no floor and no p; intervals say nothing of new trials."
+    )
+
+
+def sorted_trials(samples: xr.DataTree, order: str) -> str:
+    """Warn of animals whose classes are unbroken runs of trials, in the order of a trial label, else of the file."""
+    names = []
+    for name, node in animals(samples):
+        in_time = np.argsort(node[order].to_numpy(), kind="stable") if order in node.coords else slice(None)
+        strata = trial_strata(node)[in_time]
+        if len(np.unique(strata[strata >= 0])) > 1 and sorted_by_label(strata):
+            names.append(name)
+    if not names:
+        return ""
+    return (
+        f"Trials are sorted by {samples.attrs['label']} in {len(names)} of {len(samples.children)} animals ({listed(names)}): "
+        "every class is one unbroken run of trials. Slow drift of a recording (units fading, arousal, time of day) then tells "
+        "classes apart as well as their responses do, and no split of these trials can part the two: scores may rest on either."
+    )
+
+
+def confounded_labels(study: Study) -> list[str]:
+    """Warn of other trial labels from which the decoded one follows on most trials used."""
+    decoded = study.samples.attrs["label"]
+    found = []
+    for other in label_counts(study.recordings)["label"].unique():
+        if other in study.spec.samples.label:
+            continue
+        shares = [_follows(node, other) for _, node in animals(study.samples) if other in node.coords]
+        if shares and min(shares) >= SAME:
+            found.append(
+                f"{decoded} follows from {other} on {min(shares):.0%} of the trials or more in every animal: what is decoded may "
+                f"be {other}. Only trials on which the two differ can tell."
+            )
+    return found
+
+
+def _follows(node: xr.Dataset, other: str) -> float:
+    """Return the share of trials whose class is the most frequent one at their value of another label; 0 if trivially so."""
+    strata = trial_strata(node)
+    used = strata >= 0
+    table = pd.crosstab(node[other].to_numpy().astype(str)[used], strata[used]).to_numpy()
+    values, labels = table.shape
+    return float(table.max(axis=1).sum() / used.sum()) if labels > 1 and values <= 2 * labels else 0.0
+
+
+def pairing(study: Study, shared: Sequence[str], representations: Sequence[str]) -> str:
+    """Say who saw labels through the pairing of training trials."""
+    by = study.spec.samples.match_by
+    common = set(by) & set(study.spec.samples.label)
+    aligned = [name for name in ALIGNED if name in representations and name not in study.models]
+    if not common or not shared:
+        return ""
+    alone = [name for name in study.models if name not in shared]
+    said = (
+        f"Samples of different animals are paired by {' and '.join(by)}, of training trials only. So "
+        f"{listed([*shared, *aligned])} saw the labels of training trials before any decoder did"
+    )
+    said += f"; {listed(alone)} did not, which is part of any difference between them" if alone else ""
+    if study.spec.nulls.refits:
+        return f"{said}. The null does so too: it pairs by permuted labels and fits again."
+    return (
+        f"{said}. A null that pairs by permuted labels and fits again would be stricter than the floor, and is not in this run: "
+        "set nulls.refits, or use neuromvm refit."
+    )
+
+
+def repeated_animals(recordings: xr.DataTree) -> str:
+    """Warn of nodes that are recordings of one animal, by the subject that their files name."""
+    sessions: dict[str, list[str]] = {}
+    for name, node in animals(recordings):
+        if subject := str(node.attrs.get("subject_id", "")):
+            sessions.setdefault(subject, []).append(name)
+    same = [f"{subject}: {listed(names)}" for subject, names in sessions.items() if len(names) > 1]
+    if not same:
+        return ""
+    return (
+        f"Some animals of this run are recordings of the same subject ({'; '.join(same)}). Scores across animals ('cross' and "
+        "'others') then include decoding between sessions of one animal, and the number of animals is smaller than the number "
+        "of rows."
+    )
+
+
+def lacking_classes(samples: xr.DataTree) -> str:
+    """Warn of animals without trials of a class that others have."""
+    label, names = samples.attrs["label"], classes(samples)
+    counts = {name: trials_of_classes(node["label"].to_numpy(), len(names))[:-1] for name, node in animals(samples)}
+    there = np.any(list(counts.values()), axis=0)
+    lacks = {
+        name: [known for known, number, some in zip(names, one, there, strict=True) if some and not number]
+        for name, one in counts.items()
+    }
+    said = [f"{name} lacks {', '.join(absent)}" for name, absent in lacks.items() if absent]
+    if not said:
+        return ""
+    return (
+        f"Not every animal has every class of {label}: {listed(said)}. Each decoder is scored on the classes that it and its "
+        "target share, so chance differs between cells, and averages mix easier and harder problems."
+    )
+
+
+def unequal_classes(samples: xr.DataTree) -> str:
+    """Warn if a class is much more frequent than the others."""
+    number = len(classes(samples))
+    shares = {}
+    for name, node in animals(samples):
+        counts = np.array(trials_of_classes(node["label"].to_numpy(), number)[:-1])
+        shares[name] = counts.max() / counts.sum()
+    name, share = max(shares.items(), key=lambda item: item[1])
+    if share * number < UNEQUAL:
+        return ""
+    return (
+        f"Classes are unequal: the largest holds {share:.0%} of the trials of {name}, "
+        f"against {1 / number:.0%} if all were equal. Plain accuracy would reward naming it always; balanced accuracy does not, "
+        "but rests on few trials of the rare classes."
+    )
+
+
+def few_animals(samples: xr.DataTree) -> str:
+    """Warn that intervals say nothing about animals that were not recorded."""
+    number = len(samples.children)
+    if number >= FEW_ANIMALS:
+        return ""
+    return (
+        f"Animals: {number}. Intervals are over their test trials and animals are not drawn anew, so they say how well "
+        "these animals are known and not what other animals would give."
+    )
+
+
+def few_test_trials(study: Study) -> str:
+    """Warn if a class is scored on few trials."""
+    names = classes(study.samples)
+    fewest: dict[str, int] = {}
+    for name, node in animals(study.samples):
+        labels = node["label"].to_numpy()
+        for part in study.splits[name]["part"].to_numpy():
+            counts = np.array(trials_of_classes(labels[is_scored(part)], len(names))[:-1])
+            if counts.any():
+                fewest[name] = min(fewest.get(name, counts.max()), int(counts[counts > 0].min()))
+    least = min(fewest.values(), default=FEW_TRIALS)
+    if least >= FEW_TRIALS:
+        return ""
+    number = counted(list(fewest.values()), "test trial")
+    return f"The rarest class has {number} in an animal and split: single trials move its score."
+
+
+def dependent_splits(study: Study) -> str:
+    """Say that splits share trials."""
+    number = next(iter(animals(study.splits)))[1].sizes["split"]
+    if number == 1:
+        return ""
+    return f"The {number} splits share trials and are not independent: n is the number of trials, not of splits."
+
+
+def overlapping_windows(study: Study) -> str:
+    """Say that windows share spikes."""
+    node = next(iter(animals(study.samples)))[1]
+    windows = node["window"].to_numpy()
+    if len(windows) < 2:
+        return ""
+    width, step = float(node["window"].attrs["width"]), float(windows[1] - windows[0])
+    shared = max(0.0, 1 - step / width)
+    overlap = f" and share {shared:.0%} of their span with the next" if shared else ""
+    return f"The {len(windows)} windows of a trial are not independent{overlap}: n is the number of trials, not of windows."
+
+
+def settings_chosen() -> str:
+    """Say what a run folder cannot know."""
+    return (
+        "This folder cannot tell how the settings of its models were chosen. If by looking at scores on these test trials, the "
+        "scores of the models are too high."
+    )

@@ -1,0 +1,107 @@
+"""The report of a run: one HTML file that needs nothing else."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from neuromvm.analysis.report import account
+from neuromvm.analysis.report.agreement import agreements
+from neuromvm.analysis.report.caveats import caveats
+from neuromvm.analysis.report.few_shot import leave_one_out
+from neuromvm.analysis.report.headline import compare, sentences
+from neuromvm.analysis.report.latents import clouds
+from neuromvm.analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
+from neuromvm.analysis.report.tables import Table
+from neuromvm.analysis.report.trainings import trainings
+from neuromvm.errors import RunFolderError
+from neuromvm.files import write_atomically
+from neuromvm.folders.study import Study
+
+FILE = "report.html"
+LONG = 30  # rows above which a table is folded
+
+
+def write_report(study: Study) -> Path:
+    """Write ``report.html`` into a run folder and return its path.
+
+    The file holds its figures, its styles and the library behind the interactive clouds, and loads nothing. Names that came
+    from recordings are shown as text, whatever they contain. What a run lacks is named, with the command that makes it.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder has no recordings or splits.
+    """
+    path = study.path / FILE
+    write_atomically(path, render(study).encode())
+    return path
+
+
+def render(study: Study) -> str:
+    """Return the report as HTML."""
+    environment = Environment(
+        loader=PackageLoader("neuromvm.analysis.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(_content(study))
+
+
+def _content(study: Study) -> dict[str, Any]:
+    """Gather all that the template shows."""
+    attrs = study.recordings.attrs
+    shared = [name for name, model in study.spec.models.items() if model.sharing.kind != "independent"]
+    summary = read_summary(study)
+    rows = summary.analyses[DECODING].rows if DECODING in summary.analyses else []
+    comparisons = compare(rows, saved_scores(study, DECODING).scores, shared, study.models)
+    headline = [(comparison.verdict, sentences(comparison)) for comparison in comparisons]
+    new = leave_one_out(saved_scores(study, FEW_SHOT).scores) if FEW_SHOT in summary.analyses else None
+    representations = list(dict.fromkeys(str(row["representation"]) for row in rows))
+    return {
+        "name": study.spec.name,
+        "about": study.spec.description or attrs.get("description", ""),
+        "data": {"spec": study.spec.data.spec, **{key: attrs.get(key, "") for key in ("licence", "citation", "doi")}},
+        "headline": headline if new is None else [*headline, new],
+        "scored": bool(rows),
+        "shared": shared,
+        "run": shlex.quote(str(study.path)),
+        "summary_problem": summary.problem,
+        "results": results(study, summary),
+        "missing": missing(study, summary),
+        "options": options_used(summary),
+        "clouds": clouds(study),
+        "recordings": account.recordings_table(study),
+        "dropped": account.dropped_table(study),
+        "classes": account.classes_table(study),
+        "splits": account.splits_table(study),
+        "splits_sentence": account.splits_sentence(study),
+        "caveats": caveats(study, shared, representations),
+        "agreements": agreements(study),
+        "trainings": trainings(study),
+        **_provenance(study),
+        "spec": (study.path / "spec.yaml").read_text(encoding="utf-8"),
+        "long": LONG,
+    }
+
+
+def _provenance(study: Study) -> dict[str, Any]:
+    """Lay out versions, device, command, seeds and the files read, or say why they are unknown."""
+    try:
+        made = dict(study.provenance)
+    except RunFolderError as error:
+        return {"provenance": [], "provenance_problem": error.found}
+    files, versions, seeds = (made.pop(key, {}) for key in ("files", "versions", "seeds"))
+    made["command"] = shlex.join(made.get("command", []))
+    made |= {f"seed of {key}" if key == "split" else f"seeds of {key}": json.dumps(value) for key, value in seeds.items()}
+    rows = [[str(key), str(value)] for key, value in (made | versions).items()]
+    hashes = [[name, str(file.get("source_file", "")), str(file.get("sha256", ""))] for name, file in files.items()]
+    tables = [
+        Table("Where and with what the run was made.", ["what", "value"], rows, [False, False]),
+        Table("Files read.", ["animal", "file", "SHA-256"], hashes, [False, False, False]),
+    ]
+    return {"provenance": tables, "provenance_problem": ""}

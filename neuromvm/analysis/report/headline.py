@@ -1,0 +1,177 @@
+"""The first paragraph: what the shared models reach, beside the best linear baseline. Every word follows from numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import xarray as xr
+
+from neuromvm.analysis.baselines.catalogue import ROWS
+from neuromvm.analysis.decoding.decoding import RENAMED
+from neuromvm.analysis.figures.text import counted
+from neuromvm.analysis.report.tables import interval
+
+Row = Mapping[str, Any]  # a line of summary.json, see neuromvm.analysis.scores.Score
+Verdict = Literal["ahead", "behind", "tie", "alone"]
+READ = {
+    "cross": "Across animals (the decoder of one animal reads another)",
+    "within": "Within animals (each reads its own test trials)",
+}
+PAIRED = ("difference", "difference_low", "difference_high")
+ALONE = 0.05  # largest p at which a score is called above its floor
+
+
+class Difference(NamedTuple):
+    """A model minus a baseline, draws paired, and in how many splits its sign is that of the whole."""
+
+    value: float
+    low: float
+    high: float
+    alike: int = 1
+    splits: int = 1
+
+    @property
+    def sign(self) -> int:
+        """Return 1 or -1 if the interval leaves 0 out and every split agrees, else 0: the interval holds the fits fixed."""
+        if self.alike < self.splits:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+
+
+class Comparison(NamedTuple):
+    """The best shared model and the best linear baseline in one setting."""
+
+    setting: str
+    model: Row
+    models: int  # among which the best was chosen
+    baseline: Row | None
+    baselines: int
+    difference: Difference | None
+    unrelated: Row | None = None  # the model's score against what it would be if animals had codes of their own
+
+    @property
+    def verdict(self) -> Verdict:
+        """Say what the interval of the paired difference allows to say; without it, whether the two intervals overlap."""
+        if self.baseline is None or self.model.get("in_sample"):
+            return "alone"
+        if self.difference is not None:
+            verdicts: dict[int, Verdict] = {1: "ahead", -1: "behind", 0: "tie"}
+            return verdicts[self.difference.sign]
+        if self.model["low"] > self.baseline["high"]:
+            return "ahead"
+        return "behind" if self.model["high"] < self.baseline["low"] else "tie"
+
+
+def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str], models: Sequence[str]) -> list[Comparison]:
+    """Pick the best shared model and the best linear baseline of each setting.
+
+    Parameters
+    ----------
+    rows
+        Lines of ``summary.json`` of the analysis ``decoding``.
+    scores
+        Its saved scores, for the paired differences to their reference; None if they are not there.
+    shared, models
+        Names of the models that share a latent space, and of all models; what is no model is a baseline.
+    """
+    comparisons = []
+    for setting in READ:
+        scored = [
+            row
+            for row in rows
+            if row["setting"] == setting and row["value"] is not None and (row["p"] is not None or row.get("in_sample"))
+        ]
+        ours = [row for row in scored if row["representation"] in shared]
+        baselines = [row for row in scored if row["representation"] not in models]
+        if ours:
+            model = max(ours, key=lambda row: float(row["value"]))
+            baseline = max(baselines, key=lambda row: float(row["value"]), default=None)
+            pair = None if baseline is None else (baseline["representation"], model["representation"])
+            difference = None if pair is None or scores is None else paired_difference(scores, *pair, setting)
+            unrelated = [row for row in rows if (row["setting"], row["representation"]) == (RENAMED, model["representation"])]
+            other = unrelated[0] if setting == "cross" and unrelated and unrelated[0]["p"] is not None else None
+            comparisons.append(Comparison(setting, model, len(ours), baseline, len(baselines), difference, other))
+    return comparisons
+
+
+def paired_difference(scores: xr.Dataset, reference: str, representation: str, setting: str) -> Difference | None:
+    """Return the paired difference to a reference, None if the scores do not hold it."""
+    if not all(key in scores for key in (*PAIRED, "split_value")):
+        return None
+    one = scores
+    for dim, name in (("reference", reference), ("representation", representation), ("setting", setting)):
+        if dim not in one.coords or name not in one[dim].values:
+            return None
+        one = one.sel({dim: name})
+    by_split = scores["split_value"].sel(setting=setting)
+    each = (by_split.sel(representation=representation) - by_split.sel(representation=reference)).to_numpy()
+    value, low, high = (float(one[key]) for key in PAIRED)
+    return Difference(value, low, high, int((each * value > 0).sum()), len(each))
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Write a comparison in plain words, the verdict last.
+
+    Examples
+    --------
+    >>> ours = {"what": "accuracy", "representation": "mmvm", "value": 0.2, "low": 0.1, "high": 0.3, "p": 0.01}
+    >>> ours |= {"floor": 0.1, "floor_low": 0.05, "floor_high": 0.15, "n_animals": 3, "n_trials": 90, "n_splits": 1}
+    >>> theirs = {**ours, "representation": "pca", "value": 0.4}
+    >>> sentences(Comparison("within", ours, 1, theirs, 1, Difference(-0.2, -0.3, -0.1)))[-1]
+    'The shared model loses to the linear baseline pca: paired difference −0.200 [−0.300, −0.100], in one split.'
+    """
+    model, baseline = comparison.model, comparison.baseline
+    if model.get("in_sample"):
+        return _fit_sentences(comparison)
+    above = "above" if model["p"] <= ALONE else "not above"
+    said = [
+        f"{READ[comparison.setting]}, {_chosen('shared model', model, comparison.models)} reaches a {model['what']} of "
+        f"{interval(model['value'], model['low'], model['high'])}, {above} the floor of permuted labels, "
+        f"{interval(model['floor'], model['floor_low'], model['floor_high'])} "
+        f"(p = {model['p']:.2g}, {counted(model['n_animals'], 'animal')}, {counted(model['n_trials'], 'test trial')}, "
+        f"{counted(model['n_splits'], 'split')})."
+    ]
+    if comparison.unrelated is not None:
+        other = comparison.unrelated
+        said.append(
+            f"If every animal had a code of its own, it would be "
+            f"{interval(other['floor'], other['floor_low'], other['floor_high'])} "
+            f"(classes renamed, p = {other['p']:.2g})."
+        )
+    if baseline is None:
+        return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]
+    name = baseline["representation"]
+    kind = "baseline" if name in ROWS and not ROWS[name].linear else "linear baseline"
+    reached = interval(baseline["value"], baseline["low"], baseline["high"])
+    said.append(f"In comparison, {_chosen(kind, baseline, comparison.baselines)} reaches {reached}.")
+    if comparison.difference is not None:
+        gap = comparison.difference
+        evidence = f"paired difference {interval(*gap[:3], signed=True)}"
+        evidence += f", of the same sign in {gap.alike} of {gap.splits} splits" if gap.splits > 1 else ", in one split"
+    else:
+        if comparison.verdict == "tie":
+            open_question = "overlap, and without their paired difference it is open which is better."
+            return [*said, f"The intervals of the shared model and of the {kind} {name} {open_question}"]
+        evidence = "their intervals do not overlap"
+    verdict = {
+        "ahead": f"The shared model is ahead of the {kind} {name}",
+        "behind": f"The shared model loses to the {kind} {name}",
+        "tie": f"The shared model ties with the {kind} {name}, these data do not tell which is better",
+    }
+    return [*said, f"{verdict[comparison.verdict]}: {evidence}."]
+
+
+def _fit_sentences(comparison: Comparison) -> list[str]:
+    """Write what was reached on the trials that were fitted, where there is neither a floor nor a verdict."""
+    model, chosen = comparison.model, _chosen("shared model", comparison.model, comparison.models)
+    return [
+        f"{READ[comparison.setting].replace('test trials', 'trials')}, {chosen} reaches a {model['what']} of "
+        f"{interval(model['value'], model['low'], model['high'])} on the trials that were fitted "
+        f"({counted(model['n_animals'], 'animal')}, {counted(model['n_trials'], 'trial')}).",
+        "This says how well the model fits, not what it reaches on new trials nor whether it is better than a linear baseline.",
+    ]
+
+
+def _chosen(kind: str, row: Row, among: int) -> str:
+    """Name a representation, and say that it was picked by the score that is reported."""
+    name = row["representation"]
+    return f"the {kind} {name}" if among == 1 else f"the best of {among} {kind}s by this very score, {name},"

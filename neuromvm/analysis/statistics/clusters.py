@@ -1,0 +1,148 @@
+"""Which points of a curve or of a matrix stand out, corrected for having looked at all of them.
+
+The observed values and the null draws are treated alike: thresholds and means are those of all draws, the observed one among
+them. Where the draws are exchangeable under the null, the p-values of both tests therefore hold for any number of draws.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from neuromvm.analysis.statistics.over_trials import Floats, p_value
+
+ROUNDING = 1e-6  # scores are ratios of small integers: equal ones may differ in the last bits
+
+
+class Clusters(NamedTuple):
+    """Connected points above their threshold.
+
+    Attributes
+    ----------
+    label
+        Number of the cluster in which each point lies, shape of the observed values; 0 where it lies in none.
+    p
+        p-value of each cluster, ``(cluster,)``, for label 1, 2, ...
+    threshold
+        What a point must exceed, shape of the observed values.
+    """
+
+    label: NDArray[np.intp]
+    p: Floats
+    threshold: Floats
+
+    @property
+    def p_of_points(self) -> Floats:
+        """The p-value of the cluster in which each point lies; 1 where it lies in none."""
+        return np.concatenate([[1.0], self.p])[self.label]
+
+
+def max_statistic(observed: Floats, null: Floats) -> Floats:
+    """Return p-values of points, corrected for all points by the largest value of each null draw.
+
+    Parameters
+    ----------
+    observed
+        Any shape; large values speak against the null (one-sided).
+    null
+        ``(draw, ...)``, the same under the null.
+
+    Returns
+    -------
+    (b + 1) / (n + 1) for each point, b being the number of draws whose largest value reaches that of the point. If the null holds
+    everywhere, the probability that any point has p <= level is at most the level; a point with small p may be claimed by itself.
+
+    References
+    ----------
+    Nichols & Holmes (2002). Nonparametric permutation tests for functional neuroimaging. *Hum. Brain Mapp.* 15, 1-25.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> null = np.random.default_rng(0).standard_normal((199, 30))
+    >>> float(max_statistic(np.where(np.arange(30) == 7, 9.0, 0.0), null)[7])
+    0.005
+    """
+    largest = null.reshape(len(null), -1).max(axis=1)
+    return p_value(observed, largest.reshape(-1, *[1] * observed.ndim))
+
+
+def cluster_mass(observed: Floats, null: Floats, level: float = 0.05) -> Clusters:
+    """Find runs of neighbouring points that together stand out.
+
+    A point is in a cluster if it exceeds the ``1 - level`` quantile of its own draws; neighbours along any one axis belong to the
+    same cluster. The mass of a cluster is the sum of its values over the mean of all draws at these points.
+
+    Parameters
+    ----------
+    observed
+        ``(window,)`` or ``(train window, test window)``, or any other shape; large values speak against the null (one-sided).
+    null
+        ``(draw, ...)``, the same under the null.
+    level
+        Of the threshold of single points. It decides how weak a cluster may be, not how often noise makes one.
+
+    Returns
+    -------
+    Clusters with p = (b + 1) / (n + 1), b being the number of draws whose heaviest cluster is as heavy. A small p says that
+    there is something in the family of points, and that it is not confined to one of them; it says nothing of where exactly a
+    cluster begins and ends.
+
+    References
+    ----------
+    Maris & Oostenveld (2007). Nonparametric statistical testing of EEG- and MEG-data. *J. Neurosci. Methods* 164, 177-190.
+    Sassenhagen & Draschkow (2019). Cluster-based permutation tests of MEG/EEG data do not establish significance of effect
+    latency or location. *Psychophysiology* 56, e13335.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> null = np.random.default_rng(0).standard_normal((199, 30))
+    >>> found = cluster_mass(np.where(abs(np.arange(30) - 10) < 3, 4.0, 0.0), null)
+    >>> np.flatnonzero(found.label).tolist(), found.p.tolist()
+    ([8, 9, 10, 11, 12], [0.005])
+    """
+    draws = np.concatenate([observed[None], null])
+    threshold = np.quantile(draws, 1 - level, axis=0)
+    label, mass = _clusters(draws, threshold, draws.mean(axis=0))
+    heaviest = mass[label].reshape(len(draws), -1).max(axis=1)
+    # Labels are given in the order of draws, so those of the observed one are 1, 2, ...
+    own = mass[1 : int(label[0].max()) + 1]
+    return Clusters(label[0], p_value(own, heaviest[1:, None]), threshold)
+
+
+def cluster_p_of(curves: Floats, observed: Floats, null: Floats, level: float = 0.05) -> Floats:
+    """Return p of the cluster in which each point of other curves lies, 1 in none, had each been the observed one.
+
+    Parameters
+    ----------
+    curves
+        ``(curve, ...)``, bootstrap draws of the observed values. They change neither thresholds nor the clusters of null draws.
+    observed, null, level
+        As for :func:`cluster_mass`, which thus gives the p of ``observed``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> null = np.random.default_rng(0).standard_normal((199, 30))
+    >>> curve = np.where(abs(np.arange(30) - 10) < 3, 4.0, 0.0)
+    >>> bool((cluster_p_of(curve[None], curve, null)[0] == cluster_mass(curve, null).p_of_points).all())
+    True
+    """
+    draws = np.concatenate([observed[None], null])
+    label, mass = _clusters(np.concatenate([null, curves]), np.quantile(draws, 1 - level, axis=0), draws.mean(axis=0))
+    of_points = mass[label]
+    heaviest = of_points[: len(null)].reshape(len(null), -1).max(axis=1)
+    return np.where(label[len(null) :] > 0, p_value(of_points[len(null) :], heaviest.reshape(-1, *[1] * curves.ndim)), 1.0)
+
+
+def _clusters(draws: Floats, threshold: Floats, mean: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """Return the number of the cluster in which each point of each draw lies, 0 in none, and the mass of each number."""
+    # Neighbours within a draw only, so that one call labels the clusters of all draws.
+    neighbours = np.zeros((3,) * draws.ndim, dtype=bool)
+    neighbours[1] = ndimage.generate_binary_structure(draws.ndim - 1, 1)
+    label, count = ndimage.label(draws > threshold + ROUNDING, structure=neighbours)
+    mass = np.bincount(label.ravel(), weights=(draws - mean).ravel(), minlength=count + 1).astype(np.float64)
+    mass[0] = 0  # no cluster
+    return label.astype(np.intp), mass

@@ -1,0 +1,177 @@
+"""Intervals over animals: trials within an animal are more alike than trials of two animals, and n is the number of animals.
+
+An interval over trials alone says what other trials of *these* animals would give. These say what other animals would give.
+
+References
+----------
+Saravanan, V., Berman, G. J. & Sober, S. J. (2020). Application of the hierarchical bootstrap to multi-level data in
+neuroscience. *Neurons Behav. Data Anal. Theory* 3.
+Davison, A. C. & Hinkley, D. V. (1997). *Bootstrap Methods and their Application*, section 3.8. Cambridge.
+Hesterberg, T. C. (2015). What teachers should know about the bootstrap. *Am. Stat.* 69, 371-386.
+Arvesen, J. N. (1969). Jackknifing U-statistics. *Ann. Math. Stat.* 40, 2076-2100.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from neuromvm.analysis.flat_score import NAN
+from neuromvm.analysis.statistics import over_trials
+from neuromvm.analysis.statistics.over_trials import Floats
+from neuromvm.errors import ShapeError
+
+FEW = 6  # animals below which the width of an interval over animals hangs on a handful of numbers
+FEWEST_IN_PAIRS = 3  # leaving one animal out must leave a pair
+
+
+class Interval(NamedTuple):
+    """A mean over animals with its interval, and in words what was drawn again for it."""
+
+    value: float
+    low: float
+    high: float
+    animals: int
+    words: str
+
+
+def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, level: float = 0.95) -> Interval:
+    """Return the mean over animals with a hierarchical bootstrap interval: animals, then trials within each.
+
+    Three things make the plain hierarchical bootstrap miss its level, and are mended:
+
+    - Observed scores differ between animals by trials drawn by chance, too, and drawing trials again adds these a second time.
+      Differences between animals are first shrunk by that much (Davison & Hinkley 1997).
+    - Drawing n of n animals gives a variance too small by (n - 1) / n; n - 1 are drawn (see :func:`over_trials.bootstrap`).
+    - A few animals do not say how much animals vary; draws are spread about the mean by Student's t of n - 1 degrees of freedom
+      over the normal quantile (Hesterberg 2015).
+
+    Parameters
+    ----------
+    observed
+        Score of each animal, ``(animal,)``; animals with NaN are left out.
+    draws
+        The same for each bootstrap draw of trials within animal and label, ``(draw, animal)``. Their spread counts, not their
+        mean, so that a score which resampling biases does not shift the interval. A difference between two representations is
+        ``observed`` and ``draws`` of the difference.
+    rng
+        Of the draws of animals; as many as there are draws of trials.
+    level
+        Of the interval. Bounded scores are not cut off at their bounds.
+
+    Returns
+    -------
+    Without an interval (NaN) if there are fewer than two animals.
+
+    Raises
+    ------
+    ShapeError
+        If the two are not of the same animals.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> scores = np.array([0.6, 0.7, 0.8, 0.7])
+    >>> found = over_animals(scores, scores + 0.02 * rng.standard_normal((2000, 4)), rng)
+    >>> print(f"{found.value:.2f}, {found.low:.1f} to {found.high:.1f}")
+    0.70, 0.6 to 0.8
+    """
+    if draws.ndim != 2 or draws.shape[1:] != observed.shape:
+        raise ShapeError(
+            "interval over animals",
+            found=f"draws {draws.shape} of scores {observed.shape}",
+            expected="(draw, animal) of (animal,)",
+        )
+    scored = np.isfinite(observed) & np.isfinite(draws).all(axis=0)
+    values, animals = observed[scored], int(scored.sum())
+    mean = float(values.mean()) if animals else NAN
+    if animals < 2:
+        return Interval(mean, NAN, NAN, animals, "none: fewer than 2 animals")
+    trials = draws[:, scored] - draws[:, scored].mean(axis=0)
+    between = values.var(ddof=1)
+    shrink = np.sqrt(max(0.0, 1 - trials.var(axis=0).mean() / between)) if between > 0 else 0.0
+    drawn = rng.integers(animals, size=(len(draws), animals - 1))
+    # An animal drawn twice brings other trials each time.
+    again = trials[rng.integers(len(draws), size=drawn.shape), drawn] * np.sqrt((animals - 1) / animals)
+    spread = (shrink * (values - mean)[drawn] + again).mean(axis=1) * _student(animals, level)
+    low, high = over_trials.interval(spread, level)
+    words = (
+        f"{100 * level:g} % over {len(draws)} hierarchical bootstrap draws, of animals with replacement "
+        f"({animals - 1} of {animals}), then of trials within animal and label; widened by Student's t of {animals - 1} degrees "
+        f"of freedom{_few(animals)}"
+    )
+    return Interval(mean, mean + float(low), mean + float(high), animals, words)
+
+
+def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
+    """Return the mean over pairs of two animals, with an interval that knows that pairs share animals.
+
+    An animal is left out as source and as target at once, and the spread of the mean over these is that of the mean if other
+    animals had been recorded (jackknife). Drawing animals with replacement on both axes is the better known alternative, but
+    pairs of an animal with itself have no score, and an animal drawn twice loses weight: with five animals that interval of 95 %
+    held the true mean in 85 %, this one in 97 % (three: 49 and 95; twenty: 93 and 95).
+
+    Parameters
+    ----------
+    scores
+        ``(source, target)``, each mean over trials; what trials add by chance is in the differences between pairs. The diagonal
+        does not count, nor do animals that are in no pair. Pairs that are NaN are left out of the means.
+    level
+        Of the interval, by Student's t of n - 1 degrees of freedom.
+
+    Returns
+    -------
+    Without an interval (NaN) if there are fewer than three animals.
+
+    Raises
+    ------
+    ShapeError
+        If scores are not of the same sources and targets.
+
+    References
+    ----------
+    Arvesen 1969; that its variance is too large rather than too small: Efron & Stein (1981). *Ann. Stat.* 9, 586-596.
+
+    Examples
+    --------
+    >>> found = over_pairs(np.array([[1, 0.5, 0.6, 0.7], [0.5, 1, 0.6, 0.7], [0.5, 0.7, 1, 0.7], [0.6, 0.5, 0.7, 1]]))
+    >>> print(f"{found.value:.2f}, {found.low:.2f} to {found.high:.2f}")
+    0.61, 0.42 to 0.80
+    """
+    if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
+        raise ShapeError("interval over pairs", found=f"scores {scores.shape}", expected="(source, target), the same animals")
+    pairs = between_animals(scores)
+    there = np.isfinite(pairs).any(axis=0) | np.isfinite(pairs).any(axis=1)
+    pairs, animals = pairs[there][:, there], int(there.sum())
+    mean = float(mean_of_pairs(pairs))
+    without = [float(mean_of_pairs(np.delete(np.delete(pairs, one, 0), one, 1))) for one in range(animals)]
+    if animals < FEWEST_IN_PAIRS or not np.isfinite(without).all():
+        return Interval(mean, NAN, NAN, animals, f"none: fewer than {FEWEST_IN_PAIRS} animals in pairs")
+    error = np.sqrt((animals - 1) * np.var(without))
+    half = float(error * stats.t.ppf((1 + level) / 2, animals - 1))
+    words = (
+        f"{100 * level:g} % over animals, each left out as source and target (jackknife), "
+        f"Student's t of {animals - 1} degrees of freedom{_few(animals)}"
+    )
+    return Interval(mean, mean - half, mean + half, animals, words)
+
+
+def between_animals(scores: Floats) -> Floats:
+    """Return scores ``(..., source, target)`` with NaN where an animal is paired with itself."""
+    return np.where(np.eye(scores.shape[-1], dtype=bool), np.nan, scores)
+
+
+def mean_of_pairs(scores: Floats) -> Floats:
+    """Return the mean over ordered pairs of two animals, ``(..., source, target)`` to ``(...)``; NaN does not count."""
+    pairs = between_animals(scores)
+    return over_trials.mean_of_scored(pairs.reshape(*pairs.shape[:-2], -1), axis=-1)
+
+
+def _student(animals: int, level: float) -> float:
+    """Return by how much an interval of few animals is wider than one of many."""
+    tail = (1 + level) / 2
+    return float(stats.t.ppf(tail, animals - 1) / stats.norm.ppf(tail))
+
+
+def _few(animals: int) -> str:
+    return f"; rough, being of {animals} animals" if animals < FEW else ""

@@ -1,0 +1,264 @@
+"""Labels decoded from the spikes of each theta phase, and the same after trials or phases are broken."""
+
+import zlib
+from typing import Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.analysis.readouts.discriminant import fit_discriminants
+from neuromvm.analysis.statistics import over_trials
+from neuromvm.analysis.statistics.circular import Floats
+from neuromvm.analysis.statistics.over_trials import LabelRows, Tally, mean_of_scored
+from neuromvm.analysis.time.phase_bins import PhaseBins, bin_by_phase, phase_codes
+from neuromvm.data.permutation import carry
+from neuromvm.errors import AlignmentError, SchemaError
+from neuromvm.schema import THETA_PHASE, is_fitted, is_scored
+
+FEWEST = 2  # training trials of a class that a decoder is to know
+CYCLE = 1 / 8  # [s] of theta, nominally
+
+
+class Resampling(NamedTuple):
+    """How phases are broken, and how many draws; without permutations there is no null."""
+
+    phase_null: Literal["shift", "exchange"] = "shift"
+    permutations: int = 200
+    bootstraps: int = 1000
+    seed: int = 0
+
+
+class PhasedSpikes(NamedTuple):
+    """Spikes and theta phase of one animal in a window of its trials, with labels and sides of splits."""
+
+    name: str
+    counts: NDArray[np.number]  # (trial, time, unit)
+    angles: Floats  # (trial, time) [rad], NaN where unknown
+    labels: NDArray[np.int16]  # (trial,)
+    parts: NDArray[np.int8]  # (split, trial)
+    bin_width: float  # [s]
+    phases: int
+    exchangeable: xr.Dataset  # samples of these trials: says which of them a permutation may exchange
+    left_out: int  # trials that spend too little time at some phase
+
+    def bins(self, trial: NDArray[np.integer] | None = None) -> PhaseBins:
+        """Return the spikes of each phase; with ``trial``, each trial has the phases of that other one."""
+        codes = phase_codes(self.angles, self.phases)
+        return bin_by_phase(self.counts, codes if trial is None else codes[trial], self.phases, self.bin_width)
+
+
+class Decoded(NamedTuple):
+    """Balanced accuracy at each phase, mean over splits; NaN where nothing can be scored."""
+
+    accuracy: Floats  # (phase,)
+    bootstrap: Floats  # (draw, phase)
+    label_null: Floats  # (draw, phase); no draws: one of NaN
+    phase_null: Floats  # (draw, phase)
+    rate: Floats  # (phase,) [Hz], mean over units
+    chance: float
+    tested: int  # distinct trials
+
+
+def phased_spikes(
+    name: str,
+    recordings: xr.DataTree,
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    window: tuple[float, float],
+    phases: int,
+    least_occupancy: float,
+) -> PhasedSpikes:
+    """Take what is decoded from the trees of a run: labelled trials that spend some time at every phase.
+
+    Parameters
+    ----------
+    name
+        The animal.
+    recordings, samples, splits
+        Trees of :mod:`neuromvm.schema`.
+    window
+        From, to [s]: time bins whose middle lies in it count.
+    phases
+        Parts of the cycle.
+    least_occupancy
+        Share of the window's even share that a trial must spend at each phase.
+
+    Raises
+    ------
+    SchemaError
+        If there are no spikes, no theta phase or other trials, or windows of a trial differ in label.
+    AlignmentError
+        If the window leaves the grid, bins are too wide, or no trial spends enough time at every phase.
+    """
+    node, sampled = recordings[name].to_dataset(), samples[name].to_dataset()
+    _check_phase(name, node)
+    labels = sampled["label"].to_numpy()
+    if (labels != labels[:, :1]).any():
+        raise SchemaError(
+            f"samples/{name}",
+            found="windows of a trial with different labels",
+            expected="one label a trial, since a trial is decoded as a whole",
+            next_step="Run the analysis on an experiment whose samples.label has no 'window'",
+        )
+    rows = node.indexes["trial"].get_indexer(sampled.indexes["trial"])
+    if (rows < 0).any():
+        raise SchemaError(f"samples/{name}", found="trials that the recordings lack", expected="samples of these recordings")
+    bin_width = _bin_width(name, node, phases)
+    inside = _inside(name, node["time"].to_numpy(), bin_width, window)
+    spikes = PhasedSpikes(
+        name,
+        node["spike_count"].to_numpy()[rows][:, inside],
+        node[THETA_PHASE].transpose("trial", "time").to_numpy()[rows][:, inside],
+        labels[:, 0],
+        splits[name]["part"].to_numpy(),
+        bin_width,
+        phases,
+        sampled,
+        0,
+    )
+    share = inside.sum() * bin_width / phases
+    complete = (spikes.bins().occupancy >= least_occupancy * share).all(axis=1)
+    labelled = spikes.labels >= 0
+    used = complete & labelled
+    if not used.any():
+        raise AlignmentError(
+            f"recordings/{name}",
+            found=f"no trial that spends {least_occupancy * share:.3g} s at each of {phases} theta phases",
+            expected="all phases in every trial that is decoded",
+            next_step="Widen start..stop, decode fewer phases, lower least_occupancy, or bin the recordings more finely",
+        )
+    return spikes._replace(
+        counts=spikes.counts[used],
+        angles=spikes.angles[used],
+        labels=spikes.labels[used],
+        parts=spikes.parts[:, used],
+        exchangeable=sampled.isel(trial=used),
+        left_out=int((labelled & ~complete).sum()),
+    )
+
+
+def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, within: str | None = None) -> Decoded:
+    """Decode the label at every phase, with intervals over test trials and two nulls in which every decoder is refitted.
+
+    Features are the square roots of the rates of all units at a phase, spikes by the time spent there, scaled on the training
+    side. All phases are scored on the same trials.
+
+    Parameters
+    ----------
+    spikes
+        Of :func:`phased_spikes`.
+    classes
+        Number of label codes.
+    resampling
+        Draws. Label null: spikes and phases of trials permuted together. Phase null: the cycle of each trial turned by a random
+        number of phases (``shift``), or phases of trials permuted and spikes left (``exchange``).
+    within
+        Trial label within which trials are exchangeable.
+    """
+    bins, trials = spikes.bins(), len(spikes.labels)
+    rate = bins.counts.sum(axis=(0, 2)) / (bins.occupancy.sum(axis=0) * bins.counts.shape[2])
+    nothing = np.full((1, spikes.phases), np.nan)
+    observed = _predict(bins, spikes, classes)
+    tested = (observed.codes[:, 0] >= 0).any(axis=0)
+    if not tested.any():
+        return Decoded(nothing[0], nothing, nothing, nothing, rate, np.nan, 0)
+    rows = LabelRows.of(spikes.labels[tested][:, None])
+
+    def accuracy(predicted: _Predicted, assignments: Floats) -> Floats:
+        return _accuracy(_Predicted(predicted.codes[:, :, tested], predicted.known), rows, assignments)
+
+    as_they_are = over_trials.as_they_are(rows)
+    rng = np.random.default_rng([resampling.seed, zlib.crc32(spikes.name.encode())])
+    bootstrap = accuracy(observed, over_trials.bootstrap(rows, resampling.bootstraps, rng))
+    label_null, phase_null = [], []
+    for number in range(1, resampling.permutations + 1):
+        order = carry(spikes.name, spikes.exchangeable, number, within=within).trial
+        moved = PhaseBins(bins.counts[order], bins.occupancy[order])
+        if resampling.phase_null == "shift":
+            broken = bins.turned(rng.integers(spikes.phases, size=trials))
+        else:
+            broken = spikes.bins(rng.permutation(trials))
+        label_null.append(accuracy(_predict(moved, spikes, classes), as_they_are)[0])
+        phase_null.append(accuracy(_predict(broken, spikes, classes), as_they_are)[0])
+    there = observed.known.any(axis=0) & (np.bincount(spikes.labels[tested], minlength=classes) > 0)
+    return Decoded(
+        accuracy(observed, as_they_are)[0],
+        bootstrap,
+        np.array(label_null) if label_null else nothing,
+        np.array(phase_null) if phase_null else nothing,
+        rate,
+        float(1 / there.sum()),
+        int(tested.sum()),
+    )
+
+
+class _Predicted(NamedTuple):
+    """What decoders say of tested trials."""
+
+    codes: NDArray[np.int16]  # (split, phase, trial), -1 where not tested
+    known: NDArray[np.bool_]  # (split, class)
+
+
+def _predict(bins: PhaseBins, spikes: PhasedSpikes, classes: int) -> _Predicted:
+    """Fit a decoder for every split and phase on its training side, and read its test trials."""
+    features = np.sqrt(bins.rates())
+    predicted = np.full((len(spikes.parts), spikes.phases, len(spikes.labels)), -1, dtype=np.int16)
+    known = np.zeros((len(spikes.parts), classes), dtype=bool)
+    for split, part in enumerate(spikes.parts):
+        side, scored = is_fitted(part), is_scored(part)
+        enough = np.flatnonzero(np.bincount(spikes.labels[side], minlength=classes) >= FEWEST)
+        if len(enough) < 2 or not scored.any():
+            continue
+        training = side & np.isin(spikes.labels, enough)
+        decoders = fit_discriminants(features[training], spikes.labels[training])
+        places = np.diagonal(decoders.predict(features[scored]), axis1=1, axis2=2)  # each phase by its own decoder
+        predicted[split][:, scored] = enough[places].T
+        known[split, enough] = True
+    return _Predicted(predicted, known)
+
+
+def _accuracy(predicted: _Predicted, rows: LabelRows, assignments: Floats) -> Floats:
+    """Return balanced accuracy ``(draw, phase)``, mean over splits, over the classes that a split knows."""
+    splits, phases, trials = predicted.codes.shape
+    codes = predicted.codes.reshape(splits * phases, trials)
+    votes = (codes[:, :, None, None] == np.arange(predicted.known.shape[1])).astype(np.float32)
+    tally = Tally.of(votes, codes >= 0, np.repeat(predicted.known, phases, axis=0), rows)
+    return mean_of_scored(tally.balanced_accuracy(assignments).reshape(-1, splits, phases), axis=1)
+
+
+def _check_phase(name: str, node: xr.Dataset) -> None:
+    if "spike_count" not in node or "time" not in node.dims:
+        raise SchemaError(f"recordings/{name}", found=f"{', '.join(map(str, node.data_vars))}", expected="spike_count in time")
+    if THETA_PHASE not in node.coords:
+        raise SchemaError(
+            f"recordings/{name}",
+            found=f"no {THETA_PHASE}",
+            expected="the theta phase of every bin",
+            next_step="Set 'lfp' in the data spec (lfp: {} takes the only field potential of a file) and run the experiment anew",
+        )
+
+
+def _bin_width(name: str, node: xr.Dataset, phases: int) -> float:
+    bin_width = float(node["time"].attrs["bin_width"])
+    if bin_width > CYCLE / phases + 1e-9:
+        raise AlignmentError(
+            f"recordings/{name}",
+            found=f"bins of {bin_width:g} s",
+            expected=f"at most {CYCLE / phases:.3g} s, an eighth of a second divided into {phases} phases",
+            next_step="Lower grid.bin_width in the data spec, or decode fewer phases",
+        )
+    return bin_width
+
+
+def _inside(name: str, time: Floats, bin_width: float, window: tuple[float, float]) -> NDArray[np.bool_]:
+    first, last = float(time[0]) - bin_width / 2, float(time[-1]) + bin_width / 2
+    inside = (time > window[0]) & (time < window[1])
+    if window[0] < first - 1e-6 or window[1] > last + 1e-6 or not inside.any():
+        raise AlignmentError(
+            f"recordings/{name}",
+            found=f"a window from {window[0]:g} to {window[1]:g} s",
+            expected=f"one inside the grid, {first:g} to {last:g} s",
+            next_step="Change start or stop of the analysis",
+        )
+    return np.asarray(inside)

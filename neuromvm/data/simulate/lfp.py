@@ -1,0 +1,71 @@
+"""A simulated local field potential with a known theta phase.
+
+One channel: a rhythm whose frequency and size drift, as theta does, in noise whose power falls as 1 / frequency.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromvm.data.simulate.processes import ornstein_uhlenbeck, pink_noise
+
+LFP_RATE = 250.0  # [Hz] of the samples: thirty times theta, and small files
+VOLT = 1e-6  # [V] of a step of the stored integers
+THETA = 8.0  # [Hz] mean frequency
+FREQUENCY_SPREAD, FREQUENCY_TIMESCALE = 0.4, 1.0  # [Hz], [s] of its drift
+AMPLITUDE = 200.0  # [uV] mean of the rhythm
+AMPLITUDE_SPREAD, AMPLITUDE_TIMESCALE = 0.2, 0.5  # [log], [s] of its drift
+NOISE = 150.0  # [uV] standard deviation of the rest
+NOISE_ABOVE = 0.5  # [Hz] below which amplifiers let nothing through
+CLOCK = 0.01  # [s] between the knots of the phase, between which it is straight: a sixteenth of a cycle at most
+
+
+@dataclass(frozen=True)
+class SimulatedTheta:
+    """A field potential and the phase behind it.
+
+    Attributes
+    ----------
+    lfp
+        ``(sample,)`` [steps of ``VOLT``], ``LFP_RATE`` samples a second from the start of the session.
+    knots, phase
+        Times [s] and phase at them [rad], not wrapped: 0 at a peak of the rhythm, pi at a trough.
+    """
+
+    lfp: NDArray[np.int16]
+    knots: NDArray[np.float64]
+    phase: NDArray[np.float64]
+
+    def phase_at(self, times: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the true phase at times of the session [s], from -pi to pi [rad]."""
+        return np.asarray(np.angle(np.exp(1j * np.interp(times, self.knots, self.phase))))
+
+
+def simulate_theta(duration: float, random: np.random.Generator, noise: float = NOISE) -> SimulatedTheta:
+    """Draw the field potential of a session.
+
+    Parameters
+    ----------
+    duration
+        [s]
+    random
+        Where all of it is drawn from.
+    noise
+        Standard deviation of what is not theta [uV].
+
+    Examples
+    --------
+    >>> theta = simulate_theta(4.0, np.random.default_rng(0))
+    >>> theta.lfp.shape, bool(np.abs(theta.phase_at(np.array([1.0, 2.0]))).max() <= np.pi)
+    ((1000,), True)
+    """
+    knots = np.arange(round(duration / CLOCK) + 2, dtype=np.float64) * CLOCK
+    frequency = THETA + FREQUENCY_SPREAD * ornstein_uhlenbeck(len(knots), CLOCK, FREQUENCY_TIMESCALE, random)
+    cycles = np.concatenate([[0], np.cumsum(frequency[:-1] * CLOCK)])
+    phase = np.asarray(random.uniform(0, 2 * np.pi) + 2 * np.pi * cycles, dtype=np.float64)
+    size = AMPLITUDE * np.exp(AMPLITUDE_SPREAD * ornstein_uhlenbeck(len(knots), CLOCK, AMPLITUDE_TIMESCALE, random))
+    times = np.arange(round(duration * LFP_RATE)) / LFP_RATE
+    rhythm = np.interp(times, knots, size) * np.cos(np.interp(times, knots, phase))
+    microvolts = rhythm + noise * pink_noise(len(times), LFP_RATE, NOISE_ABOVE, random)
+    return SimulatedTheta(np.rint(microvolts).clip(-32_768, 32_767).astype(np.int16), knots, phase)

@@ -1,0 +1,163 @@
+"""Files that are either whole or absent: written under a temporary name, then renamed."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from filelock import FileLock, Timeout
+
+from neuromvm.errors import RunFolderError
+
+RESUME = "Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
+
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder, made if need be, for this process alone; the lock goes with the process, however it ends.
+
+    Raises
+    ------
+    RunFolderError
+        If another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunFolderError(
+            str(folder), found="another process at work in it", next_step="Wait until that has ended, or choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a run killed half-way, sees the old file or the new one and nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, indented, atomically."""
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def kept_tree(file: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
+    """Return the tree in a file; if there is none, make and write it."""
+    if file.is_file():
+        return read_tree(file)
+    tree = make()
+    write_tree(file, tree)
+    return tree
+
+
+def claim(file: Path, about: dict[str, Any], what: str, next_step: str) -> None:
+    """Write with what settings a folder is filled, or refuse one that was begun with others.
+
+    Parameters
+    ----------
+    file
+        Where the settings are kept.
+    about
+        The settings, as JSON.
+    what, next_step
+        For the error: what the folder holds, and what to do.
+
+    Raises
+    ------
+    RunFolderError
+        If other settings are written there.
+    """
+    if not file.is_file():
+        write_json(file, about)
+        return
+    before = read_json(file)
+    differing = [key for key in about if before.get(key) != about[key]]
+    if differing:
+        found = f"{what} with other {' and '.join(differing)}"
+        raise RunFolderError(str(file.parent), found=found, expected="the same settings, to be continued", next_step=next_step)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(str(path), found="no such file", next_step=RESUME) from error
+    except ValueError as error:
+        raise RunFolderError(str(path), found=f"damaged JSON ({error})", next_step=f"Delete it. {RESUME}") from error
+
+
+def write_tree(path: Path, tree: xr.DataTree | xr.Dataset) -> None:
+    """Write a tree or dataset as compressed netCDF, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    compression = {"zlib": True, "complevel": 4, "shuffle": True}
+    if isinstance(tree, xr.DataTree):
+        encoding = {
+            node.path: {str(name): compression for name, variable in node.data_vars.items() if variable.ndim > 0}
+            for node in tree.subtree
+        }
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding={path: each for path, each in encoding.items() if each})
+    else:
+        numeric = {
+            str(name): compression for name, variable in tree.data_vars.items() if variable.ndim and variable.dtype.kind != "U"
+        }
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=numeric)
+    temporary.replace(path)
+
+
+def read_tree(path: Path) -> xr.DataTree:
+    """Read a tree into memory and close its file.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing or damaged.
+    """
+    tree: xr.DataTree = read_netcdf(path, xr.open_datatree)
+    return tree
+
+
+def read_dataset(path: Path) -> xr.Dataset:
+    """Read a dataset into memory and close its file; raises like :func:`read_tree`."""
+    dataset: xr.Dataset = read_netcdf(path, xr.open_dataset)
+    return dataset
+
+
+def read_netcdf(path: Path, opener: Any, load: Callable[[Any], Any] = lambda opened: opened.load()) -> Any:
+    """Open a netCDF file, load what it holds and close it.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise RunFolderError(str(path), found="no such file", next_step=RESUME)
+    try:
+        with opener(path, engine="h5netcdf") as opened:
+            return load(opened)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunFolderError(str(path), found=f"not readable ({error})", next_step="Delete it and resume the run") from error

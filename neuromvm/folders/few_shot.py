@@ -1,0 +1,120 @@
+"""Where few-shot trainings lie in a run folder, and what may be read there without torch.
+
+``few_shot/<model>/<animal>/``: ``base/``, the stack fitted without the animal; ``splits/k-<trials>.nc``, its few training
+trials; ``adapted/k-<trials>.nc`` and ``scratch/k-<trials>.nc``, latents of all animals.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import xarray as xr
+
+from neuromvm.errors import RunFolderError, SpecError
+from neuromvm.files import read_tree
+from neuromvm.folders.study import Study
+
+ALL = "all"
+Way = Literal["adapted", "scratch"]
+Trials = int | None  # training trials a class of the new animal; None is all of them
+
+
+class FewShotFolder:
+    """The part of a run folder that few-shot trainings fill.
+
+    Parameters
+    ----------
+    study
+        An open run folder.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.path = study.path / "few_shot"
+
+    @property
+    def models(self) -> list[str]:
+        """Models of the run of which there are few-shot latents."""
+        return [name for name in self.study.models if any(self.path.glob(f"{name}/*/adapted/k-*.nc"))]
+
+    def animals(self, model: str) -> list[str]:
+        """Animals to which a model was adapted, in the order of the run."""
+        return [name for name in self.study.splits.children if any((self.path / model / name).glob("adapted/k-*.nc"))]
+
+    def trials(self, model: str, animal: str) -> list[Trials]:
+        """Numbers of training trials a class for which both ways were trained, from few to all."""
+        found = [read_trials(file.stem.removeprefix("k-")) for file in (self.path / model / animal / "adapted").glob("k-*.nc")]
+        whole = [one for one in found if one is None or self.latents_file(model, animal, "scratch", one).is_file()]
+        return sorted(whole, key=lambda one: float("inf") if one is None else one)
+
+    def splits_file(self, model: str, animal: str, trials: Trials) -> Path:
+        """Return the file of the splits in which an animal has few training trials."""
+        return self.path / model / animal / "splits" / f"k-{write_trials(trials)}.nc"
+
+    def latents_file(self, model: str, animal: str, way: Way, trials: Trials) -> Path:
+        """Return the file of latents; the full training with all trials is the run's own."""
+        if way == "scratch" and trials is None:
+            return self.study.model_folder(model) / "latents.nc"
+        return self.path / model / animal / way / f"k-{write_trials(trials)}.nc"
+
+    def splits(self, model: str, animal: str, trials: Trials) -> xr.DataTree:
+        """Return the splits in which an animal has few training trials."""
+        return read_tree(self.splits_file(model, animal, trials))
+
+    def latents(self, model: str, animal: str, way: Way, trials: Trials) -> xr.DataTree:
+        """Return latents of all animals.
+
+        Raises
+        ------
+        RunFolderError
+            If this has not been trained.
+        """
+        file = self.latents_file(model, animal, way, trials)
+        if not file.is_file():
+            raise RunFolderError(str(file), found="no such file", next_step=f"Train it: neuromvm few-shot {self.study.path}")
+        return read_tree(file)
+
+
+def write_trials(trials: Trials) -> str:
+    """Write a number of trials a class as in file names and options.
+
+    Examples
+    --------
+    >>> write_trials(4), write_trials(None)
+    ('4', 'all')
+    """
+    return ALL if trials is None else str(trials)
+
+
+def read_trials(text: str) -> Trials:
+    """Read what :func:`write_trials` writes.
+
+    Raises
+    ------
+    SpecError
+        If it is neither a number above 0 nor ``all``.
+
+    Examples
+    --------
+    >>> read_trials("4"), read_trials("all")
+    (4, None)
+    """
+    text = text.strip()
+    if text == ALL:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise SpecError(
+            "trials", found=f"{text!r}", expected="numbers of training trials a class, or all", next_step="1,2,4,8,all"
+        )
+    return int(text)
+
+
+def from_few_to_all(per_class: Sequence[Trials]) -> list[Trials]:
+    """Sort numbers of trials a class, each once.
+
+    Examples
+    --------
+    >>> from_few_to_all([None, 4, 1, 4])
+    [1, 4, None]
+    """
+    return sorted(set(per_class), key=lambda one: float("inf") if one is None else one)

@@ -1,0 +1,201 @@
+"""A run folder: everything an experiment computed, readable without the code that made it.
+
+``spec.yaml``, ``provenance.json``, ``recordings.nc``, ``splits.nc``, ``models/<name>/`` (metrics, pairs, checkpoints,
+weights, latents, paths, agreement; units, traversals, transferred, imputed if analyses need them), ``refits/<row>/``,
+``scores/<analysis>.nc``, ``figures/``, ``summary.json``, ``report.html``.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from neuromvm import schema
+from neuromvm.data.memory import read_recordings
+from neuromvm.data.windows import make_samples
+from neuromvm.errors import RunFolderError, did_you_mean
+from neuromvm.files import read_dataset, read_json, read_tree
+from neuromvm.specs import ExperimentSpec, load_experiment_spec
+
+
+class Study:
+    """An open run folder. Trees are read when first asked for.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If it is not a run folder, or what is asked for has not been computed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "spec.yaml").is_file():
+            raise RunFolderError(
+                str(path),
+                found="no spec.yaml",
+                expected="a run folder",
+                next_step="Make one: neuromvm run EXPERIMENT.yaml --out RUN",
+            )
+
+    @cached_property
+    def spec(self) -> ExperimentSpec:
+        """The experiment, defaults written out."""
+        return load_experiment_spec(self.path / "spec.yaml")
+
+    @cached_property
+    def recordings(self) -> xr.DataTree:
+        """Activity of every animal on the grid of the data spec."""
+        return read_recordings(self.path / "recordings.nc")
+
+    @cached_property
+    def samples(self) -> xr.DataTree:
+        """Windows, labels and match codes of every animal."""
+        return make_samples(self.recordings, self.spec.samples)
+
+    @cached_property
+    def splits(self) -> xr.DataTree:
+        """Which trials trained, validated and tested."""
+        return read_tree(self.path / "splits.nc")
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models of the experiment."""
+        return list(self.spec.models)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Versions, device, data hashes and command of the run."""
+        content: dict[str, Any] = read_json(self.path / "provenance.json")
+        return content
+
+    def model_folder(self, model: str) -> Path:
+        """Return the folder of one model."""
+        if model not in self.models:
+            raise RunFolderError(str(self.path), found=f"no model {model!r}", next_step=did_you_mean(model, self.models))
+        return self.path / "models" / model
+
+    def latents(self, model: str) -> xr.DataTree:
+        """Return posteriors of all samples, see :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`."""
+        return read_tree(self.model_folder(model) / "latents.nc")
+
+    def paths(self, model: str) -> xr.DataTree | None:
+        """Return latents followed in time, first replica only: of a model of paths or by windows slid over the grid.
+
+        None if the model's latents are not paths and ``path_step`` was not set.
+        """
+        file = self.model_folder(model) / "paths.nc"
+        return read_tree(file) if file.is_file() else None
+
+    def agreement(self, model: str) -> xr.Dataset | None:
+        """Return which animals agree and which latents carry nothing, see
+        :func:`neuromvm.inference.agreement.posterior_agreement`.
+
+        None in a run made before this was computed.
+        """
+        file = self.model_folder(model) / "agreement.nc"
+        return read_dataset(file) if file.is_file() else None
+
+    def units(self, model: str) -> xr.DataTree:
+        """Return which units carry what, first replica only, see :func:`neuromvm.inference.attribution.unit_effects`."""
+        return self._asked_for(model, "units.nc", "attribution")
+
+    def traversals(self, model: str) -> xr.DataTree:
+        """Return the activity that each latent stands for, first replica only, see
+        :func:`neuromvm.inference.attribution.traverse`.
+        """
+        return self._asked_for(model, "traversals.nc", "attribution")
+
+    def transferred(self, model: str) -> xr.DataTree:
+        """Return each animal's activity decoded from each animal's latents, see :func:`neuromvm.inference.transfer.transfer`."""
+        return self._asked_for(model, "transferred.nc", "coherence or spikes")
+
+    def imputed(self, model: str) -> xr.DataTree:
+        """Return each animal's activity imputed from all others, see :func:`neuromvm.inference.transfer.impute_each`."""
+        return self._asked_for(model, "imputed.nc", "coherence")
+
+    def _asked_for(self, model: str, name: str, analysis: str) -> xr.DataTree:
+        file = self.model_folder(model) / name
+        if not file.is_file():
+            raise RunFolderError(
+                str(file),
+                found="not computed",
+                expected=f"a run whose experiment has the analysis {analysis}",
+                next_step=f"Add '{analysis.split()[0]}: {{}}' to its analyses: neuromvm run EXPERIMENT.yaml --out RUN --resume",
+            )
+        return read_tree(file)
+
+    def rate_terms(self, model: str) -> list[str]:
+        """Return the names of the terms of a model's rate: its animals, or ``joint``, or ``shared`` and ``private``."""
+        terms: list[str] = read_json(self.model_folder(model) / "training.json")["rate_terms"]
+        return terms
+
+    def metrics(self, model: str) -> list[dict[str, Any]]:
+        """Return one record an epoch, see :class:`neuromvm.training.trainer.EpochRecord`."""
+        file = self.model_folder(model) / "metrics.jsonl"
+        if not file.is_file():
+            return []
+        try:
+            return [json.loads(line) for line in file.read_text().splitlines()]
+        except ValueError as error:
+            raise RunFolderError(
+                str(file), found=f"a damaged line ({error})", next_step="Delete the model's folder and resume the run"
+            ) from error
+
+    def scores(self, analysis: str) -> xr.Dataset:
+        """Return the saved scores of an analysis."""
+        scores = read_dataset(self.path / "scores" / f"{analysis}.nc")
+        if scores.attrs.get("schema_version") != schema.VERSION:
+            raise RunFolderError(
+                str(self.path / "scores" / f"{analysis}.nc"),
+                found="scores of another version",
+                next_step=f"Compute them again: neuromvm analyze {analysis} RUN",
+            )
+        return scores
+
+    def refits(self, row: str, settings: list[str]) -> xr.Dataset | None:
+        """Return the scores of a row of the table refitted on null data, see
+        :func:`neuromvm.analysis.decoding.scoring.null_scores`.
+
+        Parameters
+        ----------
+        row
+            A model or baseline.
+        settings
+            Under which it stands in the table; refits made under others, or within other blocks, are passed over.
+
+        Returns
+        -------
+        Null data sets along ``permutation``; None if there are none.
+        """
+        wanted = {"settings": json.dumps(settings), "within": self.spec.nulls.within or ""}
+        found = [read_dataset(file) for file in sorted((self.path / "refits" / row).glob("*.nc"))]
+        same = [one for one in found if all(one.attrs.get(key) == value for key, value in wanted.items())]
+        if not same:
+            return None
+        joined = xr.concat(
+            same, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"
+        )
+        return joined.drop_duplicates("permutation").sortby("permutation")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Every score with its interval, floor, chance and n; see ``summary.json``."""
+        file = self.path / "summary.json"
+        if not file.is_file():
+            raise RunFolderError(
+                str(self.path), found="no summary.json", next_step="Compute scores: neuromvm analyze decoding RUN"
+            )
+        content: dict[str, Any] = read_json(file)
+        return content
+
+
+def refit_file(run: Path, row: str, first: int, last: int) -> Path:
+    """Return the file of the refits of one row on null data sets ``first`` to ``last``."""
+    return run / "refits" / row / f"{first:05d}-{last:05d}.nc"

@@ -1,0 +1,290 @@
+"""The bridge out: a fitted stack of models turns samples into labelled latents."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.func import functional_call
+
+from neuromvm import schema
+from neuromvm.build import build_encoder, build_model, path_root
+from neuromvm.data.features import FLOAT, Scaler, features
+from neuromvm.data.memory import row_blocks
+from neuromvm.data.permutation import carry
+from neuromvm.data.replicas import Replica
+from neuromvm.data.windows import WindowShape, sample_spec, window_shape
+from neuromvm.errors import RunFolderError, SchemaError
+from neuromvm.files import read_json, write_atomically
+from neuromvm.models import MultimodalVAE
+from neuromvm.specs import ModelSpec, SampleSpec
+
+VERSION = 1
+
+
+class FittedStack:
+    """Replicas of one model after training, with the scaling each was trained under.
+
+    Parameters
+    ----------
+    spec
+        The architecture.
+    replicas
+        Split and seed of each member.
+    weights
+        Parameter or buffer -> ``(replica, ...)``.
+    scalers
+        Animal -> one scaler a replica.
+    windows
+        Animal -> shape of its windows.
+    trained_on
+        Spec of the samples.
+    conditions
+        Names of the match codes, by which samples were paired.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        replicas: Sequence[Replica],
+        weights: dict[str, Tensor],
+        scalers: dict[str, list[Scaler]],
+        windows: dict[str, WindowShape],
+        trained_on: SampleSpec,
+        conditions: Sequence[str] = (),
+    ) -> None:
+        self.spec, self.replicas, self.scalers, self.trained_on = spec, list(replicas), scalers, trained_on
+        self.windows, self.conditions = windows, tuple(conditions)
+        self.weights = {name: value.detach().cpu() for name, value in weights.items()}
+
+    def __repr__(self) -> str:
+        about = f"{self.spec.sharing.kind}, {len(self.replicas)} replicas, {self.spec.latent} latents"
+        return f"FittedStack({about}, animals: {', '.join(self.scalers)})"
+
+    def first_replica(self) -> "FittedStack":
+        """Return a stack of the first replica alone."""
+        return FittedStack(
+            self.spec,
+            self.replicas[:1],
+            {name: value[:1] for name, value in self.weights.items()},
+            {name: each[:1] for name, each in self.scalers.items()},
+            self.windows,
+            self.trained_on,
+            self.conditions,
+        )
+
+    def member(self, replica: int) -> MultimodalVAE:
+        """Return one replica as a module of its own, in evaluation mode."""
+        model = build_model(self.spec, self.windows, seed=0)
+        model.load_state_dict({name: value[replica] for name, value in self.weights.items()}, strict=True)
+        return model.eval()
+
+    @torch.no_grad()
+    def embed(self, samples: xr.DataTree) -> xr.DataTree:
+        """Infer the posterior of every sample in every replica.
+
+        Parameters
+        ----------
+        samples
+            Made with the same animals, units and bins as those trained on; windows may differ.
+
+        Returns
+        -------
+        One node an animal: ``latent_mean`` and ``latent_scale`` ``(replica, trial, window, latent)``, float32, labels copied;
+        coords ``split``, ``seed`` and ``permutation`` on replica, ``shared`` on latent: False where a latent is private to its
+        animal. A replica trained on null data sees the same null data (:mod:`neuromvm.data.permutation`).
+
+        Raises
+        ------
+        SchemaError
+            If an animal is missing or its features differ in number.
+
+        Examples
+        --------
+        >>> latents = fitted.embed(samples)  # doctest: +SKIP
+        >>> latents["mitt"].latent_mean.dims  # doctest: +SKIP
+        ('replica', 'trial', 'window', 'latent')
+        """
+        schema.expect_samples(samples)
+        self._check_samples(samples)
+        shared = self.member(0).shared_latents
+        nodes = {}
+        for name in self.scalers:
+            dataset = samples[name].to_dataset()
+            mean, scale = self._posteriors(name, samples)
+            for number, replica in enumerate(self.replicas):
+                if replica.permutation:
+                    source = carry(name, dataset, replica.permutation, within=replica.within).samples()
+                    for values in (mean, scale):
+                        values[number] = values[number].flatten(0, 1)[source].reshape(values[number].shape)
+            nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean.numpy(), scale.numpy(), shared))
+        return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
+
+    @torch.no_grad()
+    def embed_paths(self, samples: xr.DataTree) -> xr.DataTree | None:
+        """Infer the latent path of every trial in time, where the model's latents are paths; else return None.
+
+        Parameters
+        ----------
+        samples
+            As for :meth:`embed`, one window a trial.
+
+        Returns
+        -------
+        As :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a path in each bin.
+        """
+        schema.expect_samples(samples)
+        roots = {name: path_root(self.spec, window) for name, window in self.windows.items()}
+        if any(root is None for root in roots.values()):
+            return None
+        self._check_samples(samples)
+        shared = self.member(0).shared_latents
+        nodes = {}
+        for name, root in roots.items():
+            assert root is not None
+            dataset = samples[name].to_dataset()
+            if dataset.sizes["window"] != 1:
+                raise SchemaError(
+                    f"samples/{name}", found=f"{dataset.sizes['window']} windows a trial", expected="one, the whole path"
+                )
+            code_mean, code_scale = (
+                values[:, :, 0].reshape(len(values), dataset.sizes["trial"], -1, root.shape[1])
+                for values in self._posteriors(name, samples)
+            )
+            mean = (code_mean @ root.T).transpose(2, 3).numpy()
+            scale = (code_scale.square() @ root.square().T).sqrt().transpose(2, 3).numpy()
+            window = self.windows[name]
+            centre = float(dataset["window"][0]) + window.bin_width * (np.arange(window.bins) - (window.bins - 1) / 2)
+            labels = dataset[["label", "match"]].isel(window=np.zeros(window.bins, dtype=int))
+            attrs = {**dataset["window"].attrs, "width": window.bin_width}
+            labels = labels.assign_coords(window=("window", np.round(centre, 9), attrs))
+            nodes[name] = xr.DataTree(self._node(labels, mean, scale, shared // root.shape[1]))
+        return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
+
+    def scaled(self, samples: xr.DataTree, animal: str, replica: int) -> Tensor:
+        """Return the features of an animal as its encoder sees them, ``(trial, window, feature)``."""
+        self._check_animal(animal, samples)
+        activity = samples[animal].to_dataset()["activity"]
+        return torch.from_numpy(self.scalers[animal][replica](features(activity, self.trained_on)))
+
+    def _posteriors(self, name: str, samples: xr.DataTree) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of an animal in each replica ``(replica, trial, window, latent)``; few trials at a time."""
+        activity = samples[name].to_dataset()["activity"]
+        with torch.random.fork_rng(devices=[]):
+            encoder = build_encoder(self.spec, self.windows[name])
+        own = f"encoders.{name}."
+        weights = {key.removeprefix(own): value for key, value in self.weights.items() if key.startswith(own)}
+        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        trials, windows = activity.sizes["trial"], activity.sizes["window"]
+        for block in row_blocks(trials, self.windows[name].features * windows * FLOAT):
+            values = features(activity.isel(trial=block), self.trained_on)
+            each = []
+            for number, scaler in enumerate(self.scalers[name]):
+                scaled = torch.from_numpy(scaler(values)).flatten(0, 1)
+                each.append(functional_call(encoder, {key: value[number] for key, value in weights.items()}, (scaled,)))
+            for blocks, parts in zip(found, zip(*each, strict=True), strict=True):
+                blocks.append(torch.stack(parts))
+        mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in found)
+        return mean, scale
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"weight/{name}": value.contiguous() for name, value in self.weights.items()}
+        for name, each in self.scalers.items():
+            tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in each]))
+            tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in each]))
+        about = {
+            "version": VERSION,
+            "model": self.spec.model_dump(mode="json"),
+            "replicas": [replica.about() for replica in self.replicas],
+            "animals": {name: window._asdict() for name, window in self.windows.items()},
+            "conditions": list(self.conditions),
+            "samples": self.trained_on.model_dump(mode="json"),
+        }
+        write_atomically(folder / "weights.safetensors", save(tensors))
+        write_atomically(folder / "fitted.json", json.dumps(about, indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "FittedStack":
+        """Read what :meth:`save` wrote, on the CPU whatever device it was trained on.
+
+        Raises
+        ------
+        RunFolderError
+            If a file is missing or of another version.
+        """
+        try:
+            about = read_json(folder / "fitted.json")
+            tensors = load((folder / "weights.safetensors").read_bytes())
+        except FileNotFoundError as error:
+            raise RunFolderError(str(folder), found=f"no {Path(error.filename).name}", expected="a fitted model") from error
+        except SafetensorError as error:
+            raise RunFolderError(
+                str(folder / "weights.safetensors"),
+                found=f"damaged ({error})",
+                next_step="Delete fitted.json beside it and resume the run: training goes on from its last checkpoint",
+            ) from error
+        if about["version"] != VERSION:
+            raise RunFolderError(str(folder), found=f"version {about['version']}", expected=f"version {VERSION}")
+        weights = {key.removeprefix("weight/"): value for key, value in tensors.items() if key.startswith("weight/")}
+        trained_on = SampleSpec.model_validate(about["samples"])
+        scalers = {
+            name: [
+                Scaler(center, spread, trained_on.clip)
+                for center, spread in zip(tensors[f"center/{name}"].numpy(), tensors[f"spread/{name}"].numpy(), strict=True)
+            ]
+            for name in about["animals"]
+        }
+        replicas = [Replica(**replica) for replica in about["replicas"]]
+        windows = {name: WindowShape(**window) for name, window in about["animals"].items()}
+        return cls(
+            ModelSpec.model_validate(about["model"]), replicas, weights, scalers, windows, trained_on, about.get("conditions", ())
+        )
+
+    def _check_samples(self, samples: xr.DataTree) -> None:
+        for name in self.scalers:
+            self._check_animal(name, samples)
+
+    def _check_animal(self, name: str, samples: xr.DataTree) -> None:
+        if name not in samples.children:
+            raise SchemaError(
+                "samples", found=f"no animal {name!r}", expected=f"the animals trained on: {', '.join(self.scalers)}"
+            )
+        spec = sample_spec(samples)
+        for setting in ("transform", "smooth"):
+            if getattr(spec, setting) != getattr(self.trained_on, setting):
+                raise SchemaError(
+                    f"samples.{setting}",
+                    found=f"{getattr(spec, setting)}",
+                    expected=f"{getattr(self.trained_on, setting)}, as trained on",
+                )
+        shape = window_shape(samples[name].to_dataset())
+        trained = len(self.scalers[name][0].center)
+        if shape.features == trained and not np.isclose(shape.bin_width, self.windows[name].bin_width):
+            raise SchemaError(
+                f"samples/{name}",
+                found=f"bins of {shape.bin_width:g}",
+                expected=f"bins of {self.windows[name].bin_width:g}, as trained on",
+            )
+        if shape.features != trained:
+            raise SchemaError(
+                f"samples/{name}", found=f"{shape.features} features", expected=f"{trained}, as trained on (bins times units)"
+            )
+
+    def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray, shared: int) -> xr.Dataset:
+        dims = ("replica", "trial", "window", "latent")
+        node = labels.assign(latent_mean=(dims, mean), latent_scale=(dims, scale))
+        return node.assign_coords(
+            replica=np.arange(len(self.replicas)),
+            latent=np.arange(mean.shape[-1]),
+            shared=("latent", np.arange(mean.shape[-1]) < shared),
+            split=("replica", [replica.split for replica in self.replicas]),
+            seed=("replica", [replica.seed for replica in self.replicas]),
+            permutation=("replica", [replica.permutation for replica in self.replicas]),
+        )

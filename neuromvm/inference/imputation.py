@@ -1,0 +1,209 @@
+"""What an animal would have fired in trials in which only others were recorded."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuromvm import schema
+from neuromvm.build import scores_counts
+from neuromvm.data.pairing import in_order
+from neuromvm.errors import ArgumentError, SplitError, did_you_mean
+from neuromvm.functional.gaussian import Posteriors
+from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.models import MultimodalVAE
+
+ROWS_AT_ONCE = 64  # tuples whose draws are in memory together
+
+
+@torch.no_grad()
+def impute(
+    fitted: FittedStack,
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    target: str,
+    given: Sequence[str] | None = None,
+    *,
+    draws: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Decode the activity of an absent animal from the latents of others, in held-out trials.
+
+    Parameters
+    ----------
+    fitted
+        Trained on the target too: its decoder is used, its encoder is not.
+    samples, splits
+        As trained on. Tuples join the i-th test sample of a condition of every given animal; where trials with the same match
+        code are the same event in all animals (simultaneous recordings), tuples are those events.
+    target
+        The animal to impute.
+    given
+        The animals recorded; by default all others.
+    draws
+        Draws of latents, and of activity, for each tuple.
+    level
+        Share of the draws inside the interval.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    ``mean, low, high (replica, tuple, bin, unit)``: expected activity and predictive interval, the likelihood's noise included;
+    counts for likelihoods of counts, else transformed activity as in the samples, not scaled (``attrs["kind"]``).
+    ``match (replica, tuple)``, and ``trial, window (replica, tuple, animal)``, -1 where absent or padding.
+
+    Raises
+    ------
+    ArgumentError
+        If an animal is unknown, or the target is among those given.
+    SplitError
+        If no given animal has a test trial.
+
+    Notes
+    -----
+    The predictive interval is as good as the likelihood: with ``targets: condition_means`` a learned variance is that of means,
+    not of trials, and the interval is too narrow.
+
+    The latent is drawn where the model says the target's would lie (:meth:`neuromvm.models.MultimodalVAE.infer_absent`): for the
+    MMVM from the equal mixture of the posteriors of those given, its prior for the target.
+
+    Examples
+    --------
+    >>> imputed = impute(fitted, samples, splits, target="stella", given=["mitt"])  # doctest: +SKIP
+    >>> imputed["mean"].dims  # doctest: +SKIP
+    ('replica', 'tuple', 'bin', 'unit')
+    """
+    animals = list(fitted.scalers)
+    schema.expect_samples(samples)
+    schema.expect_splits(splits)
+    if draws < 2 or not 0 < level < 1:
+        raise ArgumentError("draws or level", found=f"{draws} draws, level {level:g}", expected="at least 2, between 0 and 1")
+    if given is None:
+        given = [name for name in animals if name != target]
+    given = [given] if isinstance(given, str) else list(given)
+    _check_names(animals, target, given)
+    schema.check_same_trials(samples, splits)
+    window = fitted.windows[target]
+    found = []
+    for number, replica in enumerate(fitted.replicas):
+        pairs = in_order([_test_codes(samples, splits, name, replica.split) for name in given])
+        if len(pairs) == 0:
+            raise SplitError(f"split {replica.split}", found=f"no test trials of {', '.join(given)}", expected="at least one")
+        model = fitted.member(number)
+        generator = torch.Generator().manual_seed(seed + number)
+        (mean, scale), available = _posteriors(fitted, model, samples, number, given, pairs)
+        parts = [
+            _predict(model, Posteriors(mean[:, rows], scale[:, rows]), available[:, rows], target, draws, level, generator)
+            for rows in _chunks(len(pairs))
+        ]
+        values = torch.cat(parts, 1)
+        if not scores_counts(fitted.spec, target):
+            scaler = fitted.scalers[target][number]
+            values = values * torch.from_numpy(scaler.spread) + torch.from_numpy(scaler.center)
+        found.append((pairs, values.reshape(3, len(pairs), window.bins, window.units).numpy()))
+    return _labelled(fitted, samples, target, given, found)
+
+
+def _check_names(animals: list[str], target: str, given: list[str]) -> None:
+    for name in [target, *given]:
+        if name not in animals:
+            raise ArgumentError("target or given", found=f"no animal {name!r}", next_step=did_you_mean(name, animals))
+    if target in given or not given:
+        raise ArgumentError("argument 'given'", found=f"{given}", expected=f"animals other than {target!r}, at least one")
+
+
+def _test_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: int) -> NDArray[np.int16]:
+    """Return the match codes of test samples ``(trial * window,)``, -1 elsewhere."""
+    tested = schema.is_scored(splits[animal]["part"].to_numpy()[split])
+    return np.where(tested[:, None], samples[animal]["match"].to_numpy(), np.int16(-1)).astype(np.int16).ravel()
+
+
+def _posteriors(
+    fitted: FittedStack, model: MultimodalVAE, samples: xr.DataTree, replica: int, given: list[str], pairs: NDArray[np.int64]
+) -> tuple[Posteriors, Tensor]:
+    """Return the posteriors of tuples ``(modality, tuple, latent)``, standard normal where absent, and who is present."""
+    shape = (len(model.modalities), len(pairs), model.latent)
+    mean, scale, available = torch.zeros(shape), torch.ones(shape), torch.zeros(shape[:2])
+    for column, name in enumerate(given):
+        there = torch.from_numpy(pairs[:, column] >= 0)
+        values = fitted.scaled(samples, name, replica).flatten(0, 1)[pairs[there.numpy(), column]]
+        place = model.modalities.index(name)
+        mean[place, there], scale[place, there] = model.encoders[name](values)
+        available[place, there] = 1
+    return Posteriors(mean, scale), available
+
+
+def _predict(
+    model: MultimodalVAE,
+    posteriors: Posteriors,
+    available: Tensor,
+    target: str,
+    draws: int,
+    level: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return mean, low and high ``(3, tuple, feature)`` as the likelihood of the target scores it."""
+    rows = available.shape[1]
+    count, width = model.noise_shape
+    noise = torch.randn(count, rows, width, generator=generator)
+    (mean, scale), weight = model.infer_absent(posteriors, noise, available, target)
+    chosen = torch.multinomial(weight.T, draws, replacement=True, generator=generator).T  # (draw, tuple)
+    row = torch.arange(rows)
+    latents = mean[chosen, row] + scale[chosen, row] * torch.randn(draws, rows, model.latent, generator=generator)
+    raw = model.decoders[target](latents.flatten(0, 1))
+    likelihood = model.likelihood(target)
+    drawn = likelihood.sample(raw, generator).reshape(draws, rows, -1)
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2])
+    return torch.cat([likelihood.mean(raw).reshape(draws, rows, -1).mean(0, keepdim=True), torch.quantile(drawn, tails, dim=0)])
+
+
+def _chunks(rows: int) -> Iterator[slice]:
+    for start in range(0, rows, ROWS_AT_ONCE):
+        yield slice(start, start + ROWS_AT_ONCE)
+
+
+def _labelled(
+    fitted: FittedStack,
+    samples: xr.DataTree,
+    target: str,
+    given: list[str],
+    found: list[tuple[NDArray[np.int64], NDArray[np.float32]]],
+) -> xr.Dataset:
+    """Join replicas, padded to the longest, with what they were decoded from."""
+    longest, replicas = max(len(pairs) for pairs, _ in found), len(found)
+    window = fitted.windows[target]
+    values = np.full((3, replicas, longest, window.bins, window.units), np.nan, dtype=np.float32)
+    match = np.full((replicas, longest), -1, dtype=np.int16)
+    trial = np.full((replicas, longest, len(given)), -1, dtype=np.int64)
+    place = np.full_like(trial, -1)
+    for number, (pairs, imputed) in enumerate(found):
+        values[:, number, : len(pairs)] = imputed
+        for column, name in enumerate(given):
+            codes = samples[name]["match"].to_numpy()
+            windows, there = codes.shape[1], pairs[:, column] >= 0
+            chosen = pairs[there, column]
+            trial[number, : len(pairs), column][there] = samples[name]["trial"].to_numpy()[chosen // windows]
+            place[number, : len(pairs), column][there] = chosen % windows
+            match[number, : len(pairs)][there] = codes.ravel()[chosen]
+    dims = ("replica", "tuple", "bin", "unit")
+    kind = "count" if scores_counts(fitted.spec, target) else f"transformed activity ({fitted.trained_on.transform})"
+    return xr.Dataset(
+        {
+            **{name: (dims, one) for name, one in zip(("mean", "low", "high"), values, strict=True)},
+            "match": (("replica", "tuple"), match),
+            "trial": (("replica", "tuple", "animal"), trial),
+            "window": (("replica", "tuple", "animal"), place),
+        },
+        coords={
+            "animal": given,
+            "unit": samples[target]["unit"].to_numpy(),
+            "split": ("replica", [replica.split for replica in fitted.replicas]),
+            "seed": ("replica", [replica.seed for replica in fitted.replicas]),
+        },
+        attrs={"target": target, "kind": kind, "classes": samples[target]["match"].attrs["classes"]},
+    )

@@ -1,0 +1,186 @@
+"""Activity that one animal's latents stand for in another: every encoder with every decoder, on held-out trials."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuromvm import schema
+from neuromvm.build import scores_counts
+from neuromvm.errors import SplitError
+from neuromvm.functional.gaussian import Posteriors, sample
+from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.inference.imputation import impute
+from neuromvm.models import MultimodalVAE
+
+IMPUTATION_DRAWS = 100
+
+
+class Rows(NamedTuple):
+    """The test trials of one animal, split after split: ``replica, split, trial (row,)``; trials by their place."""
+
+    replica: NDArray[np.int64]
+    split: NDArray[np.int64]
+    trial: NDArray[np.int64]
+
+
+@torch.no_grad()
+def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
+    """Decode the test samples of every animal by the decoder of every animal, from the posterior mean.
+
+    Parameters
+    ----------
+    fitted
+        The model; of several replicas of a split, the first is taken.
+    samples, splits
+        What it was trained on.
+    seed
+        Of the draws of ``drawn``.
+
+    Returns
+    -------
+    One node a source, ``tree[source]``, with its test trials: coordinates ``split, trial, replica (row)``, and ``label, match
+    (row, window)``. In it one node a target, ``tree[source][target]``: ``activity (row, window, bin, unit)``, float32, what
+    the target's decoder expects. ``attrs["kind"]``: ``count`` for likelihoods of what was recorded, else the transformed activity
+    as in the samples, not scaled, as :func:`neuromvm.inference.imputation.impute` gives it. Where source and target are the
+    same animal and the kind is ``count``, also ``drawn``: one draw of activity for each sample, from a draw of its posterior.
+
+    Raises
+    ------
+    SplitError
+        If no animal has a test trial.
+
+    Notes
+    -----
+    The posterior is that of the source alone: joint models are decoded from the unimodal posterior, not from the aggregated one,
+    since the other animals' trials are other trials. Latents that are private to an animal (MMVAE+) are at 0, the mean of the
+    auxiliary prior, when another animal is decoded.
+
+    Examples
+    --------
+    >>> transferred = transfer(fitted, samples, splits)  # doctest: +SKIP
+    >>> transferred["mitt"]["stella"]["activity"].dims  # doctest: +SKIP
+    ('row', 'window', 'bin', 'unit')
+    """
+    schema.expect_samples(samples)
+    schema.expect_splits(splits)
+    schema.check_same_trials(samples, splits)
+    fitted = first_of_each_split(fitted)
+    rows = {name: _rows(fitted, splits, name) for name in fitted.scalers}
+    if not any(len(one.trial) for one in rows.values()):
+        raise SplitError("splits", found="no test trial of any animal", expected="at least one")
+    found: dict[tuple[str, str], list[Tensor]] = {(source, target): [] for source in rows for target in rows}
+    drawn: dict[str, list[Tensor]] = {name: [] for name in rows}
+    for number in range(len(fitted.replicas)):
+        model = fitted.member(number)
+        generator = torch.Generator().manual_seed(seed + number)
+        for source, chosen in rows.items():
+            values = fitted.scaled(samples, source, number)[torch.from_numpy(chosen.trial[chosen.replica == number])]
+            posteriors = Posteriors(*model.encoders[source](values.flatten(0, 1)))
+            for target in rows:
+                expected = _expected(fitted, model, number, _seen_by(model, posteriors.mean, source, target), target)
+                found[source, target].append(_windows(fitted, expected, target, values.shape[1]))
+            if scores_counts(fitted.spec, source):
+                latent = sample(posteriors, torch.randn(posteriors.mean.shape, generator=generator))
+                activity = model.likelihood(source).sample(model.decoders[source](latent), generator)
+                drawn[source].append(_windows(fitted, activity, source, values.shape[1]))
+    nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=dict(samples.attrs))}
+    for source, chosen in rows.items():
+        nodes[source] = _labels(samples[source].to_dataset(), chosen)
+        for target in rows:
+            both = {"activity": found[source, target], **({"drawn": drawn[source]} if source == target and drawn[source] else {})}
+            nodes[f"{source}/{target}"] = _generated(fitted, samples, target, both)
+    return xr.DataTree.from_dict(nodes)
+
+
+def impute_each(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
+    """Impute the test samples of every animal from all others, see :func:`neuromvm.inference.imputation.impute`.
+
+    Returns
+    -------
+    One node a target: ``mean (replica, tuple, bin, unit)`` of the first replica of each split, and what it was decoded from.
+    """
+    fitted = first_of_each_split(fitted)
+    nodes = {
+        target: impute(fitted, samples, splits, target, draws=IMPUTATION_DRAWS).drop_vars(["low", "high"])
+        for target in (fitted.scalers if len(fitted.scalers) > 1 else ())
+    }
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=dict(samples.attrs)), **nodes})
+
+
+def first_of_each_split(fitted: FittedStack) -> FittedStack:
+    """Return a stack of the first replica of each split that was trained on the data as they are."""
+    first: dict[int, int] = {}
+    for place, replica in enumerate(fitted.replicas):
+        if not replica.permutation:
+            first.setdefault(replica.split, place)
+    places = list(first.values())
+    return FittedStack(
+        fitted.spec,
+        [fitted.replicas[place] for place in places],
+        {name: value[places] for name, value in fitted.weights.items()},
+        {name: [each[place] for place in places] for name, each in fitted.scalers.items()},
+        fitted.windows,
+        fitted.trained_on,
+        fitted.conditions,
+    )
+
+
+def _rows(fitted: FittedStack, splits: xr.DataTree, name: str) -> Rows:
+    part = splits[name]["part"].to_numpy()
+    tested = [np.flatnonzero(schema.is_scored(part[replica.split])) for replica in fitted.replicas]
+    counts = [len(one) for one in tested]
+    numbers = np.repeat(np.arange(len(tested)), counts)
+    split = np.repeat([replica.split for replica in fitted.replicas], counts)
+    return Rows(numbers, split, np.concatenate(tested))
+
+
+def _seen_by(model: MultimodalVAE, mean: Tensor, source: str, target: str) -> Tensor:
+    """Return the latents ``(sample, latent)`` that a target is decoded from; what is private to the source is at 0."""
+    if source == target:
+        return mean
+    return torch.cat([mean[:, : model.shared_latents], torch.zeros_like(mean[:, model.shared_latents :])], -1)
+
+
+def _expected(fitted: FittedStack, model: MultimodalVAE, number: int, latent: Tensor, target: str) -> Tensor:
+    """Return the expected activity ``(sample, feature)``: as recorded, or transformed and not scaled."""
+    values = model.likelihood(target).mean(model.decoders[target](latent))
+    if scores_counts(fitted.spec, target):
+        return values
+    scaler = fitted.scalers[target][number]
+    return values * torch.from_numpy(scaler.spread) + torch.from_numpy(scaler.center)
+
+
+def _windows(fitted: FittedStack, values: Tensor, target: str, windows: int) -> Tensor:
+    """Part ``(sample, feature)`` into ``(trial, window, bin, unit)``."""
+    shape = fitted.windows[target]
+    return values.reshape(-1, windows, shape.bins, shape.units)
+
+
+def _labels(dataset: xr.Dataset, rows: Rows) -> xr.Dataset:
+    """Return the labels of test trials, row by row."""
+    return xr.Dataset(
+        {
+            key: (("row", "window"), dataset[key].to_numpy()[rows.trial], {"classes": dataset[key].attrs["classes"]})
+            for key in ("label", "match")
+        },
+        coords={
+            "window": dataset["window"],
+            "replica": ("row", rows.replica),
+            "split": ("row", rows.split),
+            "trial": ("row", dataset["trial"].to_numpy()[rows.trial]),
+        },
+    )
+
+
+def _generated(fitted: FittedStack, samples: xr.DataTree, target: str, values: dict[str, list[Tensor]]) -> xr.Dataset:
+    kind = "count" if scores_counts(fitted.spec, target) else f"transformed activity ({fitted.trained_on.transform})"
+    dims = ("row", "window", "bin", "unit")
+    return xr.Dataset(
+        {key: (dims, torch.cat(each).numpy()) for key, each in values.items()},
+        coords={"unit": samples[target]["unit"].to_numpy()} if "unit" in samples[target].coords else {},
+        attrs={"kind": kind},
+    )

@@ -1,0 +1,1 @@
+"""From samples and splits to a fitted model: batches, objective, gradient step, training loop, checkpoints."""

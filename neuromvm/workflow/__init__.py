@@ -1,0 +1,1 @@
+"""Experiments, refits, audits, few-shot experiments, sweeps, and the command line."""
