@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 from scipy.special import logsumexp
 from scipy.stats import norm
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, log_density
 from neuromvm.functional.gaussian import kl_divergence as our_kl
@@ -98,6 +98,25 @@ def test_the_mixture_rate_has_a_ceiling_and_the_pairwise_rate_has_none():
     assert kl_to_mixture(far, mean + noise, everyone).mean(1).sum().item() == pytest.approx(5 * math.log(5), abs=0.01)
     # Sum over ordered pairs of 32 d^2, over 5: 2 (4*1 + 3*4 + 2*9 + 1*16) * 32 / 5.
     assert mean_pairwise_kl(far, everyone)[:, 0].sum().item() == pytest.approx(640.0)
+
+
+@pytest.mark.usefixtures("pairs")
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+@pytest.mark.parametrize("modalities", [10, 11, 40])
+def test_rates_to_a_mixture_of_many_components_are_those_of_torch(modalities, alpha):
+    batch, latent = 4, 2
+    mean, scale = posteriors(modalities, batch, latent, seed=13)
+    latents = mean + scale * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    available = torch.ones(modalities, batch, dtype=torch.float64)
+    prior = torch.zeros(1, batch, latent, dtype=torch.float64)
+    components = Independent(Normal(torch.cat([mean, prior]).movedim(0, 1), torch.cat([scale, prior + 1]).movedim(0, 1)), 1)
+    weight = torch.tensor([(1 - alpha) / modalities] * modalities + [alpha], dtype=torch.float64)
+    mixture = MixtureSameFamily(Categorical(weight.expand(batch, -1)), components)
+    expected = Independent(Normal(mean, scale), 1).log_prob(latents) - mixture.log_prob(latents)
+    torch.testing.assert_close(kl_to_mixture(Posteriors(mean, scale), latents, available, alpha), expected)
+    if alpha == 0:
+        conditions = torch.arange(batch)
+        torch.testing.assert_close(kl_to_pooled_mixture(Posteriors(mean, scale), latents, available, conditions), expected)
 
 
 @pytest.mark.usefixtures("pairs")

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, stack_module_state
 
 from neuromvm.build import LIKELIHOODS, build_model
@@ -169,6 +170,32 @@ def test_cross_reconstruction_weights_sum_to_one_over_those_present():
     mitt = shared.decodable["mitt"].weight
     torch.testing.assert_close(mitt[:, 0], torch.tensor([0.4, 0.3, 0.3]))
     torch.testing.assert_close(mitt[:, 1], torch.tensor([1.0, 0.0, 0.0]))  # alone: from itself
+
+
+def test_an_absent_animal_is_inferred_with_the_final_share_of_the_standard_normal():
+    schedule = {"kind": "linear", "start": 0.8, "stop": 0.1}
+    model = build_model(ModelSpec(sharing={"kind": "mmvm", "standard_normal": schedule}, latent=3), WINDOWS, seed=0)
+    posteriors = model.encode(batch_of(2).inputs)
+    available = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    components, weight = model.infer_absent(posteriors, noise_of(model, 2), available, "barat")
+    torch.testing.assert_close(weight.T, torch.tensor([[0.45, 0.45, 0.0, 0.1], [0.9, 0.0, 0.0, 0.1]]))
+    torch.testing.assert_close(components.mean, torch.cat([posteriors.mean, torch.zeros(1, 2, 3)]))
+    torch.testing.assert_close(components.scale, torch.cat([posteriors.scale, torch.ones(1, 2, 3)]))
+
+
+@pytest.mark.parametrize("components", [15, 12])
+def test_the_rate_of_a_joint_mixture_is_the_weighted_mean_over_its_components(components):
+    windows = WINDOWS | {"buchanan": WindowShape(4, 2, 0.1)}
+    sharing = {"kind": "joint", "aggregation": "mixture_of_products", "components": components}
+    model = build_model(ModelSpec(sharing=sharing, latent=3), windows, seed=0)
+    inputs = {name: torch.rand(6, window.features) for name, window in windows.items()}
+    batch = Batch(inputs, inputs, torch.ones(4, 6), torch.arange(6))
+    posteriors, noise = model.encode(inputs), noise_of(model, 6)
+    (mean, scale), weight = model.aggregation(posteriors, batch.available, noise[..., 3:])
+    assert len(mean) == components
+    divergence = kl_divergence(Normal(mean, scale), Normal(torch.zeros_like(mean), torch.ones_like(scale))).sum(-1)
+    rate = model.share(posteriors, noise, batch, 1.0).rate
+    torch.testing.assert_close(rate, (weight * divergence).sum(0, keepdim=True))
 
 
 def test_weights_come_from_the_seed_and_leave_the_global_generator_alone():

@@ -12,11 +12,12 @@ from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from tests.conftest import SHARED
 
 FILE = SHARED / "reference" / "published_rat_code.npz"
-pytestmark = pytest.mark.skipif(not FILE.is_file(), reason="the published numbers (../shared/reference) are not on this machine")
 
 
 @pytest.fixture(scope="module")
 def published() -> dict[str, torch.Tensor]:
+    if not FILE.is_file():
+        pytest.skip("the published numbers (../shared/reference) are not on this machine")
     with np.load(FILE, allow_pickle=False) as file:
         return {name: torch.from_numpy(file[name]) for name in file}
 
@@ -66,6 +67,30 @@ def test_aggregations_and_joint_rates(published, name, key):
     torch.testing.assert_close(joint.mean, published[f"{key}_mean"], atol=1e-6, rtol=0)
     torch.testing.assert_close(torch.log(joint.scale), published[f"{key}_log_scale_as_published"], atol=1e-6, rtol=0)
     torch.testing.assert_close(published_rate(joint, 5), published[f"{key}_joint_rate_as_published"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rows", [30, 31, 32, 61, 62, 93, 100, 128])
+@pytest.mark.parametrize("name", ["mixture_of_experts", "mixture_of_products"])
+def test_a_batch_is_cut_into_slices_of_equal_length_and_a_remainder(name, rows):
+    """The published numbers are of 11 rows, fewer than the 31 subsets of five rats."""
+    random = np.random.default_rng(rows)
+    mean, scale = random.normal(size=(5, rows, 3)), np.exp(random.normal(size=(5, rows, 3)))
+    subsets = [[rat] for rat in range(5)]  # smaller subsets before larger ones, both in the order of rats
+    if name == "mixture_of_products":
+        combinations = [[rat for rat in range(5) if mask & 2**rat] for mask in range(1, 32)]
+        subsets = sorted(combinations, key=lambda subset: (len(subset), subset))
+    expected_mean, expected_scale = np.empty((rows, 3)), np.empty((rows, 3))
+    length = int(np.floor(rows / len(subsets)))
+    for number, subset in enumerate(subsets):
+        start = number * length
+        piece = slice(start, start + length if number + 1 < len(subsets) else rows)
+        precision = 1 / scale[subset, piece]  # the head read as a log variance
+        expected_scale[piece] = 1 / precision.sum(axis=0)
+        expected_mean[piece] = (precision * mean[subset, piece]).sum(axis=0) * expected_scale[piece]
+    unpadded = Posteriors(torch.from_numpy(mean), torch.from_numpy(scale))
+    joint = PUBLISHED_AGGREGATIONS[name](unpadded, torch.ones(5, rows, dtype=torch.float64))
+    np.testing.assert_allclose(joint.mean.numpy(), expected_mean, rtol=1e-9)
+    np.testing.assert_allclose(joint.scale.numpy(), expected_scale, rtol=1e-9)
 
 
 def test_summed_squared_error(published):

@@ -59,6 +59,29 @@ def test_a_step_taken_as_one_function_is_the_step(model, monkeypatch):
         check(model.model_copy(update={"likelihood": ModelSpec(sharing="mmvm", likelihood=learned).likelihood}), PAIR[:1], **rule)
 
 
+def test_weight_decay_leaves_scales_of_noise_and_of_priors_alone():
+    """After a step Adam's mean is a tenth of the gradient, to which decay adds a tenth of decay times weight."""
+    model = ModelSpec(sharing="mmvae_plus", latent=3, networks="linear", scale="constant", likelihood="gaussian")
+    scales = {
+        name
+        for animal in ("mitt", "stella")
+        for name in (f"auxiliary.{animal}", f"likelihoods.{animal}.log_scale", f"encoders.{animal}.scale.log_scale")
+    }
+    added = {}
+    for decay in (0.0, 0.5):
+        trainer = trainer_of(PAIR[:1], model, epochs=1, batch_size=1000, weight_decay=decay)
+        start = {name: torch.full_like(value, 0.3) for name, value in trainer.weights().items() if name in scales}
+        assert start.keys() == scales
+        trainer = StackTrainer(model, trainer.training, trainer.batches, start=start)
+        before = {name: value.clone() for name, value in trainer.weights().items()}
+        next(trainer.run())
+        state = trainer.state().tensors
+        added[decay] = {name: state[f"adam/exp_avg/{name}"] for name in before}
+    for name, weight in before.items():
+        expected = torch.zeros_like(weight) if name in scales else 0.1 * 0.5 * weight
+        torch.testing.assert_close(added[0.5][name] - added[0.0][name], expected, rtol=1e-4, atol=1e-6)
+
+
 def test_a_tensor_given_twice_is_told_from_two(monkeypatch):
     monkeypatch.setattr(compiled, "_known", {})
     monkeypatch.setattr(compiled, "_compile", lambda function, example: object())

@@ -1,5 +1,6 @@
 """The stacked trainer: a stack is its members, test trials do not exist for it, and it continues as if never stopped."""
 
+import itertools
 import math
 
 import numpy as np
@@ -100,6 +101,19 @@ def test_a_folder_of_another_training_is_refused(tmp_path, change):
 def test_training_lowers_the_loss():
     records = list(trainer_of([Replica(0, 0)], epochs=40).run())
     assert np.mean([record.loss[0] for record in records[-5:]]) < 0.9 * records[0].loss[0]
+
+
+def test_a_cosine_learning_rate_falls_from_epoch_to_epoch():
+    falling = trainer_of([Replica(0, 0)], epochs=3, schedule="cosine")
+    list(falling.run())
+    # Half a cosine at 0, 1/3 and 2/3 of its length: shares 1, 3/4 and 1/4, trained here as epochs of constant rates.
+    stages = [trainer_of([Replica(0, 0)], epochs=3, learning_rate=share * 0.01) for share in (1.0, 0.75, 0.25)]
+    next(stages[0].run())
+    for before, after in itertools.pairwise(stages):
+        after.restore(before.state())
+        next(after.run())
+    for name, value in falling.weights().items():
+        torch.testing.assert_close(value, stages[-1].weights()[name], rtol=1e-6, atol=1e-6)
 
 
 def test_test_trials_do_not_exist_for_a_training():
@@ -247,15 +261,6 @@ def test_slices_of_the_published_mixtures_do_not_depend_on_padding(aggregation):
                 [getattr(record, field)[0] for record in alone],
                 rtol=1e-4,
             )
-
-
-def test_weight_decay_leaves_what_says_how_noisy_things_are_alone():
-    model = MODEL.model_copy(
-        update={"scale": "constant", "likelihood": ModelSpec(sharing="mmvm", likelihood="gaussian").likelihood}
-    )
-    decaying = trainer_of([Replica(0, 0)], model, weight_decay=0.5)._take_step._parts[0]._decaying
-    assert set(decaying) == {0.5, 0.0}
-    assert len(decaying[0.0]) == 4  # a posterior scale and a likelihood's scale for each animal
 
 
 def test_windows_of_another_bin_width_are_not_embedded():
