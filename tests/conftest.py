@@ -1,7 +1,8 @@
 """What all tests share: one thread, and small recordings with a known answer."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: two workers on two cores must not fight
@@ -21,6 +22,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real recordings (../shared/data) are not on this machine")
     return folder
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let child processes of a test receive SIGINT: children of a shell's background job inherit that it is ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 def with_trial_label(tree: xr.DataTree, label: str, of: Callable[[xr.Dataset], np.ndarray]) -> xr.DataTree:

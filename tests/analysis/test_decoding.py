@@ -270,3 +270,17 @@ def test_all_representations_are_scored_on_the_same_pairs(incomplete):
     there = np.isfinite(found["accuracy"].sel(representation=["ideal", *ALIGNED]).values)
     assert (there == there[0]).all()
     np.testing.assert_allclose(found["null_mean"].sel(setting="cross").dropna("representation"), 0.4167, atol=0.06)
+
+
+@pytest.mark.parametrize("animals", [3, 4, 5])
+def test_the_decoder_of_others_never_learns_from_the_target(animals):
+    plain = simulate(repeats=(60,) + (5,) * (animals - 1), units=(8,) * animals)
+    latents = Latents(shared_latents(plain), plain.splits, inverse_penalty=1.0)
+    node = plain.samples["rat0"].to_dataset()
+    renamed = node.assign(label=(node["label"] + 1) % 4)  # the target, with most of all trials, names classes differently
+    samples = with_node(plain.samples, "rat0", renamed)
+    predicted = decode(latents, samples, plain.splits, ["others", "pooled"])["rat0"]["predicted"].values[..., 0]
+    tested = plain.splits["rat0"]["part"].values == 3
+    label = np.broadcast_to(node["label"].values[:, 0], tested.shape)[tested]
+    assert (predicted[:, 0][tested] == label).mean() > 0.95
+    assert (predicted[:, 1][tested] == label).mean() < 0.5

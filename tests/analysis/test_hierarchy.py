@@ -96,3 +96,13 @@ def test_an_animal_without_pairs_is_left_out():
     without = scores.copy()
     without[4] = without[:, 4] = np.nan
     assert over_pairs(without) == over_pairs(scores[:4, :4])
+
+
+@pytest.mark.parametrize("animals", [2, 3, 5])
+def test_trials_alone_leave_the_variance_of_a_mean_over_all_animals(animals):
+    """Animals that do not differ: their mean varies by trials only, whose variance is divided by the number of animals."""
+    rng = np.random.default_rng(animals)
+    draws = 0.1 * rng.standard_normal((20000, animals))
+    interval = over_animals(np.zeros(animals), draws, rng)
+    half = stats.t.ppf(0.975, animals - 1) * 0.1 / np.sqrt(animals)
+    np.testing.assert_allclose([interval.low, interval.high], [-half, half], rtol=0.05)

@@ -119,3 +119,9 @@ def test_mean_leaves_out_what_was_not_scored():
     values = np.array([[1.0, np.nan], [3.0, np.nan]])
     assert over_trials.mean_of_scored(values, axis=0)[0] == 2
     assert np.isnan(over_trials.mean_of_scored(values, axis=0)[1])
+
+
+def test_a_null_draw_without_score_counts_as_reaching():
+    null = np.array([np.nan, 0.1, 0.2])
+    assert over_trials.p_value(np.float64(0.9), null) == pytest.approx(2 / 4)
+    assert over_trials.judged(np.float64(0.9), null[:0], null)["p"] == pytest.approx(2 / 4)

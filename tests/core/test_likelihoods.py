@@ -340,7 +340,7 @@ def test_a_silent_unit_starts_at_a_finite_rate(kind):
 
 def test_dispersion_starts_at_that_of_the_counts_of_each_unit():
     """Bins of one unit have different means, which must not pass for dispersion."""
-    dispersion, means = np.array([0.5, 2.0]), np.array([1.0, 8.0, 3.0])  # of units, of bins
+    dispersion, means = np.array([0.5, 2.0]), np.array([8.0, 3.0, 1.0])  # of units, of bins
     shape, mean = 1 / np.tile(dispersion, 3), np.repeat(means, 2)
     counts = np.random.default_rng(0).negative_binomial(shape, shape / (shape + mean), size=(50_000, 6))
     likelihood = NegativeBinomial(6, units=2)
@@ -482,3 +482,11 @@ def test_categories_compete_within_a_bin():
     assert (likelihood.sample(raw, torch.Generator().manual_seed(0)).reshape(3, 3, 2).sum(-1) == 1).all()
     alone = sum(Categorical(2).log_prob(raw[:, 2 * at : 2 * at + 2], torch.eye(2)[:1]) for at in range(3))
     torch.testing.assert_close(likelihood.log_prob(raw, torch.eye(2)[:1].repeat(1, 3)), alone)
+
+
+def test_categories_start_at_their_shares_in_every_bin():
+    likelihood = Categorical(6, units=2)
+    likelihood.start_from(torch.tensor([[1.0, 0, 0, 1, 1, 0], [1, 0, 0, 1, 0, 1], [1, 0, 1, 0, 0, 1]]))
+    share = torch.tensor([[3.5, 0.5], [1.5, 2.5], [1.5, 2.5]]) / 4  # (bin, category), half an event more of each
+    torch.testing.assert_close(torch.exp(likelihood.baseline), share.flatten())
+    torch.testing.assert_close(likelihood.mean(torch.zeros(1, 6)), share.reshape(1, 6))

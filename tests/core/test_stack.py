@@ -11,7 +11,7 @@ from neuromvm.data.windows import make_samples
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec
 from neuromvm.training import trainer as training
 from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
-from tests.conftest import tuned_recordings
+from tests.conftest import tuned_recordings, with_trial_label
 from tests.core.test_training import MODEL, SAMPLES, trainer_of
 
 MODELS = {
@@ -45,6 +45,19 @@ def test_null_data_in_a_stack_are_a_training_on_permuted_samples(model):
     for name in latents.children:
         np.testing.assert_allclose(latents[name].latent_mean[1], expected[name].latent_mean[0], rtol=1e-3, atol=1e-3)
         assert abs(latents[name].latent_mean[0] - latents[name].latent_mean[2]).max() > 0.1
+
+
+def test_latents_of_null_data_stay_within_their_block():
+    samples = with_trial_label(SAMPLES, "block", lambda animal: np.arange(animal.sizes["trial"]) // 12)
+    stack = trainer_of([Replica(0, 0), Replica(0, 0, 5, "block")], samples=samples)
+    weights = {name: torch.stack([value[0], value[0]]) for name, value in stack.weights().items()}
+    fitted = stack.fitted_stack()
+    fitted.weights = weights
+    fitted.scalers = {name: [scaler, scaler] for name, (scaler, _) in fitted.scalers.items()}
+    for node in fitted.embed(samples).children.values():
+        latents = node["latent_mean"].values[:, :, 0].reshape(2, -1, 12, 3)  # (replica, block, trial, latent)
+        assert (latents[0] != latents[1]).any()
+        np.testing.assert_array_equal(*np.sort(latents, axis=2))
 
 
 def test_beta_is_a_replicas_own():

@@ -63,3 +63,11 @@ def test_unlabelled_trials_keep_their_activity():
     dataset = samples[name].to_dataset().copy(deep=True)
     dataset["label"][:5] = -1
     assert carry(name, dataset, 4).trial[:5].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_animals_with_equal_trials_are_permuted_differently():
+    dataset = next(iter(simulate(windows=3).samples.children.values())).to_dataset()
+    dataset = dataset.assign(label=(dataset["label"] + np.arange(3)) % 4)  # labels of windows differ: they are shifted too
+    mitt, stella = (carry(name, dataset, 1) for name in ("mitt", "stella"))
+    assert (mitt.trial != stella.trial).any()
+    assert (mitt.shift != stella.shift).any()

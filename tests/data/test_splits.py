@@ -133,3 +133,18 @@ def test_all_windows_of_a_trial_are_on_its_side():
     samples = samples_of(start=0, stop=1, width=0.5, step=0.1)
     splits = make_splits(samples, SplitSpec())
     assert splits["mitt"]["part"].dims == ("split", "trial")
+
+
+@pytest.mark.parametrize("per_class", [2, None])
+def test_few_trials_are_drawn_from_training_and_validation_trials(per_class):
+    samples = samples_of()
+    splits = make_splits(samples, SplitSpec(repeats=2, validation=0.25))
+    reduced = few_trials(samples, splits, "mitt", per_class)
+    assert reduced["stella"].identical(splits["stella"])
+    strata = trial_strata(samples["mitt"].to_dataset())
+    for before, after in zip(splits["mitt"]["part"].values, reduced["mitt"]["part"].values, strict=True):
+        side = (before == Part.TRAIN) | (before == Part.VALIDATION)
+        np.testing.assert_array_equal(after[~side], before[~side])
+        assert set(after[side]) <= {Part.TRAIN, Part.UNUSED}
+        expected = np.bincount(strata[side]) if per_class is None else [per_class] * 3
+        np.testing.assert_array_equal(np.bincount(strata[after == Part.TRAIN]), expected)

@@ -262,6 +262,7 @@ def test_two_processes_cannot_work_in_one_run_folder(finished, monkeypatch, caps
     assert "another process" in error
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_says_how_to_go_on_and_does(lab):
     command = [
         sys.executable,

@@ -1,5 +1,7 @@
 """Activity of an absent animal: better than its mean response where trials are shared events, equal to it where they are not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -144,3 +146,16 @@ def test_every_way_of_sharing_imputes_finite_activity_of_the_target_from_any_sub
         assert (imputed["low"] <= imputed["high"]).all()
     again = impute(fitted, samples, splits, "stella", ["mitt", "barat"], draws=20)
     assert torch.equal(torch.from_numpy(again["mean"].values), torch.from_numpy(imputed["mean"].values))
+
+
+def test_imputed_activity_is_in_the_units_of_the_samples():
+    samples = make_samples(recordings(1), SampleSpec(label="odor"))
+    splits = make_splits(samples, SplitSpec())
+    fitted = fit(samples, splits, ModelSpec(sharing="mmvm", latent=3), TrainingSpec(epochs=1), progress=False)
+    (scaler,), unit = fitted.scalers["stella"], np.arange(16, dtype=np.float32)
+    fitted.scalers["stella"] = [replace(scaler, center=0 * unit, spread=1 + 0 * unit)]
+    scaled = impute(fitted, samples, splits, "stella", draws=20)
+    fitted.scalers["stella"] = [replace(scaler, center=unit - 5, spread=1 + unit)]
+    imputed = impute(fitted, samples, splits, "stella", draws=20)
+    for name in ("mean", "low", "high"):
+        np.testing.assert_allclose(imputed[name], scaled[name] * (1 + unit) + unit - 5, rtol=1e-4, atol=1e-4)

@@ -312,6 +312,7 @@ def test_a_lost_cell_is_written_down_as_failed(lab, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_sweep_stopped_midway_goes_on_as_if_it_had_not(lab, tmp_path, sent, code):
     experiment = {**EXPERIMENT, "training": {"epochs": 300, "learning_rate": 0.01, "checkpoint_every": 20}}
