@@ -89,9 +89,9 @@ def batches(size: Size, sharing: dict[str, object], replicas: int = 1) -> "Stack
 
 def trainer(size: Size, sharing: dict[str, object], replicas: int = 1, **settings: object) -> "StackTrainer":
     """Return the trainer that ``neuromvm.fit`` runs, with these settings of the training."""
-    from neuromvm.training.trainer import StackTrainer
+    from neuromvm.training.fit import make_trainer
 
-    return StackTrainer(*specs(size, sharing, **settings), batches(size, sharing, replicas))
+    return make_trainer(*specs(size, sharing, **settings), batches(size, sharing, replicas))
 
 
 def matched_samples(size: Size, sharing: dict[str, object]) -> "dict[str, Tensor]":

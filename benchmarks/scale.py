@@ -142,6 +142,7 @@ def measure(point: dict[str, object]) -> None:
     from neuromvm.specs import DataSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
     from neuromvm.training.batches import StackBatches
     from neuromvm.training.device import choose_device
+    from neuromvm.training.fit import fitted_stack, make_trainer
     from neuromvm.training.trainer import StackTrainer
 
     def recordings(folder: Path) -> xr.DataTree:
@@ -163,12 +164,12 @@ def measure(point: dict[str, object]) -> None:
 
     def trainer_of(samples: xr.DataTree, splits: xr.DataTree) -> StackTrainer:
         batches = StackBatches(samples, splits, model, training, [Replica(0, 0)], device=choose_device("cpu"))
-        return StackTrainer(model, training, batches)
+        return make_trainer(model, training, batches)
 
     def fitted_by(trainer: StackTrainer) -> FittedStack:
         for _ in trainer.run():
             pass
-        return trainer.fitted_stack()
+        return fitted_stack(model, trainer)
 
     model = ModelSpec.model_validate({**MODELS[str(point["model"])], "latent": point["latent"]})
     training = TrainingSpec(epochs=1, device="cpu")

@@ -26,13 +26,11 @@ from neuromvm.models import (
     MixtureOfProducts,
     MMVAEPlus,
     MultimodalVAE,
-    PairwiseMMVM,
-    PooledMMVM,
-    PooledPairwiseMMVM,
     ProductOfExperts,
     PublishedJointVAE,
 )
 from neuromvm.models.joint import Aggregation
+from neuromvm.models.mmvm import Rate, mixture_rate, pairwise_rate, pooled_mixture_rate, pooled_pairwise_rate
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from neuromvm.networks import ConstantScale, Decoder, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, SimplexMean, mlp
 from neuromvm.specs import ModelSpec
@@ -59,11 +57,11 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": likelihoods.Bernoulli,
     "categorical": likelihoods.Categorical,
 }
-RATES: dict[tuple[str, bool], type[MMVM]] = {
-    ("mixture", False): MMVM,
-    ("pairwise", False): PairwiseMMVM,
-    ("mixture", True): PooledMMVM,
-    ("pairwise", True): PooledPairwiseMMVM,
+RATES: dict[tuple[str, bool], Rate] = {
+    ("mixture", False): mixture_rate,
+    ("pairwise", False): pairwise_rate,
+    ("mixture", True): pooled_mixture_rate,
+    ("pairwise", True): pooled_pairwise_rate,
 }
 
 
@@ -133,8 +131,8 @@ def build_model(
             modes = _modes(spec, next(iter(windows.values())))
             return MMVAEPlus(encoders, decoders, scored, plus.private * modes, plus.samples)
         case MMVMSharing() as mmvm:
-            kind = RATES[mmvm.rate, mmvm.pooled]
-            return kind(encoders, decoders, scored, mmvm.cross_reconstruction, _schedule(mmvm.standard_normal))
+            rate, schedule = RATES[mmvm.rate, mmvm.pooled], _schedule(mmvm.standard_normal)
+            return MMVM(encoders, decoders, scored, rate, mmvm.cross_reconstruction, schedule)
 
 
 def likelihood_of(spec: ModelSpec, animal: str) -> AnyLikelihood:

@@ -1,6 +1,6 @@
 """From raw decoder output to log-likelihood, mean and samples of activity."""
 
-from neuromvm.likelihoods.base import Likelihood
+from neuromvm.likelihoods.base import Likelihood, LinearError
 from neuromvm.likelihoods.counts import CountLikelihood, NegativeBinomial, Poisson
 from neuromvm.likelihoods.discrete import Bernoulli, Categorical
 from neuromvm.likelihoods.gaussian import Gaussian, Laplace, SquaredError
@@ -13,6 +13,7 @@ __all__ = [
     "Gaussian",
     "Laplace",
     "Likelihood",
+    "LinearError",
     "NegativeBinomial",
     "Poisson",
     "SquaredError",

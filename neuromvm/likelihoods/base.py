@@ -1,13 +1,24 @@
 """What every likelihood does. Leading dims of raw output and activity broadcast; log-likelihoods sum over features."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from neuromvm.errors import SpecError
-from neuromvm.functional.reconstruction import ReadoutError, multiplying_out_pays
+
+
+class LinearError(NamedTuple):
+    """A log-likelihood ``-|target - z @ weight.T - bias|^2 - offset`` as a function of z.
+
+    ``weight (feature, latent)``, ``bias (feature,)``, ``target (batch, feature)``, ``offset ()``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    target: Tensor
+    offset: Tensor
 
 
 class Likelihood(nn.Module, ABC):
@@ -43,32 +54,8 @@ class Likelihood(nn.Module, ABC):
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the log-likelihood ``(...,)`` [nats]."""
 
-    def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
-        """Return the log-likelihood ``(source, batch)`` if raw output is ``hidden @ weight.T + bias``.
-
-        Parameters
-        ----------
-        hidden
-            ``(source, batch, width)``.
-        weight, bias
-            ``(feature, width)``, ``(feature,)``.
-        target
-            ``(batch, feature)``.
-        """
-        found = self.readout_error(weight, bias, target) if multiplying_out_pays(hidden.shape, target.shape[-1]) else None
-        if found is None:
-            return self.log_prob(torch.nn.functional.linear(hidden, weight, bias), target)
-        error, offset = found
-        return -error.at(hidden) - offset
-
-    def readout_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[ReadoutError, Tensor] | None:
-        """Return a squared error and an offset ``()`` that together are minus the log-likelihood; None if nothing is.
-
-        Parameters
-        ----------
-        weight, bias, target
-            As of :meth:`log_prob_of_linear`.
-        """
+    def linear_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> LinearError | None:
+        """Return the log-likelihood under the raw output ``z @ weight.T + bias`` as a squared error; None if it is not one."""
         return None
 
     @abstractmethod

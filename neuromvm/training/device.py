@@ -8,28 +8,30 @@ import torch
 from neuromvm.errors import TrainingError
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """Return the device asked for; ``auto`` takes CUDA, then MPS, then the CPU.
 
     Raises
     ------
     TrainingError
-        If it is not there.
+        If this machine does not have it.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted == "auto":
-        return torch.device(next(name for name, available in there.items() if available))
-    if not there[wanted]:
-        names = ", ".join(name for name, available in there.items() if available)
+    is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [device for device, is_here in is_available.items() if is_here]
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
         raise TrainingError(
-            f"device {wanted!r}", found=f"not on this machine, which has {names}", next_step="Set training.device=auto"
+            f"device {name!r}",
+            found=f"not on this machine, which has {', '.join(available)}",
+            next_step="Set training.device=auto",
         )
-    return torch.device(wanted)
+    return torch.device(name)
 
 
 @contextmanager
 def matrix_products(precision: str) -> Iterator[None]:
-    """Multiply float32 matrices as the training asks; ``tf32`` rounds factors to 10 bits on GPUs that can, nowhere else."""
+    """Multiply float32 matrices as the training asks; ``tf32`` rounds factors to 10 bits on GPUs that support it."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:

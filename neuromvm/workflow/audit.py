@@ -24,8 +24,7 @@ from neuromvm.data.windows import make_samples
 from neuromvm.schema import is_fitted, is_scored
 from neuromvm.specs import ExperimentSpec
 from neuromvm.training.batches import StackBatches
-from neuromvm.training.fit import fit
-from neuromvm.training.trainer import StackTrainer
+from neuromvm.training.fit import fit, make_trainer
 from neuromvm.workflow.experiment import load_experiment_recordings
 
 Kind = Literal["labels permuted", "matched noise"]
@@ -161,7 +160,7 @@ def _trained(spec: ExperimentSpec, name: str, samples: xr.DataTree, splits: xr.D
     training = spec.training_for(name)
     replicas = [Replica(0, training.seeds[0])]
     batches = StackBatches(samples, splits, spec.models[name], training, replicas, device=torch.device("cpu"))
-    trainer = StackTrainer(spec.models[name], training.model_copy(update={"epochs": min(training.epochs, 2)}), batches)
+    trainer = make_trainer(spec.models[name], training.model_copy(update={"epochs": min(training.epochs, 2)}), batches)
     for _ in trainer.run():
         pass
     scaling = [one for each in batches.scalers.values() for one in (each[0].center, each[0].spread)]
