@@ -1,4 +1,4 @@
-"""From activity to the numbers that encoders, decoders and alignments see."""
+"""Features of activity, the input of encoders, decoders and alignments, and their scaling."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from neuromvm.specs import SampleSpec
 
 Floats = NDArray[np.float32]
 FLOAT = 4  # [bytes] of a feature
-SMALLEST_NOISE = 0.05  # [transformed activity] keeps a unit that hardly ever fires from being blown up by its scale
+SMALLEST_NOISE = 0.05  # [transformed activity] limits the scale factor of units that hardly ever fire
 
 
 class Rows(Protocol):
-    """Features ``(sample, feature)``, of which slices of samples are looked at: an array, or what makes them when asked."""
+    """Features ``(sample, feature)`` that are read in slices of samples: an array, or an object that computes them on demand."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
 
     def __getitem__(self, rows: slice) -> Floats:
-        """Return some of them."""
+        """Return a slice of the samples."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """What makes features of recorded activity, each sample for itself.
+    """Map from recorded activity to features, applied to each sample independently.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ class Transform:
 
     @classmethod
     def of(cls, activity: xr.DataArray, spec: SampleSpec) -> "Transform":
-        """Return what a spec does to the activity of an animal.
+        """Return the transform of a spec for the activity of an animal.
 
         Raises
         ------
         SchemaError
-            If spikes per millisecond are asked for of activity that is no count of spikes.
+            If ``transform`` is per_millisecond and the activity is not spike counts.
         """
         if spec.transform == "per_millisecond" and activity.attrs["kind"] != "spike_count":
             kind = str(activity.attrs["kind"])
@@ -87,9 +87,8 @@ def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
     activity
         ``(trial, window, bin, unit)``, counts or amplitudes, with ``attrs["bin_width"]``.
     spec
-        Its ``transform`` is applied to every number (the square root makes the variance of Poisson counts nearly constant,
-        Anscombe 1948; ``per_millisecond`` makes counts the share of samples of 1 ms that hold a spike), then its ``smooth``
-        over bins.
+        ``transform`` is applied to every value (the square root makes the variance of Poisson counts nearly constant,
+        Anscombe 1948; ``per_millisecond`` gives the share of samples of 1 ms with a spike), then ``smooth`` over bins.
 
     Returns
     -------
@@ -98,7 +97,7 @@ def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
     Raises
     ------
     SchemaError
-        If spikes per millisecond are asked for of activity that is no count of spikes.
+        If ``transform`` is per_millisecond and the activity is not spike counts.
     """
     return Transform.of(activity, spec)(recorded_features(activity))
 
@@ -112,15 +111,8 @@ def recorded_features(activity: xr.DataArray) -> NDArray[np.generic]:
 def smoothing(bins: int, width: float) -> Floats:
     """Return the symmetric square root of a Gaussian kernel over bins, ``(bin, bin)``.
 
-    A linear readout with equal penalty on smoothed features is one whose weights are drawn towards functions of time that
-    vary over ``width`` bins: the covariance of its prior is the kernel.
-
-    Parameters
-    ----------
-    bins
-        Number of bins.
-    width
-        Standard deviation [bins].
+    A linear readout of smoothed features with a ridge penalty has a smooth prior on its weights, with the kernel, of standard
+    deviation ``width`` [bins], as covariance over time.
 
     Examples
     --------
@@ -136,7 +128,7 @@ def smoothing(bins: int, width: float) -> Floats:
 
 @dataclass(frozen=True)
 class Scaler:
-    """Shift and divide each feature; a feature that never varies is divided by 1, so it becomes 0."""
+    """Centre and scale each feature; a constant feature becomes 0."""
 
     center: Floats  # (feature,)
     spread: Floats  # (feature,)
@@ -144,7 +136,7 @@ class Scaler:
 
     @classmethod
     def fit(cls, training: Rows, clip: float | None = None) -> "Scaler":
-        """Take mean and standard deviation over training-side samples ``(sample, feature)``."""
+        """Fit mean and standard deviation of training-side samples ``(sample, feature)``."""
         center = _total(block.sum(axis=0, dtype=np.float64) for _, block in _blocks(training)) / len(training)
         spread = np.sqrt(_total(np.square(block - center).sum(axis=0) for _, block in _blocks(training)) / len(training))
         varies = spread > 1e-6 * np.maximum(1, np.abs(center))  # a constant has a spread of rounding errors
@@ -154,14 +146,14 @@ class Scaler:
     def fit_noise(
         cls, training: Rows, codes: NDArray[np.integer], units: int, clip: float | None = None, shrinkage: float = 0.0
     ) -> "Scaler":
-        """Take the mean, and for each unit the standard deviation within conditions, pooled over bins and conditions.
+        """Fit the mean, and for each unit the standard deviation within conditions, pooled over bins and conditions.
 
         Parameters
         ----------
         training
             ``(sample, feature)``, features bin-major.
         codes
-            Condition of each sample; samples with a negative one count for the mean only.
+            Condition of each sample ``(sample,)``; samples with a negative code contribute to the mean only.
         units
             Number of units.
         clip
@@ -175,7 +167,7 @@ class Scaler:
         means = sums / members.sum(axis=0)[:, None]
         counted = codes >= 0
         residuals = ((block.astype(np.float64) - means[member[rows]])[counted[rows]] for rows, block in _blocks(training))
-        squares = _total(np.square(one).sum(axis=0) for one in residuals)
+        squares = _total(np.square(residual).sum(axis=0) for residual in residuals)
         free = counted.sum() - (known >= 0).sum()
         variance = squares.reshape(-1, units).mean(axis=0) / max(free, 1)
         variance = (1 - shrinkage) * variance + shrinkage * np.median(variance)
@@ -186,7 +178,7 @@ class Scaler:
 
     @classmethod
     def identity(cls, features: int, clip: float | None = None) -> "Scaler":
-        """Leave features as they are, but for the clip."""
+        """Return a scaler that only clips."""
         return cls(np.zeros(features, np.float32), np.ones(features, np.float32), clip)
 
     def __call__(self, values: Floats) -> Floats:
@@ -215,11 +207,11 @@ def fit_scaler(spec: SampleSpec, training: Rows, codes: NDArray[np.integer], uni
 
 
 def _blocks(training: Rows) -> Iterator[tuple[slice, Floats]]:
-    """Yield slices of samples with their features, few enough that numbers of double precision take little memory."""
+    """Yield slices of samples with their features, small enough for copies in double precision."""
     for rows in row_blocks(len(training), training[:1].size * FLOAT):
         yield rows, training[rows]
 
 
 def _total(parts: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Add arrays of one shape; there is at least one."""
+    """Return the sum of one or more arrays of equal shape."""
     return reduce(np.add, parts)

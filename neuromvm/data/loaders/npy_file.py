@@ -1,4 +1,4 @@
-"""Opening ``.npy`` files with care: numbers only, never pickled objects, and one type of error for whatever numpy raises."""
+"""Safe reading of ``.npy`` files: numbers only, no pickled objects, and DataFormatError for every error of numpy."""
 
 from pathlib import Path
 from tokenize import TokenError
@@ -11,22 +11,22 @@ from neuromvm.errors import DataFormatError
 
 MAGIC = b"\x93NUMPY"
 NUMBERS = "fiub"
-# What numpy raises on a damaged header depends on the byte that is wrong
+# Errors of numpy for damaged headers, which depend on the damaged byte
 NUMPY_ERRORS = (OSError, ValueError, TypeError, SyntaxError, TokenError, EOFError, KeyError, OverflowError, MemoryError)
 
 
 def open_npy(path: Path, dims: str) -> NDArray[Any]:
-    """Return an array of numbers, mapped to memory: nothing is read before it is sliced, and nothing is ever executed.
+    """Return an array of numbers, mapped into memory: values are read when it is sliced, and no code is executed.
 
     Parameters
     ----------
     dims
-        What its dims are, as in ``"(trial, unit, bin)"``: the array has as many, each of at least one.
+        Names of its dims, such as ``"(trial, unit, bin)"``; the array must have as many dims, all of size 1 or more.
 
     Raises
     ------
     DataFormatError
-        If the file is no ``.npy`` file, is damaged, holds objects or text, or has other dims.
+        If the file is not a ``.npy`` file, is damaged, has objects or text, or has other dims.
     """
     expected = f"an array of numbers {dims}, saved with numpy.save"
     try:
