@@ -22,18 +22,7 @@ def times_in_windows(
     Windows may overlap and trials may be in any order. A time within a millionth of a bin of an edge counts as on the edge, so
     that times in whole milliseconds are binned as in integer arithmetic.
 
-    Parameters
-    ----------
-    times
-        ``(time,)`` sorted [s].
-    onsets
-        ``(trial,)`` [s].
-    start
-        Start of the window relative to the onset [s].
-    bin_width
-        [s]
-    bins
-        Number of bins in the window.
+    ``times (time,)``, sorted, and ``onsets (trial,)`` are in s; ``start``: start of the windows relative to the onsets [s].
 
     Examples
     --------
@@ -62,19 +51,9 @@ def times_in_windows(
 def count_spikes(
     spike_times: Sequence[NDArray[np.floating]], onsets: NDArray[np.floating], start: float, bin_width: float, bins: int
 ) -> NDArray[np.unsignedinteger]:
-    """Return spike counts ``(trial, bin, unit)`` in half-open bins around events.
+    """Return spike counts ``(trial, bin, unit)`` in half-open bins around events, as in :func:`times_in_windows`.
 
-    Parameters
-    ----------
-    spike_times
-        For each unit its sorted spike times [s].
-    onsets, start, bin_width, bins
-        As of :func:`times_in_windows`.
-
-    Returns
-    -------
-    counts
-        uint8, or the narrowest unsigned type that holds the largest count.
+    ``spike_times`` are sorted [s], one array per unit. The type is uint8, or the narrowest unsigned type for the largest count.
 
     Examples
     --------
@@ -102,14 +81,8 @@ def average_frames(
 ) -> NDArray[np.float32]:
     """Return the mean over the frames of every bin, ``(trial, bin, unit)``, NaN where a bin has no frame.
 
-    Parameters
-    ----------
-    frames
-        ``(frame, unit)`` activity.
-    trial, position, index
-        Trial, bin and frame number of every frame used, as from :func:`times_in_windows`.
-    shape
-        Numbers of trials and bins.
+    ``frames (frame, unit)``: activity; ``trial, position, index``: trial, bin and number of each frame, as returned by
+    :func:`times_in_windows`; ``shape``: numbers of trials and bins.
 
     Examples
     --------

@@ -32,14 +32,7 @@ class Rows(Protocol):
 class Transform:
     """Map from recorded activity to features, applied to each sample independently.
 
-    Parameters
-    ----------
-    name
-        ``transform`` of the spec.
-    milliseconds
-        Width of a bin [ms].
-    kernel
-        Smoothing over bins ``(bin, bin)``, or None.
+    ``name``: ``transform`` of the spec; ``milliseconds``: width of a bin; ``kernel``: smoothing matrix ``(bin, bin)``, or None.
     """
 
     name: str
@@ -48,15 +41,9 @@ class Transform:
 
     @classmethod
     def of(cls, activity: xr.DataArray, spec: SampleSpec) -> "Transform":
-        """Return the transform of a spec for the activity of an animal.
-
-        Raises
-        ------
-        SchemaError
-            If ``transform`` is per_millisecond and the activity is not spike counts.
-        """
-        if spec.transform == "per_millisecond" and activity.attrs["kind"] != "spike_count":
-            kind = str(activity.attrs["kind"])
+        """Return the transform of a spec for the activity of an animal; errors are those of :func:`features`."""
+        kind = str(activity.attrs["kind"])
+        if spec.transform == "per_millisecond" and kind != "spike_count":
             raise SchemaError("samples.transform=per_millisecond", found=kind, expected="spike_count")
         width = float(activity.attrs["bin_width"])
         kernel = None if spec.smooth is None else smoothing(activity.sizes["bin"], spec.smooth / width)
@@ -80,7 +67,7 @@ class Transform:
 
 
 def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
-    """Return the transformed and smoothed activity of each window as one vector, bin-major.
+    """Return the transformed and smoothed activity of each window ``(trial, window, feature)``, feature = bin * units + unit.
 
     Parameters
     ----------
@@ -89,10 +76,6 @@ def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
     spec
         ``transform`` is applied to every value (the square root makes the variance of Poisson counts nearly constant,
         Anscombe 1948; ``per_millisecond`` gives the share of samples of 1 ms with a spike), then ``smooth`` over bins.
-
-    Returns
-    -------
-    ``(trial, window, feature)``, feature = bin * units + unit.
 
     Raises
     ------
@@ -148,18 +131,8 @@ class Scaler:
     ) -> "Scaler":
         """Fit the mean, and for each unit the standard deviation within conditions, pooled over bins and conditions.
 
-        Parameters
-        ----------
-        training
-            ``(sample, feature)``, features bin-major.
-        codes
-            Condition of each sample ``(sample,)``; samples with a negative code contribute to the mean only.
-        units
-            Number of units.
-        clip
-            Largest absolute scaled value.
-        shrinkage
-            Share of a unit's variance that is taken from the median unit.
+        ``training (sample, feature)``: bin-major features; ``codes (sample,)``: conditions; samples with a negative code count
+        for the mean only; ``clip``: largest absolute scaled value; ``shrinkage``: weight of the median unit's variance.
         """
         known, member = np.unique(codes, return_inverse=True)
         members = np.eye(len(known))[member]  # (sample, condition)
@@ -171,10 +144,9 @@ class Scaler:
         free = counted.sum() - (known >= 0).sum()
         variance = squares.reshape(-1, units).mean(axis=0) / max(free, 1)
         variance = (1 - shrinkage) * variance + shrinkage * np.median(variance)
-        deviation = np.sqrt(variance) + SMALLEST_NOISE
-        bins = len(squares) // units
+        deviation = np.tile(np.sqrt(variance) + SMALLEST_NOISE, len(squares) // units)
         center = sums.sum(axis=0) / len(training)
-        return cls(center.astype(np.float32), np.tile(deviation, bins).astype(np.float32), clip)
+        return cls(center.astype(np.float32), deviation.astype(np.float32), clip)
 
     @classmethod
     def identity(cls, features: int, clip: float | None = None) -> "Scaler":

@@ -11,23 +11,11 @@ from neuromvm.specs import SplitSpec
 
 
 def inner_splits(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec, folds: int, seed: int = 0) -> xr.DataTree:
-    """Divide the training side of every split into folds.
+    """Divide the training side of every outer split into ``folds``, with ``seed``.
 
-    Parameters
-    ----------
-    samples, splits
-        The samples and the outer splits.
-    spec
-        Spec of the outer splits: inner folds are blocks in time if the outer kind divides by time, with its validation share.
-    folds
-        Inner folds of each outer split.
-    seed
-        Of the inner folds.
-
-    Returns
-    -------
-    A tree of splits, ``part (split, trial)``, the folds of the first outer split first. Trials outside the training side of the
-    outer split, such as its test trials, are unused. The coordinate ``outer (split)`` is the number of the outer split.
+    ``spec`` is that of the outer splits: inner folds are blocks in time if the outer kind divides by time, with its validation
+    share. The result has ``part (split, trial)``, with the folds of the first outer split first; trials outside the training side
+    of the outer split are unused. The coordinate ``outer (split)`` is the number of the outer split.
 
     Raises
     ------

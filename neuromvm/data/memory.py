@@ -27,10 +27,7 @@ BLOCK = 2**22  # [bytes] of activity or features that are processed at a time
 class MemoryBudget:
     """Memory for the activity of one tree.
 
-    Parameters
-    ----------
-    size
-        Bytes of memory that may be used; by default :func:`default_budget`.
+    ``size``: bytes of memory that may be used; by default :func:`default_budget`.
 
     Examples
     --------
@@ -44,13 +41,7 @@ class MemoryBudget:
         self._free = default_budget() if size is None else size
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[np.generic]:
-        """Return an array of zeros, in memory or mapped.
-
-        Raises
-        ------
-        DataFormatError
-            If neither the budget nor the disk with temporary files has enough space.
-        """
+        """Return an array of zeros, in memory or mapped; DataFormatError is raised if the disk has no space for it."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if size > self._free:
             return _mapped(shape, dtype, size)
@@ -86,8 +77,8 @@ class MemoryBudget:
 
     def load_tree(self, tree: xr.DataTree) -> xr.DataTree:
         """Return the recordings of all animals, each as :meth:`load` does."""
-        children = {name: self.load(node.to_dataset(inherit=False)) for name, node in tree.children.items()}
-        return xr.DataTree.from_dict({"/": tree.to_dataset().load(), **children})
+        nodes = {name: self.load(node.to_dataset(inherit=False)) for name, node in tree.children.items()}
+        return xr.DataTree.from_dict({"/": tree.to_dataset().load(), **nodes})
 
 
 def row_blocks(rows: int, row_size: int, block: int = BLOCK) -> Iterator[slice]:
@@ -112,13 +103,7 @@ def is_mapped(array: object) -> bool:
 
 
 def default_budget() -> int:
-    """Return the memory for the activity of one tree [bytes]: ``NEUROMVM_MEMORY``, or a quarter of the available memory.
-
-    Raises
-    ------
-    DataFormatError
-        If ``NEUROMVM_MEMORY`` is not a number, negative or infinite.
-    """
+    """Return the memory for the activity of one tree [bytes]: ``NEUROMVM_MEMORY``, or a quarter of the available memory."""
     text = os.environ.get(VARIABLE)
     if text is None:
         return int(SHARE * available_memory())
@@ -179,12 +164,6 @@ def _mapped(shape: tuple[int, ...], dtype: DTypeLike, size: int) -> NDArray[np.g
 
 
 def read_recordings(path: Path) -> xr.DataTree:
-    """Return recordings from a file, which is closed; activity that exceeds the default memory budget is mapped.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
+    """Return recordings from a file, which is closed; activity that exceeds the default memory budget is mapped."""
     tree: xr.DataTree = read_netcdf(path, xr.open_datatree, MemoryBudget().load_tree)
     return tree

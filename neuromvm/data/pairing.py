@@ -4,8 +4,7 @@ Animals have no trials in common. A tuple consists of one sample of every animal
 absent from the tuple (-1).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +13,13 @@ Codes = NDArray[np.integer]
 Pairs = NDArray[np.int64]
 
 
-class Pairing(Protocol):
-    """A way to pair samples."""
-
-    rows: int
-
-    def draw(self, random: np.random.Generator) -> Pairs:
-        """Return sample numbers ``(tuple, animal)``, -1 where an animal lacks the condition; tuples in random order."""
-
-
 class RedrawnPairing:
     """New tuples at every draw, in which every sample of every animal occurs.
 
     A condition has as many tuples as the animal with most samples of it; the samples of other animals are repeated, in a new
     order in each round.
 
-    Parameters
-    ----------
-    codes
-        For each animal the condition of each sample; samples with a negative code are left out.
+    ``codes``: for each animal the condition of each sample; samples with a negative code are left out.
 
     Examples
     --------
@@ -95,11 +82,9 @@ class PublishedPairing:
 
 
 def in_order(codes: Sequence[Codes]) -> Pairs:
-    """Pair the i-th samples of each condition of all animals, with ``codes`` as in :class:`RedrawnPairing`.
+    """Return the pairs ``(tuple, animal)`` of i-th samples of each condition, -1 where an animal has fewer samples of it.
 
-    Returns
-    -------
-    Sample numbers ``(tuple, animal)``, sorted by condition, -1 where an animal has fewer samples of it.
+    ``codes`` are those of :class:`RedrawnPairing`; tuples are sorted by condition.
 
     Examples
     --------
@@ -118,7 +103,7 @@ def in_order(codes: Sequence[Codes]) -> Pairs:
     return np.concatenate(tuples) if tuples else np.zeros((0, len(codes)), dtype=np.int64)
 
 
-PAIRINGS: Mapping[str, Callable[[Sequence[Codes]], Pairing]] = {"redrawn": RedrawnPairing, "published": PublishedPairing}
+PAIRINGS: Mapping[str, type[RedrawnPairing] | type[PublishedPairing]] = {"redrawn": RedrawnPairing, "published": PublishedPairing}
 
 
 def _by_code(codes: Codes) -> dict[int, NDArray[np.int64]]:

@@ -34,21 +34,9 @@ def draw_permutation(name: str, dataset: xr.Dataset, number: int, *, within: str
     If the windows of a trial differ in label (positions on a track), activity is also shifted circularly among the windows of
     the trial, which keeps neighbouring windows next to each other.
 
-    Parameters
-    ----------
-    name
-        The animal: a permutation depends on its name and its trials, not on other animals.
-    dataset
-        Its samples.
-    number
-        Number of the permutation; 0 is the identity.
-    within
-        Trial label (block, session) within which trials are exchangeable. By default all trials of an animal are.
-
-    Raises
-    ------
-    SchemaError
-        If there is no such trial label.
+    A permutation depends on its ``number`` (0: the identity), the name of the animal and its trials, not on other animals. Trials
+    are exchangeable within blocks of equal values of the trial label ``within`` (block, session); by default all are.
+    SchemaError is raised if there is no such label.
     """
     trials, windows = dataset.sizes["trial"], dataset.sizes["window"]
     order, shift = np.arange(trials), np.zeros(trials, dtype=np.int64)

@@ -54,9 +54,10 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec, *, among: Mapping[str, ND
         strata = trial_strata(dataset)
         if among is not None:
             strata = np.where(among[name], strata, -1)
-        parts = kind.divide(Animal(name, dataset, strata, samples), spec)
+        animal = Animal(name, dataset, strata, samples)
+        parts = kind.divide(animal, spec)
         if spec.validation:
-            parts = np.stack([_with_validation(name, strata, part, spec, split) for split, part in enumerate(parts)])
+            parts = np.stack([_with_validation(animal, part, spec, split) for split, part in enumerate(parts)])
         parts[:, strata < 0] = Part.UNUSED
         if (parts == Part.TRAIN_AND_TEST).any() and not kind.in_sample:
             raise SplitError(f"split.kind={spec.kind}, animal {name}", found="trials that train and test", expected="none")
@@ -68,7 +69,10 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec, *, among: Mapping[str, ND
 
 
 def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class: int | None, seed: int = 0) -> xr.DataTree:
-    """Reduce the training trials of one animal, as if only a few trials of it had been recorded.
+    """Return splits in which one animal has fewer training trials, as if only a few trials of it had been recorded.
+
+    Its training trials become a subset of its training and validation trials; the remaining ones are unused. Its test trials and
+    all other animals are unchanged.
 
     Parameters
     ----------
@@ -80,11 +84,6 @@ def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class
         Number of training trials of each class, or all trials of a class with fewer; None: all trials.
     seed
         Of the draw, which differs between splits. A larger ``per_class`` adds trials to those of a smaller one.
-
-    Returns
-    -------
-    Splits in which the animal's training trials are a subset of its training and validation trials; the remaining ones are
-    unused. Its test trials and all other animals are unchanged.
 
     Raises
     ------
@@ -98,8 +97,8 @@ def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class
     node = splits[animal].to_dataset()
     parts = node["part"].to_numpy().copy()
     if (parts == Part.TRAIN_AND_TEST).any():
-        found, next_step = "trials that train and test", "Use split.kind=halves or kfold"
-        raise SplitError(f"splits/{animal}", found=found, expected="each on one side", next_step=next_step)
+        problem, next_step = "trials that train and test", "Use split.kind=halves or kfold"
+        raise SplitError(f"splits/{animal}", found=problem, expected="each on one side", next_step=next_step)
     for split, part in enumerate(parts):
         random = np.random.default_rng([seed, split, zlib.crc32(animal.encode()), 2])
         training = np.isin(part, (Part.TRAIN, Part.VALIDATION))
@@ -112,12 +111,7 @@ def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class
 
 
 def without_animal(tree: xr.DataTree, animal: str) -> xr.DataTree:
-    """Return samples or splits without one animal.
-
-    Raises
-    ------
-    SplitError
-        If there is no such animal.
+    """Return samples or splits without one animal; SplitError is raised if there is no such animal.
 
     Examples
     --------
@@ -175,9 +169,9 @@ class Animal:
         order = np.argsort(self.label("onset" if spec.order is None else spec.order), kind="stable")
         return np.asarray(order[self.strata[order] >= 0])
 
-    def seed(self, spec: SplitSpec, repeat: int) -> int:
+    def seed(self, spec: SplitSpec, number: int, *stream: int) -> int:
         """Return a seed that depends on the animal's name, not on other animals."""
-        state = np.random.SeedSequence([spec.seed, repeat, zlib.crc32(self.name.encode())])
+        state = np.random.SeedSequence([spec.seed, number, zlib.crc32(self.name.encode()), *stream])
         return int(state.generate_state(1)[0])
 
 
@@ -241,10 +235,10 @@ def _published(animal: Animal, spec: SplitSpec) -> Parts:
 
 
 class SplitKind(NamedTuple):
-    """One kind of split: ``divide`` returns the parts ``(split, trial)`` of an animal; the other fields say what holds for them.
+    """One kind of split: ``divide`` returns the parts ``(split, trial)`` of an animal, with these properties.
 
     ``inner``: kind of split by which training sides are divided again, None if they cannot be; ``every_class``: each animal has
-    training and test trials of every class in every split; ``in_sample``: trials may be both training and test trials.
+    training and test trials of every class in every split; ``in_sample``: training trials may also be test trials.
     """
 
     divide: Callable[[Animal, SplitSpec], Parts]
@@ -275,23 +269,22 @@ def _folds(animal: Animal, folds: int, seed: int) -> NDArray[np.intp]:
     return fold
 
 
-def _with_validation(name: str, strata: NDArray[np.intp], part: Parts, spec: SplitSpec, split: int) -> Parts:
+def _with_validation(animal: Animal, part: Parts, spec: SplitSpec, split: int) -> Parts:
     """Move a share of each class's training trials to validation."""
-    training = np.flatnonzero((part == Part.TRAIN) & (strata >= 0))
+    training = np.flatnonzero((part == Part.TRAIN) & (animal.strata >= 0))
     if not len(training):
         return part
     folds = max(2, round(1 / spec.validation))
-    counts = np.bincount(strata[training])
+    counts = np.bincount(animal.strata[training])
     if counts[counts > 0].min() < folds:
         raise SplitError(
-            f"animal {name}",
+            f"animal {animal.name}",
             found=f"a class with {counts[counts > 0].min()} training trials",
             expected=f"at least {folds}, to use {spec.validation:g} of them for validation",
             next_step="Set split.validation=0 and train for a fixed number of epochs, or raise it towards 0.5",
         )
-    seed = np.random.SeedSequence([spec.seed, split, zlib.crc32(name.encode()), 1]).generate_state(1)[0]
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=int(seed))
-    _, validation = next(iter(splitter.split(training[:, None], strata[training])))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=animal.seed(spec, split, 1))
+    _, validation = next(iter(splitter.split(training[:, None], animal.strata[training])))
     part = part.copy()
     part[training[validation]] = Part.VALIDATION
     return part
@@ -310,8 +303,8 @@ def _refuse_sorted(animal: Animal, spec: SplitSpec) -> None:
 def _check_counts(animal: Animal, labelled: NDArray[np.intp], folds: int) -> None:
     labels, counts = np.unique(animal.dataset["label"].to_numpy()[labelled], axis=0, return_counts=True)
     if len(labels) < 2 and animal.dataset.sizes["window"] == 1:
-        found, next_step = "trials of one class only", "Leave it out with data.animals"
-        raise SplitError(f"animal {animal.name}", found=found, expected="at least two classes", next_step=next_step)
+        problem, next_step = "trials of one class only", "Leave it out with data.animals"
+        raise SplitError(f"animal {animal.name}", found=problem, expected="at least two classes", next_step=next_step)
     if counts.min() < folds:
         raise SplitError(
             f"animal {animal.name}",

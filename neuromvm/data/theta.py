@@ -19,22 +19,11 @@ GAP = 1.5  # interval between samples that divides a signal into two pieces [sam
 
 
 def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, float] = BAND) -> NDArray[np.complex128]:
-    """Return the phase of a rhythm at every sample, as numbers on the unit circle ``(..., sample)``.
+    """Return the phase of a rhythm at every sample as ``exp(i phase)``, and 0 where the filtered signal is 0 ``(..., sample)``.
 
     It is the angle of the analytic signal after a Butterworth filter, which runs forward and backward to avoid a delay.
 
-    Parameters
-    ----------
-    signal
-        ``(..., sample)``, finite, in any unit.
-    rate
-        Samples a second [Hz].
-    band
-        Lowest and highest frequency of the pass band [Hz].
-
-    Returns
-    -------
-    Phase as ``exp(i phase)``; 0 where the filtered signal is exactly 0, which has no phase.
+    ``signal (..., sample)`` is finite, in any unit; ``rate``: samples a second [Hz]; ``band``: limits of the pass band [Hz].
 
     Raises
     ------
@@ -54,19 +43,30 @@ def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, flo
     True
     """
     analytic = _analytic(signal, rate, band)
-    size = np.abs(analytic)
-    return np.asarray(np.divide(analytic, size, out=np.zeros_like(analytic), where=size > 0))
+    amplitude = np.abs(analytic)
+    return np.asarray(np.divide(analytic, amplitude, out=np.zeros_like(analytic), where=amplitude > 0))
+
+
+def band_power(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the power of a band at every sample, half the squared amplitude of the analytic signal ``(..., sample)``.
+
+    A sine of amplitude a in the band has the power a^2 / 2, its mean square. Parameters and errors are those of
+    :func:`band_phase`.
+
+    Examples
+    --------
+    >>> time = np.arange(2000) / 250
+    >>> power = band_power(3 * np.cos(2 * np.pi * 8 * time), 250.0, (6.0, 10.0))
+    >>> bool(abs(power[500:1500].mean() - 4.5) < 0.1)
+    True
+    """
+    return np.asarray(np.abs(_analytic(signal, rate, band)) ** 2 / 2)
 
 
 def _analytic(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.complex128]:
     check_rate(rate, band, "signal")
-    least = shortest(band)
-    if signal.shape[-1] < least * rate:
-        raise DataFormatError(
-            "signal",
-            found=f"{signal.shape[-1] / rate:.3g} s",
-            expected=f"at least {least:.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s",
-        )
+    if signal.shape[-1] < shortest(band) * rate:
+        raise DataFormatError("signal", found=f"{signal.shape[-1] / rate:.3g} s", expected=_at_least(band))
     filtered = sosfiltfilt(butter(ORDER, band, "bandpass", fs=rate, output="sos"), signal.astype(np.float64), axis=-1)
     return np.asarray(hilbert(filtered, axis=-1))
 
@@ -83,20 +83,8 @@ def phase_at(
     Samples that are not finite and gaps without samples divide the signal into pieces, which are filtered separately. The phase
     is unknown within ``EDGE`` of the ends of a piece and in pieces shorter than :func:`shortest`.
 
-    Parameters
-    ----------
-    signal, times
-        ``(sample,)`` values, and their times in order [s].
-    at
-        Times at which the phase is computed [s], of any shape.
-    band
-        [Hz]
-    where
-        Name of the signal, for messages.
-
-    Returns
-    -------
-    ``at.shape``, from -pi to pi [rad].
+    ``signal`` and its sorted ``times`` [s] are ``(sample,)``; ``at``: times of the phase [s], of any shape, which is that of the
+    result, from -pi to pi [rad]; ``band``: limits of the pass band [Hz]; ``where``: name of the signal, for messages.
 
     Raises
     ------
@@ -121,22 +109,6 @@ def phase_at(
         has_phase = np.interp(at[known], piece_times, np.abs(circle)) > 0.5
         phase[known] = np.where(has_phase, np.angle(np.exp(1j * angle)), np.nan)
     return phase
-
-
-def band_power(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the power of a band at every sample, half the squared amplitude of the analytic signal ``(..., sample)``.
-
-    A sine of amplitude a in the band has the power a^2 / 2, its mean square. Parameters and errors are those of
-    :func:`band_phase`.
-
-    Examples
-    --------
-    >>> time = np.arange(2000) / 250
-    >>> power = band_power(3 * np.cos(2 * np.pi * 8 * time), 250.0, (6.0, 10.0))
-    >>> bool(abs(power[500:1500].mean() - 4.5) < 0.1)
-    True
-    """
-    return np.asarray(np.abs(_analytic(signal, rate, band)) ** 2 / 2)
 
 
 def stretches(
@@ -166,12 +138,13 @@ def stretches(
     pieces = np.split(np.arange(len(times)), np.flatnonzero(steps >= GAP * period) + 1)
     long_enough = [piece for piece in pieces if len(piece) * period >= shortest(band)]
     if not long_enough:
-        raise DataFormatError(
-            where,
-            found=f"no stretch without a gap above {max(map(len, pieces)) * period:.3g} s",
-            expected=f"at least {shortest(band):.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s",
-        )
+        longest = max(map(len, pieces)) * period
+        raise DataFormatError(where, found=f"no stretch without a gap above {longest:.3g} s", expected=_at_least(band))
     return signal, times, period, long_enough
+
+
+def _at_least(band: tuple[float, float]) -> str:
+    return f"at least {shortest(band):.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s"
 
 
 def shortest(band: tuple[float, float] = BAND) -> float:

@@ -35,20 +35,10 @@ class TrialModel(NamedTuple):
     def fit(
         cls, training: Floats, codes: NDArray[np.integer], units: int, conditions: int, covariance_shrinkage: float
     ) -> "TrialModel":
-        """Fit to training-side samples.
+        """Fit to scaled training-side samples ``(sample, feature)``, bin-major, with match codes ``(sample,)``.
 
-        Parameters
-        ----------
-        training
-            Scaled features ``(sample, feature)``, bin-major.
-        codes
-            Match code of each sample ``(sample,)``; samples with a negative code are ignored.
-        units
-            Number of units.
-        conditions
-            Number of match codes; a code without samples gets the overall mean.
-        covariance_shrinkage
-            Share of the covariance that is white, 0 to 1.
+        Samples with a negative code are ignored; of ``conditions`` codes, those without samples get the overall mean.
+        ``covariance_shrinkage``, 0 to 1, is the share of the covariance that is white.
 
         Examples
         --------

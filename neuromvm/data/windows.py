@@ -200,8 +200,8 @@ def _select_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Datas
         values = _as_text(schema.trial_label(name, dataset, label).to_numpy())
         selected = np.isin(values, _as_text(np.array(allowed, dtype=object)))
         if not selected.any():
-            found = f"no trial with {label} in {allowed}; the values are {sorted(set(values.tolist()))[:20]}"
-            raise SchemaError(f"animal {name}", found=found, next_step="Change samples.keep")
+            problem = f"no trial with {label} in {allowed}; the values are {sorted(set(values.tolist()))[:20]}"
+            raise SchemaError(f"animal {name}", found=problem, next_step="Change samples.keep")
         dataset = _leave_out(dataset, ~selected, f"{label} is not in {allowed}")
     for label in dict.fromkeys([*spec.label, *spec.match_by]):
         if label != "window":

@@ -36,11 +36,6 @@ def roi_dataset(file: NwbFile, activity: RoiActivity, grid: TimeGrid | PositionG
     """Return mean activity ``(trial, time | position, unit)`` of a file with coordinates and the account of drops.
 
     A trial with a bin without frames, which has no mean, is dropped and counted.
-
-    Raises
-    ------
-    AlignmentError
-        If frames and trials do not share a clock, or every trial has a bin without frames.
     """
     frames = read_frames(file, activity)
     return frames_dataset(file, frames, grid, trials, f"mean of {activity.series} over the frames of the bin")
@@ -75,15 +70,7 @@ def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid,
 
 
 def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
-    """Return a RoiResponseSeries; cells and frames that are not finite are left out and counted.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such series.
-    DataFormatError
-        If its shape does not match its timestamps or its cells.
-    """
+    """Return a RoiResponseSeries; cells and frames that are not finite are left out and counted."""
     series = read_series(file, activity.series)
     values = series.values[:, None] if series.values.ndim == 1 else series.values
     if values.ndim != 2:
@@ -105,13 +92,7 @@ def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
 
 
 def position_extremes(file: NwbFile, grid: PositionGrid) -> tuple[float, float]:
-    """Return the smallest and largest finite position in a file.
-
-    Raises
-    ------
-    DataFormatError
-        If there is none.
-    """
+    """Return the smallest and largest finite position in a file."""
     values = _positions(file, grid).values
     values = values[np.isfinite(values)]
     if not values.size:

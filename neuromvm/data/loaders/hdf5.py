@@ -76,8 +76,7 @@ def check_fits_memory(where: str, size: int, next_step: str) -> None:
 
 def _check_signature(path: Path) -> None:
     if (problem := _problem(path)) is not None:
-        found, next_step = problem
-        raise DataFormatError(str(path), found=found, expected="an NWB file", next_step=next_step)
+        raise DataFormatError(str(path), found=problem[0], expected="an NWB file", next_step=problem[1])
 
 
 def _problem(path: Path) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 """Values of table columns as text and as labels, and filters of these values."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,11 +42,6 @@ def as_label(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int64) if len(known) == len(values) else as_text(values)
 
 
-def renamed(values: NDArray[Any], names: Mapping[str, str]) -> NDArray[np.str_]:
-    """Return values as text, replaced by ``names`` where it has them."""
-    return np.array([names.get(text, text) for text in as_text(values).tolist()], dtype=str)
-
-
 def spellings(value: Scalar) -> set[str]:
     """Return the texts that a value of a filter matches in a column; flags may be bools or 0 and 1."""
     if value is True or (not isinstance(value, str) and value == 1):
@@ -63,12 +58,12 @@ def is_one_of(values: NDArray[Any], allowed: Sequence[Scalar]) -> NDArray[np.boo
 
 
 def exclude(
-    rows: NDArray[np.bool_], what: str, reasons: Iterable[tuple[str, NDArray[np.bool_]]]
+    rows: NDArray[np.bool_], row_name: str, reasons: Iterable[tuple[str, NDArray[np.bool_]]]
 ) -> tuple[NDArray[np.bool_], list[Dropped]]:
-    """Return the rows ``(row,)`` that are left, and the number of rows that each reason excludes; the first reason counts."""
+    """Return the remaining rows ``(row,)``, and how many rows (``row_name``: trials, units) each reason excludes first."""
     dropped = []
     for reason, excluded in reasons:
-        dropped.append(Dropped(what, reason, int((excluded & rows).sum())))
+        dropped.append(Dropped(row_name, reason, int((excluded & rows).sum())))
         rows = rows & ~excluded
     return rows, dropped
 

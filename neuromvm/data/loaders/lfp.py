@@ -25,15 +25,6 @@ def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: Tim
 
     It is the phase at the centre of each bin, computed from the whole session; NaN, and counted, within 0.25 s of a gap or an end
     of the signal.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such series, or there are several and the spec names none.
-    DataFormatError
-        If it has no such channel, is too short, or its sampling is too slow or irregular.
-    AlignmentError
-        If it covers no trial.
     """
     path = lfp.series or only_lfp(file, "lfp")
     signal = read_channel(file, path, lfp.channel)
@@ -51,13 +42,7 @@ def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: Tim
 
 
 def phase_of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: LfpSpec) -> NDArray[np.float32]:
-    """Return the phase ``(trial, bin)`` [rad] of an array ``(trial, bin, channel)`` of field potentials.
-
-    Raises
-    ------
-    DataFormatError
-        If the array is damaged, has other bins or no such channel, or trials are too short or bins too wide.
-    """
+    """Return the phase ``(trial, bin)`` [rad] of an array ``(trial, bin, channel)`` of field potentials."""
     array = open_npy(path, "(trial, bin, channel)")
     bins = round((window[1] - window[0]) / bin_width)
     if array.shape[1] != bins:
@@ -79,11 +64,8 @@ def phase_of_trials(path: Path, window: tuple[float, float], bin_width: float, l
 
 def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, lines: list[Dropped]) -> xr.Dataset:
     """Return the dataset with its phase ``(trial, time)`` [rad], and the number of bins without a phase in its account."""
-    attrs = {
-        "units": "rad",
-        "long_name": f"theta phase of the LFP, {lfp.band[0]:g} to {lfp.band[1]:g} Hz, 0 at its peak",
-        "channel": lfp.channel,
-    }
+    long_name = f"theta phase of the LFP, {lfp.band[0]:g} to {lfp.band[1]:g} Hz, 0 at its peak"
+    attrs = {"units": "rad", "long_name": long_name, "channel": lfp.channel}
     unknown = Dropped("bins of theta phase", f"the LFP has a gap or an end within {EDGE:g} s", int(np.isnan(phase).sum()))
     return with_dropped(dataset.assign_coords({THETA_PHASE: (("trial", "time"), phase, attrs)}), [*lines, unknown])
 
@@ -111,15 +93,7 @@ def _type(file: NwbFile, path: str) -> str:
 
 
 def channels_of(file: NwbFile, path: str) -> int:
-    """Return the number of channels of a series.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such series.
-    DataFormatError
-        If its values are not ``(sample,)`` or ``(sample, channel)``.
-    """
+    """Return the number of channels of a series."""
     data = f"{path}/data"
     if data not in file:
         read_series(file, path)  # raises MissingTableError

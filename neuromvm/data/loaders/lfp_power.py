@@ -22,11 +22,6 @@ def lfp_power_dataset(file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid,
     It is the power of the analytic signal of each band, computed from the whole session. Samples within 0.25 s of a gap or an end
     are not used; a trial with a bin without samples is dropped and counted. Units have the coordinates ``channel`` and ``band``,
     such as "4-12 Hz".
-
-    Raises
-    ------
-    NeuromvmError
-        As :func:`neuromvm.data.loaders.lfp.with_theta_phase`, and AlignmentError if the signal covers no trial.
     """
     path = activity.series or only_lfp(file, "activity")
     channels = list(range(channels_of(file, path))) if activity.channels is None else activity.channels
@@ -57,4 +52,4 @@ def _power(signal: Series, band: tuple[float, float], where: str) -> NDArray[np.
     for piece in pieces:
         inside = (times[piece] >= times[piece[0]] + EDGE) & (times[piece] <= times[piece[-1]] - EDGE)
         power[piece[inside]] = band_power(values[piece], 1 / period, band)[inside]
-    return np.interp(signal.times, times, power, left=np.nan, right=np.nan)
+    return np.asarray(np.interp(signal.times, times, power, left=np.nan, right=np.nan))

@@ -29,13 +29,7 @@ MOST_SPIKES = 65_535  # in a bin, if values are counts: larger values are not co
 
 
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
-    """Return a session for each ``<animal>/<animal><suffix>`` below a folder, and the account of other matching files.
-
-    Raises
-    ------
-    DataFormatError
-        If there is no such file, or the file of labels of an animal is missing.
-    """
+    """Return a session for each ``<animal>/<animal><suffix>`` below a folder, and the account of other matching files."""
     suffix = _binned(spec).suffix
     matched = find_files(spec, folder)
     # ignores case, for the same order of animals on all file systems
@@ -57,17 +51,7 @@ def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dro
 
 
 def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterValues]:
-    """Return spike counts ``(trial, time, unit)`` of an animal with its labels, and the values that the filters compared.
-
-    Raises
-    ------
-    DataFormatError
-        If an array is damaged, has unexpected dims, or has values that cannot be spikes.
-    MissingTableError
-        If the spec names a column that is not among ``activity.columns``.
-    AlignmentError
-        If the grid, with the shift of this animal, exceeds the recorded bins or is not aligned with them.
-    """
+    """Return spike counts ``(trial, time, unit)`` of an animal with its labels, and the values that the filters compared."""
     activity, grid = _binned(spec), spec.grid
     assert isinstance(grid, TimeGrid)  # the spec refuses spikes on a position grid
     array = open_npy(session.path, "(trial, unit, bin)")
@@ -211,7 +195,7 @@ def _counts(
         fractional = np.abs(scaled - counts) > SLACK
     means = f"means over {samples_per_bin} samples of 0 or 1"
     most, expected = (MOST_SPIKES, "counts of spikes") if samples_per_bin == 1 else (1, means)
-    for invalid, found, next_step in (
+    for invalid, problem, next_step in (
         (~np.isfinite(values), "values that are not finite", "Leave the animal out with exclude, or correct the file"),
         (values < -SLACK, "negative values", "Raw spikes are needed, not z-scores or other features"),
         (values > most + SLACK, f"values above {most}", "Set activity.samples_per_bin: 1 if the file holds counts"),
@@ -221,7 +205,7 @@ def _counts(
             trial, unit, position = (int(index) for index in np.argwhere(invalid)[0])
             raise DataFormatError(
                 str(path),
-                found=f"{found} in {int(invalid.sum())} bins, first {values[trial, unit, position]:g} in "
+                found=f"{problem} in {int(invalid.sum())} bins, first {values[trial, unit, position]:g} in "
                 f"trial {trial_offset + trial}, unit {unit}, bin {bin_offset + position}",
                 expected=expected,
                 next_step=next_step,

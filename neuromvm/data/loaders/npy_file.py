@@ -18,15 +18,8 @@ NUMPY_ERRORS = (OSError, ValueError, TypeError, SyntaxError, TokenError, EOFErro
 def open_npy(path: Path, dims: str) -> NDArray[Any]:
     """Return an array of numbers, mapped into memory: values are read when it is sliced, and no code is executed.
 
-    Parameters
-    ----------
-    dims
-        Names of its dims, such as ``"(trial, unit, bin)"``; the array must have as many dims, all of size 1 or more.
-
-    Raises
-    ------
-    DataFormatError
-        If the file is not a ``.npy`` file, is damaged, has objects or text, or has other dims.
+    ``dims`` are names such as ``"(trial, unit, bin)"``; the array must have as many dims, all of size 1 or more. DataFormatError
+    is raised if the file is not a ``.npy`` file, is damaged, or has objects, text or other dims.
     """
     expected = f"an array of numbers {dims}, saved with numpy.save"
     try:
@@ -42,10 +35,6 @@ def open_npy(path: Path, dims: str) -> NDArray[Any]:
     if array.dtype.kind not in NUMBERS:
         raise DataFormatError(str(path), found=f"values of type {array.dtype}", expected=expected)
     if array.ndim != dims.count(",") + 1 or not array.size:
-        raise DataFormatError(
-            str(path),
-            found=f"shape {array.shape}",
-            expected=f"{dims}, none of them empty",
-            next_step="Check that the data spec names the right files",
-        )
+        next_step = "Check that the data spec names the right files"
+        raise DataFormatError(str(path), found=f"shape {array.shape}", expected=f"{dims}, none empty", next_step=next_step)
     return np.asarray(array)

@@ -22,11 +22,6 @@ def open_nwb(path: Path) -> Iterator["NwbFile"]:
     """Open an NWB 2 file for reading and close it at the end of the block.
 
     Open only files that you trust: the HDF5 library can crash on a file that was damaged on purpose.
-
-    Raises
-    ------
-    DataFormatError
-        If the file is missing, is not HDF5, is damaged, or is not NWB 2.
     """
     with open_hdf5(path) as handle:
         file = NwbFile(path, handle)
@@ -45,12 +40,12 @@ class NwbFile:
         version = self.attribute("", "nwb_version")
         if str(version).removeprefix("NWB-").startswith("2"):
             return
-        found, next_step = f"NWB version {version}", "Convert it, or use a newer version of the data set"
+        problem, next_step = f"NWB version {version}", "Convert it, or use a newer version of the data set"
         if version is None and "nwb_version" in self:
-            found = "NWB 1.x"
+            problem = "NWB 1.x"
         elif version is None:
-            found, next_step = f"HDF5 without an NWB version; groups {self.children('')}", ""
-        raise DataFormatError(str(self.path), found=found, expected="an NWB 2 file", next_step=next_step)
+            problem, next_step = f"HDF5 without an NWB version; groups {self.children('')}", ""
+        raise DataFormatError(str(self.path), found=problem, expected="an NWB 2 file", next_step=next_step)
 
     def where(self, path: str) -> str:
         """Return the file and a path inside it, for messages."""
@@ -87,15 +82,7 @@ class NwbFile:
         return {"b": "bool", "i": "number", "u": "number", "f": "number"}.get(dtype.kind, "other")
 
     def array(self, path: str, column: int | None = None) -> NDArray[Any]:
-        """Return a dataset as numpy: numbers as stored, text as ``<U``; with ``column``, only this column of ``(row, column)``.
-
-        Raises
-        ------
-        MissingTableError
-            If there is no such dataset.
-        DataFormatError
-            If it is damaged, lies in another file, would not fit memory, or has text that is not UTF-8.
-        """
+        """Return a dataset as numpy: numbers as stored, text as ``<U``; with ``column``, only one of ``(row, column)``."""
         where = self.where(path)
         with guard(where):
             dataset = self._dataset(path)
@@ -146,8 +133,8 @@ class NwbFile:
                 return None
             kind = node.id.links.get_info(name).type
             if kind == h5py.h5l.TYPE_EXTERNAL:
-                found, expected = "a link to another file", "data inside the file"
-                raise DataFormatError(self.where(path), found=found, expected=expected, next_step=COPY_OUT)
+                problem, expected = "a link to another file", "data inside the file"
+                raise DataFormatError(self.where(path), found=problem, expected=expected, next_step=COPY_OUT)
             if kind == h5py.h5l.TYPE_SOFT:
                 if followed > LONGEST_CHAIN_OF_LINKS:
                     raise DataFormatError(self.where(path), found="soft links in a circle", next_step="Remove the links")
@@ -164,12 +151,12 @@ class NwbFile:
         parent, _, name = path.rpartition("/")
         siblings = self.children(parent)
         if node is not None:
-            found, next_step = "a group", "Give the path of a dataset"
+            problem, next_step = "a group", "Give the path of a dataset"
         elif name in siblings:
-            found, next_step = "a link without a target", "Write the file again with the data inside it"
+            problem, next_step = "a link without a target", "Write the file again with the data inside it"
         else:
-            found, next_step = "not there", did_you_mean(name, siblings)
-        raise MissingTableError(self.where(path), found=found, next_step=next_step)
+            problem, next_step = "not there", did_you_mean(name, siblings)
+        raise MissingTableError(self.where(path), found=problem, next_step=next_step)
 
     @staticmethod
     def _check_storage(dataset: h5py.Dataset, where: str, columns: int = 1) -> None:
@@ -193,5 +180,5 @@ def _as_text(value: Any, where: str) -> str:
         # h5py returns undecodable bytes as surrogates, which cannot be encoded
         return value.decode("utf-8") if isinstance(value, bytes) else str(value).encode("utf-8").decode("utf-8")
     except UnicodeError as error:
-        found, next_step = f"text that is not UTF-8: {value!r}", "Write the file again with UTF-8 text"
-        raise DataFormatError(where, found=found, expected="UTF-8", next_step=next_step) from error
+        problem, next_step = f"text that is not UTF-8: {value!r}", "Write the file again with UTF-8 text"
+        raise DataFormatError(where, found=problem, expected="UTF-8", next_step=next_step) from error

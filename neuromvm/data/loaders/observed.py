@@ -17,7 +17,7 @@ IN_SECONDS = "Times must be seconds since the start of the session: convert mill
 EDGE = 1e-6  # [s] slack at the ends of intervals
 
 
-def check_spans(file: NwbFile, what: str, start: float, stop: float, trials: Trials) -> None:
+def check_spans(file: NwbFile, times: str, start: float, stop: float, trials: Trials) -> None:
     """Raise AlignmentError if the duration of activity, ``start`` to ``stop``, shows that times of trials have another unit."""
     starts, stops = trials.coords["start_time"].values, trials.coords["stop_time"].values
     if not len(starts) or stop <= start:
@@ -25,7 +25,7 @@ def check_spans(file: NwbFile, what: str, start: float, stop: float, trials: Tri
     if not 1 / LARGEST_SPAN_RATIO < (stop - start) / (stops.max() - starts.min()) < LARGEST_SPAN_RATIO:
         raise AlignmentError(
             str(file.path),
-            found=f"{what} from {start:.6g} to {stop:.6g}, trials from {starts.min():.6g} to {stops.max():.6g}",
+            found=f"{times} from {start:.6g} to {stop:.6g}, trials from {starts.min():.6g} to {stops.max():.6g}",
             expected="spans of the same order",
             next_step=IN_SECONDS,
         )
@@ -55,11 +55,6 @@ def inside_recording(file: NwbFile, units: Units, onsets: NDArray[np.float64], g
     The recording runs from the first to the last spike of any unit, or longer according to obs_intervals. It may have begun
     before the first spike and ended after the last: a window may exceed it by the longest silence within the recording, but by at
     most half of its width.
-
-    Raises
-    ------
-    AlignmentError
-        If no window is inside the recording.
     """
     extent = units.extent
     if extent is None or not onsets.size:

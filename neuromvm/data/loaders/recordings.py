@@ -19,14 +19,12 @@ from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpPowerActivity,
 def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTree:
     """Return the recordings that a data spec describes, read completely; all files are closed.
 
-    Animals are read one at a time. Those that exceed the memory budget are kept in mapped files, see
-    :mod:`neuromvm.data.memory`.
-
     Each animal is a node with ``spike_count`` (unsigned) or ``event_amplitude`` (float32), dims
     ``(trial, time | position, unit)``; coordinates ``onset, start_time, stop_time`` [s] and labels of trials, columns of
     the table and ``region`` of units. Arrays of binned spikes have no times of trials and no columns of units: their
     trials have labels and a row number. The root has the grid, bin centres with ``attrs["bin_width"]``. Everything that is
     left out is counted with its reason: :func:`neuromvm.schema.dropped` of a node, and of the root for animals and files.
+    Animals that exceed the memory budget are kept in mapped files, see :mod:`neuromvm.data.memory`.
 
     Parameters
     ----------
@@ -80,7 +78,13 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
             expected="at least one",
             next_step="Loosen keep, regions, min_rate, min_active, min_units, min_trials or exclude",
         )
-    root_dataset = with_dropped(xr.Dataset(coords=_grid(spec), attrs=_root_attrs(spec)), dropped)
+    texts = {
+        "schema_version": VERSION,
+        "spec": spec.name,
+        **spec.model_dump(include={"description", "licence", "citation", "doi"}),
+    }
+    attrs = {name: text for name, text in texts.items() if text}
+    root_dataset = with_dropped(xr.Dataset(coords=_grid(spec), attrs=attrs), dropped)
     return validate_recordings(xr.DataTree.from_dict({"/": root_dataset, **nodes}))
 
 
@@ -144,8 +148,3 @@ def _grid(spec: DataSpec) -> dict[str, xr.Variable]:
         start, width, dim = grid.range[0], (grid.range[1] - grid.range[0]) / grid.bins, "position"
         attrs = {"long_name": "position along the track, bin centres", "bin_width": width}
     return {dim: xr.Variable(dim, np.round(bin_centres(start, width, grid.bins), 12), attrs)}
-
-
-def _root_attrs(spec: DataSpec) -> dict[str, str]:
-    texts = {name: getattr(spec, name) for name in ("description", "licence", "citation", "doi")}
-    return {name: text for name, text in {"schema_version": VERSION, "spec": spec.name, **texts}.items() if text}

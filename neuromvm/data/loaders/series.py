@@ -24,13 +24,6 @@ def read_series(file: NwbFile, path: str, column: int | None = None) -> Series:
     """Return a TimeSeries in order of time, in its unit; samples without a time are dropped and counted.
 
     With ``column``, only this column of ``(sample, column)`` is read.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such series.
-    DataFormatError
-        If it has neither timestamps nor a rate, or their number differs from that of the samples.
     """
     data = f"{path}/data"
     if data not in file:

@@ -26,13 +26,7 @@ class Session:
 
 
 def find_files(spec: DataSpec, folder: Path) -> list[Path]:
-    """Return the files that the patterns of a spec match, sorted by name.
-
-    Raises
-    ------
-    DataFormatError
-        If the folder is missing, a pattern matches nothing, or a file is a link to another folder.
-    """
+    """Return the files that the patterns of a spec match, sorted by name."""
     if not folder.is_dir():
         raise DataFormatError(
             f"data spec {spec.name!r}",
@@ -45,8 +39,8 @@ def find_files(spec: DataSpec, folder: Path) -> list[Path]:
         try:
             matched = [path for path in folder.glob(pattern) if not path.is_dir() or path.suffix == ".nwb"]
         except (ValueError, NotImplementedError, IndexError) as error:
-            found = f"pattern {pattern!r}: {error}"
-            raise SpecError(f"data spec {spec.name!r}", found=found, expected="a glob pattern") from error
+            problem = f"pattern {pattern!r}: {error}"
+            raise SpecError(f"data spec {spec.name!r}", found=problem, expected="a glob pattern") from error
         if not matched:
             names = [path.name for path in folder.iterdir()]
             raise DataFormatError(
@@ -75,17 +69,7 @@ def check_inside(folder: Path, files: Collection[Path]) -> None:
 def name_sessions(spec: DataSpec, files: Sequence[Path], headers: Sequence[dict[str, str]]) -> list[Session]:
     """Return the sessions in order of file names, named after subject and, if a subject has several, session.
 
-    Parameters
-    ----------
-    headers
-        Attributes of each file, including ``sha256``.
-
-    Raises
-    ------
-    SchemaError
-        If two files have the same animal name or are copies of each other, or an animal name is not allowed.
-    SpecError
-        If 'exclude', 'rename' or 'shift' names an unknown animal.
+    ``headers`` are the attributes of each file.
     """
     original = [_animal_of(spec, path, header) for path, header in zip(files, headers, strict=True)]
     subjects = [spec.rename.get(name, name) for name in original]
@@ -99,12 +83,8 @@ def name_sessions(spec: DataSpec, files: Sequence[Path], headers: Sequence[dict[
     animals = {session.animal for session in sessions}
     full_names = {f"{subject}_{session.name}" for subject, session in zip(subjects, sessions, strict=True)}
     known = full_names.union(*aliases)
-    for setting, named, allowed in (
-        ("exclude", spec.exclude, known),
-        ("rename", spec.rename, known),
-        ("shift", spec.shift, animals),
-    ):
-        for name in named:
+    for setting, allowed in (("exclude", known), ("rename", known), ("shift", animals)):
+        for name in getattr(spec, setting):
             if name not in allowed:
                 next_step = did_you_mean(name, sorted(allowed))
                 raise SpecError(f"data spec {spec.name!r}", found=f"{setting}: no animal {name!r}", next_step=next_step)

@@ -15,13 +15,7 @@ from neuromvm.specs.data import SpikeActivity, TimeGrid
 
 
 def spike_dataset(file: NwbFile, activity: SpikeActivity, grid: TimeGrid, trials: Trials) -> tuple[xr.Dataset, FilterValues]:
-    """Return spike counts ``(trial, time, unit)`` of a file with trial and unit coordinates and the account of drops.
-
-    Raises
-    ------
-    AlignmentError
-        If spikes and trials do not share a clock in seconds, or no window lies in the recording.
-    """
+    """Return spike counts ``(trial, time, unit)`` of a file with trial and unit coordinates and the account of drops."""
     units = read_units(file, activity)
     check_clock(file, units, trials)
     inside = inside_recording(file, units, trials.onsets, grid)

@@ -52,15 +52,7 @@ def is_flat(file: NwbFile, path: str, name: str) -> bool:
 
 
 def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None) -> Table:
-    """Return a table with those of ``columns`` (default: all) that have one value per row.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such table.
-    DataFormatError
-        If columns differ in length or ids repeat.
-    """
+    """Return a table with those of ``columns`` (default: all) that have one value per row."""
     where = file.where(path)
     if not file.is_group(path):
         next_step = f"{_tables_of(file)}. Name one of them in the data spec"
@@ -81,23 +73,15 @@ def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None)
 
 
 def read_ragged(file: NwbFile, path: str, name: str, rows: int) -> list[NDArray[Any]]:
-    """Return the array of each row of a ragged column of numbers, such as spike times.
-
-    Raises
-    ------
-    MissingTableError
-        If the column or its index is absent.
-    DataFormatError
-        If the index does not divide the values into one piece per row.
-    """
+    """Return the array of each row of a ragged column of numbers, such as spike times."""
     values = file.numbers(f"{path}/{name}")
     ends = file.numbers(f"{path}/{name}_index").reshape(-1).astype(np.int64)
     where = file.where(f"{path}/{name}_index")
     if len(ends) != rows:
         raise DataFormatError(where, found=f"{len(ends)} entries", expected=f"{rows}, one a row")
     if rows and ((np.diff(ends, prepend=0) < 0).any() or ends[-1] != len(values)):
-        found = "ends that fall or do not reach the end of the values"
-        raise DataFormatError(where, found=found, expected=f"rising to {len(values)}")
+        problem = "ends that fall or do not reach the end of the values"
+        raise DataFormatError(where, found=problem, expected=f"rising to {len(values)}")
     return np.split(values, ends[:-1]) if rows else []
 
 
@@ -119,17 +103,12 @@ def linked_text(file: NwbFile, path: str, name: str, column: str, rows: int) -> 
             raise DataFormatError(file.where(source), found=f"{len(references)} rows", expected=f"{rows}")
         pieces = list(references.reshape(rows, -1))
     if any(piece.size and (piece.min() < 0 or piece.max() >= len(texts)) for piece in pieces):
-        found = "rows beyond the end of the table it refers to"
-        raise DataFormatError(file.where(source), found=found, expected=f"0..{len(texts) - 1}")
+        problem = "rows beyond the end of the table it refers to"
+        raise DataFormatError(file.where(source), found=problem, expected=f"0..{len(texts) - 1}")
     return np.array(["+".join(dict.fromkeys(texts[piece.astype(np.int64)])) for piece in pieces], dtype=str)
 
 
 def _tables_of(file: NwbFile) -> str:
-    tables = [f"intervals/{name} ({_rows(file, f'intervals/{name}')} rows)" for name in file.children("intervals")]
-    if file.is_group("units"):
-        tables.append(f"units ({_rows(file, 'units')} rows)")
+    paths = [f"intervals/{name}" for name in file.children("intervals")] + (["units"] if file.is_group("units") else [])
+    tables = [f"{path} ({file.shape(f'{path}/id')[0] if f'{path}/id' in file else 0} rows)" for path in paths]
     return f"The file has: {', '.join(tables)}" if tables else "The file has neither interval tables nor units"
-
-
-def _rows(file: NwbFile, path: str) -> int:
-    return file.shape(f"{path}/id")[0] if f"{path}/id" in file else 0

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, renamed, shown
+from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, read_table
 from neuromvm.errors import DataFormatError
@@ -37,32 +37,14 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) 
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
 
-    Parameters
-    ----------
-    align
-        Column with the event [s].
-    shift
-        Added to the event [s].
-
-    Raises
-    ------
-    MissingTableError
-        If the table or a column that the spec names is absent.
-    DataFormatError
-        If no row can be used.
+    ``align`` is the column with the event [s], and ``shift`` [s] is added to it.
     """
     columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
     table = read_table(file, f"intervals/{spec.table}", columns)
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
-    times = {
-        name: _seconds(table.column(column, setting), table.where, column)
-        for name, column, setting in [
-            *((name, name, "trials.table") for name in ("start_time", "stop_time")),
-            ("onset", align, "grid.align"),
-        ]
-    }
-    times["onset"] = times["onset"] + shift
+    times = {name: _seconds(table, name, "trials.table") for name in ("start_time", "stop_time")}
+    times["onset"] = _seconds(table, align, "grid.align") + shift
     known = np.isfinite(times["start_time"]) & np.isfinite(times["stop_time"])
     unusable = {
         "start_time or stop_time is NaN": ~known,
@@ -77,30 +59,21 @@ def labelled_trials(
 ) -> Trials:
     """Return the usable rows of a table that pass the filters of a spec, with their labels.
 
-    Parameters
-    ----------
-    times
-        Coordinates of the trials ``(row,)`` [s].
-    unusable
-        Reason -> the rows ``(row,)`` that it excludes; each row is counted once, for the first of its reasons.
-
-    Raises
-    ------
-    MissingTableError
-        If a column that the spec names is absent.
-    DataFormatError
-        If no row can be used.
+    ``times (row,)`` [s] become coordinates; ``unusable`` are the rows ``(row,)`` that each reason excludes. A row is
+    counted once, for the first of its reasons.
     """
     labels: dict[str, NDArray[Any]] = {}
     for label, column in spec.labels.items():
         values = table.column(column, f"trials.labels.{label}")
-        labels[label] = renamed(values, spec.map[label]) if label in spec.map else as_label(values)
+        labels[label] = as_label(values)
+        if label in spec.map:
+            labels[label] = np.array([spec.map[label].get(text, text) for text in as_text(values).tolist()], dtype=str)
     filter_values: FilterValues = {("trials.map", label): set(as_text(table.columns[spec.labels[label]])) for label in spec.map}
     usable, dropped = exclude(np.ones(len(table), dtype=bool), "trials", unusable.items())
     if not usable.any():
         reasons = "; ".join(f"{line.count} where {line.reason}" for line in dropped if line.count)
-        found = f"no usable row among {len(table)}: {reasons}"
-        raise DataFormatError(table.where, found=found, expected="finite times in seconds")
+        problem = f"no usable row among {len(table)}: {reasons}"
+        raise DataFormatError(table.where, found=problem, expected="finite times in seconds")
     filters = []
     for name, allowed in spec.keep.items():
         values = labels[name] if name in labels else table.column(name, f"trials.keep.{name}")
@@ -117,7 +90,8 @@ def labelled_trials(
     return Trials(coords, [*dropped, *filtered], filter_values)
 
 
-def _seconds(values: NDArray[Any], where: str, column: str) -> NDArray[np.float64]:
+def _seconds(table: Table, column: str, setting: str) -> NDArray[np.float64]:
+    values = table.column(column, setting)
     if values.dtype.kind not in "iuf":
-        raise DataFormatError(where, found=f"column {column!r} holds {values.dtype}", expected="numbers of seconds")
+        raise DataFormatError(table.where, found=f"column {column!r} holds {values.dtype}", expected="numbers of seconds")
     return values.astype(np.float64)

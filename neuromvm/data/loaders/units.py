@@ -51,13 +51,6 @@ def read_units(file: NwbFile, activity: SpikeActivity) -> Units:
     """Return the units of a file that pass the filters on columns and region.
 
     Spike times that are not finite are left out, unsorted ones sorted; both are counted.
-
-    Raises
-    ------
-    MissingTableError
-        If the table, its spike times, or a column of a filter is missing.
-    DataFormatError
-        If the table has no rows or its index is broken.
     """
     path = activity.table
     if file.is_group(path) and not (f"{path}/spike_times" in file and f"{path}/spike_times_index" in file):
