@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuromvm import likelihoods
-from neuromvm.data.closed_form_start import Start
+from neuromvm.data.closed_form_start import ClosedFormStart
 from neuromvm.data.trial_model import TrialModel
 from neuromvm.data.windows import WindowShape
 from neuromvm.errors import SpecError, did_you_mean
@@ -241,7 +241,7 @@ def starts_from_others(spec: ModelSpec, animal: str) -> bool:
     return shared and isinstance(spec.networks, LinearNetworks) and not scores_counts(spec, animal)
 
 
-def weights_of_start(spec: ModelSpec, animal: str, start: Start) -> dict[str, Tensor]:
+def weights_of_start(spec: ModelSpec, animal: str, start: ClosedFormStart) -> dict[str, Tensor]:
     """Return the parameters of one animal's encoder, decoder and likelihood, by their names in the model."""
     log_scale = start.log_scale
     match spec:

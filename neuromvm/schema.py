@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from neuromvm.errors import ArgumentError, SchemaError, expect
+from neuromvm.errors import ArgumentError, NeuromvmError, SchemaError, did_you_mean, expect
 
 VERSION = "1"
 ACTIVITY_NAMES = ("spike_count", "event_amplitude")
@@ -140,6 +140,20 @@ def activity(dataset: xr.Dataset) -> xr.DataArray:
 def grid_dim(dataset: xr.Dataset) -> str:
     """Return the dim between trial and unit: ``time`` or ``position``."""
     return str(activity(dataset).dims[1])
+
+
+def trial_label(animal: str, dataset: xr.Dataset, label: str, error: type[NeuromvmError] = SchemaError) -> xr.DataArray:
+    """Return a coordinate along the trials of an animal.
+
+    Raises
+    ------
+    error
+        If there is none of that name.
+    """
+    known = sorted(str(key) for key, coord in dataset.coords.items() if coord.dims == ("trial",))
+    if label not in known:
+        raise error(f"animal {animal}", found=f"no trial label {label!r}", next_step=did_you_mean(label, known))
+    return dataset[label]
 
 
 def check_animal_name(name: str) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from neuromvm import schema
 from neuromvm.build import starts_from_others, weights_of_start
-from neuromvm.data.closed_form_start import Known, join
+from neuromvm.data.closed_form_start import EncodedAnimal, fit_closed_form_start
 from neuromvm.data.windows import sample_spec, window_shape
 from neuromvm.errors import SchemaError, SpecError, SplitError, TrainingError, did_you_mean, expect
 from neuromvm.inference.fitted_stack import FittedStack
@@ -138,9 +138,11 @@ def _start_from_others(model: ModelSpec, fitted: FittedStack, new: Sequence[str]
             features, match = batches.training_samples(number, name)
             mean, scale = (one.double().numpy() for one in member.encoders[name](torch.from_numpy(features)))
             code = _logits(mean / model.gain) if model.code == "simplex" else mean
-            others.append(Known(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
+            others.append(EncodedAnimal(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
         for name in new:
-            for key, value in weights_of_start(model, name, join(*batches.training_samples(number, name), others)).items():
+            for key, value in weights_of_start(
+                model, name, fit_closed_form_start(*batches.training_samples(number, name), others)
+            ).items():
                 found.setdefault(key, []).append(value)
     return {key: torch.stack(each) for key, each in found.items()}
 

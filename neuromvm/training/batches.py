@@ -15,7 +15,7 @@ from neuromvm import schema
 from neuromvm.build import scores_counts
 from neuromvm.data.features import Floats, Scaler, Transform, fit_scaler, recorded_features
 from neuromvm.data.pairing import PAIRINGS
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.replicas import NOISE, PAIRS, VALIDATION, Replica
 from neuromvm.data.trial_model import TrialModel
 from neuromvm.data.windows import sample_spec, window_shape
@@ -284,7 +284,7 @@ class StackBatches:
 
     def _sources(self, name: str, dataset: xr.Dataset) -> Tensor:
         """Return from where each replica's samples take their activity ``(replica, sample)``."""
-        each = [carry(name, dataset, one.permutation, within=one.within).samples() for one in self.replicas]
+        each = [draw_permutation(name, dataset, one.permutation, within=one.within).samples() for one in self.replicas]
         return torch.from_numpy(np.stack(each)).to(self.device)
 
     def _fit_scalers(self, name: str, spec: SampleSpec) -> list[Scaler]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm.data.features import FLOAT, Transform
-from neuromvm.data.memory import Room, is_mapped, row_blocks
+from neuromvm.data.memory import MemoryBudget, is_mapped, row_blocks
 
 LITTLE = 16 * 2**20  # [bytes] of an animal's features
 LARGEST_TABLE = 2**16 - 1  # counts above it are no counts of spikes in a bin
@@ -44,7 +44,9 @@ class ResidentActivity:
             self._table = torch.from_numpy(transform(np.arange(256**recorded.dtype.itemsize))).to(device)
         else:
             blocks = row_blocks(len(recorded), recorded.shape[1] * FLOAT)
-            self._features = _Gathered(Room().filled(len(recorded), (transform(recorded[rows]) for rows in blocks)), device)
+            self._features = _Gathered(
+                MemoryBudget().concatenate(len(recorded), (transform(recorded[rows]) for rows in blocks)), device
+            )
 
     def recorded(self, samples: Tensor) -> Tensor:
         """Return activity as recorded ``(..., feature)`` of samples ``(...)``, as floats of its own."""

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.linear_model import Ridge
 
 from neuromvm.build import weights_of_start
-from neuromvm.data.closed_form_start import Start
+from neuromvm.data.closed_form_start import ClosedFormStart
 from neuromvm.data.permutation import permuted as permuted_samples
 from neuromvm.data.splits import few_trials, make_splits, trial_strata, without_animal
 from neuromvm.data.windows import make_samples
@@ -134,7 +134,7 @@ def test_the_start_is_the_regression_on_latents_of_the_others(more):
 def test_the_likelihood_of_a_start_has_the_standard_deviation_that_its_decoder_leaves(kind):
     model = ModelSpec(sharing="mmvm", latent=3, networks="linear", likelihood=kind)
     noise = np.array([0.5, 1.0, 2.0])
-    start = Start(np.zeros((3, 3)), np.zeros(3), np.zeros(3), np.zeros((3, 3)), np.zeros(3), noise)
+    start = ClosedFormStart(np.zeros((3, 3)), np.zeros(3), np.zeros(3), np.zeros((3, 3)), np.zeros(3), noise)
     log_scale = weights_of_start(model, NEW, start)[f"likelihoods.{NEW}.log_scale"]
     density = {"gaussian": stats.norm, "laplace": stats.laplace}[kind](scale=np.exp(log_scale.numpy()))
     assert density.std() == pytest.approx(noise, rel=1e-6)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neuromvm.analysis.consistency.similarity import FEWEST_CONDITIONS, Products
 from neuromvm.analysis.readouts.representations import Floats, Representation, held_out, training_side
-from neuromvm.data.permutation import Carried
+from neuromvm.data.permutation import Permutation
 from neuromvm.data.splits import trial_strata
 from neuromvm.errors import SchemaError, SplitError
 
@@ -138,10 +138,10 @@ def class_means(
     return ClassMeans(Products(found[0].fitted[None], cross, other), apart, fitted.apart(own), (own, points[0]))
 
 
-def carry_tested(name: str, node: xr.Dataset, tested: NDArray[np.bool_], draws: Iterable[int]) -> list[Carried]:
+def carry_tested(name: str, node: xr.Dataset, tested: NDArray[np.bool_], draws: Iterable[int]) -> list[Permutation]:
     """Draw from where each test trial of an animal takes what it has, among its test trials; draw 0 leaves all in place.
 
-    As :func:`neuromvm.data.permutation.carry`, within the test trials of a split. A trial that is tested in several splits goes
+    As :func:`neuromvm.data.permutation.draw_permutation`, within test trials of a split. A trial tested in several splits goes
     to about the same label in all of them (its rank among trials, in an order that all splits share, to the same rank of
     labels), so that scores of splits are as dependent under the null as they are.
 
@@ -161,7 +161,7 @@ def carry_tested(name: str, node: xr.Dataset, tested: NDArray[np.bool_], draws: 
         order: NDArray[np.int64] = np.arange(len(rank))
         if draw:
             order[by_label] = members[np.argsort(rank[used])]
-        found.append(Carried(order, np.where(shifts, shift, 0) if draw else np.zeros_like(order), labels.shape[1]))
+        found.append(Permutation(order, np.where(shifts, shift, 0) if draw else np.zeros_like(order), labels.shape[1]))
     return found
 
 
@@ -188,12 +188,12 @@ class Side:
         self._pair = np.where(there, codes[:, :, None] * conditions + codes[:, None, :], conditions**2).reshape(-1)
         self._pairs = np.outer(self._count, self._count) - self._by_condition(np.ones(len(self._pair)))
 
-    def means(self, carried: Carried | None = None) -> Floats:
+    def means(self, carried: Permutation | None = None) -> Floats:
         """Return the class means, ``(condition, feature)``."""
         flat = self._flat if carried is None else self._flat[carried.samples()]
         return np.asarray(self._member @ flat / self._count[:, None])
 
-    def apart(self, means: Floats, carried: Carried | None = None) -> Floats:
+    def apart(self, means: Floats, carried: Permutation | None = None) -> Floats:
         """Return the products of class means over pairs of different trials, ``(condition, condition)``; NaN without a pair.
 
         Products of samples of one trial, which hold the square of its noise, are left out; so their mean is the product of
