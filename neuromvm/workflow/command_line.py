@@ -158,20 +158,21 @@ def audit(
 
     spec = load_experiment_spec(experiment, overrides or ())
     check_analyses(spec)
-    found = run_audit(spec, draws=draws, jobs=jobs)
-    table = found.scores.to_dataframe().dropna(subset="mean").reset_index()
-    for check in found.checks:
-        typer.secho(f"{'ok  ' if check.passed else 'FAIL'} {check.what}: {check.found}", fg=None if check.passed else "red")
+    result = run_audit(spec, draws=draws, jobs=jobs)
+    table = result.scores.to_dataframe().dropna(subset="mean").reset_index()
+    for check in result.checks:
+        color = None if check.passed else "red"
+        typer.secho(f"{'ok  ' if check.passed else 'FAIL'} {check.claim}: {check.evidence}", fg=color)
     _print_table(table, f"{spec.name}: scores on data without signal, {draws} data sets of each kind")
-    for caveat in found.caveats:
+    for caveat in result.caveats:
         typer.echo(f"- {caveat}")
-    verdict = "passed" if found.passed else "FAILED: do not trust scores of this experiment"
+    verdict = "passed" if result.passed else "FAILED: do not trust scores of this experiment"
     typer.secho(f"{spec.name}: {verdict}", bold=True)
     if out is not None:
-        checks = [check._asdict() for check in found.checks]
-        rows = table.to_dict("records")
-        write_json(out, {"passed": found.passed, "checks": checks, "scores": rows, "caveats": found.caveats})
-    if not found.passed:
+        checks = [{"what": check.claim, "passed": check.passed, "found": check.evidence} for check in result.checks]
+        scores = table.to_dict("records")
+        write_json(out, {"passed": result.passed, "checks": checks, "scores": scores, "caveats": result.caveats})
+    if not result.passed:
         raise typer.Exit(1)
 
 
