@@ -230,6 +230,4 @@ def fit_without(
         )
     likelihoods = {name: likelihood for name, likelihood in model.likelihood_of.items() if name != animal}
     model = model.model_copy(update={"likelihood_of": likelihoods})
-    return fit(
-        without_animal(samples, animal), without_animal(splits, animal), model, training, folder=folder, progress=progress
-    )
+    return fit(without_animal(samples, animal), without_animal(splits, animal), model, training, folder=folder, progress=progress)
