@@ -7,11 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
+from rich.markdown import Markdown
 
 from benchmarks import against_multivae, binning, published_loop, reading, stacks, steps, writing
 from benchmarks.machine import description
-from benchmarks.pairs import Folders, Pair, measure
-from benchmarks.table import HOW, markdown, notes, terminal_table
+from benchmarks.pairs import Folders, Measured, Pair, measure
+from benchmarks.table import markdown
 
 MODULES = (steps, stacks, against_multivae, published_loop, reading, binning, writing)
 INSTALL = "pip install -r benchmarks/requirements.txt, in an environment of its own: see that file"
@@ -27,23 +28,20 @@ def main() -> None:
     repeats, least = (3, 0.0) if arguments.quick else (arguments.repeats, 0.5)
     clock = time.process_time if arguments.processor_time else time.perf_counter
     header = f"{description()}. Times are {'processor seconds' if arguments.processor_time else 'seconds on the wall clock'}."
-    console, measured = Console(), []
-    if not console.is_terminal:
-        console.width = 180
+    measured: list[Measured] = []
     with TemporaryDirectory(prefix="benchmarks-") as path:
         folders = Folders(Path(path))
         for pair in chosen:
             if pair.missing:
                 continue
-            console.print(f"{pair.name}: {pair.ours.name} against {pair.reference.name}", highlight=False)
+            print(f"{pair.name}: {pair.ours.name} against {pair.reference.name}", flush=True)
             measured.append(measure(pair, folders.of(pair), repeats, least, clock))
             if arguments.out is not None:  # after each pair, so that results are kept if a later pair fails
                 arguments.out.write_text(markdown(measured, header, left_out))
-    console.print(terminal_table(measured))
-    for line in (header, HOW, *notes(measured), *left_out):
-        console.print(line, highlight=False)
-    if not measured and arguments.out is not None:
-        arguments.out.write_text(markdown(measured, header, left_out))
+    text, console = markdown(measured, header, left_out), Console()
+    Console(width=None if console.is_terminal else 180).print(Markdown(text))
+    if arguments.out is not None:
+        arguments.out.write_text(text)
 
 
 def _parse(pairs: list[Pair]) -> tuple[argparse.Namespace, list[Pair]]:

@@ -34,7 +34,7 @@ def pairs() -> list[Pair]:
     """Return single models and a stack against MultiVae's trainer, and against a bare loop around its model."""
     small_size = small(HIDDEN)
     hidden, stack = f"hidden_{HIDDEN}", f"hidden_{HIDDEN}_stack_{STACK}"
-    made = [
+    comparisons = [
         _pair(hidden, small_size, _their_trainer, aim=1 / 8),
         _pair(f"{hidden}_bare", small_size, _their_model),
         _pair(f"{hidden}_compiled", small_size, _their_trainer, compiled=True, aim=1 / 8),
@@ -48,13 +48,13 @@ def pairs() -> list[Pair]:
         _pair("paper_15_subsets", PAPER, _their_trainer, subsets=15),
     ]
     return [
-        *made,
+        *comparisons,
         _whole_training(hidden, small_size, 1 / 8),
-        *(pair._replace(name=f"{pair.name}_2_threads", threads=2) for pair in made if pair.aim and "paper" in pair.name),
+        *(pair._replace(name=f"{pair.name}_2_threads", threads=2) for pair in comparisons if pair.aim and "paper" in pair.name),
         _whole_training("paper", PAPER, 1 / 2),
         _whole_training("paper", PAPER, 1 / 2, compiled=True),
         # MultiVae's trainer uses the default of torch, a thread a core.
-        made[0]._replace(name=f"{made[0].name}_default_threads", reference_threads=os.cpu_count() or 1),
+        comparisons[0]._replace(name=f"{comparisons[0].name}_default_threads", reference_threads=os.cpu_count() or 1),
     ]
 
 

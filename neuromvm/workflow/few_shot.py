@@ -95,20 +95,22 @@ def few_shot(
             return FittedStack.load(base_folder)
         return fit_without(samples, splits, model, training, animal, folder=base_folder, progress=progress)
 
-    def adapted(few: xr.DataTree) -> xr.DataTree:
+    def adapted(few_splits: xr.DataTree) -> xr.DataTree:
         settings = adaptation or TRAINING_AFTER[start]
-        return adapt(base(), samples, few, settings, start=start, likelihood_of=likelihood, progress=progress).embed(samples)
+        return adapt(base(), samples, few_splits, settings, start=start, likelihood_of=likelihood, progress=progress).embed(
+            samples
+        )
 
-    def scratch(few: xr.DataTree) -> xr.DataTree:
-        return fit(samples, few, model, training, progress=progress).embed(samples)
+    def scratch(few_splits: xr.DataTree) -> xr.DataTree:
+        return fit(samples, few_splits, model, training, progress=progress).embed(samples)
 
     latents = FewShotLatents({}, {}, {})
     for trials in from_few_to_all(per_class):
-        few = keep("splits", trials, partial(few_trials, samples, splits, animal, trials, seed))
-        latents.splits[trials] = few
-        latents.adapted[trials] = keep("adapted", trials, partial(adapted, few))
+        few_splits = keep("splits", trials, partial(few_trials, samples, splits, animal, trials, seed))
+        latents.splits[trials] = few_splits
+        latents.adapted[trials] = keep("adapted", trials, partial(adapted, few_splits))
         # All training trials: the splits as they are, validation trials included.
-        latents.scratch[trials] = keep("scratch", trials, partial(scratch, splits if trials is None else few))
+        latents.scratch[trials] = keep("scratch", trials, partial(scratch, splits if trials is None else few_splits))
     return latents
 
 
