@@ -81,8 +81,8 @@ def claim(file: Path, settings: dict[str, Any], contents: str, next_step: str) -
     written = read_json(file)
     differing = [key for key in settings if written.get(key) != settings[key]]
     if differing:
-        found = f"{contents} with other {' and '.join(differing)}"
-        raise RunFolderError(str(file.parent), found=found, expected="the same settings, to be continued", next_step=next_step)
+        description = f"{contents} with other {' and '.join(differing)}"
+        raise RunFolderError(str(file.parent), found=description, expected="the same settings", next_step=next_step)
 
 
 def read_json(path: Path) -> Any:

@@ -95,8 +95,8 @@ def expect_tree(tree: xr.DataTree, variable: str, name: str, make: str) -> None:
     expect(tree, xr.DataTree, name, make)
     variables = {str(key) for node in tree.children.values() for key in node.data_vars}
     if variable not in variables:
-        found = f"a tree with {', '.join(sorted(variables)) or 'no variables'}"
-        raise ArgumentError(f"argument {name!r}", found=found, expected=f"one with {variable}", next_step=make)
+        description = f"a tree with {', '.join(sorted(variables)) or 'no variables'}"
+        raise ArgumentError(f"argument {name!r}", found=description, expected=f"one with {variable}", next_step=make)
 
 
 def expect_samples(samples: xr.DataTree) -> None:

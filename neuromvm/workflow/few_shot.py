@@ -97,9 +97,8 @@ def few_shot(
 
     def adapted(few_splits: xr.DataTree) -> xr.DataTree:
         settings = adaptation or TRAINING_AFTER[start]
-        return adapt(base(), samples, few_splits, settings, start=start, likelihood_of=likelihood, progress=progress).embed(
-            samples
-        )
+        fitted = adapt(base(), samples, few_splits, settings, start=start, likelihood_of=likelihood, progress=progress)
+        return fitted.embed(samples)
 
     def scratch(few_splits: xr.DataTree) -> xr.DataTree:
         return fit(samples, few_splits, model, training, progress=progress).embed(samples)
