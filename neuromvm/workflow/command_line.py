@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from neuromvm.folders.study import Study
-    from neuromvm.specs import DataSpec
     from neuromvm.workflow.sweep.engines import Engine
 
 app = typer.Typer(
@@ -30,6 +29,10 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at recordings before using them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Experiment = Annotated[Path, typer.Argument(help="YAML of the experiment.")]
+DataName = Annotated[str, typer.Argument(help="Name in data_specs, or a YAML file.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
 Root = Annotated[str | None, typer.Option("--root", help="Folder of the recordings, in place of the spec's own.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
 
@@ -91,31 +94,21 @@ def simulate(
 
 
 @data_app.command("describe")
-def describe_data(
-    spec: Annotated[str, typer.Argument(help="Name in data_specs, or a YAML file.")],
-    root: Root = None,
-    overrides: Overrides = None,
-) -> None:
+def describe_data(spec: DataName, root: Root = None, overrides: Overrides = None) -> None:
     """Load recordings and print a row for each animal, and what was dropped and why."""
     from neuromvm.data.describe import describe
-    from neuromvm.data.loaders import load_recordings
 
-    recordings = load_recordings(_data_spec(spec, overrides), root)
+    recordings = _load(spec, root, overrides)
     _print_table(describe(recordings).reset_index(), f"{spec}: {_animals(len(recordings.children))}")
     _print_left_out(recordings)
 
 
 @data_app.command("validate")
-def validate_data(
-    spec: Annotated[str, typer.Argument(help="Name in data_specs, or a YAML file.")],
-    root: Root = None,
-    overrides: Overrides = None,
-) -> None:
+def validate_data(spec: DataName, root: Root = None, overrides: Overrides = None) -> None:
     """Load recordings and check that they fit the spec."""
-    from neuromvm.data.loaders import load_recordings
     from neuromvm.schema import validate_recordings
 
-    recordings = validate_recordings(load_recordings(_data_spec(spec, overrides), root))
+    recordings = validate_recordings(_load(spec, root, overrides))
     typer.echo(f"{spec}: valid, {_animals(len(recordings.children))}")
     _print_left_out(recordings)
 
@@ -130,7 +123,7 @@ def inspect_data(file: Annotated[Path, typer.Argument(help="An NWB file.")]) -> 
 
 @app.command()
 def run(
-    experiment: Annotated[Path, typer.Argument(help="YAML of the experiment.")],
+    experiment: Experiment,
     out: Annotated[Path, typer.Option("--out", help="Run folder to make.")],
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this folder.")] = False,
@@ -158,10 +151,10 @@ def run(
 
 @app.command()
 def audit(
-    experiment: Annotated[Path, typer.Argument(help="YAML of the experiment.")],
+    experiment: Experiment,
     overrides: Overrides = None,
     draws: Annotated[int, typer.Option("--n", min=3, help="Data sets without signal of each kind.")] = 10,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the results to this JSON file.")] = None,
 ) -> None:
     """Run an experiment's pipeline on permuted labels and on noise; exit code 1 if a score leaves chance or a split leaks."""
@@ -193,24 +186,23 @@ def audit(
 @app.command()
 def analyze(
     name: Annotated[str, typer.Argument(help="The analysis.")],
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     overrides: Overrides = None,
 ) -> None:
     """Compute one analysis of a run again, with other options (--set option=value) if given, and write the report."""
     from neuromvm.analysis.pipeline import analyze
     from neuromvm.analysis.report import write_report
     from neuromvm.folders.study import Study
-    from neuromvm.specs.files import parse_override
 
     study = Study(run_folder)
-    analyze(study, name, dict(map(parse_override, overrides or ())))
+    analyze(study, name, _settings(overrides))
     write_report(study)
     _print_scores(study, name)
 
 
 @app.command("few-shot")
 def few_shot(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     model: Annotated[str | None, typer.Option(help="A model of the run; default: the first.")] = None,
     animals: Annotated[str | None, typer.Option(help="New animals in turn, e.g. mitt,stella; default: every animal.")] = None,
     trials: Annotated[str, typer.Option(help="Training trials of each class in the new animal.")] = "1,2,4,8,all",
@@ -231,11 +223,10 @@ def few_shot(
     from neuromvm.analysis.report import write_report
     from neuromvm.folders.few_shot import read_trials
     from neuromvm.folders.study import Study
-    from neuromvm.specs.files import parse_override
     from neuromvm.workflow.few_shot import change_adaptation, run_few_shot
 
     _log_progress()
-    adaptation = change_adaptation(dict(map(parse_override, overrides or ())), start)
+    adaptation = change_adaptation(_settings(overrides), start)
     per_class = [read_trials(number) for number in trials.split(",")]
     with _interruptible("Finished trainings are kept: the same command continues."):
         study = run_few_shot(Study(run_folder), model, _names(animals), per_class, adaptation, start=start, seed=seed)
@@ -246,10 +237,10 @@ def few_shot(
 
 @app.command()
 def refit(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     count: Annotated[int, typer.Option("--n", min=1, help="Null data sets; every row is fitted again on each.")] = 200,
     rows: Annotated[str | None, typer.Option(help="Models and baselines, e.g. mmvm,mcca; default: all but cebra.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
 ) -> None:
     """Fit every row of the decoding table again with labels permuted, as its null. Refits are kept: add more at any time."""
     from neuromvm.analysis.pipeline import analyze
@@ -305,7 +296,7 @@ def sweep(
     from neuromvm.workflow.sweep.table import brief
 
     settings = load_sweep_spec(spec, overrides or ())
-    computer = _engine(engine, out, jobs, scheduler, slurm or [])
+    computer = _engine(engine, out, jobs, scheduler, slurm)
     with _interruptible("Cells that are done are kept, others continue from their checkpoints: same command."):
         folder = run_sweep(settings, out, computer, part=part, pack=pack)
     count = count_cells(folder)
@@ -319,8 +310,7 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _engine(name: str, out: Path, jobs: int | None, scheduler: str | None, slurm: list[str]) -> "Engine":
-    from neuromvm.specs.files import parse_override
+def _engine(name: str, out: Path, jobs: int | None, scheduler: str | None, slurm: list[str] | None) -> "Engine":
     from neuromvm.workflow.sweep.engines import Processes, Serial
 
     if name == "processes":
@@ -328,7 +318,7 @@ def _engine(name: str, out: Path, jobs: int | None, scheduler: str | None, slurm
     if name == "slurm":
         from neuromvm.workflow.sweep.slurm import Slurm
 
-        return Slurm(out / "slurm", jobs, dict(map(parse_override, slurm)))
+        return Slurm(out / "slurm", jobs, _settings(slurm))
     if name == "dask":
         from neuromvm.workflow.sweep.dask_cluster import Dask
 
@@ -339,7 +329,7 @@ def _engine(name: str, out: Path, jobs: int | None, scheduler: str | None, slurm
 
 
 @app.command()
-def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+def report(run_folder: RunFolder) -> None:
     """Write report.html of a run."""
     from neuromvm.analysis.report import write_report
     from neuromvm.folders.study import Study
@@ -349,7 +339,7 @@ def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run
 
 @app.command()
 def scores(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False,
 ) -> None:
     """Print every score of a run with its interval, floor, chance and n."""
@@ -362,10 +352,17 @@ def scores(
         _print_scores(study)
 
 
-def _data_spec(name: str, overrides: list[str] | None) -> "DataSpec":
+def _load(spec: str, root: str | None, overrides: list[str] | None) -> "xr.DataTree":
+    from neuromvm.data.loaders import load_recordings
     from neuromvm.specs import load_data_spec
 
-    return load_data_spec(name, overrides or ())
+    return load_recordings(load_data_spec(spec, overrides or ()), root)
+
+
+def _settings(overrides: list[str] | None) -> dict[str, Any]:
+    from neuromvm.specs.files import parse_override
+
+    return dict(map(parse_override, overrides or ()))
 
 
 def _animals(number: int) -> str:

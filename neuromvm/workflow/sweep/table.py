@@ -114,10 +114,11 @@ def brief(sweep: SweepFolder) -> pd.DataFrame:
     """Return the columns of the written table that are printed."""
     table = read_dataset(sweep.path / "sweep.nc")
     complete = rows(table)
+    names = list(map(str, complete))
     columns = ["cell", "state", *map(str, table["field"].values)]
     for model in table["model"].values if "model" in table else ():
-        columns += [f"{model} reconstruction error", *(name for name in complete if name.startswith(f"{model} chosen"))]
-        columns += [name for name in complete if name.endswith(f", {model}, {table.attrs['setting']}")]
+        columns += [f"{model} reconstruction error", *(name for name in names if name.startswith(f"{model} chosen"))]
+        columns += [name for name in names if name.endswith(f", {model}, {table.attrs['setting']}")]
     return complete[[*columns, *(["error"] if (complete["error"] != "").any() else [])]]
 
 
