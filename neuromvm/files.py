@@ -38,6 +38,13 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_empty(folder: Path) -> bool:
+    """Return whether a folder does not exist or has hidden files alone, or raise RunFolderError for a file."""
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(str(folder), found="a file", expected="a folder to make", next_step="Choose another --out")
+    return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that readers, also after a crash, see either the old file or the complete new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.files import (
+    is_empty,
     kept_tree,
     locked,
     read_dataset,
@@ -185,9 +186,7 @@ def _record_provenance(path: Path, record: dict[str, object]) -> None:
 
 def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
     """Raise RunFolderError for a folder that is not empty, unless the same experiment is resumed."""
-    if out.exists() and not out.is_dir():
-        raise RunFolderError(str(out), found="a file", expected="a folder to make", next_step="Choose another --out")
-    if not out.exists() or all(path.name.startswith(".") for path in out.iterdir()):
+    if is_empty(out):
         return
     if not resume:
         raise RunFolderError(

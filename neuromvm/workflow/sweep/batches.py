@@ -58,16 +58,8 @@ class CellTask(NamedTuple):
         return (self.folder / DONE).is_file() and (self.inner_file is None or self.inner_file.is_file())
 
 
-class Outcome(NamedTuple):
-    """Result of a cell; ``busy``: another process computes it."""
-
-    cell: str
-    state: Literal["done", "failed", "busy"]
-    seconds: float
-    error: str = ""
-
-
 Batch = tuple[CellTask, ...]
+Outcome = Literal["done", "failed", "busy"]  # of a cell; busy: another process computes it
 
 
 def stackable_groups(tasks: Sequence[CellTask]) -> list[Batch]:

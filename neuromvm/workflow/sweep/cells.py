@@ -38,18 +38,19 @@ def run_batch(batch: Batch) -> list[Outcome]:
     -------
     The outcome of each cell. Errors of a cell do not affect the others; a cell that another process computes is ``busy``.
     """
-    outcomes, owned = [], []
+    outcomes: list[Outcome] = []
+    owned = []
     with ExitStack() as locks:
         for task in batch:
             try:
                 locks.enter_context(locked(task.sweep_folder.path / "locks" / task.cell))
                 owned.append(task)
             except RunFolderError:
-                outcomes.append(Outcome(task.cell, "busy", 0.0))
+                outcomes.append("busy")
         waiting = [task for task in owned if not task.done]
-        outcomes += [Outcome(task.cell, "done", 0.0) for task in owned if task not in waiting]
         for group in stackable_groups(waiting):
             outcomes += _run_group(group)
+        outcomes += ["done"] * (len(owned) - len(waiting))
     return outcomes
 
 
@@ -68,18 +69,17 @@ def _run_group(group: Batch) -> list[Outcome]:
 
 
 def _finish(task: CellTask, spent: float) -> Outcome:
-    """Compute the missing parts of a cell on which some seconds were spent before."""
+    """Compute the missing parts of a cell, on which some seconds were spent before; an error is written to ``FAILED``."""
     started = time.perf_counter() - spent
     try:
         with _logged(task.folder), threadpool_limits(task.experiment["training"]["threads"]):
             _run(task)
-    except Exception as error:  # an error of a cell, whatever its cause, is written down and does not end the sweep
+    except Exception:  # an error of a cell, whatever its cause, is written down and does not end the sweep
         write_failure(task.folder, traceback.format_exc())
-        return Outcome(task.cell, "failed", time.perf_counter() - started, f"{type(error).__name__}: {error}")
-    seconds = time.perf_counter() - started
-    write_json(task.folder / DONE, {"data": task.data, "seconds": round(seconds, 2)})
+        return "failed"
+    write_json(task.folder / DONE, {"data": task.data, "seconds": round(time.perf_counter() - started, 2)})
     (task.folder / FAILED).unlink(missing_ok=True)
-    return Outcome(task.cell, "done", seconds)
+    return "done"
 
 
 def write_failure(folder: Path, text: str) -> None:

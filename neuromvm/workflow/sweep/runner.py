@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from neuromvm.analysis.pipeline import check_analyses
 from neuromvm.errors import RunFolderError
-from neuromvm.files import write_atomically, write_json, write_tree
+from neuromvm.files import is_empty, write_atomically, write_json, write_tree
 from neuromvm.folders.sweep import PLAN, SweepFolder
 from neuromvm.folders.sweep_hashes import cell_name, fingerprint
 from neuromvm.specs import to_yaml
@@ -118,7 +118,7 @@ def _run(tasks: Sequence[CellTask], sweep: SweepFolder, engine: Engine, size: in
     with tqdm(total=len(tasks), initial=done, desc=sweep.name, unit="cell", disable=None if progress else True) as bar:
         for result in engine.map(run_batch, batches):
             outcomes = _outcomes_of_lost(batches[result.number], result.reason) if isinstance(result, Lost) else result
-            failed += sum(outcome.state == "failed" for outcome in outcomes)
+            failed += outcomes.count("failed")
             bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
             bar.update(len(outcomes))
     if all(task.done for task in tasks):
@@ -127,19 +127,14 @@ def _run(tasks: Sequence[CellTask], sweep: SweepFolder, engine: Engine, size: in
 
 def _outcomes_of_lost(batch: Batch, reason: str) -> list[Outcome]:
     """Write to the unfinished cells of a call whose process ended why they failed."""
-    outcomes = []
-    for task in batch:
-        if task.done:
-            outcomes.append(Outcome(task.cell, "done", 0.0))
-        else:
+    outcomes: list[Outcome] = ["done" if task.done else "failed" for task in batch]
+    for task, outcome in zip(batch, outcomes, strict=True):
+        if outcome == "failed":
             write_failure(task.folder, reason)
-            outcomes.append(Outcome(task.cell, "failed", 0.0, reason))
     return outcomes
 
 
 def _check_folder(out: Path) -> None:
     """Raise RunFolderError for a folder that is neither empty nor a sweep."""
-    if out.exists() and not out.is_dir():
-        raise RunFolderError(str(out), found="a file", expected="a folder to make", next_step="Choose another --out")
-    if out.is_dir() and not (out / SPEC).is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
+    if not is_empty(out) and not (out / SPEC).is_file():
         raise RunFolderError(str(out), found="files but no sweep", next_step="Choose another --out")
