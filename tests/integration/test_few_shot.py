@@ -263,7 +263,7 @@ def test_the_command_trains_scores_and_goes_on(run, monkeypatch, capsys):
     assert folder.models == ["mmvm"]
     assert folder.animals("mmvm") == ["mitt", "stella"]
     assert folder.trials("mmvm", "mitt") == [1]
-    made = folder.latents_file("mmvm", "mitt", "adapted", 1)
+    made = folder.file("mmvm", "mitt", "adapted", 1)
     stamp = made.stat().st_mtime_ns
     assert call(monkeypatch, "few-shot", str(run.path), "--set", "epochs=3", "--trials", "1,all") == 0
     capsys.readouterr()
