@@ -88,3 +88,15 @@ def counted(values: int | Sequence[int], noun: str) -> str:
     """
     number = span([values] if isinstance(values, int) else values)
     return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Write names as an enumeration; beyond ``most`` names, the number of the remaining names.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
+    ('a, b and c', 'a, b and 1 more')
+    """
+    names = list(names) if len(names) <= most else [*names[:most], f"{len(names) - most} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neuromvm.analysis.figures.text import counted
+from neuromvm.analysis.figures.text import counted, listed
 from neuromvm.analysis.report.account import trials_of_classes
-from neuromvm.analysis.report.tables import listed
 from neuromvm.data.describe import label_counts
 from neuromvm.data.splits import sorted_by_label, trial_strata
 from neuromvm.data.windows import classes

@@ -1,7 +1,6 @@
 """Tables of the report, and how numbers are written in it."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -70,15 +69,3 @@ def between(low: float | None, high: float | None) -> str:
     ('[0.163, 0.218]', '')
     """
     return "" if NONE in (number(low), number(high)) else f"[{number(low)}, {number(high)}]"
-
-
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """Write names one after another, the rest as a number.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
-    ('a, b and c', 'a, b and 1 more')
-    """
-    names = list(names) if len(names) <= most else [*names[:most], f"{len(names) - most} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
