@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from neuromvm.analysis.consistency import similarity
 from neuromvm.analysis.consistency.class_means import ClassMeans, Layout, class_means
@@ -32,6 +33,11 @@ class Compared(NamedTuple):
     distance: Floats  # (source, target)
     own_distance: Floats  # (animal,)
     points: dict[int, list[Floats]]  # split -> held-out class means of each animal (condition, feature), replica 0 of the split
+
+    @property
+    def features(self) -> NDArray[np.intp]:
+        """Return the number of features of each animal, ``(animal,)``."""
+        return np.array([means.shape[1] for means in self.points[0]])
 
 
 def measures_left_out(measures: Sequence[Measure], layout: Layout) -> dict[str, str]:

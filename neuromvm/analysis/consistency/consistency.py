@@ -17,7 +17,6 @@ from neuromvm.analysis.consistency.between_animals import (
     CONDITIONS,
     OWN_NULL,
     TRIALS,
-    Compared,
     Measure,
     compare_pairs,
     distances_between,
@@ -43,6 +42,7 @@ Variable = tuple[tuple[str, ...], Floats]  # dims and array
 REFERENCE = "raw"
 SCORES, PAIRS = ("representation", "measure"), ("source", "target")
 NULLS = (*SCORES, "null")
+STACKED = "values", "ceiling", "reliability", "in_sample_r2", "distance", "own_distance", "features"  # of Compared
 WORDS = {
     "linear map": "R2 of class means through a linear map",
     "new conditions": "R2 of class means the linear map was not fitted on",
@@ -127,17 +127,16 @@ def compare_animals(
         compare_pairs(representation, samples, splits, layout, measures, ridge=options.ridge, draws=draws, seed=options.seed)
         for representation in representations.values()
     ]
-    arrays = {key: np.stack([getattr(pairs, key) for pairs in compared]) for key in Compared._fields if key != "points"}
+    arrays = {key: np.stack([getattr(pairs, key) for pairs in compared]) for key in STACKED}
     names = list(representations)
     reference = names.index(REFERENCE) if REFERENCE in names and not fitted else None
-    features = [[means.shape[1] for means in pairs.points[0]] for pairs in compared]
     variables = _scores(arrays["values"], arrays["ceiling"], reference) | {
         "reliability": ((*SCORES, "source"), arrays["reliability"]),
         "in_sample_r2": (("representation", *PAIRS), arrays["in_sample_r2"]),
         "distance": (("representation", *PAIRS), arrays["distance"]),
         "own_distance": (("representation", "source"), arrays["own_distance"]),
         "model_distance": (("representation", "reference"), distances_between(compared)),
-        "features": (("representation", "source"), np.array(features)),
+        "features": (("representation", "source"), arrays["features"]),
         "trials": (("source",), np.array([ever_held_out(splits, animal).sum() for animal in animals])),
     }
     coords = {"measure": measures, "null": [TRIALS, CONDITIONS], "source": animals, "target": animals}

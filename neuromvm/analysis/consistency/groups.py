@@ -110,12 +110,7 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     SpecError
         If a representation is unknown.
     """
-    saved = [str(name) for name in scores["representation"].values]
-    names = list(options.representations or saved)
-    for name in names:
-        if name not in saved:
-            found = f"no scores of {name!r} in {options.analysis}"
-            raise SpecError("analyses.groups.representations", found=found, next_step=did_you_mean(name, saved))
+    names = _representations(scores, options)
     animals = [animal for group in options.groups.values() for animal in group]
     chosen = scores.sel(representation=names, source=animals, target=animals)
     groups = np.array([group for group, members in options.groups.items() for _ in members])
@@ -126,7 +121,7 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     permuted = group_members(members, options.permutations, np.random.default_rng(options.seed))
     comparisons = _comparisons(values, matrices, members, permuted, in_sample=in_sample)
     tests = np.array(list(comparisons.values()))
-    means = [[_block_means(pairs, members) for pairs in of_matrix] for of_matrix in matrices.values()]
+    means = [_block_means(of_matrix, members) for of_matrix in matrices.values()]
     animal_values = np.array(list(values.values())).reshape(len(values), len(names), len(animals))
     ways = comb(len(animals), int(members.sum()))
     exact = len(permuted) == ways
@@ -163,6 +158,15 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     ).transpose("representation", ...)
 
 
+def _representations(scores: xr.Dataset, options: Options) -> list[str]:
+    saved = [str(name) for name in scores["representation"].values]
+    for name in options.representations or ():
+        if name not in saved:
+            absent = f"no scores of {name!r} in {options.analysis}"
+            raise SpecError("analyses.groups.representations", found=absent, next_step=did_you_mean(name, saved))
+    return list(options.representations or saved)
+
+
 def _comparisons(
     values: Mapping[str, Floats],
     matrices: Mapping[str, Floats],
@@ -197,10 +201,11 @@ def _scores_of(scores: xr.Dataset, analysis: str) -> tuple[dict[str, Floats], di
     return {}, pairs
 
 
-def _block_means(pairs: Floats, members: NDArray[np.bool_]) -> list[list[float]]:
-    """Return the mean over pairs of two animals within and between groups, ``[source group][target group]``."""
-    groups, mean = (members[None].astype(float), (~members)[None].astype(float)), block_mean(pairs)
-    return [[float(mean(source, target)[0]) for target in groups] for source in groups]
+def _block_means(matrix: Floats, members: NDArray[np.bool_]) -> list[list[list[float]]]:
+    """Return means over pairs of two animals within and between groups, ``[representation][source group][target group]``."""
+    groups = members[None].astype(float), (~members)[None].astype(float)
+    means = [block_mean(pairs) for pairs in matrix]
+    return [[[float(mean(source, target)[0]) for target in groups] for source in groups] for mean in means]
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
