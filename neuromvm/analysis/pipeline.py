@@ -109,26 +109,22 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
     overrides
         Options in place of those of the experiment.
     """
-    module, options = options_of(name, {**study.spec.analyses.get(name, {}), **(overrides or {})})
-    with locked(study.path):
-        return _analyze(study, name, module, options)
-
-
-def _analyze(study: "Study", name: str, module: Analysis, options: Spec) -> list[Line]:
     from neuromvm.analysis.figures.style import save
 
-    scores = module.compute(study, options).assign_attrs(schema_version=schema.VERSION)
-    write_tree(study.path / "scores" / f"{name}.nc", scores)
-    figures = study.path / "figures"
-    figures.mkdir(exist_ok=True)
-    for key, figure in module.plot(scores).items():
-        save(figure, scores, figures / f"{name}-{key}")
-    lines = module.summarize(scores)
+    module, options = options_of(name, {**study.spec.analyses.get(name, {}), **(overrides or {})})
+    with locked(study.path):
+        scores = module.compute(study, options).assign_attrs(schema_version=schema.VERSION)
+        write_tree(study.path / "scores" / f"{name}.nc", scores)
+        figures = study.path / "figures"
+        figures.mkdir(exist_ok=True)
+        for key, figure in module.plot(scores).items():
+            save(figure, scores, figures / f"{name}-{key}")
+        lines = module.summarize(scores)
+        _enter(study, name, options, lines)
     for line in lines:
         if isinstance(line, FlatScore) and (empty := line.missing()):
             score = f"{line.what}, {line.representation}, {line.setting}"
             log.warning("analysis %s, line %r: no %s, and no reason for their absence.", name, score, ", ".join(empty))
-    _enter(study, name, options, lines)
     return lines
 
 

@@ -58,32 +58,16 @@ class BaselineOptions(Spec):
 class Baseline(NamedTuple):
     """How a baseline is fitted and tuned.
 
-    Attributes
-    ----------
-    representation
-        Fits it on the training sides of ``splits``.
-    settings
-        Argument of ``representation`` -> setting of :class:`BaselineOptions`.
-    grid
-        Setting -> values that ``tune`` tries, the simplest first.
-    animals
-        Number of animals needed.
-    counts
-        Whether it needs spike counts.
-    linear
-        Whether the map to the shared space is linear.
-    require
-        Raises SpecError unless an optional package is installed. A baseline with an optional package is fitted, and refitted on
-        null data, only if it is named in the options.
+    A baseline that requires an optional package is fitted, and refitted on null data, only if it is named in the options.
     """
 
     representation: Callable[..., Representation]
-    settings: Mapping[str, str]
-    grid: Mapping[str, tuple[Setting, ...]]
-    animals: int = 1
-    counts: bool = False
-    linear: bool = True
-    require: Callable[[], None] | None = None
+    settings: Mapping[str, str]  # argument of the representation -> setting of BaselineOptions
+    grid: Mapping[str, tuple[Setting, ...]]  # setting -> values that tune tries, the simplest first
+    animals: int = 1  # needed
+    counts: bool = False  # whether it needs spike counts
+    linear: bool = True  # whether the map to the shared space is linear
+    require: Callable[[], None] | None = None  # raises SpecError unless the optional package is installed
 
     def fit(self, inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
         """Fit it on the training sides of ``splits``."""
@@ -94,10 +78,7 @@ class Baseline(NamedTuple):
 RAW_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
 PENALTIES = (0.01, 0.1, 1.0)
 COMPONENTS = {"components": "principal_components", "inverse_penalty": "component_inverse_penalty"}
-COMPONENT_GRID: Mapping[str, tuple[Setting, ...]] = {
-    "principal_components": (10, 20, 40),
-    "component_inverse_penalty": PENALTIES,
-}
+COMPONENT_GRID: Mapping[str, tuple[Setting, ...]] = {"principal_components": (10, 20, 40), "component_inverse_penalty": PENALTIES}
 BASELINES: Mapping[str, Baseline] = {
     "raw": Baseline(RawFeatures, {"inverse_penalty": "raw_inverse_penalty"}, {"raw_inverse_penalty": RAW_PENALTIES}),
     "raw_lda": Baseline(Discriminants, {"shrinkage": "lda_shrinkage"}, {"lda_shrinkage": ("auto", 0.9, 0.6, 0.3)}),
@@ -196,13 +177,7 @@ def baseline(name: str, inputs: Inputs, options: BaselineOptions | Sequence[Base
 
 
 class SplitBySplit(Representation):
-    """A baseline with different settings in different splits.
-
-    Parameters
-    ----------
-    parts
-        Splits -> the baseline fitted on them.
-    """
+    """A baseline with different settings in different splits, of baselines that were fitted on some splits each."""
 
     def __init__(self, parts: Mapping[tuple[int, ...], Representation]) -> None:
         self._parts = {split: (part, number) for splits, part in parts.items() for number, split in enumerate(splits)}

@@ -32,24 +32,12 @@ COLDEST = 0.1  # lower bound of a learned temperature
 
 
 class Contrast(NamedTuple):
-    """Settings of an embedding.
+    """Settings of an embedding."""
 
-    Attributes
-    ----------
-    dimensions
-        Of the space around the sphere.
-    iterations
-        Steps of training, each on 64 samples of every animal.
-    temperature
-        Of the contrast; ``auto``: learned.
-    seed
-        Of the weights and of the samples that are drawn.
-    """
-
-    dimensions: int
-    iterations: int
-    temperature: float | Literal["auto"] = 1.0
-    seed: int = 0
+    dimensions: int  # of the space around the sphere
+    iterations: int  # steps of training, each on 64 samples of every animal
+    temperature: float | Literal["auto"] = 1.0  # auto: learned
+    seed: int = 0  # of the weights and of the samples that are drawn
 
 
 class Embedded(NamedTuple):
@@ -74,8 +62,6 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
     training
         Scaled features ``(sample, feature)`` and match codes of each animal's training side. Codes that an animal lacks are left
         out of all: CEBRA looks for a partner of each code in every animal.
-    settings
-        Size and training of the networks.
 
     Returns
     -------

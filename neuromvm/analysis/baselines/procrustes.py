@@ -34,13 +34,7 @@ def class_means(samples: Floats, labels: NDArray[np.integer], classes: NDArray[n
 
 
 def procrustes(target: Floats, source: Floats) -> RigidMap:
-    """Find the rigid map that brings class means of the target nearest to those of the source.
-
-    Parameters
-    ----------
-    target, source
-        Means of the same classes in the same order, ``(class, component)``; the numbers of components may differ.
-    """
+    """Find the rigid map that brings class means ``(class, component)`` of the target nearest to those of the source."""
     origin, destination = target.mean(axis=0), source.mean(axis=0)
     left_axes, _, right_axes = np.linalg.svd((target - origin).T @ (source - destination), full_matrices=False)
     return RigidMap(origin, left_axes @ right_axes, destination)

@@ -23,27 +23,13 @@ STEPS = 200
 
 
 class SharedResponse(NamedTuple):
-    """A fitted model.
+    """A fitted model."""
 
-    Attributes
-    ----------
-    maps
-        Of each animal, with orthonormal axes.
-    noise
-        Variance of a feature about the response, of each animal.
-    covariance
-        Of responses, ``(component, component)``.
-    response
-        Expected response to each condition, ``(condition, component)``.
-    log_likelihood
-        Of the training trials after each step [nats].
-    """
-
-    maps: dict[str, LinearMap]
-    noise: dict[str, float]
-    covariance: Floats
-    response: Floats
-    log_likelihood: list[float]
+    maps: dict[str, LinearMap]  # of each animal, with orthonormal axes
+    noise: dict[str, float]  # variance of a feature about the response, of each animal
+    covariance: Floats  # of responses, (component, component)
+    response: Floats  # expected response to each condition, (condition, component)
+    log_likelihood: list[float]  # of the training trials after each step [nats]
 
 
 def shared_response(training: Mapping[str, Training], components: int, steps: int = STEPS) -> SharedResponse | None:

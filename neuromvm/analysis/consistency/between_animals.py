@@ -100,7 +100,10 @@ def compare_pairs(
         exchanged = [mean.relabelled(order) for mean, order in zip(means, orders, strict=True)]
         replicas.append(_scores_of_replica(means, exchanged, layout, measures, ridge))
         points.setdefault(split, [mean.points[1] for mean in means])
-    return Compared(*(over_trials.mean_of_scored(np.stack(field), axis=0) for field in zip(*replicas, strict=True)), points)
+    values, ceiling, reliability, in_sample_r2, distance, own_distance = (
+        over_trials.mean_of_scored(np.stack(field), axis=0) for field in zip(*replicas, strict=True)
+    )
+    return Compared(values, ceiling, reliability, in_sample_r2, distance, own_distance, points)
 
 
 def _scores_of_replica(

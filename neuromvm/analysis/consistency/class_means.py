@@ -112,16 +112,7 @@ def class_means(
     Training trials are not permuted: a model was fitted to their labels, and its latents may carry more about them than about
     the labels of other trials.
 
-    Parameters
-    ----------
-    representation, replica, animal
-        Whose class means.
-    samples, splits
-        Trees of :mod:`neuromvm.schema`.
-    layout
-        Conditions.
-    draws
-        Permutations of :func:`permute_tested`, the same in all representations.
+    ``draws`` is the number of permutations of :func:`permute_tested`, which are the same in all representations.
     """
     node, split = samples[animal].to_dataset(), representation.replicas[replica]
     values = representation.seen(replica, animal, animal)

@@ -156,10 +156,7 @@ def compare_animals(
 def _scores(values: Floats, ceiling: Floats, reference: int | None) -> dict[str, Variable]:
     """Return scores with nulls, intervals, and differences to the representation of number ``reference``.
 
-    Parameters
-    ----------
-    values, ceiling
-        ``(representation, measure, null, draw, source, target)``, and without ``null``.
+    ``values`` are ``(representation, measure, null, draw, source, target)``, ``ceiling`` the same without ``null``.
     """
     variables: dict[str, Variable] = {}
     for prefix, reduced, pair in (("", mean_of_pairs, ()), ("pair_", between_animals, PAIRS)):

@@ -119,15 +119,10 @@ def _ridge_weights(animal: Products, ridge: float) -> Floats:
 
 
 def in_sample_r2(source: Floats, target: Floats) -> float:
-    """Return the variance of class means explained by a least-squares map that was fitted on the same class means.
+    """Return the variance of class means ``(condition, feature)`` explained by a least-squares map fitted on the same means.
 
     Consistency is often reported like this. It rises with the number of dimensions and is 1 on pure noise once there are as many
     dimensions as conditions.
-
-    Parameters
-    ----------
-    source, target
-        ``(condition, feature)``.
     """
     predictors, response = source - source.mean(axis=0), target - target.mean(axis=0)
     residual = response - predictors @ np.linalg.lstsq(predictors, response, rcond=1e-9)[0]
@@ -176,11 +171,6 @@ def debiased(products: Floats) -> Floats:
 
     Inner products of a condition with itself, which contain all the noise, are left out, and the remaining products are centred
     so that the numerator of the cosine is the unbiased HSIC (Song et al. 2012, eq. 5; Murphy et al. 2024).
-
-    Parameters
-    ----------
-    products
-        ``(..., condition, condition)``.
 
     Raises
     ------
@@ -252,7 +242,7 @@ def _unit_shape(points: Floats) -> Floats:
     size = np.linalg.norm(centred)
     if size <= 1e-12 * np.linalg.norm(points):
         raise ShapeError("shape distance", found="conditions that all lie on one point", expected="conditions that differ")
-    return centred / size
+    return np.asarray(centred / size)
 
 
 def _outside(shape: Floats, axes: Floats) -> float:

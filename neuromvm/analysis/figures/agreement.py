@@ -38,7 +38,7 @@ def agreement(measures: xr.Dataset) -> Figure:
                 "Diagonal: two trials of one animal.\n"
             )
         _signal(panels[-1], measures, animals)
-        style.legend(figure, style.line_handles(animals))
+        style.legend(figure, style.handles(animals, marked=False))
         style.caption(
             figure,
             f"{words}Share of signal: variance of the posterior mean over samples, of that plus the posterior variance; below "

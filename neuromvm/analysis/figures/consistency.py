@@ -30,7 +30,7 @@ def calibrated(scores: xr.Dataset) -> Figure:
         _in_sample(panels[2], scores)
         features = scores["features"].mean("source").sel(representation=names)
         labels = [f"{name} ({dimensions:.0f})" for name, dimensions in zip(names, features.values, strict=True)]
-        handles = [*style.marker_handles(names, labels), Patch(color="0.85", label="95 % of null")]
+        handles = [*style.handles(names, labels), Patch(color="0.85", label="95 % of null")]
         style.legend(figure, handles, title="(dimensions)")
         style.caption(
             figure,

@@ -15,7 +15,7 @@ LEAST_COLUMNS = 3
 def animals(scores: xr.Dataset) -> Figure:
     """Draw all animals of both groups, their means, and the difference with its interval and p, a panel for each setting."""
     names = [str(name) for name in scores["representation"].values]
-    tested = np.isfinite(scores["difference"]).sel(comparison=scores["setting"].values)
+    tested = scores["difference"].notnull().sel(comparison=scores["setting"].values)
     settings = [str(setting) for setting in scores["setting"].values if tested.sel(comparison=setting).any()]
     color, marker = style.colors(names), style.markers(names)
     with style.applied():

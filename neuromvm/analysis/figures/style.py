@@ -24,10 +24,9 @@ __all__ = [
     "applied",
     "caption",
     "colors",
+    "handles",
     "legend",
-    "line_handles",
     "line_styles",
-    "marker_handles",
     "markers",
     "save",
     "tidy",
@@ -90,29 +89,22 @@ def line_styles(names: Sequence[str]) -> dict[str, LineStyle]:
     return {name: used[number % len(used)] for number, name in enumerate(names)}
 
 
-def marker_handles(names: Sequence[str], labels: Sequence[str] | None = None) -> list[Artist]:
-    """Return legend entries with the colors and markers of names; labels in place of the names if given."""
-    color, marker = colors(names), markers(names)
+def handles(names: Sequence[str], labels: Sequence[str] | None = None, *, marked: bool = True) -> list[Artist]:
+    """Return legend entries in the colors of names, with their markers or line styles; labels replace the names."""
+    color, marker, line_style = colors(names), markers(names), line_styles(names)
+    look: dict[str, dict[str, Any]] = {
+        name: {"marker": marker[name], "markersize": 4} if marked else {"linestyle": line_style[name]} for name in names
+    }
     return [
-        Line2D([], [], color=color[name], marker=marker[name], markersize=4, label=label)
-        for name, label in zip(names, labels or names, strict=True)
+        Line2D([], [], color=color[name], label=label, **look[name]) for name, label in zip(names, labels or names, strict=True)
     ]
 
 
-def line_handles(names: Sequence[str], labels: Sequence[str] | None = None) -> list[Artist]:
-    """Return legend entries with the colors and line styles of names; labels in place of the names if given."""
-    color, line_style = colors(names), line_styles(names)
-    return [
-        Line2D([], [], color=color[name], linestyle=line_style[name], label=label)
-        for name, label in zip(names, labels or names, strict=True)
-    ]
-
-
-def legend(figure: Figure, handles: Sequence[Artist], title: str = "") -> None:
-    """Put one legend right of all panels, in as many columns as its entries need."""
-    columns = 1 + (len(handles) - 1) // 16
+def legend(figure: Figure, entries: Sequence[Artist], title: str = "") -> None:
+    """Add a legend right of all panels, in as many columns as its entries need."""
+    columns = 1 + (len(entries) - 1) // 16
     figure.legend(
-        handles=list(handles), loc="outside right upper", ncols=columns, title=title, alignment="left", handlelength=1.5
+        handles=list(entries), loc="outside right upper", ncols=columns, title=title, alignment="left", handlelength=1.5
     )
 
 

@@ -39,7 +39,7 @@ def tradeoff(table: xr.Dataset) -> Figure | None:
         axes = figure.subplots()
         for curve in curves:
             _path(axes, curve, color[curve.name], marker[curve.name])
-        handles = style.marker_handles(names)
+        handles = style.handles(names)
         reference = table.attrs.get("reference", "")
         if reference and "reference_accuracy" in table:
             accuracy = float(table["reference_accuracy"].mean())
@@ -76,7 +76,7 @@ def objective(table: xr.Dataset) -> Figure | None:
         for curve in curves:
             look: dict[str, Any] = {"color": color[curve.name], "marker": marker[curve.name], "markersize": 4, "elinewidth": 0.8}
             axes.errorbar(curve.beta, curve.mean["objective"], yerr=curve.deviation["objective"], **look)
-        handles = style.marker_handles(names)
+        handles = style.handles(names)
         for number, (name, bound) in enumerate(bounds.items()):
             line = style.LINE_STYLES[1 + number % 3]
             handles.append(_level(axes.axhline, bound, f"{name}\n(plain autoencoder)", color="0.3", linestyle=line))
@@ -135,7 +135,7 @@ def _bounds(table: xr.Dataset, lines: set[str]) -> dict[str, float]:
 def _path(axes: Axes, curve: Curve, color: tuple[float, float, float], marker: str) -> None:
     """Draw the points of a model with arrows along rising beta."""
     x, y = curve.mean["reconstruction_error"], curve.mean["accuracy"]
-    bars = {"xerr": curve.deviation["reconstruction_error"], "yerr": curve.deviation["accuracy"]}
+    bars: dict[str, Any] = {"xerr": curve.deviation["reconstruction_error"], "yerr": curve.deviation["accuracy"]}
     axes.errorbar(x, y, **bars, fmt=marker, color=color, markersize=4, elinewidth=0.6, alpha=0.9)
     points = list(zip(x, y, strict=True))
     arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 0.8, "shrinkA": 2, "shrinkB": 3, "mutation_scale": 7}

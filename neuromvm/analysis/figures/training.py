@@ -65,9 +65,9 @@ def curves(records: xr.Dataset) -> Figure:
         for axes, label in ((loss, "loss"), (likelihood, "log-likelihood [nats]"), (rate, "rate [nats]")):
             axes.set_xlabel("epoch")
             axes.set_ylabel(label)
-        handles += style.line_handles(animals)
+        handles += style.handles(animals, marked=False)
         if terms != animals:
-            handles += style.line_handles(terms, [f"rate: {name}" for name in terms])
+            handles += style.handles(terms, [f"rate: {name}" for name in terms], marked=False)
         style.legend(figure, handles)
         spread = "" if len(animals) > style.MANY else " and range"
         dotted = " Dotted: epochs at which replicas stopped." if len(stopped) else ""
@@ -79,7 +79,7 @@ def curves(records: xr.Dataset) -> Figure:
     return figure
 
 
-def _replicas(axes: Axes, values: xr.DataArray, label: str, color: str, linestyle: str) -> Line2D:
+def _replicas(axes: Axes, values: xr.DataArray, label: str, color: str, linestyle: style.LineStyle) -> Line2D:
     """Draw replicas and their mean, and return the legend entry."""
     axes.plot(values["epoch"], values.transpose("epoch", "replica"), color=color, alpha=0.3, linewidth=0.5, linestyle=linestyle)
     axes.plot(values["epoch"], values.mean("replica"), color=color, linewidth=1.4, linestyle=linestyle)
