@@ -1,6 +1,5 @@
 """Run an experiment: from its spec to a run folder with fitted models and their latents. Finished steps are kept."""
 
-import json
 import logging
 import platform
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import xarray as xr
 
 from neuromvm import schema
+from neuromvm.analysis.latents.agreement_warnings import agreement_warnings
 from neuromvm.analysis.pipeline import needs_of
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.memory import read_recordings
@@ -31,7 +31,7 @@ from neuromvm.files import (
     write_tree,
 )
 from neuromvm.folders.study import Study
-from neuromvm.inference.agreement import agreement_of
+from neuromvm.inference.agreement import posterior_agreement
 from neuromvm.inference.attribution import traverse, unit_effects
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.transfer import impute_each, transfer
@@ -114,8 +114,8 @@ def _describe(
 ) -> None:
     """Write which animals agree and which latents carry no information, log warnings, and write the needs of the analyses."""
     if not (folder / "agreement.nc").is_file():
-        write_tree(folder / "agreement.nc", agreement_of(latents, splits, fitted.spec))
-    for warning in json.loads(read_dataset(folder / "agreement.nc").attrs["warnings"]):
+        write_tree(folder / "agreement.nc", posterior_agreement(latents, splits))
+    for warning in agreement_warnings(read_dataset(folder / "agreement.nc"), fitted.spec):
         log.warning("%s: %s.", model, warning)
     for name in dict.fromkeys(name for analysis in analyses for name in needs_of(analysis)):
         if not (folder / f"{name}.nc").is_file():
