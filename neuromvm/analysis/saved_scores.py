@@ -1,5 +1,6 @@
 """Lines of a summary from saved variables ``value, low, high, null_mean, null_low, null_high, p``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
@@ -13,7 +14,14 @@ def interval_of(scores: xr.Dataset, prefix: str = "") -> Interval:
 
 
 def score_of(
-    scores: xr.Dataset, null_kind: str, null_draws: int, *, prefix: str = "", null: str = "null", p: str = "p", **parts: Any
+    scores: xr.Dataset,
+    null_kind: str,
+    null_draws: int,
+    parts: Mapping[str, Any],
+    *,
+    prefix: str = "",
+    null: str = "null",
+    p: str = "p",
 ) -> Score:
     """Return the line of a score that is saved as scalars.
 
@@ -23,19 +31,19 @@ def score_of(
         Scalars ``value, low, high, null_mean, null_low, null_high, p``.
     null_kind, null_draws
         How labels were broken, in words, and how often. Words that begin with "none: " say why there is no null.
+    parts
+        Other fields of :class:`neuromvm.analysis.scores.Score`.
     prefix
         Begins the names of all variables.
     null, p
         Names of another null and of its p-value.
-    parts
-        Other fields of :class:`neuromvm.analysis.scores.Score`.
 
     Examples
     --------
     >>> from neuromvm.analysis.scores import Counts
     >>> saved = {"value": 0.4, "low": 0.3, "high": 0.5, "null_mean": 0.25, "null_low": 0.2, "null_high": 0.3, "p": 0.01}
     >>> named = {"what": "balanced accuracy", "representation": "raw", "setting": "within", "n": Counts(5, 90, 1, 3)}
-    >>> score_of(xr.Dataset(saved), "labels permuted", 99, **named).null.mean
+    >>> score_of(xr.Dataset(saved), "labels permuted", 99, named).null.mean
     0.25
     """
     absent = null_kind.startswith(NO_REASON)
@@ -43,6 +51,6 @@ def score_of(
     return Score(
         value=float(scores[f"{prefix}value"]),
         interval=interval_of(scores, prefix),
-        null=Absent(null_kind.removeprefix(NO_REASON)) if absent else Null(null_kind, null_draws, *numbers),
+        null=Absent(null_kind.removeprefix(NO_REASON)) if absent else Null(null_kind, int(null_draws), *numbers),
         **parts,
     )

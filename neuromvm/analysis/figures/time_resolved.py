@@ -80,8 +80,8 @@ def generalization(scores: xr.Dataset) -> Figure:
             centres = matrix["test_window"].to_numpy()
             half = _half_step(centres)
             extent = (centres[0] - half, centres[-1] + half, centres[0] - half, centres[-1] + half)
-            colors = {"cmap": "RdBu_r", "vmin": chance - far, "vmax": chance + far}
-            image = axes.imshow(matrix, origin="lower", extent=extent, interpolation="nearest", **colors)
+            image = axes.imshow(matrix, origin="lower", extent=extent, cmap="RdBu_r", interpolation="nearest")
+            image.set_clim(chance - far, chance + far)
             p = panel["generalization_cluster_p"].sel(train_window=centres, test_window=centres).to_numpy()
             inside = np.kron(np.nan_to_num(p, nan=1) <= scores.attrs["level"], np.ones((FINE, FINE)))
             if inside.any() and not inside.all():

@@ -86,39 +86,13 @@ def confounded(dataset: xr.Dataset, label: str, covariate: str, trials: Mask | N
     if trials is not None:
         used &= trials
     if not used.any():
-        raise SchemaError(
-            f"labels {label!r} and {covariate!r}",
-            found="no trial with both",
-            expected="at least one",
-            next_step="Choose other trials",
-        )
+        where = f"labels {label!r} and {covariate!r}"
+        raise SchemaError(where, found="no trial with both", expected="at least one", next_step="Choose other trials")
     codes = codes[:, used]
     pairs = len(np.unique(codes, axis=1).T)
     values = [len(np.unique(row)) for row in codes]
     information = float(normalized_mutual_info_score(*codes)) if min(values) > 1 else 0.0
     return Confound(label, covariate, int(used.sum()), pairs == values[0], pairs == values[1], information)
-
-
-def refuse_confounded(where: str, confound: Confound, next_step: str) -> None:
-    """Raise ConfoundError if two labels are one variable on the trials used.
-
-    Parameters
-    ----------
-    where
-        The analysis that separates the labels.
-    confound
-        Of :func:`confounded`, for the trials used.
-    next_step
-        How to get trials on which the labels differ.
-    """
-    if confound.identical:
-        raise ConfoundError(
-            where,
-            found=f"{confound.label} and {confound.covariate} determine each other on all {confound.trials} trials used, "
-            "so what is decoded cannot be called by one of the names",
-            expected=f"trials on which {confound.label} and {confound.covariate} differ",
-            next_step=next_step,
-        )
 
 
 def _codes(dataset: xr.Dataset, label: str) -> Codes:

@@ -21,18 +21,8 @@ from neuromvm.specs import SplitSpec
 def folds_of(name: str, dataset: xr.Dataset, codes: Codes, fitted: Mask, spec: SplitSpec) -> NDArray[np.int8]:
     """Divide a selection of an animal's trials into folds, and test all other trials in each fold.
 
-    Parameters
-    ----------
-    name
-        The animal; draws depend on its name.
-    dataset
-        Its samples.
-    codes
-        ``(trial,)`` classes by which the folds are stratified.
-    fitted
-        ``(trial,)`` trials that are divided. The others are never fitted on.
-    spec
-        Kind, folds and seed.
+    Trials where ``fitted (trial,)`` are divided, stratified by ``codes (trial,)``; the others are never fitted on. Draws depend
+    on the name of the animal.
 
     Returns
     -------

@@ -22,7 +22,7 @@ from neuromvm.analysis.sequence.distances import by_lag, distances, lag_slope
 from neuromvm.analysis.sequence.inputs import Inputs, by_representation, inputs_of_latents
 from neuromvm.analysis.sequence.means import ACTIVITY, NAN, Draws, seeds, variables_of
 from neuromvm.analysis.sequence.test_trials import ScoredTrials, parted_draws, relabelled_distances, runs_drawn
-from neuromvm.analysis.sequence.trials import WindowOptions, cut_sequence, read_trials, refuse_without_animals, with_runs_of
+from neuromvm.analysis.sequence.trials import WindowOptions, cut_sequence, read_trials, require_animals, with_runs_of
 from neuromvm.errors import SplitError
 from neuromvm.schema import Part, in_sample
 
@@ -111,7 +111,7 @@ def lag_distance(samples: xr.DataTree, inputs: Mapping[str, Inputs], options: Op
         animal = _measure(name, samples[name].to_dataset(), inputs[name], len(sequence), options, left_out)
         if animal is not None:
             measured[name] = animal
-    refuse_without_animals("lag_distance", len(measured), left_out, "Test on more trials: split.kind=halves")
+    require_animals("lag_distance", len(measured), left_out, "Test on more trials: split.kind=halves")
     animals = list(measured.values())
     parted = [animal.parted for animal in animals if animal.parted_trials]
     return xr.Dataset(
@@ -191,42 +191,33 @@ def _measure(
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return for each representation the slope in sequence, and the slopes on odor lag and position lag out of sequence."""
-    lines = []
-    floors, draws = json.loads(scores.attrs["floors"]), int(scores.attrs["permutations"])
+    lines, attrs = [], scores.attrs
+    floors, draws = json.loads(attrs["floors"]), int(attrs["permutations"])
     for representation in scores["representation"].values:
         selected, name = scores.sel(representation=representation), str(representation)
         in_sample, splits = floors[name] == NO_FLOOR, int(selected["splits"])
         shared: dict[str, Any] = {"representation": name, "chance": 0.0, "in_sample": in_sample}
         shared["difference"] = ACTIVITY if name == "raw" else UNITS
-        lines.append(
-            score_of(
-                selected,
-                floors[name],
-                draws,
-                what=f"slope of squared distance on lag; lag: {scores.attrs['label']}",
-                setting="in sequence",
-                n=Counts(int(np.isfinite(selected["animal_value"]).sum()), int(selected["trials"].sum()), 1, splits),
-                resampled=scores.attrs["interval"],
-                **shared,
-            )
-        )
+        parts = {
+            "what": f"slope of squared distance on lag; lag: {attrs['label']}",
+            "setting": "in sequence",
+            "n": Counts(int(np.isfinite(selected["animal_value"]).sum()), int(selected["trials"].sum()), 1, splits),
+            "resampled": attrs["interval"],
+        }
+        lines.append(score_of(selected, floors[name], draws, {**shared, **parts}))
         for slope, held in (PARTED, PARTED[::-1]):
             parted = selected.sel(slope=slope)
             animals = int(np.isfinite(parted["parted_animal_value"]).sum())
-            if animals:
-                lines.append(
-                    score_of(
-                        parted,
-                        NO_FLOOR if in_sample else f"{scores.attrs['parted_floor']} within {held.removesuffix(' lag')}",
-                        draws,
-                        prefix="parted_",
-                        what=f"slope of squared distance on {slope}, {held} held",
-                        setting="out of sequence",
-                        n=Counts(animals, int(parted["parted_trials"].sum()), 1, splits),
-                        resampled=scores.attrs["parted_interval"],
-                        **shared,
-                    )
-                )
+            if not animals:
+                continue
+            floor = NO_FLOOR if in_sample else f"{attrs['parted_floor']} within {held.removesuffix(' lag')}"
+            parts = {
+                "what": f"slope of squared distance on {slope}, {held} held",
+                "setting": "out of sequence",
+                "n": Counts(animals, int(parted["parted_trials"].sum()), 1, splits),
+                "resampled": attrs["parted_interval"],
+            }
+            lines.append(score_of(parted, floor, draws, {**shared, **parts}, prefix="parted_"))
     return lines
 
 

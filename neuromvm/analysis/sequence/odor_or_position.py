@@ -5,7 +5,7 @@ class is compared with the odor that was presented and with the odor that was du
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from pydantic import Field
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.saved_scores import interval_of, score_of
 from neuromvm.analysis.scores import Counts, Difference, Interval, Score
-from neuromvm.analysis.sequence.confounds import Confound, ConfoundError, confounded, refuse_confounded
+from neuromvm.analysis.sequence.confounds import Confound, ConfoundError, confounded
 from neuromvm.analysis.sequence.decoder import decoded_shares, rarest_odor, trial_orders
 from neuromvm.analysis.sequence.inputs import Inputs, by_representation, inputs_of_activity, inputs_of_latents
 from neuromvm.analysis.sequence.means import Draws, over_animals, resampled_mean, seeds, shuffled_within, variables_of
@@ -26,7 +26,7 @@ from neuromvm.analysis.sequence.trials import (
     SequenceTrials,
     cut_sequence,
     read_trials,
-    refuse_without_animals,
+    require_animals,
 )
 from neuromvm.errors import SplitError
 from neuromvm.schema import in_sample, is_fitted
@@ -136,8 +136,14 @@ def tell_apart(
         else:
             scored[name] = _score(name, dataset, animal, tested, options, null)
     if not scored and confounds:
-        refuse_confounded("analysis odor_or_position", confounds[0], REMEDY)
-    refuse_without_animals("odor_or_position", len(scored), left_out, "Lower 'fewest' or 'folds', or record more trials")
+        raise ConfoundError(
+            "analysis odor_or_position",
+            found=f"odor and position determine each other on all {confounds[0].trials} trials used, so what is decoded cannot "
+            "be called by one of the names",
+            expected="trials on which odor and position differ",
+            next_step=REMEDY,
+        )
+    require_animals("odor_or_position", len(scored), left_out, "Lower 'fewest' or 'folds', or record more trials")
     animals = list(scored.values())
     conditional = over_animals([animal.shares._replace(null=animal.conditional_null) for animal in animals])
     return xr.Dataset(
@@ -194,18 +200,19 @@ def _score(name: str, dataset: xr.Dataset, inputs: Inputs, tested: Mask, options
     orders = trial_orders(name, dataset, options.permutations)
     observed, out = decoded(next(orders)), trials.take(tested)
     if null == "refitted":
-        draws = np.array([_reads(decoded(order)[tested], out).mean(axis=0) for order in orders])
+        permuted = (decoded(order)[tested] for order in orders)
     else:
         random = np.random.default_rng([*seeds(options.seed, name), 2])
-        draws = _exchanged(observed[tested], out, (random.permutation(len(out.odor)) for _ in range(options.permutations)))
+        permuted = (observed[tested][random.permutation(len(out.odor))] for _ in range(options.permutations))
+    draws = np.array([_reads(shares, out).mean(axis=0) for shares in permuted])
     reads = _reads(observed[tested], out)
     resampled = resampled_mean(reads, np.zeros(len(reads), dtype=np.intp), options.bootstraps, seeds(options.seed, name))
     random = np.random.default_rng([*seeds(options.seed, name), 1])
-    orders_within = ([shuffled_within(label, random) for label in (out.position, out.odor)] for _ in range(CONDITIONAL))
     conditional = np.full((CONDITIONAL, len(READ)), np.nan)
-    for draw, (within_position, within_odor) in enumerate(orders_within):
-        conditional[draw, 0] = _reads(observed[tested][within_position], out)[:, 0].mean()
-        conditional[draw, 1] = _reads(observed[tested][within_odor], out)[:, 1].mean()
+    for draw in range(CONDITIONAL):
+        for read, label in enumerate((out.position, out.odor)):
+            order = shuffled_within(label, random)
+            conditional[draw, read] = _reads(observed[tested][order], out)[:, read].mean()
     control = inputs.scored & reference
     return _Scored(
         Draws(reads.mean(axis=0), resampled, draws),
@@ -223,11 +230,6 @@ def _reads(decoded: Floats, trials: SequenceTrials) -> Floats:
     return np.stack([odor, position, odor - position], axis=-1)
 
 
-def _exchanged(decoded: Floats, trials: SequenceTrials, orders: Iterable[Codes]) -> Floats:
-    """Return null draws ``(permutation, read)`` in which decoded odors are permuted among scored trials."""
-    return np.array([_reads(decoded[order], trials).mean(axis=0) for order in orders])
-
-
 def _exchangeable(codes: Codes) -> int:
     """Return how many trials share their code with another."""
     counts = np.bincount(codes)
@@ -238,6 +240,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
     """Return, for each representation, the shares decoded as odor and as position, each against both nulls."""
     lines = []
     floors = json.loads(scores.attrs["floors"])
+    parts = {"resampled": scores.attrs["interval"], "chance": float(scores.attrs["chance"])}
     for representation in scores["representation"].values:
         selected = scores.sel(representation=representation)
         trials = selected["trials"]
@@ -249,27 +252,13 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             "position": Difference("share read as odor", -value, Interval(-high, -low)),
         }
         for read, covariate in (READ[:2], READ[1::-1]):
-            refitted = floors[str(representation)], int(scores.attrs["permutations"]), "null", "p"
-            within = f"{CONDITIONAL} permutations of decoded trials within {covariate}, decoders not refitted"
-            conditional = within, CONDITIONAL, "given", "given_p"
-            settings = {"out of sequence": refitted, f"out of sequence, given the {covariate}": conditional}
-            lines += [
-                score_of(
-                    selected.sel(read=read),
-                    kind,
-                    draws,
-                    null=null,
-                    p=p,
-                    what=f"share of out-of-sequence trials read as {read}",
-                    representation=str(representation),
-                    setting=setting,
-                    n=n,
-                    resampled=scores.attrs["interval"],
-                    chance=float(scores.attrs["chance"]),
-                    difference=differences[read],
-                )
-                for setting, (kind, draws, null, p) in settings.items()
-            ]
+            share, what = selected.sel(read=read), f"share of out-of-sequence trials read as {read}"
+            shared = {**parts, "what": what, "representation": str(representation), "n": n, "difference": differences[read]}
+            shared["setting"], floor = "out of sequence", floors[str(representation)]
+            lines.append(score_of(share, floor, scores.attrs["permutations"], shared))
+            shared["setting"] = f"out of sequence, given the {covariate}"
+            floor = f"{CONDITIONAL} permutations of decoded trials within {covariate}, decoders not refitted"
+            lines.append(score_of(share, floor, CONDITIONAL, shared, null="given", p="given_p"))
     return lines
 
 

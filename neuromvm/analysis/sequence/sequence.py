@@ -23,7 +23,7 @@ from neuromvm.analysis.scores import Counts, Score
 from neuromvm.analysis.sequence.confounds import confounded
 from neuromvm.analysis.sequence.decoder import folds_of, probabilities, rarest_odor, shares, trial_orders
 from neuromvm.analysis.sequence.means import ACTIVITY, Draws, over_animals, seeds
-from neuromvm.analysis.sequence.trials import Codes, DecoderOptions, cut_sequence, read_trials, refuse_without_animals
+from neuromvm.analysis.sequence.trials import Codes, DecoderOptions, cut_sequence, read_trials, require_animals
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows
 from neuromvm.data.features import features
@@ -105,7 +105,7 @@ def follow(fitted: xr.DataTree, slid: xr.DataTree, options: Options | None = Non
         labels.add(confounded(dataset, "odor", "position", used).name)
         decoded = features(windows.isel(trial=used)["activity"], spec)
         followed[name] = _follow_animal(name, dataset.isel(trial=used), animals.activity(name)[used], decoded, odor, options)
-    refuse_without_animals("sequence", len(followed), left_out, "Use fewer folds, or leave rare odors out with 'keep'")
+    require_animals("sequence", len(followed), left_out, "Use fewer folds, or leave rare odors out with 'keep'")
     centres = next(iter(slid_animals.samples.children.values()))["window"].to_numpy()
     dims = ("relation", "window")
     nulls = [animal.refitted for animal in followed.values()], [animal.exchanged for animal in followed.values()]
@@ -168,14 +168,8 @@ def _follow_animal(name: str, dataset: xr.Dataset, window: Floats, decoded: Floa
 def _relations(decoded: Floats, assignments: Floats) -> Floats:
     """Return ``(draw, relation, window)``.
 
+    ``decoded`` is ``(trial, window, odor)``; ``assignments (draw, trial, odor)`` says how often a trial counts as one of an odor.
     The mean over trials of all odors is subtracted: activity before a trial resembles no odor, and can still be nearest to one.
-
-    Parameters
-    ----------
-    decoded
-        ``(trial, window, odor)``.
-    assignments
-        ``(draw, trial, odor)``: how often a trial counts as one of an odor.
     """
     share = assignments / assignments.sum(axis=1, keepdims=True)
     means = np.einsum("dto,twc->dowc", share, decoded, optimize=True)  # (draw, odor of the trial, window, decoded odor)
@@ -205,32 +199,27 @@ def _peak(draws: list[Draws], centres: Floats) -> dict[str, Floats]:
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return the peak over windows of each relation, against the null that gives the larger p."""
-    lines = []
+    lines, attrs = [], scores.attrs
     nulls = {
-        "null": (scores.attrs["floor"], int(scores.attrs["permutations"])),
+        "null": (attrs["floor"], int(attrs["permutations"])),
         "exchanged": (f"{EXCHANGES} exchanges of decoded trials in each animal, decoders not refitted", EXCHANGES),
     }
-    n = Counts(scores.sizes["animal"], int(scores["trials"].sum()), scores.sizes["window"], int(scores.attrs["folds"]))
+    n = Counts(scores.sizes["animal"], int(scores["trials"].sum()), scores.sizes["window"], int(attrs["folds"]))
+    shared = {"representation": "raw", "n": n, "difference": ACTIVITY}
     for relation in scores["relation"].values:
         peak = scores.sel(relation=relation)
         null, smaller = ("null", "exchanged") if peak["peak_null_p"] >= peak["peak_exchanged_p"] else ("exchanged", "null")
-        lines.append(
-            score_of(
-                peak,
-                f"{nulls[null][0]}; the peak over all windows of each draw; p is the larger of two, the other being "
-                f"{float(peak[f'peak_{smaller}_p']):.2g} of {nulls[smaller][0]}",
-                nulls[null][1],
-                prefix="peak_",
-                null=null,
-                what=f"{scores.attrs['measure']} of the {relation} odor; decoded: {scores.attrs['label']}",
-                representation="raw",
-                setting=f"peak at {float(peak['peak_time']):.3g} s",
-                n=n,
-                resampled=f"{scores.attrs['interval']}, at the time of the peak, which was chosen by its height",
-                chance=0.0 if relation == ASYMMETRY else float(scores.attrs["chance"]),
-                difference=ACTIVITY,
-            )
+        null_kind = (
+            f"{nulls[null][0]}; the peak over all windows of each draw; p is the larger of two, the other being "
+            f"{float(peak[f'peak_{smaller}_p']):.2g} of {nulls[smaller][0]}"
         )
+        parts = {
+            "what": f"{attrs['measure']} of the {relation} odor; decoded: {attrs['label']}",
+            "setting": f"peak at {float(peak['peak_time']):.3g} s",
+            "resampled": f"{attrs['interval']}, at the time of the peak, which was chosen by its height",
+            "chance": 0.0 if relation == ASYMMETRY else float(attrs["chance"]),
+        }
+        lines.append(score_of(peak, null_kind, nulls[null][1], {**shared, **parts}, prefix="peak_", null=null))
     return lines
 
 

@@ -94,5 +94,5 @@ def parted_draws(
             labels = {"odor": trials.odor.copy(), "position": trials.position.copy()}
             held = labels["position" if label == "odor" else "odor"]
             labels[label][members] = labels[label][members][shuffled_within(held[members], random)]
-            null[draw, index] = slopes(**labels)[index]
+            null[draw, index] = slopes(labels["odor"], labels["position"])[index]
     return Draws(slopes(trials.odor, trials.position), np.array(resampled), null)

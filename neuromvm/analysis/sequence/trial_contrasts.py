@@ -7,7 +7,7 @@ contains what the odor alone reveals.
 """
 
 import json
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
@@ -27,7 +27,7 @@ from neuromvm.analysis.sequence.trials import (
     SequenceTrials,
     cut_sequence,
     read_trials,
-    refuse_without_animals,
+    require_animals,
 )
 
 if TYPE_CHECKING:
@@ -46,13 +46,6 @@ class Options(TrialTypeOptions):
     contrasts: tuple[Literal["in_sequence", "correct"], ...] = ("in_sequence", "correct")
     within: Literal["odor", "position"] = Field("odor", description="Activity is permuted among trials that are alike in this")
     fewest: int = Field(10, ge=2, description="Trials that the rarer side of a contrast must have in an animal")
-
-
-class Pair(NamedTuple):
-    """The trials of a contrast, and the side of each."""
-
-    used: Mask  # (trial,)
-    side: Codes  # (trial,) 1 or 0, of all trials
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
@@ -89,7 +82,7 @@ def contrast(samples: xr.DataTree, options: Options | None = None) -> xr.Dataset
     left_out: dict[str, str] = {}
     variables = _contrasts(animals, options, left_out)
     scored = int(np.isfinite(variables["animal_value"][1]).sum())
-    refuse_without_animals("trial_contrasts", scored, left_out, "Lower 'fewest', or record more trials")
+    require_animals("trial_contrasts", scored, left_out, "Lower 'fewest', or record more trials")
     return xr.Dataset(
         {**variables, **odor_by_trial_type(animals, options, left_out)},
         coords={
@@ -116,8 +109,8 @@ def contrast(samples: xr.DataTree, options: Options | None = None) -> xr.Dataset
     )
 
 
-def pair_of(trials: SequenceTrials, contrast: str) -> Pair:
-    """Return the trials on which a contrast is decoded.
+def pair_of(trials: SequenceTrials, contrast: str) -> tuple[Mask, Codes]:
+    """Return the trials on which a contrast is decoded, ``(trial,)``, and the side of every trial, 0 or 1.
 
     The other label is held constant, and odors and positions that have only one side are removed until every one has both.
     """
@@ -133,7 +126,7 @@ def pair_of(trials: SequenceTrials, contrast: str) -> Pair:
                 members = used & (codes == code)
                 if len(np.unique(side[members])) < 2:
                     used &= ~members
-    return Pair(used, side.astype(np.intp))
+    return used, side.astype(np.intp)
 
 
 def _contrasts(animals: Animals, options: Options, left_out: dict[str, str]) -> dict[str, Variable]:
@@ -143,15 +136,15 @@ def _contrasts(animals: Animals, options: Options, left_out: dict[str, str]) -> 
     for name in options.contrasts:
         draws: dict[str, Draws] = {}
         for animal, dataset in schema.animals(animals.samples):
-            pair = pair_of(animals.trials[animal], name)
-            side = pair.side[pair.used]
+            used, side = pair_of(animals.trials[animal], name)
+            side = side[used]
             sides = np.bincount(side, minlength=2)
             counts.append(sides)
             if sides.min() < needed:
                 left_out[f"{NAMES[name]}, {animal}"] = f"{sides.min()} trials of the rarer side, {needed} needed"
             else:
-                window = animals.activity(animal)[pair.used]
-                draws[animal] = _decode_contrast(animal, dataset.isel(trial=pair.used), window, side, options)
+                window = animals.activity(animal)[used]
+                draws[animal] = _decode_contrast(animal, dataset.isel(trial=used), window, side, options)
         summaries.append(over_animals(list(draws.values()) or [Draws.missing()]))
         values.append([float(draws[animal].observed) if animal in draws else NAN for animal in animals.samples.children])
     shape = (len(options.contrasts), len(animals.trials), 2)
@@ -178,27 +171,17 @@ def _decode_contrast(name: str, dataset: xr.Dataset, window: Floats, side: Codes
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return a line for each contrast, and one for the odor on each type of trial."""
-    lines = []
+    lines, attrs = [], scores.attrs
     for name in scores["contrast"].values:
         selected = scores.sel(contrast=name)
         scored = np.isfinite(selected["animal_value"])
         if not scored.any():
             continue
         trials = int(selected["pair_trials"].where(scored).sum())
-        lines.append(
-            score_of(
-                selected,
-                scores.attrs["floor"],
-                int(scores.attrs["permutations"]),
-                what="balanced accuracy",
-                representation="raw",
-                setting=NAMES[str(name)],
-                n=Counts(int(scored.sum()), trials, 1, int(scores.attrs["folds"])),
-                resampled=scores.attrs["interval"],
-                chance=float(scores.attrs["chance"]),
-                difference=ACTIVITY,
-            )
-        )
+        n = Counts(int(scored.sum()), trials, 1, int(scores.attrs["folds"]))
+        named = {"what": "balanced accuracy", "representation": "raw", "setting": NAMES[str(name)]}
+        parts = {"n": n, "resampled": attrs["interval"], "chance": float(attrs["chance"]), "difference": ACTIVITY}
+        lines.append(score_of(selected, attrs["floor"], attrs["permutations"], {**named, **parts}))
     return lines + trial_type_lines(scores)
 
 

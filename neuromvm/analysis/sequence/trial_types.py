@@ -55,19 +55,19 @@ def odor_by_trial_type(animals: Animals, options: TrialTypeOptions, left_out: di
             counts[row, column] = count
             # The mean over trials: with one or two trials of an odor, a mean over odors would have no interval.
             resampled = _resampled_mean(correct[members], options, name, row)
-            share = Draws(correct[members].mean(), resampled, np.array([values[members].mean() for values in null]))
+            share = Draws(correct[members].mean(), resampled, np.stack(null)[:, members].mean(axis=1))
             reference, reference_draws = _reference_share(correct, trials, members, name, options)
             shares[trial_type].append(share)
             differences[trial_type].append(Draws(share.observed - reference, resampled - reference_draws, share.null))
     # The first type is the reference of the others.
     differences[TRIAL_TYPES[0]] = []
     summaries, compared = ([over_animals(draws or [Draws.missing()]) for draws in by.values()] for by in (shares, differences))
-    variables: dict[str, Variable] = {"odor_trials": (("kind", "animal"), counts)}
-    for key in summaries[0]:
-        variables[f"odor_{key}"] = (("kind",), np.array([float(summary[key]) for summary in summaries]))
-    for key, name in {"value": "difference", "low": "difference_low", "high": "difference_high"}.items():
-        variables[f"odor_{name}"] = (("kind",), np.array([float(summary[key]) for summary in compared]))
-    return variables
+    names = {"value": "odor_difference", "low": "odor_difference_low", "high": "odor_difference_high"}
+    return {
+        "odor_trials": (("kind", "animal"), counts),
+        **{f"odor_{key}": (("kind",), np.array([float(summary[key]) for summary in summaries])) for key in summaries[0]},
+        **{name: (("kind",), np.array([float(summary[key]) for summary in compared])) for key, name in names.items()},
+    }
 
 
 def _resampled_mean(values: Floats, options: TrialTypeOptions, name: str, *seed: int) -> Floats:
@@ -90,7 +90,7 @@ def _reference_share(
 
 def trial_type_lines(scores: xr.Dataset) -> list[Score]:
     """Return a line for each type of trial that could be scored."""
-    lines = []
+    lines, attrs = [], scores.attrs
     for trial_type in scores["kind"].values:
         selected = scores.sel(kind=trial_type)
         if not np.isfinite(selected["odor_value"]):
@@ -101,19 +101,9 @@ def trial_type_lines(scores: xr.Dataset) -> list[Score]:
             interval = interval_of(selected, "odor_difference_")
             difference = Difference(f"{TRIAL_TYPES[0]}, same odors", float(selected["odor_difference"]), interval)
         trials = selected["odor_trials"]
-        lines.append(
-            score_of(
-                selected,
-                scores.attrs["odor_floor"],
-                int(scores.attrs["permutations"]),
-                prefix="odor_",
-                what=f"share of trials read rightly; decoded: {label}",
-                representation="raw",
-                setting=str(trial_type),
-                n=Counts(int((trials > 0).sum()), int(trials.sum()), 1, int(scores.attrs["folds"])),
-                resampled=scores.attrs["odor_interval"],
-                chance=float(scores.attrs["odor_chance"]),
-                difference=difference,
-            )
-        )
+        n = Counts(int((trials > 0).sum()), int(trials.sum()), 1, int(attrs["folds"]))
+        what = f"share of trials read rightly; decoded: {label}"
+        named = {"what": what, "representation": "raw", "setting": str(trial_type), "n": n}
+        parts = {"resampled": attrs["odor_interval"], "chance": float(attrs["odor_chance"]), "difference": difference}
+        lines.append(score_of(selected, attrs["odor_floor"], attrs["permutations"], {**named, **parts}, prefix="odor_"))
     return lines

@@ -69,7 +69,7 @@ class SequenceTrials(NamedTuple):
 
     def take(self, trials: Mask) -> "SequenceTrials":
         """Return a selection of trials."""
-        return SequenceTrials(*(labels[trials] for labels in self))
+        return SequenceTrials(self.odor[trials], self.position[trials], self.correct[trials], self.run[trials])
 
 
 class Animals(NamedTuple):
@@ -86,13 +86,7 @@ class Animals(NamedTuple):
 
 
 def trial_label(where: str, dataset: xr.Dataset, label: str) -> NDArray[np.generic]:
-    """Return a label ``(trial,)``; ``where`` begins the error message.
-
-    Raises
-    ------
-    SchemaError
-        If there is no such label.
-    """
+    """Return a label ``(trial,)``; if there is none, raise SchemaError, whose message begins with ``where``."""
     known = sorted(str(key) for key, coord in dataset.coords.items() if coord.dims == ("trial",))
     if label not in known:
         raise SchemaError(
@@ -107,10 +101,7 @@ def trial_label(where: str, dataset: xr.Dataset, label: str) -> NDArray[np.gener
 def with_runs(recordings: xr.DataTree) -> xr.DataTree:
     """Return recordings with the trial label ``run``: a new run through the sequence begins where the position does not rise.
 
-    Parameters
-    ----------
-    recordings
-        With the trial labels ``position`` and ``onset`` [s].
+    Trials are ordered by the label ``onset`` [s].
     """
     children = {}
     for name, node in recordings.children.items():
@@ -195,7 +186,7 @@ def read_trials(samples: xr.DataTree) -> Animals:
     return Animals(xr.DataTree.from_dict({"/": samples.to_dataset(), **nodes}), trials, known, tuple(odors))
 
 
-def refuse_without_animals(analysis: str, scored: int, left_out: dict[str, str], next_step: str) -> None:
+def require_animals(analysis: str, scored: int, left_out: dict[str, str], next_step: str) -> None:
     """Raise SplitError with the reason for each animal if no animal is scored."""
     if not scored:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())

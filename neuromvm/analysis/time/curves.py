@@ -60,14 +60,7 @@ class Draws(NamedTuple):
 def onsets(curve: Draws, ends: NDArray[np.floating], level: float) -> dict[str, Floats]:
     """Return when a curve becomes significant, and how far that time varies over bootstrap draws of trials.
 
-    Parameters
-    ----------
-    curve
-        ``(window,)`` with its draws.
-    ends
-        ``(window,)``: end of each window.
-    level
-        Largest p that is called significant.
+    ``curve`` and ``ends``, the end of each window, are ``(window,)``; ``level`` is the largest p that is called significant.
 
     Returns
     -------

@@ -56,16 +56,8 @@ def phase_codes(angles: Floats, phases: int) -> Codes:
 def bin_by_phase(counts: NDArray[np.number], codes: Codes, phases: int, bin_width: float) -> PhaseBins:
     """Sum spikes and time over the bins of each phase.
 
-    Parameters
-    ----------
-    counts
-        ``(trial, time, unit)``
-    codes
-        ``(trial, time)`` of :func:`phase_codes`; bins with code -1 are left out.
-    phases
-        Number of phases.
-    bin_width
-        Width of the time bins [s].
+    ``counts`` is ``(trial, time, unit)``, ``codes (trial, time)`` those of :func:`phase_codes`; bins with code -1 are left out.
+    ``bin_width`` is in seconds.
 
     Examples
     --------

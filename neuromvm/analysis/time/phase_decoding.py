@@ -71,24 +71,13 @@ def phased_spikes(
 ) -> PhasedSpikes:
     """Return the spikes of the labelled trials of an animal that spend enough time at every phase.
 
-    Parameters
-    ----------
-    name
-        The animal.
-    recordings, samples, splits
-        Trees of :mod:`neuromvm.schema`.
-    window
-        Start and end [s]; time bins whose centre lies between them are used.
-    phases
-        Number of parts of the cycle.
-    least_occupancy
-        Time that a trial must spend at each phase, as a share of the duration of the window divided by ``phases``.
+    Time bins whose centre lies in ``window`` (start, stop [s]) are used. ``least_occupancy`` is the time that a trial must spend
+    at each phase, as a share of the duration of the window divided by ``phases``. The trees are those of :mod:`neuromvm.schema`.
 
     Raises
     ------
     SchemaError
-        If there are no spikes, no theta phase, samples have trials that the recordings lack, or windows of a trial differ in
-        label.
+        If there are no spikes, no theta phase, no recording of a trial, or windows of a trial differ in label.
     AlignmentError
         If the window exceeds the grid, bins are too wide, or no trial spends enough time at every phase.
     """
@@ -143,7 +132,8 @@ def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, wi
     """Decode the label at every phase, with intervals over test trials and two nulls that refit every decoder.
 
     Features are the square roots of the rates of all units at a phase, scaled on the training side. All phases are scored on the
-    same trials.
+    same trials. The label null permutes spikes and phases of trials jointly. The phase null shifts the cycle of each trial by a
+    random number of phases (``shift``), or permutes phases among trials and keeps spikes (``exchange``).
 
     Parameters
     ----------
@@ -152,8 +142,7 @@ def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, wi
     classes
         Number of label codes.
     resampling
-        Draws. Label null: spikes and phases of trials permuted jointly. Phase null: the cycle of each trial shifted by a random
-        number of phases (``shift``), or phases permuted among trials and spikes kept (``exchange``).
+        Kind of the phase null, and numbers of draws.
     within
         Trial label within which trials are exchangeable.
     """

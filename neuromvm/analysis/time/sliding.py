@@ -36,11 +36,11 @@ class Sliding(NamedTuple):
 
     def training(self, split: int, draw: int) -> Floats:
         """Return values of training trials, ``(trial, window, feature)``."""
-        return self.values[self.orders[draw][self.fitted[split]]]
+        return np.asarray(self.values[self.orders[draw][self.fitted[split]]])
 
     def tested(self, split: int, draw: int) -> Floats:
         """Return values of test trials, ``(trial, window, feature)``."""
-        return self.values[self.orders[draw][self.scored[split]]]
+        return np.asarray(self.values[self.orders[draw][self.scored[split]]])
 
 
 class Followed(NamedTuple):
@@ -75,16 +75,8 @@ class Readout(NamedTuple):
 def follow_features(windows: xr.DataTree, splits: xr.DataTree, draws: int, within: str | None = None) -> Followed:
     """Return the features of the recordings along the grid.
 
-    Parameters
-    ----------
-    windows
-        Samples along the grid, labels the same in all windows of a trial.
-    splits
-        Of the run; trials that are not in them are left out.
-    draws
-        Permutations for the null.
-    within
-        Trial label within which trials are exchangeable.
+    ``windows`` are samples along the grid, with the same label in all windows of a trial. Trials that are not in ``splits`` are
+    left out. ``draws`` is the number of permutations for the null, ``within`` a trial label within which trials are exchangeable.
     """
     spec, animals = sample_spec(windows), {}
     for name, node in windows.children.items():
@@ -128,16 +120,12 @@ def decode_windows(animals: Mapping[str, Sliding], target: str, sources: Sequenc
     animals
         Of one representation.
     target
-        The animal whose test trials are decoded.
+        The animal whose test trials are decoded, by balanced accuracy over the classes that it shares with the sources.
     sources
-        The animals on whose training sides, concatenated, the decoder of a window is fitted: the target itself, whose trials are
-        permuted under the null, or other animals; then the classes of each animal are renamed.
+        The animals on whose joint training sides the decoder of a window is fitted: the target itself, whose trials are permuted
+        under the null, or other animals; then the classes of each animal are renamed.
     bootstraps, seed
         Draws of test trials within class.
-
-    Returns
-    -------
-    Balanced accuracy over the classes that sources and target share.
     """
     animal = animals[target]
     draws, windows = len(animal.orders) - 1, animal.values.shape[1]

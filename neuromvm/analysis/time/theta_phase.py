@@ -191,17 +191,14 @@ def summarize(scores: xr.Dataset) -> list[Score]:
     mean = scores.sel(animal=EVERY)
     lines.append(_line(mean, "common", "modulation of the mean balanced accuracy", "phase_null"))
     if np.isfinite(scores["agreement"]):
-        agreement = score_of(
-            mean.rename(agreement="agreement_value"),
-            RAYLEIGH,
-            RAYLEIGH_DRAWS,
-            prefix="agreement_",
-            what="agreement of preferred theta phases",
-            resampled=f"{scores.attrs['interval']}, their spread about the value; animals are not resampled",
-            chance=NEVER_NEGATIVE,
+        parts = {
+            "what": "agreement of preferred theta phases",
+            "resampled": f"{scores.attrs['interval']}, their spread about the value; animals are not resampled",
+            "chance": NEVER_NEGATIVE,
             **_shared_parts(mean),
-        )
-        lines.append(agreement)
+        }
+        saved = mean.rename(agreement="agreement_value")
+        lines.append(score_of(saved, RAYLEIGH, RAYLEIGH_DRAWS, parts, prefix="agreement_"))
     return lines
 
 
@@ -292,11 +289,8 @@ def _line(animal: xr.Dataset, name: str, what: str, null: str, chance: float | A
         animal.rename({name: f"{name}_value"}),
         animal.attrs[null],
         int(animal.attrs["permutations"]),
+        {"what": what, "resampled": animal.attrs["interval"], "chance": chance, **_shared_parts(animal)},
         prefix=f"{name}_",
-        what=what,
-        resampled=animal.attrs["interval"],
-        chance=chance,
-        **_shared_parts(animal),
     )
 
 

@@ -260,33 +260,20 @@ def summarize(scores: xr.Dataset) -> list[Score]:
 
 def _period_lines(scores: xr.Dataset) -> Iterator[Score]:
     """Yield mean accuracy and share of significant windows before and after the event."""
-    null_kind, draws = _null(scores)
     resampled = scores.attrs["interval"]
     for period in scores["period"].values:
         part = scores.sel(period=period)
         shared = _shared_parts(scores, int(part["windows"]))
         if np.isfinite(part["period_value"]):
-            yield score_of(
-                part,
-                null_kind,
-                draws,
-                prefix="period_",
-                what=f"balanced accuracy {PERIODS[period]}",
-                resampled=resampled,
-                chance=float(part["chance"]),
-                **shared,
-            )
+            accuracy = {"what": f"balanced accuracy {PERIODS[period]}", "resampled": resampled, "chance": float(part["chance"])}
+            yield score_of(part, *_null(scores), {**accuracy, **shared}, prefix="period_")
         if np.isfinite(part["share_value"]):
-            yield score_of(
-                part,
-                null_kind,
-                draws,
-                prefix="share_",
-                what=f"share of windows significant {PERIODS[period]}",
-                resampled=f"{resampled}, thresholds as they are",
-                chance=Absent("how few windows noise makes significant is the floor"),
-                **shared,
-            )
+            share = {
+                "what": f"share of windows significant {PERIODS[period]}",
+                "resampled": f"{resampled}, thresholds as they are",
+                "chance": Absent("how few windows noise makes significant is the floor"),
+            }
+            yield score_of(part, *_null(scores), {**share, **shared}, prefix="share_")
 
 
 def _onset_lines(scores: xr.Dataset) -> Iterator[Score]:
