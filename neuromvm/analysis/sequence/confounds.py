@@ -53,14 +53,8 @@ class Confound(NamedTuple):
 def confounded(dataset: xr.Dataset, label: str, covariate: str, trials: Mask | None = None) -> Confound:
     """Return whether two labels of trials determine each other.
 
-    Parameters
-    ----------
-    dataset
-        One animal: recordings or samples, with labels as coordinates ``(trial,)``.
-    label, covariate
-        Names of labels.
-    trials
-        ``(trial,)``, the trials to use; default: all. Trials that lack a label ('' or NaN) do not count.
+    ``dataset`` has one animal, with labels as coordinates ``(trial,)``. ``trials (trial,)`` are the trials to use (default:
+    all). Trials that lack a label ('' or NaN) do not count.
 
     Raises
     ------

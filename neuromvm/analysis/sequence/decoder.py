@@ -67,10 +67,9 @@ def probabilities(
         ``(trial, feature)`` or ``(split, trial, feature)``: the window in which decoders are fitted.
     decoded
         ``(trial, window, feature)`` or ``(split, trial, window, feature)``: the windows that are decoded.
-    codes
-        ``(trial,)`` classes 0 .. n - 1, all of them among the fitted trials of each split.
-    fitted
-        ``(trial,)`` trials that may be fitted on where they are on the training side.
+    codes, fitted
+        ``(trial,)`` classes 0 .. n - 1, and the trials that may be fitted on where they are on the training side. In each split
+        every class must be among them.
     parts
         ``(split, trial)`` values of :class:`neuromvm.schema.Part`.
     inverse_penalty

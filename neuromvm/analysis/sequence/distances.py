@@ -37,16 +37,8 @@ class Products(NamedTuple):
 def distances(products: Products, odor: Codes, odors: int, weights: Floats | None = None) -> Floats:
     """Return the cross-validated squared distance of every two odors.
 
-    Parameters
-    ----------
-    products
-        Of the trials with themselves.
-    odor
-        ``(trial,)`` 0 .. odors - 1.
-    odors
-        Number of odors.
-    weights
-        ``(draw, trial)``: how often each trial counts; default: once.
+    ``products`` are those of the trials with themselves, ``odor (trial,)`` is 0 .. odors - 1, and ``weights (draw, trial)``
+    say how often a trial counts, by default once.
 
     Returns
     -------
@@ -107,14 +99,8 @@ def parted_slopes(near: Floats, odor: Codes, position: Codes, weights: Floats | 
     that a trial is nearest to its own odor or the one due at its position, so that the slopes are over lags 1, 2, ..., as in
     sequence. Odors at equal distances have slope 0.
 
-    Parameters
-    ----------
-    near
-        ``(trial, odor)`` of :func:`nearness`.
-    odor, position
-        ``(trial,)`` numbers in the sequence.
-    weights
-        ``(trial,)``, default 1.
+    ``near`` is ``(trial, odor)`` of :func:`nearness`; ``odor`` and ``position (trial,)`` are numbers in the sequence, and
+    ``weights (trial,)`` say how often a trial counts, by default once.
 
     Returns
     -------

@@ -67,7 +67,6 @@ def by_representation(scores: Mapping[str, xr.Dataset], left_out: Mapping[str, s
     reasons = dict(left_out)
     for name, dataset in scores.items():
         reasons |= {f"{name}, {animal}": reason for animal, reason in json.loads(dataset.attrs["left_out"]).items()}
-    floors = {name: dataset.attrs["floor"] for name, dataset in scores.items()}
-    dim = xr.Variable("representation", list(scores))
+    dim, floors = xr.Variable("representation", list(scores)), {name: dataset.attrs["floor"] for name, dataset in scores.items()}
     joined = xr.concat(list(scores.values()), dim=dim, join="outer", combine_attrs="override")
     return joined.assign_attrs(left_out=json.dumps(reasons), floors=json.dumps(floors))

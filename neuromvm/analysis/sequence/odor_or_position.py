@@ -214,12 +214,13 @@ def _score(name: str, dataset: xr.Dataset, inputs: Inputs, tested: Mask, options
             order = shuffled_within(label, random)
             conditional[draw, read] = _reads(observed[tested][order], out)[:, read].mean()
     control = inputs.scored & reference
+    exchangeable = [int(counts[counts > 1].sum()) for counts in map(np.bincount, (out.position, out.odor))]
     return _Scored(
         Draws(reads.mean(axis=0), resampled, draws),
         conditional,
         np.mean(_reads(observed[control], trials.take(control))[:, 0]),
         int(tested.sum()),
-        [_exchangeable(out.position), _exchangeable(out.odor), 0],
+        [*exchangeable, 0],
     )
 
 
@@ -230,20 +231,13 @@ def _reads(decoded: Floats, trials: SequenceTrials) -> Floats:
     return np.stack([odor, position, odor - position], axis=-1)
 
 
-def _exchangeable(codes: Codes) -> int:
-    """Return how many trials share their code with another."""
-    counts = np.bincount(codes)
-    return int(counts[counts > 1].sum())
-
-
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return, for each representation, the shares decoded as odor and as position, each against both nulls."""
     lines = []
     floors = json.loads(scores.attrs["floors"])
     parts = {"resampled": scores.attrs["interval"], "chance": float(scores.attrs["chance"])}
     for representation in scores["representation"].values:
-        selected = scores.sel(representation=representation)
-        trials = selected["trials"]
+        selected, trials = scores.sel(representation=representation), scores["trials"].sel(representation=representation)
         n = Counts(int(np.isfinite(trials).sum()), int(trials.sum()), 1, int(selected["splits"]))
         contrast = selected.sel(read=READ[2])
         value, (low, high) = float(contrast["value"]), interval_of(contrast)
@@ -252,8 +246,8 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             "position": Difference("share read as odor", -value, Interval(-high, -low)),
         }
         for read, covariate in (READ[:2], READ[1::-1]):
-            share, what = selected.sel(read=read), f"share of out-of-sequence trials read as {read}"
-            shared = {**parts, "what": what, "representation": str(representation), "n": n, "difference": differences[read]}
+            share, title = selected.sel(read=read), f"share of out-of-sequence trials read as {read}"
+            shared = {**parts, "what": title, "representation": str(representation), "n": n, "difference": differences[read]}
             shared["setting"], floor = "out of sequence", floors[str(representation)]
             lines.append(score_of(share, floor, scores.attrs["permutations"], shared))
             shared["setting"] = f"out of sequence, given the {covariate}"

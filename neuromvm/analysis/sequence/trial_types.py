@@ -102,8 +102,8 @@ def trial_type_lines(scores: xr.Dataset) -> list[Score]:
             difference = Difference(f"{TRIAL_TYPES[0]}, same odors", float(selected["odor_difference"]), interval)
         trials = selected["odor_trials"]
         n = Counts(int((trials > 0).sum()), int(trials.sum()), 1, int(attrs["folds"]))
-        what = f"share of trials read rightly; decoded: {label}"
-        named = {"what": what, "representation": "raw", "setting": str(trial_type), "n": n}
+        title = f"share of trials read rightly; decoded: {label}"
+        named = {"what": title, "representation": "raw", "setting": str(trial_type), "n": n}
         parts = {"resampled": attrs["odor_interval"], "chance": float(attrs["odor_chance"]), "difference": difference}
         lines.append(score_of(selected, attrs["odor_floor"], attrs["permutations"], {**named, **parts}, prefix="odor_"))
     return lines

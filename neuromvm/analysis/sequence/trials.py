@@ -125,20 +125,10 @@ def with_runs_of(samples: xr.DataTree, recordings: xr.DataTree) -> xr.DataTree:
 
 
 def cut_sequence(recordings: xr.DataTree, spec: SampleSpec, options: WindowOptions, *, slide: float | None = None) -> xr.DataTree:
-    """Cut one window out of every trial, or slide it over the whole trial.
+    """Cut one window out of every trial, or slide it over the grid by steps of ``slide`` [s].
 
-    All trials are used that ``options.keep`` keeps, whatever the samples of the run were restricted to.
-
-    Parameters
-    ----------
-    recordings
-        One node an animal, with the labels ``odor, position, in_sequence, correct, onset``.
-    spec
-        Of the run's samples; its transform is used.
-    options
-        The window.
-    slide
-        Step by which the window is slid over the grid [s]; default: the window does not move.
+    All trials are used that ``options.keep`` keeps, whatever the samples of the run were restricted to. Of ``spec``, that of the
+    run's samples, only the transform is used. The recordings have the labels ``odor, position, in_sequence, correct, onset``.
     """
     start, stop = (options.start, options.stop) if slide is None else (None, None)
     window = {"start": start, "stop": stop, "step": slide, "width": round(options.stop - options.start, 9)}
@@ -150,14 +140,8 @@ def cut_sequence(recordings: xr.DataTree, spec: SampleSpec, options: WindowOptio
 def read_trials(samples: xr.DataTree) -> Animals:
     """Return the sequence, and the odor and position of every trial in it.
 
-    Parameters
-    ----------
-    samples
-        With the trial labels ``odor, position, in_sequence, correct``; without ``run``, each trial is a separate run.
-
-    Returns
-    -------
-    Trials whose odor or position does not occur in sequence are left out.
+    Samples have the trial labels ``odor, position, in_sequence, correct``; without ``run``, each trial is a separate run. Trials
+    whose odor or position does not occur in sequence are left out.
 
     Raises
     ------

@@ -283,13 +283,13 @@ def _named(name: str, dims: tuple[str, ...], rows: list[dict[str, Floats]]) -> d
     return {name if key == "value" else f"{name}_{key}": (dims, array) for key, array in values.items()}
 
 
-def _line(animal: xr.Dataset, name: str, what: str, null: str, chance: float | Absent = NEVER_NEGATIVE) -> Score:
+def _line(animal: xr.Dataset, name: str, title: str, null: str, chance: float | Absent = NEVER_NEGATIVE) -> Score:
     """Return the line of a score of an animal, or of all; ``null`` is the attribute that says how labels were broken."""
     return score_of(
         animal.rename({name: f"{name}_value"}),
         animal.attrs[null],
         int(animal.attrs["permutations"]),
-        {"what": what, "resampled": animal.attrs["interval"], "chance": chance, **_shared_parts(animal)},
+        {"what": title, "resampled": animal.attrs["interval"], "chance": chance, **_shared_parts(animal)},
         prefix=f"{name}_",
     )
 

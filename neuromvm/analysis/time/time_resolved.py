@@ -286,14 +286,14 @@ def _onset_lines(scores: xr.Dataset) -> Iterator[Score]:
         return
     null_kind, draws = _null(scores)
     null_kind += "; floor none: p is that of the window, corrected for all windows"
-    for key, what in ONSETS.items():
+    for key, title in ONSETS.items():
         onset = scores.sel(onset=key)
         share = f"{float(onset['onset_found']):.1%} of the draws hold a window of this run"
         interval: Interval | Absent = interval_of(onset, "onset_")
         if not np.isfinite(onset["onset_low"]):
             interval = Absent(share if np.isfinite(onset["onset_value"]) else "no window stands out")
         yield Score(
-            what=what,
+            what=title,
             value=float(onset["onset_value"]),
             interval=interval,
             resampled=f"{scores.attrs['interval']}: where the run of windows begins, thresholds as they are; {share}",
