@@ -1,7 +1,7 @@
-"""Nulls that refit: hundreds of trainings on null data as stacks, in packs that processes share and that are kept when done.
+"""Nulls that refit: hundreds of trainings on null data as stacks, in packs that several processes compute and save.
 
-What null data are, :mod:`neuromvm.data.permutation` says; how latents of them are decoded and scored is an analysis's business,
-which is found by the entry point group ``neuromvm.pipeline``.
+Null data are made by :mod:`neuromvm.data.permutation`; their latents are decoded and scored by
+:mod:`neuromvm.analysis.decoding.refit`.
 """
 
 import json
@@ -18,7 +18,7 @@ from neuromvm.analysis.decoding import refit as null
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.files import locked, write_tree
-from neuromvm.folders.study import Study, refit_file
+from neuromvm.folders.study import LABELS, Study, refit_file
 from neuromvm.schema import in_sample
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training.fit import train_stack
@@ -26,7 +26,7 @@ from neuromvm.training.stack_size import stack_size
 
 
 class Pack(NamedTuple):
-    """Refits that are made in one go: a row of the table, its settings, and the null data from number ``first`` to ``last``."""
+    """Refits that are computed at once: a model or baseline, its settings, and null data sets ``first`` to ``last``."""
 
     row: str
     settings: tuple[str, ...]
@@ -70,25 +70,25 @@ def refit(
     --------
     >>> null = refit(samples, splits, model, training, range(1, 101))  # doctest: +SKIP
     """
-    first = next(iter(splits.children.values()))
+    numbers_of_splits = next(iter(splits.children.values()))["split"].to_numpy()
     replicas = [
         Replica(int(split), seed, number, within)
         for number in permutations
-        for split in first["split"].to_numpy()
+        for split in numbers_of_splits
         for seed in training.seeds
     ]
     return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
 
 
 def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
-    """Refit models and baselines of a run on null data, and keep their scores in the run folder.
+    """Refit models and baselines of a run on null data, and save their scores in the run folder.
 
     Parameters
     ----------
     study
         A run with scores of the analysis ``decoding``.
     count
-        Null data sets 1 to so many; those that are there are not made again.
+        Number of null data sets; saved refits are not computed again.
     rows
         Models and baselines; default: all of the table but those that are refitted only where they are named.
     jobs
@@ -104,12 +104,14 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     ------
     SpecError
         If the run's trials both train and test, or a row is not in its table.
+    RunFolderError
+        If the scores were saved by an earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(
             "refits",
             found="trials that train and test",
-            expected="held-out trials: what is fitted to noise and scored on the same noise is no null",
+            expected="held-out trials: scores of noise on which a model was fitted are no null",
             next_step="Use split.kind=halves or kfold",
         )
     unnamed = dict.fromkeys(study.models, True) | null.rows(study)
@@ -120,10 +122,10 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
             raise SpecError("refits", found=f"no row {row!r} in the table of the run", expected=", ".join(known))
     with locked(study.path):
         packs = [pack for row in chosen for pack in _packs(study, row, count)]
-        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_make)(study.path, pack) for pack in packs)
+        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_compute)(study.path, pack) for pack in packs)
         with tqdm(total=len(packs), desc="refits", unit="pack", disable=None if progress else True) as bar:
             failed: list[str] = []
-            for row, problems in done:
+            for row, problems in results:
                 failed += problems
                 bar.set_postfix_str(row, refresh=False)
                 bar.update()
@@ -131,16 +133,16 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
 
 
 def _packs(study: Study, row: str, count: int) -> list[Pack]:
-    """Divide the refits of a row that are not there yet."""
+    """Divide the refits of a row that are not saved yet."""
     settings = tuple(null.settings_of(study, row))
-    there = study.refits(row, list(settings))
-    made = set() if there is None else set(there["permutation"].to_numpy().tolist())
+    saved = study.refits(row, list(settings)).get(LABELS)
+    computed = set() if saved is None else set(saved["permutation"].to_numpy().tolist())
     size = 10
     if row in study.models:
         training = study.spec.training_for(row)
         replicas = len(training.seeds) * next(iter(study.splits.children.values())).sizes["split"]
         size = max(1, stack_size(study.samples, study.spec.models[row], training) // replicas)
-    missing = [number for number in range(1, count + 1) if number not in made]
+    missing = [number for number in range(1, count + 1) if number not in computed]
     runs: list[Pack] = []
     for number in missing:
         if runs and runs[-1].last == number - 1 and number - runs[-1].first < size:
@@ -150,26 +152,26 @@ def _packs(study: Study, row: str, count: int) -> list[Pack]:
     return runs
 
 
-def _make(path: Path, pack: Pack) -> tuple[str, list[str]]:
-    """Make one pack and keep its scores; if it fails, one by one, so that one null data set does not cost the others."""
+def _compute(path: Path, pack: Pack) -> tuple[str, list[str]]:
+    """Compute and save a pack; if it fails, compute its null data sets one by one, so that only the failing one is lost."""
     study = Study(path)
     try:
         scores = _scores(study, pack)
-    except CompilerError:  # the machine's, not the null data's
+    except CompilerError:  # not caused by the null data
         raise
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         if pack.first < pack.last:
-            singles = [_make(path, pack._replace(first=number, last=number)) for number in pack.permutations]
+            singles = [_compute(path, pack._replace(first=number, last=number)) for number in pack.permutations]
             return pack.row, [problem for _, problems in singles for problem in problems]
-        _keep(study, pack, null.without_score(study, pack.first, study.spec.nulls.within))
+        _save(study, pack, null.without_score(study, pack.first, study.spec.nulls.within))
         return pack.row, [f"{pack.row}, null data {pack.first}: {error}"]
-    _keep(study, pack, scores)
+    _save(study, pack, scores)
     return pack.row, []
 
 
-def _keep(study: Study, pack: Pack, scores: xr.Dataset) -> None:
-    about = {"settings": json.dumps(list(pack.settings)), "within": study.spec.nulls.within or ""}
-    write_tree(refit_file(study.path, pack.row, pack.first, pack.last), scores.assign_attrs(about))
+def _save(study: Study, pack: Pack, scores: xr.Dataset) -> None:
+    attrs = {"settings": json.dumps(list(pack.settings)), "within": study.spec.nulls.within or ""}
+    write_tree(refit_file(study.path, pack.row, pack.first, pack.last), scores.assign_attrs(attrs))
 
 
 def _scores(study: Study, pack: Pack) -> xr.Dataset:

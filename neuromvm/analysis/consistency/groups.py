@@ -24,6 +24,7 @@ from neuromvm.analysis.consistency.group_tests import (
     own_group,
 )
 from neuromvm.analysis.flat_score import NAN, REASON, Score
+from neuromvm.analysis.judged import TRIALS, check_judged, is_difference
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.specs.base import Spec
@@ -111,6 +112,8 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     SpecError
         If a representation is unknown.
     """
+    if options.analysis == "decoding":
+        check_judged(scores, options.analysis)
     saved = [str(name) for name in scores["representation"].values]
     names = list(options.representations or saved)
     for name in names:
@@ -178,8 +181,9 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
 def _scores_of(scores: xr.Dataset, analysis: str) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Return scores of animals, setting -> ``(representation, animal)``, and of pairs, ``(representation, source, target)``."""
     if analysis == "decoding":
-        settings = [str(setting) for setting in scores["setting"].values]
-        values = {setting: scores["target_value"].sel(setting=setting).to_numpy() for setting in settings}
+        settings = [setting for setting in map(str, scores["setting"].values) if not is_difference(setting)]
+        of_animals = scores["score"].sel(unit_of_inference=TRIALS, statistic="value").transpose("representation", "target", ...)
+        values = {setting: of_animals.sel(setting=setting).to_numpy() for setting in settings}
         return values, {"": scores["accuracy"].mean("split").transpose("representation", "source", "target").to_numpy()}
     pairs = {}
     for measure in scores["measure"].values:

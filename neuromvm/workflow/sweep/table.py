@@ -38,7 +38,7 @@ def write_sweep(sweep: SweepFolder) -> None:
     if is_selected(table):
         scores = _selected(sweep, table)
         write_tree(sweep.path / "selected.nc", scores)
-        write_atomically(sweep.path / "selected.csv", _csv(pd.DataFrame([line._asdict() for line in summarize(scores)])))
+        write_atomically(sweep.path / "selected.csv", _csv(pd.DataFrame([line.row() for line in summarize(scores)])))
     drawn = {"tradeoff": figures.tradeoff(table), "objective": figures.objective(table)}
     for name, figure in drawn.items():
         if figure is not None:
