@@ -130,24 +130,22 @@ def score(
     """
     if in_sample:
         resampling, refits = resampling._replace(permutations=0), {}
-    of_refits = {name: (refits or {}).get(name, {}) for name in predictions}
     trials, counts = _tested(predictions, samples)
-    draws = {name: _draws(tree, samples, resampling, LABELS in of_refits[name]) for name, tree in predictions.items()}
-    accuracies = {name: Accuracies.of(drawn) for name, drawn in draws.items()}
-    judge = _Judge(
-        samples, resampling, FITTED if in_sample else "" if resampling.permutations else "no permutations were asked for"
-    )
-    null_scores_of = [
-        judge.nulls(tree, draws[name].null, accuracies[name], of_refits[name]) for name, tree in predictions.items()
-    ]
+    judge = _Judge(samples, resampling, FITTED if in_sample else "")
+    draws, accuracies, null_scores_of, pair_p = [], [], [], []
+    for name, tree in predictions.items():
+        refits_of = _in_order(samples, (refits or {}).get(name, {}))
+        draws.append(_draws(tree, samples, resampling, LABELS in refits_of))
+        accuracies.append(Accuracies.of(draws[-1]))
+        null_scores_of.append(judge.nulls(tree, draws[-1].null, accuracies[-1], refits_of))
+        pair_p.append(_pair_p(accuracies[-1].pairs, refits_of.get(LABELS)))
     null_names, variables = nulls.null_variables(null_scores_of, ALL_SETTINGS, samples)
     dims = ("representation", "setting", "target")
-    variables |= _scores_and_differences(list(accuracies.values()), dims, resampling.seed)
-    pair_p = [_pair_p(accuracies[name].pairs, of_refits[name].get(LABELS)) for name in predictions]
+    variables |= _scores_and_differences(accuracies, dims, resampling.seed)
     variables |= {
-        "chance": (dims, np.stack([_chance(drawn) for drawn in draws.values()])),
-        "split_value": (("representation", "split", "setting"), np.stack([_by_split(drawn) for drawn in draws.values()])),
-        "accuracy": (("representation", "split", "source", "target"), _without_mean([drawn.pairs for drawn in draws.values()])),
+        "chance": (dims, np.stack([_chance(drawn) for drawn in draws])),
+        "split_value": (("representation", "split", "setting"), np.stack([_by_split(drawn) for drawn in draws])),
+        "accuracy": (("representation", "split", "source", "target"), _without_mean([drawn.pairs for drawn in draws])),
         "accuracy_p": (("representation", "correction", "source", "target"), _without_mean(pair_p)),
         "trials": (("target",), trials),
         "majority_share": (("target",), counts.max(axis=1) / np.maximum(counts.sum(axis=1), 1)),
@@ -287,7 +285,8 @@ class _Judge:
 
     def __init__(self, samples: xr.DataTree, resampling: Resampling, absent: str) -> None:
         animals, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
-        self._samples, self._resampling, self._absent = samples, resampling, absent
+        self._samples, self._resampling = samples, resampling
+        self._absent = absent if resampling.permutations else absent or "no permutations were asked for"
         self._alike = "" if exchangeable(samples) else NEIGHBOURS_ALIKE
         self._renaming = Renaming(animals, classes, 0 if self._alike else resampling.permutations, resampling.seed)
 
@@ -313,6 +312,12 @@ class _Judge:
             nulls.EXCHANGED_DECODERS: NullScores(exchanged_kind, exchanges, {LOST: _of_mean(value[-1], exchanged)}, self._absent),
             **{name: _refitted(refit, value) for name, refit in refits.items()},
         }
+
+
+def _in_order(samples: xr.DataTree, refits: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Return refits with animals in the order of the samples."""
+    animals = list(samples.children)
+    return {null: refit.sel(source=animals, target=animals) for null, refit in refits.items()}
 
 
 def _refitted(refit: xr.Dataset, value: Floats) -> NullScores:
