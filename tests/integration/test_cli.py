@@ -317,6 +317,6 @@ def test_numbers_of_a_figure_are_those_of_the_scores(finished):
 
     table = pd.read_csv(finished / "figures" / "decoding-settings.csv")
     scores = Study(finished).scores("decoding")
-    selected = {"representation": "mmvm", "setting": "cross", "target": "all animals", "statistic": "value"}
-    one = table[np.logical_and.reduce([table[dim] == name for dim, name in selected.items()])]["score"].dropna()
+    selected = {"representation": "mmvm", "setting": "cross", "target": "all animals", "unit_of_inference": "trials"}
+    one = table[np.logical_and.reduce([table[dim] == name for dim, name in selected.items()])]["score_value"].dropna()
     np.testing.assert_allclose(one.iloc[0], values(scores).sel(representation="mmvm", setting="cross"), rtol=1e-5)

@@ -91,10 +91,8 @@ def _trained(folder: FewShotFolder, animal: str, trials: Trials) -> NewAnimal:
             raise RunFolderError(
                 str(folder.path / model), found="other few trials than other models have", next_step="Delete this folder"
             )
-    methods = {"adapted": "adapted", "from scratch": "scratch"}
-    latents = {
-        f"{model} {method}": folder.latents(model, animal, saved, trials) for method, saved in methods.items() for model in models
-    }
+    latents = {f"{model} adapted": folder.latents(model, animal, "adapted", trials) for model in models}
+    latents |= {f"{model} from scratch": folder.latents(model, animal, "scratch", trials) for model in models}
     return NewAnimal(splits, latents)
 
 

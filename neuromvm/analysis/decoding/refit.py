@@ -103,10 +103,12 @@ def score_baseline(
 def without_score(study: "Study", number: int, within: str | None) -> xr.Dataset:
     """Return NaN scores for a null data set on which fitting failed: it counts as reaching every score."""
     animals = list(study.samples.children)
+    shape = (1, _scores(study).sizes["split"])
+    values = {
+        "value": (("permutation", "split", "setting", "target"), np.full((*shape, len(SETTINGS), len(animals)), np.nan)),
+        "accuracy": (("permutation", "split", "source", "target"), np.full((*shape, len(animals), len(animals)), np.nan)),
+    }
     coords = {"permutation": [number], "setting": list(SETTINGS), "source": animals, "target": animals}
-    sizes = {"split": _scores(study).sizes["split"], **{name: len(values) for name, values in coords.items()}}
-    dims = {"value": ("permutation", "split", "setting", "target"), "accuracy": ("permutation", "split", "source", "target")}
-    values = {key: (names, np.full([sizes[name] for name in names], np.nan)) for key, names in dims.items()}
     return xr.Dataset(values, coords, {"null_kind": null_kind(study, within)})
 
 

@@ -178,7 +178,7 @@ def _candidates(grid: Mapping[str, Sequence[Setting]]) -> Iterator[dict[str, Set
 def _best(scores: Floats) -> list[int]:
     """Return the best candidate of each split, from ``(candidate, split)``; the first of equally good ones."""
     scores = np.where(np.isnan(scores), -1.0, scores)
-    return (scores >= scores.max(axis=0) - TIE).argmax(axis=0).tolist()
+    return [int(index) for index in (scores >= scores.max(axis=0) - TIE).argmax(axis=0)]
 
 
 def _number_of_splits(splits: xr.DataTree) -> int:

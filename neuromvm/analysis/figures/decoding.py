@@ -33,8 +33,8 @@ def settings(scores: xr.Dataset) -> Figure:
         for point in _points(scores, names):
             low, high = null.sel(point.selection).sel(null_statistic=["low", "high"]).to_numpy()
             axes.fill_between([point.x - width, point.x + width], low, high, color="0.85", linewidth=0, zorder=0)
-            dots = {"color": color[point.name], "alpha": 0.35, "markersize": 3, "markeredgewidth": 0}
-            axes.plot(point.x + spread, of_animals.sel(point.selection), ".", **dots)
+            x, dots = point.x + spread, of_animals.sel(point.selection)
+            axes.plot(x, dots, ".", color=color[point.name], alpha=0.35, markersize=3, markeredgewidth=0)
             _draw(axes, point, scores["score"], color, marker)
         axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
         _name_settings(axes, scores)

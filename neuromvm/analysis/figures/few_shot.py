@@ -102,17 +102,18 @@ def _draw_animals(axes: Axes, scores: xr.Dataset) -> None:
     color, marker = style.colors(names), style.markers(names)
     null = scores["null_score"].sel(null=LABELS)
     for number, target in enumerate(targets[:-1]):
-        bounds = null.sel(target=target)
-        low, high = float(bounds.sel(null_statistic="low").min()), float(bounds.sel(null_statistic="high").max())
-        axes.fill_between([number - SPREAD, number + SPREAD], low, high, color="0.9", linewidth=0, zorder=0)
-    unit = xr.DataArray([TRIALS] * (len(targets) - 1) + [ANIMALS], dims="target")
-    target = xr.DataArray(targets, dims="target")
+        bounds, ends = null.sel(target=target), [number - SPREAD, number + SPREAD]
+        lowest, highest = float(bounds.sel(null_statistic="low").min()), float(bounds.sel(null_statistic="high").max())
+        axes.fill_between(ends, lowest, highest, color="0.9", linewidth=0, zorder=0)
+    points = {
+        "target": xr.DataArray(targets, dims="target"),
+        "unit_of_inference": xr.DataArray([TRIALS] * (len(targets) - 1) + [ANIMALS], dims="target"),
+    }
     for rank, name in enumerate(names):
         x = np.arange(len(targets)) + 2 * SPREAD * ((rank + 0.5) / len(names) - 0.5)
-        of_targets = scores["score"].sel(representation=name).sel(target=target, unit_of_inference=unit)
-        low, high = (of_targets.sel(statistic=bound) for bound in ("low", "high"))
+        of_targets = scores["score"].sel(representation=name).sel(points)
+        value, low, high = (of_targets.sel(statistic=statistic) for statistic in STATISTICS)
         axes.vlines(x, low, high, color=color[name], linewidth=0.8)
-        value = of_targets.sel(statistic="value")
         axes.plot(x, value, linestyle="none", color=color[name], marker=marker[name], markersize=4)
     axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
     axes.axvline(len(targets) - 1.5, color="0.8", linewidth=0.8)

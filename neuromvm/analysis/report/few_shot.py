@@ -10,7 +10,6 @@ from neuromvm.analysis.judged import (
     ALL_ANIMALS,
     ANIMALS,
     LABELS,
-    NULL_STATISTICS,
     STATISTICS,
     TRIALS,
     animals_of,
@@ -51,7 +50,6 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
     name = max(names, key=lambda method: float(table.sel(representation=method)))
     mean = scores.sel(setting=setting, target=ALL_ANIMALS)
     score, null = mean["score"].sel(representation=name), mean["null_score"].sel(representation=name, null=LABELS)
-    p = float(null.sel(null_statistic="p"))
     chosen = f"the best of {len(names)} models by this very score, {name}," if len(names) > 1 else name
     over_animals = between(*_numbers(score, ANIMALS)[1:]) or NONE
     linear_map, own_decoder = (interval(*_numbers(mean["score"].sel(representation=row))) for row in (FROZEN_MAPS, OWN_DECODER))
@@ -59,8 +57,8 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
         f"Leave one animal out ({counted(len(animals_of(scores)), 'animal')} of {scores.attrs['animals']}, each in turn unseen "
         f"by the shared model, then adapted to with {_trials(setting)}): {chosen} is read by a decoder of the others with a "
         f"balanced accuracy of {interval(*_numbers(score))} (over animals {over_animals}), "
-        f"{'above' if p <= SIGNIFICANT else 'not above'} the floor of permuted labels, "
-        f"{interval(*_null(null)[:3])} (p = {_p(p)}).",
+        f"{'above' if null.sel(null_statistic='p') <= SIGNIFICANT else 'not above'} the floor of permuted labels, "
+        f"{interval(*_null(null))} (p = {_p(null)}).",
         f"The linear map of the same trials reaches {linear_map}, and the animal's own decoder of them, without any other "
         f"animal, {own_decoder}.",
     ]
@@ -98,22 +96,25 @@ def _table(scores: xr.Dataset, setting: str) -> Table:
 def _scores(method: xr.Dataset, name: str, unit: str) -> list[str]:
     """Write score, difference, floor and p of one method in one target."""
     difference = interval(*_numbers(method["difference"].sel(reference=FROZEN_MAPS), unit), signed=True)
-    null = _null(method["null_score"].sel(null=LABELS))
+    null = method["null_score"].sel(null=LABELS)
     against = "reference" if name == FROZEN_MAPS else difference
-    return [interval(*_numbers(method["score"], unit)), against, interval(*null[:3]), _p(null[3])]
+    return [interval(*_numbers(method["score"], unit)), against, interval(*_null(null)), _p(null)]
 
 
-def _numbers(score: xr.DataArray, unit: str = TRIALS) -> list[float]:
+def _numbers(score: xr.DataArray, unit: str = TRIALS) -> tuple[float, float, float]:
     """Return value, low and high."""
-    return [float(score.sel(unit_of_inference=unit, statistic=statistic)) for statistic in STATISTICS]
+    value, low, high = score.sel(unit_of_inference=unit, statistic=list(STATISTICS)).to_numpy().tolist()
+    return value, low, high
 
 
-def _null(null: xr.DataArray) -> list[float]:
-    """Return mean, low, high and p."""
-    return [float(null.sel(null_statistic=statistic)) for statistic in NULL_STATISTICS]
+def _null(null: xr.DataArray) -> tuple[float, float, float]:
+    """Return mean, low and high."""
+    mean, low, high = null.sel(null_statistic=["mean", "low", "high"]).to_numpy().tolist()
+    return mean, low, high
 
 
-def _p(p: float) -> str:
+def _p(null: xr.DataArray) -> str:
+    p = float(null.sel(null_statistic="p"))
     return NONE if number(p) == NONE else f"{p:.2g}"
 
 

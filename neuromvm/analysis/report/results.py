@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import xarray as xr
 
 from neuromvm.analysis.figures.style import Figure, applied
@@ -173,16 +174,20 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["setting"] if len(measures) == 1 else f"{row['what']}: {row['setting']}", []).append(row)
-    ranked = [(group, row) for group, members in groups.items() for row in sorted(members, key=_rank)]
-    best = frozenset(number for number, (group, row) in enumerate(ranked) if _is_best(row, groups[group]))
-    lines = [_line(group, row, scores) for group, row in ranked]
-    columns = [column for column in lines[0] if any(line[column] for line in lines)]
-    same = [column for column in SHARED_COLUMNS if column in columns and len({line[column] for line in lines}) == 1]
-    columns = [column for column in columns if column not in same]
-    about = ", ".join([*measures, *(f"{column} {lines[0][column]}" for column in same)])
-    caption = f"Analysis {name}: {about}. The highest scores of each setting, as printed, stand first and are marked."
-    text = [[line[column] for column in columns] for line in lines]
-    return Table(caption, columns, text, [column not in TEXT for column in columns], best)
+    lines: list[dict[str, str]] = []
+    best = set()
+    for group, members in groups.items():
+        for row in sorted(members, key=_rank):
+            if _is_best(row, members):
+                best.add(len(lines))
+            lines.append(_line(group, row, scores))
+    table = pd.DataFrame(lines)
+    constant = [column for column in SHARED_COLUMNS if len(set(table[column])) == 1]
+    table = table.loc[:, [column not in constant and bool(table[column].any()) for column in table]]
+    conditions = ", ".join([*measures, *(f"{column} {lines[0][column]}" for column in constant)])
+    caption = f"Analysis {name}: {conditions}. The highest scores of each setting, as printed, stand first and are marked."
+    columns = [str(column) for column in table]
+    return Table(caption, columns, table.to_numpy().tolist(), [column not in TEXT for column in columns], frozenset(best))
 
 
 def _rank(row: Row) -> float:
