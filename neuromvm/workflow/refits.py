@@ -65,10 +65,6 @@ def refit(
     Returns
     -------
     Latents as of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`, a replica for each permutation, split and seed.
-
-    Examples
-    --------
-    >>> null = refit(samples, splits, model, training, range(1, 101))  # doctest: +SKIP
     """
     numbers_of_splits = next(iter(splits.children.values()))["split"].to_numpy()
     replicas = [

@@ -127,12 +127,6 @@ def compare_few_shot(
     ------
     SpecError
         If a method has the name of a baseline.
-
-    Examples
-    --------
-    >>> few = few_shot(samples, splits, model, training, "mitt", per_class=(4,))  # doctest: +SKIP
-    >>> new = NewAnimal(few.splits[4], {"mmvm adapted": few.adapted[4]})  # doctest: +SKIP
-    >>> values(compare_few_shot(samples, {4: {"mitt": new}}))  # doctest: +SKIP
     """
     options, baselines = options or Options(), baselines or decoding.Options()
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
