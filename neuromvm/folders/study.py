@@ -19,6 +19,8 @@ from neuromvm.errors import RunFolderError, did_you_mean
 from neuromvm.files import read_dataset, read_json, read_tree
 from neuromvm.specs import ExperimentSpec, load_experiment_spec
 
+LABELS = "labels"  # the null of refits on data whose labels are permuted
+
 
 class Study:
     """An open run folder. Trees are read when first asked for.
@@ -159,30 +161,36 @@ class Study:
             )
         return scores
 
-    def refits(self, row: str, settings: list[str]) -> xr.Dataset | None:
-        """Return the scores of a row of the table refitted on null data, see
-        :func:`neuromvm.analysis.decoding.scoring.null_scores`.
+    def refits(self, row: str, settings: list[str]) -> dict[str, xr.Dataset]:
+        """Return the scores of a model or baseline refitted on null data, by the name of the null.
 
         Parameters
         ----------
         row
-            A model or baseline.
+            The model or baseline.
         settings
             Its settings in the table; refits under other settings, or within other blocks, are left out.
 
         Returns
         -------
-        Null data sets along ``permutation``; None if there are none.
+        Name of a null -> scores of :func:`neuromvm.analysis.decoding.scoring.null_scores`, null data sets along ``permutation``.
+        Empty if there are no refits.
         """
-        attributes = {"settings": json.dumps(settings), "within": self.spec.nulls.within or ""}
-        files = sorted((self.path / "refits" / row).glob("*.nc"))
-        refits = [scores for scores in map(read_dataset, files) if attributes.items() <= scores.attrs.items()]
-        if not refits:
-            return None
-        merged = xr.concat(
-            refits, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"
-        )
-        return merged.drop_duplicates("permutation").sortby("permutation")
+        folder = self.path / "refits" / row
+        files: dict[str, list[Path]] = {}
+        for file in sorted(folder.rglob("*.nc")):
+            files.setdefault(LABELS if file.parent == folder else file.parent.name, []).append(file)
+        expected = {"settings": json.dumps(settings), "within": self.spec.nulls.within or ""}
+        scores = {}
+        for null, of_null in files.items():
+            packs = [read_dataset(file) for file in of_null]
+            packs = [pack for pack in packs if all(pack.attrs.get(key) == value for key, value in expected.items())]
+            if packs:
+                joined = xr.concat(
+                    packs, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"
+                )
+                scores[null] = joined.drop_duplicates("permutation").sortby("permutation")
+        return scores
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -196,6 +204,10 @@ class Study:
         return content
 
 
-def refit_file(run: Path, row: str, permutations: range) -> Path:
-    """Return the file of the refits of one row on consecutive null data sets."""
-    return run / "refits" / row / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"
+def refit_file(run: Path, row: str, permutations: range, null: str = LABELS) -> Path:
+    """Return the file of the refits of a model or baseline on consecutive null data sets.
+
+    Files of the null ``labels`` lie in the folder of the row, those of further nulls in a folder of their name inside it.
+    """
+    folder = run / "refits" / row
+    return (folder if null == LABELS else folder / null) / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"

@@ -17,7 +17,7 @@ from neuromvm.analysis.decoding import refit as null
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.files import locked, write_tree
-from neuromvm.folders.study import Study, refit_file
+from neuromvm.folders.study import LABELS, Study, refit_file
 from neuromvm.schema import in_sample
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training.fit import train_stack
@@ -70,7 +70,7 @@ def refit(
 
 
 def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
-    """Refit models and baselines of a run on null data, and keep their scores in the run folder.
+    """Refit models and baselines of a run on null data, and save their scores in the run folder.
 
     Parameters
     ----------
@@ -93,6 +93,8 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     ------
     SpecError
         If the run's trials both train and test, or a row is not in its table.
+    RunFolderError
+        If the scores were saved by an earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(
@@ -121,7 +123,7 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
 def _batches(study: Study, row: str, count: int) -> list[Batch]:
     """Divide the refits of a row that are missing, a stack of replicas or ten baselines in each batch."""
     settings = tuple(null.settings_of(study, row))
-    refits = study.refits(row, list(settings))
+    refits = study.refits(row, list(settings)).get(LABELS)
     done = set() if refits is None else set(refits["permutation"].to_numpy().tolist())
     size = 10
     if row in study.models:

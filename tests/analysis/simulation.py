@@ -48,7 +48,7 @@ def study_of(samples, splits, latents=None):
         models=list(latents),
         latents=latents.__getitem__,
         paths=lambda model: None,
-        refits=lambda row, settings: None,
+        refits=lambda row, settings: {},
     )
 
 

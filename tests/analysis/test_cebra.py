@@ -10,6 +10,7 @@ from neuromvm.analysis.baselines.catalogue import BASELINES, baseline
 from neuromvm.analysis.baselines.cebra import Contrast, contrastive_embedding
 from neuromvm.analysis.decoding import decoding, refit
 from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.judged import values
 from neuromvm.analysis.pipeline import check_analyses
 from neuromvm.analysis.readouts.representations import Inputs, training_side
 from neuromvm.analysis.report.headline import compare, sentences
@@ -94,14 +95,15 @@ def views(study, options=OPTIONS):
 
 def test_what_animals_share_is_read_across_them_and_noise_is_not(study):
     scores = decoding.compute(study, OPTIONS)
-    value = scores["value"].sel(representation="cebra")
+    value = values(scores).sel(representation="cebra")
     assert scores.attrs["chance"] == 0.25
     assert value.sel(setting="cross") > 0.5
     assert value.sel(setting="within") > 0.5
-    assert scores["p"].sel(representation="cebra", setting="cross") < 0.01
-    assert "decoders not refitted" in str(scores["null_kind"].sel(representation="cebra").item())
+    cross = {"representation": "cebra", "setting": "cross", "target": "all animals", "null": "labels", "null_statistic": "p"}
+    assert scores["null_score"].sel(cross) < 0.01
+    assert "decoders not refitted" in str(scores["null_kind"].sel(representation="cebra", null="labels").item())
     noise = decoding.compute(simulate(7, signal=0, splits=SplitSpec(kind="halves")), OPTIONS)
-    assert noise["p"].sel(representation="cebra", setting="cross") > 0.01
+    assert noise["null_score"].sel(cross) > 0.01
 
 
 def test_every_animal_lies_on_one_sphere_and_the_same_seed_gives_the_same(study):

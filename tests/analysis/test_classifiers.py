@@ -30,10 +30,10 @@ def test_logistic_regression_is_that_of_scikit_learn_at_its_optimum(features, cl
 def test_where_logistic_regression_begins_does_not_count():
     values, labels = drawn(5)
     near = Logistic(0.1).fit(values[:30], labels[:30])
-    cold, warm = Logistic(0.1).fit(values, labels), near.beginning_here().fit(values, labels)
+    cold, warm = Logistic(0.1).fit(values, labels), near.as_start().fit(values, labels)
     np.testing.assert_allclose(cold.class_scores(values), warm.class_scores(values), atol=1e-2)
     fewer = labels > labels.min()
-    np.testing.assert_array_equal(near.beginning_here().fit(values[fewer], labels[fewer]).classes_, np.unique(labels[fewer]))
+    np.testing.assert_array_equal(near.as_start().fit(values[fewer], labels[fewer]).classes_, np.unique(labels[fewer]))
 
 
 @pytest.mark.parametrize("shrinkage", ["auto", 0.5])

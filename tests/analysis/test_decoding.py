@@ -10,18 +10,21 @@ from sklearn.preprocessing import StandardScaler
 
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.decoding import Options
-from neuromvm.analysis.decoding.scoring import Resampling, score
+from neuromvm.analysis.decoding.scoring import Resampling, null_scores, score
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.judged import ALL_ANIMALS, animals_of, values
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents, RawFeatures
+from neuromvm.analysis.scores import Absent
 from neuromvm.data.splits import make_splits
-from neuromvm.errors import SpecError
+from neuromvm.errors import RunFolderError, SpecError
 from neuromvm.specs import SplitSpec
 from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
 
 OPTIONS = Options(principal_components=4, canonical_components=3, response_components=3, bootstraps=100, permutations=500)
 ALIGNED = ["procrustes", "hyperalignment", "srm", "mcca"]
 ONE_SPACE = ["hyperalignment", "srm", "mcca"]
+SETTINGS = ["within", "cross", "others", "pooled"]
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +38,25 @@ def scores(study):
     return decoding.compute(study, OPTIONS)
 
 
+def mean_under(scores, null):
+    return scores["null_score"].sel(null=null, target=ALL_ANIMALS)
+
+
 def test_alignments_read_across_animals_what_they_share(scores):
     for name in ("ideal", *ALIGNED):
-        one = scores.sel(representation=name, setting="cross")
-        assert one["value"] > one["null_high"] + 0.1
-        assert one["p"] == pytest.approx(1 / 501)
-    assert (scores["value"].sel(representation="ideal") > 0.9).all()
+        null = mean_under(scores, "labels").sel(representation=name, setting="cross")
+        assert values(scores).sel(representation=name, setting="cross") > null.sel(null_statistic="high") + 0.1
+        assert null.sel(null_statistic="p") == pytest.approx(1 / 501)
+    assert (values(scores).sel(representation="ideal", setting=SETTINGS) > 0.9).all()
 
 
 def test_settings_that_make_no_sense_are_absent(scores):
     alone = ["raw", "raw_lda", "poisson_bayes", "pca"]
-    assert np.isnan(scores["value"].sel(representation=alone, setting=["cross", "others", "pooled"])).all()
-    assert np.isnan(scores["value"].sel(representation="procrustes", setting=["others", "pooled"])).all()
-    assert np.isfinite(scores["value"].sel(representation=["ideal", *ONE_SPACE])).all()
-    assert np.isfinite(scores["accuracy"].sel(representation="mcca")).all()
+    assert np.isnan(values(scores).sel(representation=alone, setting=["cross", "others", "pooled"])).all()
+    assert np.isnan(values(scores).sel(representation="procrustes", setting=["others", "pooled"])).all()
+    assert np.isfinite(values(scores).sel(representation=["ideal", *ONE_SPACE])).all()
+    assert np.isnan(values(scores).sel(representation=alone, setting="within - cross")).all()
+    assert np.isfinite(scores["accuracy"].sel(representation="mcca", target=animals_of(scores))).all()
 
 
 def test_the_row_of_discriminants_is_that_of_scikit_learn(study):
@@ -109,20 +117,21 @@ def test_account_of_what_was_scored(study, scores):
         assert scores["trials"].sel(target=name) == (node["part"] == 3).any("split").sum()
     within = scores["accuracy"].sel(representation="mcca").mean("split")
     means = [within.sel(source=name, target=name).item() for name in study.samples.children]
-    assert scores["value"].sel(representation="mcca", setting="within").item() == pytest.approx(np.mean(means))
+    assert values(scores).sel(representation="mcca", setting="within").item() == pytest.approx(np.mean(means))
 
 
 def test_difference_to_the_reference_is_paired(study, scores):
+    difference = scores["difference"].sel(unit_of_inference="trials")
     for name in scores["representation"].values:
-        assert (scores["difference_high"].sel(reference=name, representation=name).fillna(0) == 0).all()
-    value = scores["value"]
+        assert (difference.sel(reference=name, representation=name).fillna(0) == 0).all()
+    value = values(scores)
     expected = (value.sel(representation="ideal") - value.sel(representation="mcca")).values
-    found = scores["difference"].sel(reference="mcca", representation="ideal").values
+    found = difference.sel(reference="mcca", representation="ideal", target=ALL_ANIMALS, statistic="value").values
     np.testing.assert_allclose(found, expected)
     predictions = decode(Latents(study.latents("ideal"), study.splits, inverse_penalty=1), study.samples, study.splits)
     twins = score({"one": predictions, "two": predictions}, study.samples, Resampling(100, 500), "one")
-    assert (twins["difference_low"] == 0).all()
-    assert (twins["value"] == twins["value"].isel(representation=0)).all()
+    assert (twins["difference"].sel(unit_of_inference="trials", statistic="low") == 0).all()
+    assert (values(twins) == values(twins).isel(representation=0)).all()
 
 
 def test_noise_scores_at_the_floor():
@@ -130,9 +139,11 @@ def test_noise_scores_at_the_floor():
     for seed in range(12):
         noise = simulate(seed, signal=0, repeats=(6, 6, 6), units=(6, 6, 6))
         found = decoding.compute(noise, OPTIONS.model_copy(update={"baselines": ("raw", "srm", "mcca")}))
-        values = found[["value", "null_low", "null_high", "p"]].stack(score=("representation", "setting")).dropna("score")
-        outside += int(((values["value"] < values["null_low"]) | (values["value"] > values["null_high"])).sum())
-        p.append(values["p"].mean().item())
+        null = mean_under(found, "labels").sel(setting=SETTINGS)
+        value = values(found).sel(setting=SETTINGS)
+        low, high = (null.sel(null_statistic=bound) for bound in ("low", "high"))
+        outside += int(((value < low) | (value > high)).sum())
+        p.append(null.sel(null_statistic="p").mean().item())
     assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 12)  # as if the scores of one study were all the same
     assert outside / (12 * 9) < 0.25
 
@@ -172,24 +183,27 @@ def test_order_of_animals_leaves_scores_unchanged(study, scores):
     samples.attrs = study.samples.attrs
     turned = decoding.compute(study_of(samples, study.splits), OPTIONS).sel(target=scores["target"])
     same = scores.sel(representation=list(OPTIONS.baselines))
-    for key in ("target_value", "target_p", "value", "low", "null_high"):
-        np.testing.assert_allclose(turned[key], same[key], atol=1e-6)
+    of_trials = [each["score"].sel(unit_of_inference="trials") for each in (turned, same)]
+    np.testing.assert_allclose(*of_trials, atol=1e-6)
+    np.testing.assert_allclose(*(each["null_score"].sel(null="labels") for each in (turned, same)), atol=1e-6)
 
 
 def test_an_animal_left_out_is_read_by_the_others():
     loao = simulate(splits=SplitSpec(kind="leave_one_animal_out"))
     loao = study_of(loao.samples, loao.splits, {"ideal": shared_latents(loao)})
     found = decoding.compute(loao, OPTIONS)
-    assert np.isnan(found["value"].sel(setting="within")).all()
-    assert found["value"].sel(representation="ideal", setting="others") > 0.9
-    assert np.isnan(found["value"].sel(representation="mcca")).all()
+    assert np.isnan(values(found).sel(setting="within")).all()
+    assert values(found).sel(representation="ideal", setting="others") > 0.9
+    assert np.isnan(values(found).sel(representation="mcca")).all()
 
 
 def test_windows_of_a_trial_stay_together():
     whole = simulate(windows=3, repeats=(6, 6, 6))
     found = decoding.compute(whole, OPTIONS.model_copy(update={"baselines": ("mcca",)}))
-    assert found["trials"].sum() == sum((node["part"] == 3).any("split").sum().item() for node in whole.splits.children.values())
-    assert found["value"].sel(setting="within").item() > 0.5
+    assert found["trials"].sel(target=ALL_ANIMALS) == sum(
+        (node["part"] == 3).any("split").sum().item() for node in whole.splits.children.values()
+    )
+    assert values(found).sel(setting="within").item() > 0.5
 
 
 def test_a_model_may_not_bear_the_name_of_a_baseline(study):
@@ -201,25 +215,57 @@ def test_a_model_may_not_bear_the_name_of_a_baseline(study):
 def test_summary_has_a_line_for_every_score(scores):
     lines = decoding.summarize(scores)
     assert len(lines) == 6 + 4 * 1 + 4 + 3 * 6  # ideal; read alone; procrustes; in one space
-    assert [line for line in lines if line.missing()] == []
+    assert not any(isinstance(part, Absent) for line in lines for part in (line.interval, line.null, line.chance))
+    assert {line.difference for line in lines if isinstance(line.difference, Absent)} == {Absent("others are compared with it")}
     line = next(line for line in lines if line.representation == "mcca" and line.setting == "cross")
-    assert line.low < line.value < line.high
-    assert line.floor_low < line.chance < line.floor_high
-    assert (line.n_animals, line.n_splits) == (3, 2)
+    assert line.interval.low < line.value < line.interval.high
+    assert line.null.low < line.chance < line.null.high
+    assert (line.n.animals, line.n.splits) == (3, 2)
 
 
 def test_what_is_lost_between_animals_is_within_minus_cross(scores):
+    value = values(scores)
     for line in decoding.summarize(scores):
         if line.setting == "within - cross":
-            one = scores.sel(representation=line.representation)
-            assert line.value == pytest.approx(float(one["value"].sel(setting="within") - one["value"].sel(setting="cross")))
-            assert line.null_n == 5  # six ways to give three animals the decoder of one
-            assert line.p >= 1 / 6
-            assert (line.chance, line.baseline[:4]) == (0, "none" if line.representation == "mcca" else "mcca")
-    ours, theirs = (scores.sel(representation=name)["gap_value"] for name in ("ideal", "mcca"))
-    found = scores.sel(representation="ideal", reference="mcca")
-    assert found["gap_difference"] == pytest.approx(float(ours - theirs))
-    assert found["gap_difference_low"] <= found["gap_difference"] <= found["gap_difference_high"]
+            one = value.sel(representation=line.representation)
+            assert line.value == pytest.approx(float(one.sel(setting="within") - one.sel(setting="cross")))
+            assert line.null.draws == 5  # six ways to give three animals the decoder of one
+            assert line.null.p >= 1 / 6
+            assert (line.chance, line.row()["baseline"][:4]) == (0, "none" if line.representation == "mcca" else "mcca")
+    lost = value.sel(setting="within - cross")
+    found = scores["difference"].sel(
+        representation="ideal", reference="mcca", setting="within - cross", target=ALL_ANIMALS, unit_of_inference="trials"
+    )
+    low, difference, high = (float(found.sel(statistic=statistic)) for statistic in ("low", "value", "high"))
+    assert difference == pytest.approx(float(lost.sel(representation="ideal") - lost.sel(representation="mcca")))
+    assert low <= difference <= high
+    of_animals = scores["score"].sel(unit_of_inference="trials", statistic="value", target=animals_of(scores))
+    expected = of_animals.sel(setting="within") - of_animals.sel(setting="cross")
+    np.testing.assert_allclose(of_animals.sel(setting="within - cross"), expected, atol=1e-6)
+
+
+def test_scores_of_an_earlier_version_name_the_command(scores):
+    earlier = xr.Dataset({"value": values(scores)}, attrs=scores.attrs)
+    for refused in (decoding.summarize, decoding.plot):
+        with pytest.raises(RunFolderError, match=r"earlier version.*neuromvm analyze decoding"):
+            refused(earlier)
+
+
+def test_further_nulls_that_refit_are_looked_up_by_name(study, scores):
+    """A second refitted null of one representation is a further coordinate, and a further line where it has scores."""
+    observed = decode(Latents(study.latents("ideal"), study.splits, inverse_penalty=1), study.samples, study.splits)
+    number = np.zeros(next(iter(observed.children.values())).sizes["replica"], dtype=int)
+    refit = null_scores(observed, study.samples, number, "refits: class correspondence scrambled").sel(setting=["cross"])
+    refits = {"ideal": {"class correspondence": refit}}
+    raw = decode(RawFeatures(Inputs(study.samples, study.splits), inverse_penalty=0.1), study.samples, study.splits)
+    found = score({"ideal": observed, "raw": raw}, study.samples, Resampling(100, 500), "raw", refits=refits)
+    assert found["null"].values.tolist() == ["labels", "class names", "exchanged decoders", "class correspondence"]
+    lines = {(line.representation, line.setting): line for line in decoding.summarize(found)}
+    line = lines["ideal", "cross, class correspondence"]
+    assert (line.null.kind, line.null.draws, line.null.p) == ("refits: class correspondence scrambled", 1, 1)
+    assert line.null.mean == pytest.approx(line.value)
+    assert lines["ideal", "cross"].null.draws == 500
+    assert [name for name, setting in lines if "correspondence" in setting] == ["ideal"]
 
 
 def test_figures_are_drawn_from_saved_scores_and_saved_alike(scores, tmp_path):
@@ -257,11 +303,11 @@ def incomplete():
 def test_decoders_are_scored_on_the_classes_they_share_with_the_target(incomplete):
     found = decoding.compute(incomplete, OPTIONS)
     ideal = found.sel(representation="ideal")
-    assert (ideal["value"] > 0.97).all()  # no class is counted that a decoder cannot know
+    assert (values(ideal).sel(setting=SETTINGS) > 0.97).all()  # no class is counted that a decoder cannot know
     cross = ideal.sel(setting="cross")
     # rat0 is read by rat1 (B, C, D) and rat2 (A, B); rat1 and rat2 share B alone, so they read rat0 only.
-    assert cross["target_chance"].values == pytest.approx([(1 / 3 + 1 / 2) / 2, 1 / 3, 1 / 2])
-    assert ideal.sel(setting="within")["target_chance"].values == pytest.approx([1 / 4, 1 / 3, 1 / 2])
+    assert cross["chance"].sel(target=animals_of(found)).values == pytest.approx([(1 / 3 + 1 / 2) / 2, 1 / 3, 1 / 2])
+    assert ideal["chance"].sel(setting="within", target=animals_of(found)).values == pytest.approx([1 / 4, 1 / 3, 1 / 2])
     assert np.isnan(ideal["accuracy"].sel(source="rat1", target="rat2")).all()
 
 
@@ -269,7 +315,8 @@ def test_all_representations_are_scored_on_the_same_pairs(incomplete):
     found = decoding.compute(incomplete, OPTIONS)
     there = np.isfinite(found["accuracy"].sel(representation=["ideal", *ALIGNED]).values)
     assert (there == there[0]).all()
-    np.testing.assert_allclose(found["null_mean"].sel(setting="cross").dropna("representation"), 0.4167, atol=0.06)
+    mean = mean_under(found, "labels").sel(setting="cross", null_statistic="mean")
+    np.testing.assert_allclose(mean.dropna("representation"), 0.4167, atol=0.06)
 
 
 @pytest.mark.parametrize("animals", [3, 4, 5])

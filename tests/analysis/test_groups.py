@@ -172,9 +172,12 @@ def test_an_unknown_animal_and_missing_scores_are_told(tmp_path):
     run = run_of(study, tmp_path, {"decoding": found})
     with pytest.raises(SpecError, match="Did you mean 'procrustes'"):
         groups.compute(run, Options(groups=GROUPS, representations=("procustes",)))
+    earlier = run_of(study, tmp_path, {"decoding": found.drop_vars("null_score")})
+    with pytest.raises(RunFolderError, match=r"earlier version.*neuromvm analyze decoding"):
+        groups.compute(earlier, Options(groups=GROUPS))
     one = groups.compute(run, Options(groups={"a": ["rat5", "rat1"], "b": ["rat0", "rat2"]}, representations=("raw",)))
     assert one["units"].values.tolist() == [8, 8, 8, 8]
-    value = found["target_value"].sel(representation="raw", setting="within")
+    value = found["score"].sel(representation="raw", setting="within", unit_of_inference="trials", statistic="value")
     expected = value.sel(target=["rat1", "rat5"]).mean() - value.sel(target=["rat0", "rat2"]).mean()
     assert one["difference"].sel(comparison="within").item() == pytest.approx(expected.item())
 

@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from neuromvm.analysis.decoding.own_decoder import exchanged, exchanges, gap
-from neuromvm.analysis.statistics.over_trials import p_value
+from neuromvm.analysis.decoding.nulls import exchanged, exchanges, own_minus_others
+from neuromvm.analysis.statistics.over_trials import mean_of_scored, p_value
+
+
+def gap(accuracy):
+    return mean_of_scored(own_minus_others(accuracy), axis=-1)
 
 
 def additive(rng, animals, own=0.0):

@@ -14,6 +14,7 @@ import xarray as xr
 
 from neuromvm.analysis.figures.decoding import transfer
 from neuromvm.analysis.figures.latents3d import TEST, cloud
+from neuromvm.analysis.judged import ALL_ANIMALS, STATISTICS, UNITS, values
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.report import write_report
 from neuromvm.analysis.report.account import classes_table
@@ -205,6 +206,12 @@ def without_reference(folder):
     write_tree(file, scores.sel(reference="mcca").drop_vars("reference"))
 
 
+def of_an_earlier_version(folder):
+    file = folder / "scores" / "decoding.nc"
+    scores = xr.load_dataset(file, engine="h5netcdf")
+    write_tree(file, xr.Dataset({"value": values(scores)}, attrs=scores.attrs))
+
+
 def of_another_version(folder):
     file = folder / "scores" / "decoding.nc"
     scores = xr.load_dataset(file, engine="h5netcdf")
@@ -219,7 +226,7 @@ def removed(folder):
     (folder / "scores" / "decoding.nc").unlink()
 
 
-@pytest.mark.parametrize("harm", [without_reference, of_another_version, damaged, removed])
+@pytest.mark.parametrize("harm", [without_reference, of_an_earlier_version, of_another_version, damaged, removed])
 def test_scores_that_cannot_be_used_name_the_command(scored, tmp_path, harm):
     study = copied(scored, tmp_path / "run")
     harm(study.path)
@@ -340,13 +347,13 @@ def row(representation, value, p=0.001, setting="cross"):
     ],
 )
 def test_the_verdict_is_that_of_the_paired_difference_if_all_splits_agree(difference, by_split, verdict, said):
-    dims = ("reference", "representation", "setting")
-    names = ("difference", "difference_low", "difference_high")
-    values = {name: (dims, [[[value], [0.0]]]) for name, value in zip(names, difference, strict=True)}
+    dims = ("reference", "representation", "setting", "target", "unit_of_inference", "statistic")
+    paired = np.broadcast_to(np.array([difference, (0.0, 0.0, 0.0)])[None, :, None, None, None], (1, 2, 1, 1, 2, 3))
     splits = np.array([by_split, [0.0, 0.0]])[:, :, None]
     scores = xr.Dataset(
-        {**values, "split_value": (("representation", "split", "setting"), splits)},
-        coords={"reference": ["mcca"], "representation": ["mmvm", "mcca"], "setting": ["cross"]},
+        {"difference": (dims, paired), "split_value": (("representation", "split", "setting"), splits)},
+        coords={"reference": ["mcca"], "representation": ["mmvm", "mcca"], "setting": ["cross"], "target": [ALL_ANIMALS]}
+        | {"unit_of_inference": list(UNITS), "statistic": list(STATISTICS)},
     )
     rows = [row("mmvm", 0.5), row("independent", 0.9), row("pca", 0.3), row("mcca", 0.5 - difference[0])]
     (comparison,) = compare(rows, scores, shared=["mmvm"], models=["mmvm", "independent"])

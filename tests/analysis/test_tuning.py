@@ -11,6 +11,7 @@ from neuromvm.analysis.baselines.catalogue import BASELINES, SplitBySplit, basel
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.decoding import Options
 from neuromvm.analysis.decoding.tuning import inner_folds, training_accuracy, tuned_options, tuned_penalties
+from neuromvm.analysis.judged import values
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, RawFeatures, held_out, training_side
 from neuromvm.errors import SplitError
@@ -153,7 +154,7 @@ def test_scores_keep_what_was_chosen(tmp_path):
     assert json.loads(str(saved["chosen"].sel(representation="mcca").values[0]))["canonical_components"] == 3
     assert "chosen on 2 inner folds" in saved.attrs["settings"]
     assert "mcca: canonical_components 3; ridge 3" in saved.attrs["settings"]
-    assert scores["value"].sel(representation="mcca", setting="cross") > 0.5
+    assert values(scores).sel(representation="mcca", setting="cross") > 0.5
     again = decoding.compute(study, options)
     xr.testing.assert_identical(scores, again)
 
@@ -163,5 +164,5 @@ def test_noise_stays_at_the_floor_when_settings_are_tuned():
     for seed in range(6):
         noise = simulate(seed, signal=0, repeats=(6, 6, 6), units=(6, 6, 6))
         found = decoding.compute(noise, OPTIONS.model_copy(update={"baselines": ("raw", "mcca")}))
-        p.append(found["p"].mean().item())
+        p.append(found["null_score"].sel(null="labels", target="all animals", null_statistic="p").mean().item())
     assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 6)

@@ -7,8 +7,9 @@ import pytest
 import xarray as xr
 from scipy.stats import kstest
 
+from neuromvm.analysis.decoding.nulls import cross_with_renamed_classes
 from neuromvm.analysis.decoding.scoring import Resampling, score
-from neuromvm.analysis.decoding.unrelated_codes import cross_if_unrelated
+from neuromvm.analysis.judged import null_in_words, values
 from neuromvm.analysis.statistics.renamed_classes import Renaming
 
 CLASSES = 4
@@ -45,7 +46,12 @@ def predictions_of(code, seed, trials=40, splits=2, error=0.2):
 
 def judged(code, seed):
     samples, predictions = predictions_of(code, seed)
-    return score({"model": predictions}, samples, Resampling(100, 500, seed), "").sel(representation="model", setting="cross")
+    scores = score({"model": predictions}, samples, Resampling(100, 500, seed), "")
+    return scores.sel(representation="model", setting="cross", target="all animals")
+
+
+def value_of(scores):
+    return float(scores["score"].sel(unit_of_inference="trials", statistic="value"))
 
 
 @pytest.mark.parametrize("animals", [2, 5])
@@ -56,27 +62,28 @@ def test_p_is_uniform_where_every_animal_has_its_own_code_and_that_of_permuted_l
         code = np.stack([random.permutation(CLASSES) for _ in range(animals)])
         samples, predictions = predictions_of(code, seed)
         one = judged(code, seed)
-        null = cross_if_unrelated(predictions, samples, Renaming(list(samples.children), CLASSES, 500, seed))
-        value = float(one["value"])
+        null = cross_with_renamed_classes(predictions, samples, Renaming(list(samples.children), CLASSES, 500, seed))
+        value = value_of(one)
         # Ties are many: few ways to name four classes.
         renamed.append(((null > value + 1e-9).sum() + (np.isclose(null, value).sum() + 1) * random.random()) / 501)
-        permuted.append(float(one["p"]))
+        permuted.append(float(one["null_score"].sel(null="labels", null_statistic="p")))
     assert kstest(renamed, "uniform").pvalue > 0.01
     assert np.mean(np.array(permuted) < 0.01) > 0.1
 
 
 def test_a_common_code_is_found():
     one = judged(np.tile(np.arange(CLASSES), (5, 1)), 0)
-    assert float(one["renamed_p"]) < 0.01
-    assert float(one["renamed_low"]) < float(one["chance"]) < float(one["renamed_high"]) < float(one["value"])
+    _, low, high, p = one["null_score"].sel(null="class names").values
+    assert p < 0.01
+    assert low < float(one["chance"]) < high < value_of(one)
 
 
 def test_names_that_are_all_the_same_give_the_score_itself():
     samples, predictions = predictions_of(np.tile(np.arange(CLASSES), (3, 1)), 1)
     renaming = Renaming(list(samples.children), CLASSES, 5, 0)
     renaming.names = lambda animal, among: np.tile(among, (5, 1))
-    value = judged(np.tile(np.arange(CLASSES), (3, 1)), 1)["value"]
-    np.testing.assert_allclose(cross_if_unrelated(predictions, samples, renaming), float(value))
+    value = value_of(judged(np.tile(np.arange(CLASSES), (3, 1)), 1))
+    np.testing.assert_allclose(cross_with_renamed_classes(predictions, samples, renaming), value)
 
 
 def test_an_animal_is_renamed_alike_whoever_reads_it():
@@ -95,8 +102,8 @@ def test_a_decoder_that_is_not_there_in_every_split_weighs_as_it_does_in_the_sco
     predictions["rat0"]["predicted"] = there
     renaming = Renaming(list(samples.children), CLASSES, 5, 0)
     renaming.names = lambda animal, among: np.tile(among, (5, 1))
-    scores = score({"model": predictions}, samples, Resampling(100, 500), "").sel(representation="model", setting="cross")
-    np.testing.assert_allclose(cross_if_unrelated(predictions, samples, renaming), float(scores["value"]))
+    scores = values(score({"model": predictions}, samples, Resampling(100, 500), "")).sel(representation="model", setting="cross")
+    np.testing.assert_allclose(cross_with_renamed_classes(predictions, samples, renaming), float(scores))
 
 
 def test_places_along_a_track_have_no_such_null():
@@ -108,8 +115,8 @@ def test_places_along_a_track_have_no_such_null():
         dataset = predictions[name].to_dataset().drop_vars("predicted")
         predictions[name] = xr.DataTree(dataset.assign(predicted=(("replica", "decoder", "trial", "window"), predicted)))
     scores = score({"model": predictions}, samples, Resampling(100, 500), "")
-    assert scores["renamed_p"].isnull().all()
-    assert scores.attrs["floor_of_unrelated_codes"].startswith("none: ")
+    assert scores["null_score"].sel(null="class names").isnull().all()
+    assert null_in_words(scores, "class names").startswith("none: ")
 
 
 def test_classes_that_are_not_shared_keep_out():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neuromvm.analysis.judged import values
 from neuromvm.data.simulate.experiment import SimulationConfig
 from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.files import locked
@@ -317,5 +318,6 @@ def test_numbers_of_a_figure_are_those_of_the_scores(finished):
 
     table = pd.read_csv(finished / "figures" / "decoding-settings.csv")
     scores = Study(finished).scores("decoding")
-    one = table[(table.representation == "mmvm") & (table.setting == "cross")]["value"].dropna()
-    np.testing.assert_allclose(one.iloc[0], scores["value"].sel(representation="mmvm", setting="cross"), rtol=1e-5)
+    selected = {"representation": "mmvm", "setting": "cross", "target": "all animals", "unit_of_inference": "trials"}
+    one = table[np.logical_and.reduce([table[dim] == name for dim, name in selected.items()])]["score_value"].dropna()
+    np.testing.assert_allclose(one.iloc[0], values(scores).sel(representation="mmvm", setting="cross"), rtol=1e-5)

@@ -10,8 +10,10 @@ import xarray as xr
 from neuromvm.analysis.baselines.adapted_maps import FrozenCanonicalVariates
 from neuromvm.analysis.decoding import decoding, few_shot
 from neuromvm.analysis.decoding.few_shot import NewAnimal, Options, compare_few_shot
+from neuromvm.analysis.judged import values
 from neuromvm.analysis.readouts.representations import Inputs
 from neuromvm.analysis.report.few_shot import each_animal, leave_one_out
+from neuromvm.analysis.scores import Absent
 from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
 from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import few_trials, make_splits
@@ -70,6 +72,10 @@ def scored(samples: xr.DataTree, found: dict[str, FewShotLatents]) -> xr.Dataset
     return compare_few_shot(samples, new, OPTIONS, BASELINES)
 
 
+def permuted(scores, statistic):
+    return scores["null_score"].sel(null="labels", target="all animals", null_statistic=statistic)
+
+
 @pytest.fixture(scope="module")
 def odor() -> tuple[xr.DataTree, xr.Dataset]:
     samples, found = experiment(1.6, 0, (1, 4, None))
@@ -78,8 +84,8 @@ def odor() -> tuple[xr.DataTree, xr.Dataset]:
 
 def test_four_trials_a_class_are_nearly_as_good_as_full_training(odor):
     again = scored(*experiment(1.6, 1, (4, None)))
-    first = odor[1]["value"]
-    both = (first.sel(setting=["4", "all"]) + again["value"]) / 2
+    first = values(odor[1])
+    both = (first.sel(setting=["4", "all"]) + values(again)) / 2
     full = float(both.sel(representation="scratch", setting="all"))
     adapted = both.sel(representation="adapted")
     assert odor[1].attrs["chance"] == 0.25
@@ -87,11 +93,11 @@ def test_four_trials_a_class_are_nearly_as_good_as_full_training(odor):
     assert adapted.sel(setting="4") > 0.9 * full
     assert adapted.sel(setting="all") > 0.95 * full
     assert first.sel(representation="adapted", setting="1") < first.sel(representation="adapted", setting="4") - 0.05
-    assert odor[1]["p"].sel(representation="adapted", setting="4") < 0.01
+    assert permuted(odor[1], "p").sel(representation="adapted", setting="4") < 0.01
 
 
 def test_few_trials_teach_more_with_the_other_animals_than_alone(odor):
-    value = odor[1]["value"].sel(setting="1")
+    value = values(odor[1]).sel(setting="1")
     assert value.sel(representation="adapted") > value.sel(representation="own decoder")
     assert value.sel(representation="linear map") > 0.4
 
@@ -99,18 +105,20 @@ def test_few_trials_teach_more_with_the_other_animals_than_alone(odor):
 def test_the_curve_says_all_that_is_needed_to_judge_it(odor):
     samples, scores = odor
     assert scores["setting"].values.tolist() == ["1", "4", "all"]
-    assert scores["target"].values.tolist() == list(NEW)
-    assert np.isfinite(scores["value"]).all()
-    assert (scores["low"] <= scores["high"]).all()
+    assert scores["target"].values.tolist() == ["all animals", *NEW]
+    assert np.isfinite(values(scores)).all()
+    over_trials = scores["score"].sel(unit_of_inference="trials")
+    assert (over_trials.sel(statistic="low") <= over_trials.sel(statistic="high")).all()
     assert (scores["training_trials"].sel(setting="4") == 16).all()
     assert scores.attrs["reference"] == "linear map"
-    assert (scores["difference"].sel(reference="linear map", representation="linear map") == 0).all()
+    difference = scores["difference"].sel(unit_of_inference="trials")
+    assert (difference.sel(reference="linear map", representation="linear map") == 0).all()
     lines = few_shot.summarize(scores)
     assert len(lines) == 3 * 5
-    assert {line.n_animals for line in lines} == {2}
-    assert [line for line in lines if line.missing()] == []
+    assert {line.n.animals for line in lines} == {2}
+    assert not any(isinstance(part, Absent) for line in lines for part in (line.interval, line.null, line.chance))
     assert {line.what for line in lines} == {"balanced accuracy, leave one animal out"}
-    assert all("animal left out" in line.null_kind for line in lines)
+    assert all("animal left out" in line.null.kind for line in lines)
     assert set(few_shot.plot(scores)) == {"animals", "curve", "difference"}
     assert scores["setting"].size < len(samples.children)
 
@@ -118,15 +126,15 @@ def test_the_curve_says_all_that_is_needed_to_judge_it(odor):
 def test_the_report_says_what_is_reached_in_animals_left_out_and_in_each(odor):
     scores = odor[1].assign_coords(representation=["mmvm adapted", *odor[1]["representation"].values[1:]])
     verdict, said = leave_one_out(scores)
-    of = scores.sel(representation="mmvm adapted", setting="all")
+    of = scores.sel(representation="mmvm adapted", setting="all", target="all animals", unit_of_inference="trials")
     assert (
         "Leave one animal out (2 animals of 4, each in turn unseen by the shared model, then adapted to with all its" in said[0]
     )
-    assert f"{float(of['value']):.3f} [" in said[0]
+    assert f"{float(of['score'].sel(statistic='value')):.3f} [" in said[0]
     assert "above the floor" in said[0]
-    own = float(scores["value"].sel(representation="own decoder", setting="all"))
+    own = float(values(scores).sel(representation="own decoder", setting="all"))
     assert f"without any other animal, {own:.3f} [" in said[1]
-    gap = float(of["difference"].sel(reference="linear map"))
+    gap = float(of["difference"].sel(reference="linear map", statistic="value"))
     assert verdict in ({"ahead", "tie"} if gap > 0 else {"behind", "tie"})
     few, every = each_animal(scores)
     assert "4 training trials of each class" in few.caption
@@ -135,15 +143,17 @@ def test_the_report_says_what_is_reached_in_animals_left_out_and_in_each(odor):
     row = next(row for row in few.rows if row[:2] == ["barat", "mmvm adapted"])
     one = scores.sel(representation="mmvm adapted", setting="4", target="barat")
     assert row[2:4] == ["16", str(int(one["trials"]))]
-    assert row[4].startswith(f"{float(one['target_value']):.3f} [{float(one['target_low']):.3f}")
-    assert few.rows[0][4].startswith(f"{scores['target_value'].sel(representation='mmvm adapted', setting='4').mean():.3f} [")
+    value, low, _ = one["score"].sel(unit_of_inference="trials").values
+    assert row[4].startswith(f"{value:.3f} [{low:.3f}")
+    of_animals = scores["score"].sel(representation="mmvm adapted", setting="4", target=list(NEW), statistic="value")
+    assert few.rows[0][4].startswith(f"{of_animals.sel(unit_of_inference='trials').mean():.3f} [")
     assert leave_one_out(None) is None
-    assert each_animal(scores.drop_vars("animals_low")) == []
+    assert each_animal(scores.drop_vars("null_score")) == []  # as saved by an earlier version
     assert leave_one_out(odor[1]) is None  # no method is called adapted
 
 
 def test_the_linear_map_of_a_familiar_animal_is_as_good_as_that_of_full_canonical_correlation(odor):
-    value = odor[1]["value"].sel(setting="all")
+    value = values(odor[1]).sel(setting="all")
     assert abs(float(value.sel(representation="linear map") - value.sel(representation="mcca"))) < 0.05
 
 
@@ -163,8 +173,9 @@ def test_maps_of_the_others_do_not_depend_on_the_new_animal(odor):
 @pytest.mark.parametrize("seed", range(2))
 def test_on_noise_nothing_leaves_its_floor(seed):
     scores = scored(*experiment(0, 100 + seed, (4,), NEW[:1]))
-    assert np.abs(scores["value"] - scores["null_mean"]).max() < 0.12
-    assert scores["p"].min() > 0.05 / scores["p"].size
+    assert np.abs(values(scores) - permuted(scores, "mean")).max() < 0.12
+    p = permuted(scores, "p")
+    assert p.min() > 0.05 / p.size
 
 
 @pytest.mark.slow
@@ -181,7 +192,7 @@ def test_four_trials_a_class_suffice_at_the_default_strength_with_several_window
             few = few_trials(samples, splits, animal, 4)
             ways = {start: adapt(base, samples, few, start=start, progress=False).embed(samples) for start in STARTS}
             new[animal] = NewAnimal(few, {**ways, "full": full})  # trained with all trials, and read by the same decoder
-        scores.append(compare_few_shot(samples, {4: new}, OPTIONS, BASELINES)["value"].sel(setting="4"))
+        scores.append(values(compare_few_shot(samples, {4: new}, OPTIONS, BASELINES)).sel(setting="4"))
     mean = sum(scores) / len(scores)
     reached = mean / float(mean.sel(representation="full"))
     assert [start for start in STARTS if reached.sel(representation=start) < 0.9] == []
@@ -205,11 +216,11 @@ def test_the_start_from_the_others_is_as_good_as_the_linear_map_and_better_than_
             few = compare_few_shot(samples, {4: {animal: NewAnimal(ways["adapted"].splits[4], new)}}, OPTIONS, BASELINES)
             all_of_it = {"scratch": ways["drawn"].scratch[None]}
             full = compare_few_shot(samples, {None: {animal: NewAnimal(splits, all_of_it)}}, OPTIONS, BASELINES)
-            value = few["value"].sel(setting="4")
+            value = values(few).sel(setting="4")
             for name, each in difference.items():
                 each.append(float(value.sel(representation="adapted") - value.sel(representation=name)))
             relative.append(
-                (float(value.sel(representation="adapted")), float(full["value"].sel(representation="scratch", setting="all")))
+                (float(value.sel(representation="adapted")), float(values(full).sel(representation="scratch", setting="all")))
             )
     for each in difference.values():
         assert np.mean(each) > -2 * np.std(each, ddof=1) / np.sqrt(len(each))
@@ -272,7 +283,7 @@ def test_the_command_trains_scores_and_goes_on(run, monkeypatch, capsys):
     assert "barat" in folder.animals("mmvm")
     scores = run.scores("few_shot")
     assert scores["representation"].values.tolist()[:2] == ["mmvm adapted", "mmvm from scratch"]
-    assert scores["target"].values.tolist() == list(run.samples.children)
+    assert scores["target"].values.tolist() == ["all animals", *run.samples.children]
     assert len(run.summary["analyses"]["few_shot"]["scores"]) == 5 * 2
     assert (run.path / "figures" / "few_shot-curve.pdf").is_file()
     report = (run.path / "report.html").read_text()

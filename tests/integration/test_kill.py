@@ -83,5 +83,5 @@ def same(one: Path, other: Path) -> None:
         ]
         assert records[0] == records[1]
         assert Study(one).latents(model).identical(Study(other).latents(model))
-    values = [Study(path).scores("decoding")["value"].values for path in (one, other)]
+    values = [Study(path).scores("decoding")["score"].values for path in (one, other)]
     np.testing.assert_array_equal(*values)

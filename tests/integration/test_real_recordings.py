@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from neuromvm.analysis.judged import values
 from neuromvm.folders.study import Study
 
 EXPERIMENTS = Path(__file__).parents[2] / "analysis" / "experiments"
@@ -36,11 +37,13 @@ def test_a_shipped_experiment_runs_in_minutes_and_reproduces_the_linear_rows(nam
     print(f"{name}: {time.monotonic() - started:.0f} s")
     scores = Study(tmp_path / "run").scores("decoding")
     for representation, expected in REFERENCE[name].items():
-        found = scores["value"].sel(representation=representation).values[: len(expected)]
+        found = values(scores).sel(representation=representation).values[: len(expected)]
         assert found == pytest.approx(expected, abs=0.02), representation
     for model in ("mmvm", "independent"):
-        within = scores.sel(representation=model, setting="within")
-        assert within["value"] > 2 * within["null_high"]
-        assert within["p"] < 0.01
-    shared = scores.sel(representation="mmvm", setting="cross")
-    assert shared["low"] > 2 * shared["null_high"]
+        within = scores.sel(representation=model, setting="within", target="all animals")
+        high, p = within["null_score"].sel(null="labels", null_statistic=["high", "p"]).values
+        assert values(scores).sel(representation=model, setting="within") > 2 * high
+        assert p < 0.01
+    shared = scores.sel(representation="mmvm", setting="cross", target="all animals")
+    low = shared["score"].sel(unit_of_inference="trials", statistic="low")
+    assert low > 2 * shared["null_score"].sel(null="labels", null_statistic="high")

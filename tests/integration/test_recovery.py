@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from sklearn.linear_model import LinearRegression
 
-from neuromvm.analysis import compare
+from neuromvm.analysis import compare, values
 from neuromvm.analysis.decoding.decoding import Options
 from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
@@ -79,8 +79,9 @@ def test_the_shared_latent_is_recovered_by_mmvm_and_not_by_independent_vaes(odor
 
 def test_one_animals_decoder_works_in_another_only_with_a_shared_latent(odor):
     scores = compare(odor.samples, odor.splits, odor.latents, OPTIONS)
-    cross = scores["value"].sel(setting="cross")
-    assert cross.sel(representation="mmvm") > scores["null_high"].sel(setting="cross", representation="mmvm") + 0.2
+    cross = values(scores).sel(setting="cross")
+    high = scores["null_score"].sel(null="labels", target="all animals", null_statistic="high", setting="cross")
+    assert cross.sel(representation="mmvm") > high.sel(representation="mmvm") + 0.2
     assert cross.sel(representation="mmvm") > cross.sel(representation="independent") + 0.2
 
 
@@ -88,8 +89,10 @@ def test_one_animals_decoder_works_in_another_only_with_a_shared_latent(odor):
 def test_on_noise_no_score_leaves_its_null(seed):
     noise = Experiment(shared_strength=0, seed=100 + seed, repeats=1)
     scores = compare(noise.samples, noise.splits, noise.latents, OPTIONS)
-    there = np.isfinite(scores["value"].values)
-    p = scores["p"].values[there]
+    value = values(scores).sel(setting=["within", "cross", "others", "pooled"])
+    null = scores["null_score"].sel(null="labels", target="all animals", setting=value["setting"])
+    there = np.isfinite(value.values)
+    p = null.sel(null_statistic="p").values[there]
     assert len(p) >= 15
     assert p.min() > 0.05 / len(p)  # Bonferroni over the scores of one table
-    assert (scores["value"].values[there] < scores["null_high"].values[there] + 0.05).all()
+    assert (value.values[there] < null.sel(null_statistic="high").values[there] + 0.05).all()

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +13,16 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from neuromvm.analysis.decoding.scoring import null_scores
+from neuromvm.analysis.judged import values
+from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Latents
 from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.errors import SpecError
-from neuromvm.folders.study import Study
+from neuromvm.errors import RunFolderError, SpecError
+from neuromvm.files import write_tree
+from neuromvm.folders.study import Study, refit_file
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
 from neuromvm.training.fit import fit
 from neuromvm.training.stack_size import stack_size
@@ -27,6 +31,7 @@ from neuromvm.workflow.refits import refit, run_refits
 from tests.conftest import tuned_recordings
 from tests.integration.make_run import CONFIG, SPEC
 
+EARLIER = Path(__file__).parents[1] / "committed_runs" / "0.1.0"
 MODEL = ModelSpec(
     sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.9},
     latent=3,
@@ -57,18 +62,19 @@ def finished(tmp_path_factory):
 def test_every_row_of_the_table_has_its_refits(finished):
     study = Study(finished)
     scores = study.scores("decoding")
-    assert (scores["null_n"] == 2).all()
-    assert all(str(kind).startswith("refits: ") for kind in scores["null_kind"].values)
+    assert (scores["null_draws"].sel(null="labels") == 2).all()
+    assert all(str(kind).startswith("refits: ") for kind in scores["null_kind"].sel(null="labels").values)
     # what is lost between animals and what codes of their own would give have nulls of their own
     own_nulls = ("within - cross", "cross, classes renamed")
     lines = [one for one in study.summary["analyses"]["decoding"]["scores"] if one["setting"] not in own_nulls]
     assert all(line["null_n"] == 2 and line["p"] >= 1 / 3 for line in lines)
-    cross = scores["value"].sel(setting="cross").dropna("representation")["representation"]
-    alone, corrected = (scores[key].sel(representation=cross).to_numpy() for key in ("accuracy_p", "accuracy_p_corrected"))
+    cross = values(scores).sel(setting="cross").dropna("representation")["representation"]
+    p = scores["accuracy_p"].sel(target=scores["source"].values)
+    alone, corrected = (p.sel(representation=cross, correction=name).to_numpy() for name in ("none", "family-wise"))
     others = ~np.eye(alone.shape[-1], dtype=bool)
     assert np.isfinite(alone).all()
     assert np.isnan(corrected[:, ~others]).all()
-    assert scores["accuracy_p_corrected"].sel(representation="raw").isnull().all()
+    assert p.sel(representation="raw", correction="family-wise").isnull().all()
     assert (corrected[:, others] >= alone[:, others]).all()
 
 
@@ -80,14 +86,35 @@ def test_what_is_made_is_kept_and_more_is_added(finished, tmp_path):
     run_refits(study, 3, [row], progress=False)
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
     settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation=row).values]
-    found = study.refits(row, settings)
+    found = study.refits(row, settings)["labels"]
     assert found["permutation"].values.tolist() == [1, 2, 3]
-    assert study.refits(row, [json.dumps({"latent_inverse_penalty": 7.0})] * len(settings)) is None
+    assert study.refits(row, [json.dumps({"latent_inverse_penalty": 7.0})] * len(settings)) == {}
     again = CliRunner().invoke(app, ["refit", str(study.path), "--n", "3", "--rows", row])
     assert again.exit_code == 0, again.output
-    counts = Study(study.path).scores("decoding")["null_n"].to_series()
+    counts = Study(study.path).scores("decoding")["null_draws"].sel(null="labels", drop=True).to_series()
     assert counts[row] == 3
     assert (counts.drop(row) == 2).all()
+
+
+def test_refits_of_several_nulls_lie_side_by_side(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    study = Study(tmp_path / "run")
+    settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation="mcca").values]
+    labels = study.refits("mcca", settings)["labels"]
+    another = labels.assign_attrs(null_kind="refits: class correspondence scrambled")
+    write_tree(refit_file(study.path, "mcca", 1, 2, "class correspondence"), another)
+    found = study.refits("mcca", settings)
+    assert list(found) == ["labels", "class correspondence"]
+    xr.testing.assert_equal(found["labels"], labels)
+    assert analyze(study, "decoding")
+    scores = study.scores("decoding")
+    assert scores["null_draws"].sel(null="class correspondence").to_series()["mcca"] == 2
+
+
+def test_scores_of_an_earlier_version_are_refused(tmp_path):
+    earlier = Study(shutil.copytree(EARLIER, tmp_path / "run"))
+    with pytest.raises(RunFolderError, match=r"earlier version.*neuromvm analyze decoding"):
+        run_refits(earlier, 2, ["raw"], progress=False)
 
 
 def test_an_unknown_row_is_refused(finished):
@@ -148,7 +175,7 @@ def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
     replicas = next(iter(study.splits.children.values())).sizes["split"]
     expected = null_scores(predictions, study.samples, np.full(replicas, 2), "")
     settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation="mcca").values]
-    kept = study.refits("mcca", settings).sel(permutation=[2])
+    kept = study.refits("mcca", settings)["labels"].sel(permutation=[2])
     xr.testing.assert_allclose(kept["value"], expected["value"])
 
 
@@ -170,7 +197,7 @@ def test_null_data_that_cannot_be_fitted_count_as_reaching(finished, tmp_path, m
     assert len(failed) == 1
     assert "mcca, null data" in failed[0]
     settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation="mcca").values]
-    values = study.refits("mcca", settings)["value"].sel(setting="cross")
+    values = study.refits("mcca", settings)["labels"]["value"].sel(setting="cross")
     assert values.sizes["permutation"] == 3
     assert values.isnull().all(["split", "target"]).sum() == 1
 
@@ -210,4 +237,4 @@ def test_refits_are_of_the_options_that_the_table_was_computed_with(finished, tm
     assert made.exit_code == 0, made.output
     scores = Study(run).scores("decoding")
     assert json.loads(str(scores["chosen"].sel(representation="mcca").values[0]))["ridge"] == 7
-    assert scores["null_n"].sel(representation="mcca") == 2
+    assert scores["null_draws"].sel(representation="mcca", null="labels") == 2

@@ -19,6 +19,7 @@ import pytest
 import xarray as xr
 from safetensors.numpy import load_file
 
+from neuromvm.analysis.judged import values
 from neuromvm.errors import RunFolderError, SpecError
 from neuromvm.files import locked, read_tree, write_tree
 from neuromvm.folders.sweep import DONE, FAILED, SweepFolder
@@ -113,7 +114,7 @@ def test_the_table_has_the_scores_of_the_cells(whole):
     assert table["state"].tolist() == ["done", "done"]
     for row, cell in zip(table.to_dict("records"), whole.cells, strict=True):
         study = whole.study(cell.name)
-        scored = study.scores("decoding")["value"].sel(representation="mmvm", setting="cross")
+        scored = values(study.scores("decoding")).sel(representation="mmvm", setting="cross")
         assert row["decoding: balanced accuracy, mmvm, cross"] == pytest.approx(float(scored), rel=1e-5)
         lines = study.summary["analyses"]["decoding"]["scores"]
         (line,) = [line for line in lines if (line["representation"], line["setting"]) == ("mmvm", "cross")]
@@ -180,7 +181,7 @@ def test_test_trials_take_no_part_in_choosing(lab, tmp_path):
     other = SweepFolder(tmp_path / "other")
     files = [folder.inner_file(cell.name, spec.select) for folder in (clean, other)]
     assert files[0].read_text() == files[1].read_text()
-    values = [folder.study(cell.name).scores("decoding")["value"].values for folder in (clean, other)]
+    values = [folder.study(cell.name).scores("decoding")["score"].values for folder in (clean, other)]
     assert not np.array_equal(*values, equal_nan=True)
 
 

@@ -23,6 +23,7 @@ from neuromvm.analysis.consistency.group_tests import (
     group_members,
     own_group,
 )
+from neuromvm.analysis.judged import TRIALS, check_judged, is_difference
 from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Interval, Null, Score
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
@@ -110,6 +111,8 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     SpecError
         If a representation is unknown.
     """
+    if options.analysis == "decoding":
+        check_judged(scores, options.analysis)
     names = _representations(scores, options)
     animals = [animal for group in options.groups.values() for animal in group]
     chosen = scores.sel(representation=names, source=animals, target=animals)
@@ -190,8 +193,9 @@ def _comparisons(
 def _scores_of(scores: xr.Dataset, analysis: str) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Return scores of animals, setting -> ``(representation, animal)``, and of pairs, ``(representation, source, target)``."""
     if analysis == "decoding":
-        settings = [str(setting) for setting in scores["setting"].values]
-        values = {setting: scores["target_value"].sel(setting=setting).to_numpy() for setting in settings}
+        settings = [setting for setting in map(str, scores["setting"].values) if not is_difference(setting)]
+        of_animals = scores["score"].sel(unit_of_inference=TRIALS, statistic="value").transpose("representation", "target", ...)
+        values = {setting: of_animals.sel(setting=setting).to_numpy() for setting in settings}
         return values, {"": scores["accuracy"].mean("split").transpose("representation", "source", "target").to_numpy()}
     pairs = {}
     for measure in map(str, scores["measure"].values):

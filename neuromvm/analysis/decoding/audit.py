@@ -34,12 +34,12 @@ def scores_without_signal(
     """
     options = Options.model_validate(spec.analyses.get("decoding", {}))
     predictions = predict(samples, splits, latents, options).predictions
-    found = []
+    scores = []
     for tree in predictions.values():
         replicas = next(iter(tree.children.values())).sizes["replica"]
-        one = null_scores(tree, samples, np.zeros(replicas, dtype=int), "").isel(permutation=0)
-        found.append(one[["value", "chance"]].mean(["split", "target"]))
-    return xr.concat(found, dim=xr.DataArray(list(predictions), dims="representation"))
+        by_target = null_scores(tree, samples, np.zeros(replicas, dtype=int), "").isel(permutation=0)
+        scores.append(by_target[["value", "chance"]].mean(["split", "target"]))
+    return xr.concat(scores, dim=xr.DataArray(list(predictions), dims="representation"))
 
 
 def verdicts(drawn: xr.Dataset) -> xr.Dataset:

@@ -13,21 +13,29 @@ from neuromvm.analysis.statistics.over_trials import Floats, LabelRows, Tally
 SETTINGS = ("within", "cross", OTHERS, POOLED)
 
 
-class Panels(NamedTuple):
-    """The decoders of one target, by setting and one by one."""
+class TargetDecoders(NamedTuple):
+    """The decoders that read one target, grouped by setting and one by one."""
 
-    settings: "Panel"
-    sources: "Panel"
+    by_setting: "DecoderGroups"
+    by_source: "DecoderGroups"
     rows: LabelRows
 
     @classmethod
-    def of(cls, predicted: xr.Dataset, labels: NDArray[np.int16], target: str) -> "Panels":
-        """Group what :func:`neuromvm.analysis.readouts.decoders.decode` gives of a target by setting; ``labels (trial,
-        window)``.
+    def of(cls, predicted: xr.Dataset, labels: NDArray[np.int16], target: str) -> "TargetDecoders":
+        """Group the predictions of a target, as of :func:`neuromvm.analysis.readouts.decoders.decode`.
+
+        Parameters
+        ----------
+        predicted
+            The node of the target.
+        labels
+            True class codes ``(trial, window)``.
+        target
+            Its name.
         """
         codes, split = predicted["predicted"].to_numpy(), predicted["split"].to_numpy()
-        used = predicted_at_all(codes).any(axis=(0, 1))
-        codes, rows = codes[:, :, used], LabelRows.of(labels[used])
+        tested = any_predicted(codes).any(axis=(0, 1))
+        codes, rows = codes[:, :, tested], LabelRows.of(labels[tested])
         decoders = predicted["decoder"].to_numpy().tolist()
         animals = [name for name in decoders if name not in (OTHERS, POOLED)]
         groups = {
@@ -38,17 +46,24 @@ class Panels(NamedTuple):
         }
         common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
         return cls(
-            Panel([[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows),
-            Panel([[decoders.index(name)] for name in animals], codes, split, common, rows),
+            DecoderGroups(
+                [[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows
+            ),
+            DecoderGroups([[decoders.index(name)] for name in animals], codes, split, common, rows),
             rows,
         )
 
 
-class Panel:
+class DecoderGroups:
     """Scores of groups of decoders on one target, each the mean over the decoders that exist.
 
-    Decoders that share the same classes with the target are tallied together, seeds of a split too; there is more than one
-    such party in a group only where animals lack classes.
+    Decoders of a group that share the same classes with the target are tallied at once, with all seeds of a split. A group has
+    several such subgroups only where animals lack classes.
+
+    Attributes
+    ----------
+    chance
+        What guessing gives in each group ``(group,)``, NaN where no decoder exists.
     """
 
     def __init__(
@@ -60,54 +75,53 @@ class Panel:
         rows: LabelRows,
     ) -> None:
         self._splits = int(split.max()) + 1
-        parties: dict[tuple[int, bytes], list[int]] = {}
-        for place, group in enumerate(groups):
-            for member in group:
-                if common[member].any():
-                    parties.setdefault((place, common[member].tobytes()), []).append(member)
-        # How much each party counts in each group, (group, party).
-        self._weight = np.zeros((len(groups), len(parties)))
-        for number, ((place, _), members) in enumerate(parties.items()):
-            self._weight[place, number] = len(members)
-        counted = np.array([common[members[0]] for members in parties.values()]).reshape(len(parties), common.shape[1])
+        subgroups: dict[tuple[int, bytes], list[int]] = {}
+        for number, group in enumerate(groups):
+            for decoder in group:
+                if common[decoder].any():
+                    subgroups.setdefault((number, common[decoder].tobytes()), []).append(decoder)
+        self._weight = np.zeros((len(groups), len(subgroups)))  # decoders of each subgroup in each group
+        for column, ((number, _), decoders) in enumerate(subgroups.items()):
+            self._weight[number, column] = len(decoders)
+        counted = np.array([common[decoders[0]] for decoders in subgroups.values()]).reshape(len(subgroups), common.shape[1])
         chances = self._weight @ (1 / np.maximum(counted.sum(axis=1), 1))
         total = self._weight.sum(axis=1)
         self.chance: Floats = np.where(total > 0, chances / np.maximum(total, 1), np.nan)
-        self._tally = _tally(codes, split, list(parties.values()), counted, rows) if parties else None
+        self._tally = _tally(codes, split, list(subgroups.values()), counted, rows) if subgroups else None
 
     def scores(self, assignments: Floats) -> Floats:
         """Return balanced accuracies ``(draw, split, group)``, NaN where no decoder exists."""
         if self._tally is None:
             return np.full((len(assignments), self._splits, len(self._weight)), np.nan)
-        each = self._tally.balanced_accuracy(assignments).reshape(len(assignments), self._splits, 1, -1)
-        weight = np.where(np.isnan(each), 0, self._weight)
+        accuracy = self._tally.balanced_accuracy(assignments).reshape(len(assignments), self._splits, 1, -1)
+        weight = np.where(np.isnan(accuracy), 0, self._weight)
         total = weight.sum(axis=-1)
-        summed = (weight * np.where(np.isnan(each), 0, each)).sum(axis=-1)
+        summed = (weight * np.where(np.isnan(accuracy), 0, accuracy)).sum(axis=-1)
         return np.where(total > 0, summed / np.where(total > 0, total, 1), np.nan)
 
 
 def _tally(
     codes: NDArray[np.int16],
     split: NDArray[np.intp],
-    parties: Sequence[Sequence[int]],
+    subgroups: Sequence[Sequence[int]],
     counted: NDArray[np.bool_],
     rows: LabelRows,
 ) -> Tally:
-    """Tally the votes of parties of decoders; scores are ordered (split, party)."""
+    """Tally the votes of subgroups of decoders; scores are ordered (split, subgroup)."""
     splits, (trials, windows), classes = int(split.max()) + 1, codes.shape[2:], counted.shape[1]
-    votes = np.zeros((splits * len(parties), trials, windows, classes), dtype=np.float32)
-    tested = np.zeros((splits * len(parties), trials), dtype=bool)
+    votes = np.zeros((splits * len(subgroups), trials, windows, classes), dtype=np.float32)
+    tested = np.zeros((splits * len(subgroups), trials), dtype=bool)
     for number in range(splits):
-        for place, party in enumerate(parties):
-            members = codes[split == number][:, list(party)]
-            voters = members.reshape(members.shape[0] * members.shape[1], trials, windows)
-            voters = voters[predicted_at_all(voters).any(axis=-1)]
+        for column, decoders in enumerate(subgroups):
+            voters = codes[split == number][:, list(decoders)].reshape(-1, trials, windows)
+            voters = voters[any_predicted(voters).any(axis=-1)]
             if len(voters):
-                votes[number * len(parties) + place] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
-                tested[number * len(parties) + place] = predicted_at_all(voters).any(axis=0)
+                score = number * len(subgroups) + column
+                votes[score] = (voters[..., None] == np.arange(classes)).mean(axis=0, dtype=np.float32)
+                tested[score] = any_predicted(voters).any(axis=0)
     return Tally.of(votes, tested, np.tile(counted, (splits, 1)), rows)
 
 
-def predicted_at_all(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
+def any_predicted(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
     """Return ``(..., trial)``: whether any window of the trial was predicted."""
     return np.asarray((codes >= 0).any(axis=-1))

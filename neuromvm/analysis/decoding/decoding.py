@@ -1,14 +1,14 @@
 """Analysis ``decoding``: can decoders of some animals read the others, and how does a model compare with baselines?
 
-Every representation is decoded from the same trials; see :mod:`neuromvm.analysis.decoding.scoring` for the settings and for
-the floors and intervals, :mod:`neuromvm.analysis.baselines.catalogue` for the baselines,
+Every representation is decoded from the same trials; see :mod:`neuromvm.analysis.decoding.scoring` for the settings and
+intervals, :mod:`neuromvm.analysis.decoding.nulls` for the nulls, :mod:`neuromvm.analysis.baselines.catalogue` for the baselines,
 :mod:`neuromvm.analysis.decoding.tuning` for how their settings are chosen.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,9 +18,21 @@ from pydantic import Field
 from neuromvm.analysis.baselines.catalogue import BASELINES, BaselineOptions, baseline, missing, require
 from neuromvm.analysis.decoding.scoring import Resampling, score
 from neuromvm.analysis.decoding.tuning import tuned_options, tuned_penalties
-from neuromvm.analysis.flat_score import Score, difference, numbers
+from neuromvm.analysis.judged import (
+    ALL_ANIMALS,
+    ANIMALS,
+    CLASS_NAMES,
+    NOT_OF_SETTING,
+    animals_of,
+    check_judged,
+    difference_of,
+    interval_of,
+    null_of,
+    value_of,
+)
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents
+from neuromvm.analysis.scores import Absent, Counts, Difference, Score
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
 from neuromvm.schema import check_same_trials, expect_tree, in_sample
@@ -31,9 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "baseline", "check", "chosen_settings", "compare", "compute", "plot", "summarize"]
 
-AGAINST = ("difference", "difference_low", "difference_high", "difference_animals_low", "difference_animals_high")
 LATENT_PENALTY = "latent_inverse_penalty"
 RENAMED = "cross, classes renamed"
+TITLES = {("cross", CLASS_NAMES): RENAMED}  # setting and its second null -> setting of the line in a summary
 
 
 class Options(BaselineOptions):
@@ -46,7 +58,7 @@ class Options(BaselineOptions):
 
 
 def check(options: Options) -> None:
-    """Refuse what is asked for and cannot be had, before anything is trained.
+    """Refuse baselines that cannot be computed, before anything is trained.
 
     Raises
     ------
@@ -59,7 +71,7 @@ def check(options: Options) -> None:
 def compute(study: "Study", options: Options) -> xr.Dataset:
     """Decode every model of a run and the baselines; :func:`compare` says what is returned.
 
-    Rows that were refitted on null data (``neuromvm refit``) under the same settings have these refits as their floor.
+    For representations that were refitted on null data (``neuromvm refit``) under the same settings, the refits are the null.
     """
     return compare(study.samples, study.splits, {name: study.latents(name) for name in study.models}, options, study.refits)
 
@@ -69,7 +81,7 @@ def compare(
     splits: xr.DataTree,
     latents: Mapping[str, xr.DataTree],
     options: Options | None = None,
-    refits: Callable[[str, list[str]], xr.Dataset | None] | None = None,
+    refits: Callable[[str, list[str]], Mapping[str, xr.Dataset]] | None = None,
 ) -> xr.Dataset:
     """Decode latents and the baselines on the same splits.
 
@@ -82,13 +94,14 @@ def compare(
     options
         Baselines, decoders and resampling.
     refits
-        Row and its settings -> its scores on null data, or None; see :meth:`neuromvm.folders.study.Study.refits`.
+        Representation and its settings -> its scores on null data, by the name of the null; see
+        :meth:`neuromvm.folders.study.Study.refits`.
 
     Returns
     -------
     What :func:`neuromvm.analysis.decoding.scoring.score` returns, and ``chosen (representation, split)``, the settings used,
-    as JSON. In words, the attributes ``settings``, how they were chosen, and ``omitted``, the baselines for which the samples
-    lack something.
+    as JSON. The attributes ``settings`` and ``omitted`` say in words how settings were chosen, and which baselines the samples do
+    not allow. :func:`neuromvm.analysis.judged.values` gives the plain table of scores.
 
     Raises
     ------
@@ -100,7 +113,7 @@ def compare(
     Examples
     --------
     >>> scores = compare(samples, splits, {"mmvm": fitted.embed(samples)})  # doctest: +SKIP
-    >>> scores["value"].sel(representation="mmvm", setting="cross")  # doctest: +SKIP
+    >>> values(scores).sel(representation="mmvm", setting="cross")  # doctest: +SKIP
     """
     options = options or Options()
     expect(latents, Mapping, "latents", 'Name each tree: {"mmvm": fitted.embed(samples)}')
@@ -116,8 +129,8 @@ def compare(
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
     predictions, chosen, left_out = predict(samples, splits, latents, options)
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
-    nulls = {name: found for name in predictions if refits is not None and (found := refits(name, chosen[name])) is not None}
-    scores = score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits), refits=nulls)
+    null_data = {} if refits is None else {name: refits(name, chosen[name]) for name in predictions}
+    scores = score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits), refits=null_data)
     scores["chosen"] = (("representation", "split"), np.array(list(chosen.values())))
     how = f"chosen on {options.inner_folds} inner folds of the training side of each split" if options.tune else "as given"
     return scores.assign_attrs(
@@ -127,14 +140,14 @@ def compare(
 
 
 class Predicted(NamedTuple):
-    """What every row of the table predicts of test trials.
+    """Predicted labels of test trials.
 
     Attributes
     ----------
     predictions
-        Row -> what :func:`neuromvm.analysis.readouts.decoders.decode` returns.
+        Representation -> what :func:`neuromvm.analysis.readouts.decoders.decode` returns.
     chosen
-        Row -> its settings in each split, as JSON.
+        Representation -> its settings in each split, as JSON.
     left_out
         Baseline -> what the samples lack for it.
     """
@@ -145,9 +158,8 @@ class Predicted(NamedTuple):
 
 
 def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options) -> Predicted:
-    """Fit the baselines, choose settings if asked to, and decode every row; arguments are as of :func:`compare`."""
+    """Fit the baselines, choose settings if ``tune`` is on, and decode everything; arguments are as of :func:`compare`."""
     left_out = {str(name): reason for name in options.baselines if (reason := missing(name, samples))}
-    # Alignments need two animals, counts are counts: what cannot be fitted is left out, and it is said why.
     options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if name not in left_out)})
     predictions, chosen = {}, {}
     for name, tree in latents.items():
@@ -157,7 +169,7 @@ def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.
     inputs = Inputs(samples, splits)
     for name, settings in tuned_options(samples, splits, options).items():
         predictions[name] = decode(baseline(name, inputs, settings), samples, splits)
-        chosen[name] = [json.dumps({setting: getattr(one, setting) for setting in BASELINES[name].grid}) for one in settings]
+        chosen[name] = [json.dumps({key: getattr(of_split, key) for key in BASELINES[name].grid}) for of_split in settings]
     return Predicted(predictions, chosen, left_out)
 
 
@@ -176,108 +188,75 @@ def chosen_settings(scores: xr.Dataset) -> dict[str, str]:
 
 
 def _in_words(chosen: NDArray[np.str_]) -> str:
-    settings = [json.loads(str(one)) for one in chosen]
+    of_splits = [json.loads(str(settings)) for settings in chosen]
     words = []
-    for setting in settings[0]:
-        counted = Counter(
-            one[setting] if isinstance(one[setting], str) else f"{one[setting]:g}" for one in settings
-        ).most_common()
-        (first, times), *others = counted
-        said = f"{first} ({times} of {len(settings)} splits)" if others else first
-        words.append(", ".join([f"{setting} {said}", *(f"{value} ({number})" for value, number in others)]))
+    for name in of_splits[0]:
+        texts = [value if isinstance(value := settings[name], str) else f"{value:g}" for settings in of_splits]
+        (text, count), *rarer = Counter(texts).most_common()
+        commonest = f"{text} ({count} of {len(of_splits)} splits)" if rarer else text
+        words.append(", ".join([f"{name} {commonest}", *(f"{text} ({count})" for text, count in rarer)]))
     return "; ".join(words)
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return one line for each representation and setting that exists, and two about *cross*.
+    """Return a line for each representation, setting and null of this setting.
 
-    Of these one has another null, that animals have codes of their own, the other is of what is lost between animals.
+    Raises
+    ------
+    RunFolderError
+        If the scores were saved by an earlier version.
     """
-    reference, in_sample = scores.attrs["reference"], bool(scores.attrs.get("in_sample", 0))
-    compared = scores.sel(reference=reference) if reference else scores.isel(reference=0)
-    lines: list[Score] = []
-    for representation in scores["representation"].values:
-        for setting in scores["setting"].values:
-            one = compared.sel(representation=representation, setting=setting)
-            if not np.isfinite(one["value"]):
-                continue
-            other = bool(reference) and reference != representation and bool(np.isfinite(one["difference"]))
-            against: dict[str, Any] = {key: float(one[key]) for key in AGAINST} if other else {}
-            lines.append(
-                Score(
-                    what="balanced accuracy",
-                    representation=str(representation),
-                    setting=str(setting),
-                    **numbers(one),
-                    interval=scores.attrs["interval"],
-                    null_kind=str(one["null_kind"].item()),
-                    null_n=int(one["null_n"]),
-                    chance=float(one["chance"]),
-                    animals_low=float(one["animals_low"]),
-                    animals_high=float(one["animals_high"]),
-                    baseline=_compared_with(reference, str(representation), other),
-                    **against,
-                    n_animals=int(np.isfinite(one["target_value"]).sum()),
-                    n_trials=int(one["trials"].where(np.isfinite(one["target_value"])).sum()),
-                    n_windows=int(scores.attrs.get("windows", 0)),
-                    n_splits=scores.sizes["split"],
-                    in_sample=in_sample,
-                )
-            )
-        one = compared.sel(representation=representation)
-        for cross in [line for line in lines if (line.representation, line.setting) == (representation, "cross")]:
-            lines.append(_renamed_line(scores, one.sel(setting="cross"), cross))
-            if np.isfinite(one["gap_value"]):
-                lines.append(_gap_line(scores, one, cross))
+    check_judged(scores, "decoding")
+    lines = []
+    for name in scores["representation"].values:
+        for null in map(str, scores["null"].values):
+            selected = scores.sel(representation=name, null=null)
+            for setting in map(str, scores["setting"].values):
+                cell = selected.sel(setting=setting)
+                if cell["null_absent"].item() != NOT_OF_SETTING and np.isfinite(value_of(cell["score"].sel(target=ALL_ANIMALS))):
+                    lines.append(_line(scores.sel(representation=name, setting=setting), null))
     return lines
 
 
-def _compared_with(reference: str, representation: str, other: bool) -> str:
-    """Name what a representation is compared with, or say why with nothing."""
-    if other:
-        return reference
-    if not reference:
-        return "none: what others are to be compared with was not decoded"
-    return f"none: {'others are compared with it' if reference == representation else f'{reference} has no such score'}"
-
-
-def _renamed_line(scores: xr.Dataset, one: xr.Dataset, cross: Score) -> Score:
-    """Return the line of *cross* against what it would be if animals had codes of their own."""
-    return cross._replace(
-        setting=RENAMED,
-        **numbers(one, null="renamed", p="renamed_p"),
-        null_kind=scores.attrs["floor_of_unrelated_codes"],
-        null_n=int(scores.attrs["renamed_n"]),
-    )
-
-
-def _gap_line(scores: xr.Dataset, one: xr.Dataset, cross: Score) -> Score:
-    """Return the line of what is lost between animals; trials and animals are those of the line of *cross*."""
-    other = cross.representation != scores.attrs["reference"] and bool(np.isfinite(one["gap_difference"]))
-    against = difference(one, "gap_") if other and scores.attrs["reference"] else {}
+def _line(cell: xr.Dataset, null: str) -> Score:
+    """Return the line of a representation and setting that is judged against a null."""
+    mean, setting = cell.sel(target=ALL_ANIMALS), str(cell["setting"].item())
+    nulls = [str(name) for name in cell["null"].values if cell["null_absent"].sel(null=name).item() != NOT_OF_SETTING]
+    scored = cell.sel(target=[name for name in animals_of(cell) if np.isfinite(value_of(cell["score"].sel(target=name)))])
     return Score(
-        what=cross.what,
-        representation=cross.representation,
-        setting="within - cross",
-        **numbers(one, "gap_"),
-        interval=cross.interval,
-        null_kind=scores.attrs["floor_of_within_minus_cross"] or cross.null_kind,
-        null_n=int(scores.attrs["gap_null_n"]),
-        chance=0.0,
-        baseline=_compared_with(scores.attrs["reference"], cross.representation, bool(against)),
-        **against,
-        n_animals=int(np.isfinite(one["target_value"].sel(setting=["within", "cross"]).sum("setting", skipna=False)).sum()),
-        n_trials=cross.n_trials,
-        n_windows=cross.n_windows,
-        n_splits=cross.n_splits,
-        in_sample=cross.in_sample,
+        what="balanced accuracy",
+        representation=str(cell["representation"].item()),
+        setting=setting if null == nulls[0] else TITLES.get((setting, null), f"{setting}, {null}"),
+        value=value_of(mean["score"]),
+        n=Counts(
+            animals=scored.sizes["target"],
+            trials=int(scored["trials"].sum()),
+            windows=int(cell.attrs.get("windows", 0)),
+            splits=cell.sizes["split"],
+        ),
+        interval=interval_of(mean["score"]),
+        resampled=cell.attrs["interval"],
+        over_animals=interval_of(mean["score"], ANIMALS),
+        null=null_of(mean, null),
+        chance=float(mean["chance"]),
+        difference=_difference(mean, cell.attrs["reference"]),
+        in_sample=bool(cell.attrs.get("in_sample", 0)),
     )
+
+
+def _difference(cell: xr.Dataset, reference: str) -> Difference | Absent:
+    if not reference:
+        return Absent("what others are to be compared with was not decoded")
+    if cell["representation"].item() == reference:
+        return Absent("others are compared with it")
+    return difference_of(cell, reference, f"{reference} has no such score")
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw the settings side by side, the differences to the reference, and who reads whom."""
     from neuromvm.analysis.figures import decoding as figures  # here, so that computing needs no plotting library
 
+    check_judged(scores, "decoding")
     drawn = {"settings": figures.settings(scores), "transfer": figures.transfer(scores)}
     if scores.attrs["reference"]:
         drawn["difference"] = figures.difference(scores)

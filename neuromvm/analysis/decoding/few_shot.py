@@ -1,9 +1,10 @@
 """Analysis ``few_shot``, leave one animal out: how many trials of a new animal do decoders of the others need to read it?
 
-Every animal is new once: the shared model and the maps are fitted without it, and adapted to it afterwards. What is compared, for
-each number of its training trials of each class: a model adapted to it, with all other animals frozen; the same model trained
-from scratch; multiset canonical correlation, fitted again or with the maps of the others frozen; and the animal's own decoder,
-without any other animal. All but the last are read by one decoder fitted on the other animals, which never sees the new one.
+Every animal is new once: the shared model and the maps are fitted without it, and adapted to it afterwards. For each number of
+its training trials of each class, the analysis compares a model adapted to it, with all other animals frozen; the same model
+trained from scratch; multiset canonical correlation, fitted again or with the maps of the others frozen; and the animal's own
+decoder, without any other animal. All but the last are read by one decoder fitted on the other animals, which never sees the new
+one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,10 @@ from neuromvm.analysis.baselines.adapted_maps import FrozenCanonicalVariates
 from neuromvm.analysis.baselines.mcca import CanonicalVariates
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.scoring import Resampling, score
-from neuromvm.analysis.flat_score import Score
+from neuromvm.analysis.judged import LABELS, check_judged
 from neuromvm.analysis.readouts.decoders import OTHERS, POOLED, decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents, RawFeatures, Representation
+from neuromvm.analysis.scores import Score
 from neuromvm.errors import RunFolderError, SpecError
 from neuromvm.folders.few_shot import FewShotFolder, Trials, from_few_to_all, write_trials
 from neuromvm.schema import Part, is_fitted
@@ -47,7 +49,7 @@ class Options(Spec):
 
 
 class NewAnimal(NamedTuple):
-    """What one animal looks like with a number of training trials: splits, and latents of all animals in each method."""
+    """A new animal with a number of training trials: splits, and latents of all animals in each method."""
 
     splits: xr.DataTree
     latents: Mapping[str, xr.DataTree]
@@ -67,34 +69,36 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     if not models:
         raise RunFolderError(str(folder.path), found="no few-shot trainings", next_step=f"Train them: {command}")
     animals = [name for name in folder.animals(models[0]) if all(name in folder.animals(model) for model in models)]
-    there = [set(folder.trials(model, animal)) for model in models for animal in animals]
-    per_class = from_few_to_all(list(set.intersection(*there) if there else ()))
+    trained = [set(folder.trials(model, animal)) for model in models for animal in animals]
+    per_class = from_few_to_all(list(set.intersection(*trained) if trained else ()))
     if not per_class:
         raise RunFolderError(
             str(folder.path),
             found=f"no number of trials that {', '.join(models)} were all trained with",
             next_step=f"Finish each: {command} --model MODEL",
         )
-    found: dict[Trials, dict[str, NewAnimal]] = {}
-    for trials in per_class:
-        found[trials] = {}
-        for animal in animals:
-            splits = folder.splits(models[0], animal, trials)
-            for model in models[1:]:
-                if not folder.splits(model, animal, trials).identical(splits):
-                    raise RunFolderError(
-                        str(folder.path / model), found="other few trials than other models have", next_step="Delete this folder"
-                    )
-            latents = {f"{model} adapted": folder.latents(model, animal, "adapted", trials) for model in models}
-            latents |= {f"{model} from scratch": folder.latents(model, animal, "scratch", trials) for model in models}
-            found[trials][animal] = NewAnimal(splits, latents)
+    new_animals = {trials: {animal: _trained(folder, animal, trials) for animal in animals} for trials in per_class}
     baselines = decoding.Options.model_validate(study.spec.analyses.get("decoding", {}))
-    return compare_few_shot(study.samples, found, options, baselines)
+    return compare_few_shot(study.samples, new_animals, options, baselines)
+
+
+def _trained(folder: FewShotFolder, animal: str, trials: Trials) -> NewAnimal:
+    """Read what all models inferred with a number of training trials of an animal."""
+    models = folder.models
+    splits = folder.splits(models[0], animal, trials)
+    for model in models[1:]:
+        if not folder.splits(model, animal, trials).identical(splits):
+            raise RunFolderError(
+                str(folder.path / model), found="other few trials than other models have", next_step="Delete this folder"
+            )
+    latents = {f"{model} adapted": folder.latents(model, animal, "adapted", trials) for model in models}
+    latents |= {f"{model} from scratch": folder.latents(model, animal, "scratch", trials) for model in models}
+    return NewAnimal(splits, latents)
 
 
 def compare_few_shot(
     samples: xr.DataTree,
-    found: Mapping[Trials, Mapping[str, NewAnimal]],
+    new_animals: Mapping[Trials, Mapping[str, NewAnimal]],
     options: Options | None = None,
     baselines: decoding.Options | None = None,
 ) -> xr.Dataset:
@@ -104,7 +108,7 @@ def compare_few_shot(
     ----------
     samples
         What the latents were inferred from.
-    found
+    new_animals
         Training trials a class -> new animal -> its splits, and latents by the name of their method; the same animals and methods
         for each number of trials.
     options
@@ -115,47 +119,39 @@ def compare_few_shot(
     Returns
     -------
     As of :func:`neuromvm.analysis.decoding.scoring.score`, ``representation`` being methods and ``setting`` numbers of trials
-    a class; ``target`` are the new animals, each left out in turn. ``training_trials (setting, target)``: how many the animal
-    had, mean over splits. The null permutes labels among the test trials of the animal left out; nothing is fitted again.
+    a class; ``target`` are the new animals, each left out in turn, after the mean over them. ``training_trials (setting,
+    target)``: how many the animal had, mean over splits. The null permutes labels among the test trials of the animal left out;
+    nothing is fitted again.
 
     Raises
     ------
     SpecError
         If a method has the name of a baseline.
-
-    Examples
-    --------
-    >>> few = few_shot(samples, splits, model, training, "mitt", per_class=(4,))  # doctest: +SKIP
-    >>> new = NewAnimal(few.splits[4], {"mmvm adapted": few.adapted[4]})  # doctest: +SKIP
-    >>> compare_few_shot(samples, {4: {"mitt": new}})["value"]  # doctest: +SKIP
     """
     options, baselines = options or Options(), baselines or decoding.Options()
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
     ridge = baselines.ridge if options.map_ridge is None else options.map_ridge
-    parts, counts = [], []
-    for new in found.values():
-        predictions: dict[str, dict[str, xr.Dataset]] = {}
-        for animal, one in new.items():
-            for method, tree in _read(samples, animal, one, ridge, baselines).items():
-                predictions.setdefault(method, {})[animal] = _only_others(tree, list(new))
-        trees = {method: xr.DataTree.from_dict(nodes) for method, nodes in predictions.items()}
-        scored = score(trees, _only(samples, *new), resampling, FROZEN_MAPS)
-        parts.append(scored.sel(setting=[OTHERS]).drop_dims("source"))
-        counts.append([_training_trials(one.splits, animal) for animal, one in new.items()])
-    names = [write_trials(trials) for trials in found]
-    varies = [key for key, variable in parts[0].data_vars.items() if "setting" in variable.dims]
-    scores = parts[0].drop_vars(varies).drop_vars("setting")
-    joined = xr.concat([part[varies] for part in parts], dim="setting").assign_coords(setting=names)
-    scores = scores.merge(joined).assign(training_trials=(("setting", "target"), np.array(counts)))
-    scores = scores.assign_coords(per_class=("setting", [-1 if trials is None else trials for trials in found]))
     floor = f"{options.permutations} permutations of labels among the test trials of the animal left out; nothing fitted again"
-    return scores.assign(null_kind=("representation", [floor] * scores.sizes["representation"])).assign_attrs(
-        animals=len(samples.children), floor=floor, settings=_settings(baselines, ridge)
-    )
+    by_setting = []
+    for trials, animals in new_animals.items():
+        predictions: dict[str, dict[str, xr.Dataset]] = {}
+        for animal, new in animals.items():
+            for method, predicted in _read(samples, animal, new, ridge, baselines).items():
+                predictions.setdefault(method, {})[animal] = _only_others(predicted, list(animals))
+        trees = {method: xr.DataTree.from_dict(nodes) for method, nodes in predictions.items()}
+        scored = score(trees, _only(samples, *animals), resampling, FROZEN_MAPS).sel(setting=[OTHERS], null=[LABELS])
+        counts = [_training_trials(new.splits, animal) for animal, new in animals.items()]
+        scored = scored.assign(training_trials=(("setting", "target"), [[np.mean(counts), *counts]]))
+        scored["null_kind"] = xr.full_like(scored["null_kind"], floor, dtype=object).astype(str)
+        coords = {"setting": [write_trials(trials)], "per_class": ("setting", [-1 if trials is None else trials])}
+        by_setting.append(scored.drop_dims(["source", "correction"], errors="ignore").assign_coords(coords))
+    scores = xr.concat(by_setting, "setting", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override")
+    return scores.assign_attrs(animals=len(samples.children), settings=_settings(baselines, ridge))
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return one line for each method and number of training trials, the mean over animals left out."""
+    check_judged(scores, "few_shot")
     return [line._replace(what=LEAVE_ONE_OUT) for line in decoding.summarize(scores)]
 
 
@@ -163,6 +159,7 @@ def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw accuracy and the difference to the linear map over the number of trials, and every animal left out."""
     from neuromvm.analysis.figures import few_shot as figures  # here, so that computing needs no plotting library
 
+    check_judged(scores, "few_shot")
     return {"animals": figures.animals(scores), "curve": figures.curve(scores), "difference": figures.difference(scores)}
 
 
@@ -194,12 +191,12 @@ def _read(
         inputs, animal, components=components, ridge=ridge, map_ridge=map_ridge, inverse_penalty=penalty
     )
     representations[REFITTED_MAPS] = CanonicalVariates(inputs, components=components, ridge=ridge, inverse_penalty=penalty)
-    found = {name: decode(one, samples, splits)[animal].to_dataset() for name, one in representations.items()}
+    predicted = {name: decode(method, samples, splits)[animal].to_dataset() for name, method in representations.items()}
     alone = _only(samples, animal), _only(splits, animal)
-    own = decode(RawFeatures(Inputs(*alone), inverse_penalty=options.raw_inverse_penalty), *alone)[animal].to_dataset()
-    # It stands where the decoder of the others stands in the other methods.
-    found[ALONE] = own.sel(decoder=[animal]).assign_coords(decoder=[OTHERS])
-    return found
+    by_itself = decode(RawFeatures(Inputs(*alone), inverse_penalty=options.raw_inverse_penalty), *alone)[animal].to_dataset()
+    # In place of the decoder of the others in the other methods.
+    predicted[ALONE] = by_itself.sel(decoder=[animal]).assign_coords(decoder=[OTHERS])
+    return predicted
 
 
 def _only_others(predicted: xr.Dataset, targets: Sequence[str]) -> xr.Dataset:

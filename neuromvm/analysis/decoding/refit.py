@@ -1,7 +1,7 @@
-"""Nulls that refit: everything that is fitted, from scaling to decoders, is fitted again on data whose labels are broken.
+"""Nulls that refit: scaling, models, alignments and decoders are fitted again on data whose labels are broken.
 
 Pairs are made by label, so a model, and any alignment, has seen the labels of its training trials: permuting those of test
-trials alone does not say what such a fit gives on noise. Here activity is carried to other trials
+trials alone does not say what such a fit gives on noise. Here activity is permuted among trials
 (:mod:`neuromvm.data.permutation`), the same pipeline runs, and its scores are those of chance.
 """
 
@@ -13,8 +13,10 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.baselines.catalogue import BASELINES, baseline, require
+from neuromvm.analysis.decoding.decoder_groups import SETTINGS
 from neuromvm.analysis.decoding.decoding import LATENT_PENALTY, Options
 from neuromvm.analysis.decoding.scoring import null_scores, shifted
+from neuromvm.analysis.judged import check_judged
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents, Representation
 from neuromvm.data.permutation import permuted
@@ -31,21 +33,23 @@ def options(study: "Study") -> Options:
 
 
 def rows(study: "Study") -> dict[str, bool]:
-    """Return the baselines of a run's analysis ``decoding`` that its data allow, and whether each is refitted unasked."""
-    names = [str(name) for name in study.scores(DECODING)["representation"].values]
+    """Return the baselines of a run's analysis ``decoding``, and whether each is refitted unless rows are named."""
+    names = [str(name) for name in _scores(study)["representation"].values]
     return {name: BASELINES[name].require is None for name in names if name not in study.models}
 
 
 def settings_of(study: "Study", name: str) -> list[str]:
-    """Return the settings that a row of the table had in each split, as JSON: those under which it is refitted.
+    """Return the settings of a representation in each split, as JSON, under which it is refitted.
 
     Raises
     ------
     SpecError
-        If the row needs a package that is not installed.
+        If it needs a package that is not installed.
+    RunFolderError
+        If the scores were saved by an earlier version.
     """
     require([name])
-    return [str(one) for one in study.scores(DECODING)["chosen"].sel(representation=name).values]
+    return [str(settings) for settings in _scores(study)["chosen"].sel(representation=name).values]
 
 
 def score_latents(study: "Study", settings: Sequence[str], latents: xr.DataTree, within: str | None) -> xr.Dataset:
@@ -63,10 +67,10 @@ def score_latents(study: "Study", settings: Sequence[str], latents: xr.DataTree,
     within
         Trial label within which activity was permuted.
     """
-    penalties = [json.loads(one)[LATENT_PENALTY] for one in settings]
-    first = next(iter(latents.children.values()))
+    penalties = [json.loads(of_split)[LATENT_PENALTY] for of_split in settings]
+    permutation = next(iter(latents.children.values()))["permutation"].to_numpy()
     predictions = decode(Latents(latents, study.splits, inverse_penalty=penalties), study.samples, study.splits)
-    return null_scores(predictions, study.samples, first["permutation"].to_numpy(), null_kind(study, within))
+    return null_scores(predictions, study.samples, permutation, null_kind(study, within))
 
 
 def score_baseline(
@@ -79,29 +83,33 @@ def score_baseline(
     study, within
         As above.
     name, settings
-        One of :func:`rows`, and its own.
+        A baseline of :func:`rows`, and its settings.
     permutations
         Numbers of the null data.
     """
-    given, found = options(study), []
-    of_split = [given.model_copy(update=json.loads(one)) for one in settings]
+    table_options, scores = options(study), []
+    of_split = [table_options.model_copy(update=json.loads(chosen)) for chosen in settings]
     for number in permutations:
         null = Inputs(permuted(study.samples, number, within=within), study.splits)
         representation: Representation = baseline(name, null, of_split)
         predictions = decode(representation, study.samples, study.splits)
         numbers = np.full(len(representation.replicas), number)
-        found.append(null_scores(predictions, study.samples, numbers, null_kind(study, within)))
-    return xr.concat(found, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override")
+        scores.append(null_scores(predictions, study.samples, numbers, null_kind(study, within)))
+    return xr.concat(
+        scores, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"
+    )
 
 
 def without_score(study: "Study", number: int, within: str | None) -> xr.Dataset:
-    """Return what stands for a null data set on which nothing could be fitted: it counts as reaching every score."""
-    table = study.scores(DECODING)
-    sizes = {"permutation": 1, **table.sizes}
-    dims = {"value": ("permutation", "split", "setting", "target"), "accuracy": ("permutation", "split", "source", "target")}
-    values = {key: (names, np.full([sizes[name] for name in names], np.nan)) for key, names in dims.items()}
-    coords = {name: table[name].to_numpy() for name in ("setting", "source", "target")}
-    return xr.Dataset(values, {"permutation": [number], **coords}, {"null_kind": null_kind(study, within)})
+    """Return NaN scores for a null data set on which fitting failed: it counts as reaching every score."""
+    animals = list(study.samples.children)
+    shape = (1, _scores(study).sizes["split"])
+    values = {
+        "value": (("permutation", "split", "setting", "target"), np.full((*shape, len(SETTINGS), len(animals)), np.nan)),
+        "accuracy": (("permutation", "split", "source", "target"), np.full((*shape, len(animals), len(animals)), np.nan)),
+    }
+    coords = {"permutation": [number], "setting": list(SETTINGS), "source": animals, "target": animals}
+    return xr.Dataset(values, coords, {"null_kind": null_kind(study, within)})
 
 
 def null_kind(study: "Study", within: str | None) -> str:
@@ -109,3 +117,9 @@ def null_kind(study: "Study", within: str | None) -> str:
     among = "all trials" if within is None else f"trials of the same {within}"
     permuted_labels = f"labels permuted among {among} of each animal{shifted(study.samples)}"
     return f"refits: {permuted_labels}; all that is fitted is fitted anew, settings kept"
+
+
+def _scores(study: "Study") -> xr.Dataset:
+    scores = study.scores(DECODING)
+    check_judged(scores, DECODING)
+    return scores

@@ -1,47 +1,88 @@
 """Balanced accuracy of decoded labels for each setting, with everything needed to judge it.
 
 Settings: *within*, the decoder of an animal on its own test trials; *cross*, mean over the decoders of every other animal;
-*others*, one decoder fitted on all other animals; *pooled*, one decoder fitted on all animals.
+*others*, one decoder fitted on all other animals; *pooled*, one decoder fitted on all animals; *within - cross*, what is lost
+between animals.
 """
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.analysis.decoding.decoder_groups import SETTINGS, Panels, predicted_at_all
-from neuromvm.analysis.decoding.own_decoder import exchanged, exchanges, gap
-from neuromvm.analysis.decoding.unrelated_codes import KIND, cross_if_unrelated
-from neuromvm.analysis.statistics import hierarchy, over_trials, renamed_classes
-from neuromvm.analysis.statistics.over_trials import Floats, LabelRows
-from neuromvm.analysis.statistics.renamed_classes import PLACES, Renaming, exchangeable
+from neuromvm.analysis.decoding import nulls
+from neuromvm.analysis.decoding.decoder_groups import SETTINGS, TargetDecoders, any_predicted
+from neuromvm.analysis.decoding.nulls import NullScores, Variables
+from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NULL_STATISTICS, STATISTICS, UNITS
+from neuromvm.analysis.scores import NO_REASON
+from neuromvm.analysis.statistics import hierarchy, over_trials
+from neuromvm.analysis.statistics.over_trials import Floats, LabelRows, mean_of_scored, under_null
+from neuromvm.analysis.statistics.renamed_classes import NEIGHBOURS_ALIKE, Renaming, exchangeable
 from neuromvm.errors import SplitError
 
 LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
-NO_FLOOR = "none: the scored trials were fitted on, and permuted labels do not say what such a fit gives on noise"
+WITHIN, CROSS = SETTINGS.index("within"), SETTINGS.index("cross")
+LOST = "within - cross"
+ALL_SETTINGS = (*SETTINGS, LOST)
+CORRECTIONS = ("none", "family-wise")
+FITTED = "the scored trials were fitted on, and permuted labels do not say what such a fit gives on noise"
+NO_FLOOR = f"{NO_REASON}{FITTED}"
 
 
 class Resampling(NamedTuple):
-    """How many draws, and their seed; without permutations there is no floor."""
+    """How many draws, and their seed; without permutations there is no null."""
 
     bootstraps: int = 1000
     permutations: int = 1000
     seed: int = 0
 
 
-class TargetDraws(NamedTuple):
-    """Balanced accuracy on one target, averaged over seeds; NaN where a decoder does not exist."""
+class Draws(NamedTuple):
+    """Balanced accuracies of one representation, averaged over seeds; NaN where a decoder does not exist."""
 
-    observed: Floats  # (split, setting)
-    sources: Floats  # (split, source)
-    bootstrap: Floats  # (draw, setting), mean over splits
-    null: Floats  # (draw, setting), mean over splits
-    source_null: Floats  # (draw, source), mean over splits; of refits only
-    chance: Floats  # (setting,)
+    observed: Floats  # (split, setting, target)
+    pairs: Floats  # (split, source, target)
+    bootstrap: Floats  # (draw, setting, target), mean over splits
+    null: Floats  # (draw, setting, target), mean over splits; labels permuted among test trials
+    chance: Floats  # (setting, target)
+
+
+class Accuracies(NamedTuple):
+    """What is judged of one representation, or the difference of two of them; the first target is the mean over all."""
+
+    value: Floats  # (setting, target), of all settings
+    bootstrap: Floats  # (draw, setting, target)
+    pairs: Floats  # (source, target), without the mean
+
+    @classmethod
+    def of(cls, draws: Draws) -> "Accuracies":
+        """Average over splits and targets, and add what is lost between animals."""
+        pairs = mean_of_scored(draws.pairs, axis=0)
+        value = np.concatenate([mean_of_scored(draws.observed, axis=0), nulls.own_minus_others(pairs)[None]])
+        lost = draws.bootstrap[:, [WITHIN]] - draws.bootstrap[:, [CROSS]]
+        return cls(_with_mean(value), _with_mean(np.concatenate([draws.bootstrap, lost], axis=1)), pairs)
+
+    def minus(self, reference: "Accuracies") -> "Accuracies":
+        """Return the difference, paired by draw."""
+        return Accuracies(*(ours - theirs for ours, theirs in zip(self, reference, strict=True)))
+
+    def intervals(self, seed: int) -> Floats:
+        """Return ``(setting, target, unit_of_inference, statistic)``; over animals only of the mean, of *cross* over pairs."""
+        statistics = np.full((*self.value.shape, len(UNITS), len(STATISTICS)), np.nan)
+        statistics[..., 0] = self.value[..., None]
+        statistics[..., 0, 1], statistics[..., 0, 2] = over_trials.interval(self.bootstrap)
+        for index in range(len(SETTINGS)):
+            if index == CROSS:
+                interval = hierarchy.over_pairs(self.pairs)
+            else:
+                rng = np.random.default_rng([seed, index])
+                interval = hierarchy.over_animals(self.value[index, 1:], self.bootstrap[:, index, 1:], rng)
+            statistics[index, 0, 1, 1:] = interval.low, interval.high
+        return statistics
 
 
 def score(
@@ -51,7 +92,7 @@ def score(
     reference: str,
     *,
     in_sample: bool = False,
-    refits: Mapping[str, xr.Dataset] | None = None,
+    refits: Mapping[str, Mapping[str, xr.Dataset]] | None = None,
 ) -> xr.Dataset:
     """Score the predictions of several representations on the same test trials.
 
@@ -67,116 +108,72 @@ def score(
         Representation with which tables and figures compare the others.
     in_sample
         Whether trials that are scored were fitted on. Decoders that have seen the true labels beat permuted ones whatever the
-        trials hold, so then there is no floor: ``null_mean, null_low, null_high, p`` are NaN.
+        trials hold, so then there is no null.
     refits
-        Representation -> :func:`null_scores` of refits on null data, which then are its floor. Without, labels are permuted among
-        test trials and decoders not refitted.
+        Representation -> name of a null -> :func:`null_scores` of refits on null data. Those of the null ``labels`` replace
+        permutations of labels among test trials with decoders not refitted.
 
     Returns
     -------
-    Balanced accuracies, averaged over seeds, splits and targets: ``value (representation, setting)`` with ``low, high`` (95 %
-    bootstrap interval over test trials, drawn within animal and label; animals are not resampled), ``null_mean, null_low,
-    null_high, chance, p``, ``difference, difference_low, difference_high (reference, representation, setting)``, paired by draw;
-    ``animals_low, animals_high, difference_animals_low, difference_animals_high``, 95 % intervals with the animal as the unit.
-    The same with prefix ``target_`` for each target. ``null_kind, null_n (representation)`` say what the floor is.
-    ``split_value (representation, split, setting)``; ``accuracy (representation, split, source, target)`` with ``accuracy_p,
-    accuracy_p_corrected (representation, source, target)`` of refits, the second against the largest score of all pairs of other
-    animals in each refit; ``gap_value, gap_low, gap_high, gap_null_mean, gap_null_low, gap_null_high, gap_p (representation)``,
-    within minus cross, paired by draw, and ``gap_difference, gap_difference_low, gap_difference_high (reference,
-    representation)``: see :mod:`neuromvm.analysis.decoding.own_decoder`. ``renamed_mean, renamed_low, renamed_high, renamed_p
-    (representation, setting)``: *cross* if animals had codes of their own, see :mod:`neuromvm.analysis.decoding.unrelated_codes`.
-    ``majority_share, trials (target)``; ``seeds (representation)``.
-    Attributes ``chance``, ``classes``, ``label``, ``reference``, ``in_sample``,
-    ``floor_of_within_minus_cross``, ``gap_null_n``, ``floor_of_unrelated_codes``, ``renamed_n``.
+    Balanced accuracies, averaged over seeds, splits and targets, in the layout of :mod:`neuromvm.analysis.judged`: ``score,
+    difference, null_score, chance`` with the dims ``representation, setting, target``. Intervals over trials are of bootstrap
+    draws within animal and label, differences are paired by draw; for the nulls see :mod:`neuromvm.analysis.decoding.nulls`.
+    ``split_value (representation, split, setting)``. ``accuracy (representation, split, source, target)``, NaN for the target
+    ``all animals``, with ``accuracy_p (representation, correction, source, target)`` of refits: ``none``, or ``family-wise``
+    against the largest score of all pairs of different animals in each refit. ``majority_share, trials (target)``; ``seeds
+    (representation)``. Attributes ``chance``, ``classes``, ``label``, ``reference``, ``interval``, ``windows``, ``in_sample``.
+
+    Raises
+    ------
+    SplitError
+        If no trial can be tested.
     """
-    refits = refits or {}
     if in_sample:
         resampling, refits = resampling._replace(permutations=0), {}
-    targets, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
-    draws = {
-        name: [
-            _draw(
-                tree[target].to_dataset(), samples[target]["label"].to_numpy(), target, resampling, _of(refits.get(name), target)
-            )
-            for target in targets
-        ]
-        for name, tree in predictions.items()
+    trials, counts = _tested(predictions, samples)
+    judge = _Judge(samples, resampling, FITTED if in_sample else "")
+    draws, accuracies, null_scores_of, pair_p = [], [], [], []
+    for name, tree in predictions.items():
+        refits_of = _in_order(samples, (refits or {}).get(name, {}))
+        draws.append(_draws(tree, samples, resampling, LABELS in refits_of))
+        accuracies.append(Accuracies.of(draws[-1]))
+        null_scores_of.append(judge.nulls(tree, draws[-1].null, accuracies[-1], refits_of))
+        pair_p.append(_pair_p(accuracies[-1].pairs, refits_of.get(LABELS)))
+    null_names, variables = nulls.null_variables(null_scores_of, ALL_SETTINGS, samples)
+    dims = ("representation", "setting", "target")
+    variables |= _scores_and_differences(accuracies, dims, resampling.seed)
+    variables |= {
+        "chance": (dims, np.stack([_chance(drawn) for drawn in draws])),
+        "split_value": (("representation", "split", "setting"), np.stack([_by_split(drawn) for drawn in draws])),
+        "accuracy": (("representation", "split", "source", "target"), _without_mean([drawn.pairs for drawn in draws])),
+        "accuracy_p": (("representation", "correction", "source", "target"), _without_mean(pair_p)),
+        "trials": (("target",), trials),
+        "majority_share": (("target",), counts.max(axis=1) / np.maximum(counts.sum(axis=1), 1)),
+        "seeds": (("representation",), np.array([_seeds(tree) for tree in predictions.values()])),
     }
-    variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
-    for prefix, dims, over in (
-        ("", ("representation", "setting"), lambda values: over_trials.mean_of_scored(values, axis=-1)),
-        ("target_", ("representation", "setting", "target"), lambda values: values),
-    ):
-        summaries = [_summary(one, over) for one in draws.values()]
-        variables |= {prefix + key: (dims, np.stack([one[key] for one in summaries])) for key in summaries[0]}
-        for key, values in _differences(list(draws.values()), over).items():
-            variables[prefix + key] = (("reference", *dims), values)
-    observed = np.stack([_stack(one, "observed") for one in draws.values()])
-    variables |= _over_animals(list(draws.values()), resampling.seed)
-    variables["split_value"] = (("representation", "split", "setting"), over_trials.mean_of_scored(observed, axis=-1))
-    variables["accuracy"] = (
-        ("representation", "split", "source", "target"),
-        np.stack([_stack(one, "sources") for one in draws.values()]),
-    )
-    for key, pairs in _pair_p(list(draws.values())).items():
-        variables[key] = (("representation", "source", "target"), pairs)
-    variables |= _gaps(list(draws.values()), resampling)
-    renaming = Renaming(targets, classes, resampling.permutations if exchangeable(samples) else 0, resampling.seed)
-    value = variables["value"][1].astype(np.float64)
-    variables |= _if_unrelated(value, [cross_if_unrelated(tree, samples, renaming) for tree in predictions.values()])
-    tested_gap = bool(np.isfinite(variables["gap_p"][1]).any())
-    number, exchanged_in_words = exchanges(len(targets), resampling.permutations) if tested_gap else (0, "")
-    tested = {
-        target: np.any(
-            [predicted_at_all(tree[target]["predicted"].to_numpy()).any(axis=(0, 1)) for tree in predictions.values()], axis=0
-        )
-        for target in targets
+    coords = {
+        "representation": list(predictions),
+        "reference": list(predictions),
+        "setting": list(ALL_SETTINGS),
+        "target": [ALL_ANIMALS, *samples.children],
+        "source": list(samples.children),
+        "unit_of_inference": list(UNITS),
+        "statistic": list(STATISTICS),
+        "null": null_names,
+        "null_statistic": list(NULL_STATISTICS),
+        "correction": list(CORRECTIONS),
     }
-    counts = {
-        target: np.bincount(samples[target]["label"].to_numpy()[one].ravel(), minlength=classes) for target, one in tested.items()
+    drawn_trials = "scored" if in_sample else "test"
+    attrs = {
+        "chance": 1 / int((counts[0] > 0).sum()),
+        "classes": samples.attrs["classes"],
+        "label": samples.attrs.get("label", "label"),
+        "reference": reference if reference in predictions else "",
+        "interval": f"95 % over {resampling.bootstraps} bootstrap draws of {drawn_trials} trials within animal and label",
+        "windows": next(iter(samples.children.values())).sizes["window"],
+        "in_sample": int(in_sample),  # netCDF has no truth values
     }
-    variables["trials"] = (("target",), np.array([one.sum() for one in tested.values()]))
-    variables["majority_share"] = (("target",), np.array([one.max() / max(one.sum(), 1) for one in counts.values()]))
-    if not any(one.sum() for one in counts.values()):
-        raise SplitError(
-            "analysis decoding",
-            found="no trial that any decoder can be tested on",
-            expected="animals with trials on both sides of a split",
-            next_step="An animal without training trials cannot be encoded or aligned: use split.kind=halves or kfold",
-        )
-    floor = f"{resampling.permutations} permutations of labels among the test trials of each animal, decoders not refitted"
-    floor += shifted(samples)
-    drawn, floor = ("scored", NO_FLOOR) if in_sample else ("test", floor)
-    kinds = [str(refits[name].attrs["null_kind"]) if name in refits else floor for name in predictions]
-    counted = [refits[name].sizes["permutation"] if name in refits else resampling.permutations for name in predictions]
-    variables["null_kind"], variables["null_n"] = (("representation",), np.array(kinds)), (("representation",), np.array(counted))
-    floor = "; ".join(dict.fromkeys(kinds))
-    seeds = [np.bincount(tree[targets[0]]["split"].to_numpy()).max() for tree in predictions.values()]
-    variables["seeds"] = (("representation",), np.array(seeds))
-    return xr.Dataset(
-        variables,
-        coords={
-            "representation": list(predictions),
-            "reference": list(predictions),
-            "setting": list(SETTINGS),
-            "target": targets,
-            "source": targets,
-        },
-        attrs={
-            "chance": 1 / int(np.any(list(counts.values()), axis=0).sum()),
-            "classes": samples.attrs["classes"],
-            "label": samples.attrs.get("label", "label"),
-            "reference": reference if reference in predictions else "",
-            "interval": f"95 % over {resampling.bootstraps} bootstrap draws of {drawn} trials within animal and label",
-            "floor": floor,
-            "floor_of_within_minus_cross": exchanged_in_words,
-            "floor_of_unrelated_codes": NO_FLOOR if in_sample else KIND.format(renaming.draws) if renaming.draws else PLACES,
-            "renamed_n": renaming.draws,
-            "gap_null_n": number,
-            "windows": next(iter(samples.children.values())).sizes["window"],
-            "in_sample": int(in_sample),  # netCDF has no truth values
-        },
-    )
+    return xr.Dataset(variables, coords, attrs)
 
 
 def shifted(samples: xr.DataTree) -> str:
@@ -207,14 +204,11 @@ def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDA
     numbers = np.unique(permutation)
     values, accuracy, chance = [], [], []
     for target in targets:
-        labels = samples[target]["label"].to_numpy()
-        each = []
-        for number in numbers:
-            panels = Panels.of(predictions[target].to_dataset().isel(replica=permutation == number), labels, target)
-            each.append([one.scores(over_trials.as_they_are(panels.rows))[0] for one in (panels.settings, panels.sources)])
-        chance.append(panels.settings.chance)
-        values.append(np.stack([one for one, _ in each]))
-        accuracy.append(np.stack([one for _, one in each]))
+        labels, predicted = samples[target]["label"].to_numpy(), predictions[target].to_dataset()
+        null_data = [TargetDecoders.of(predicted.isel(replica=permutation == number), labels, target) for number in numbers]
+        values.append([decoders.by_setting.scores(over_trials.as_they_are(decoders.rows))[0] for decoders in null_data])
+        accuracy.append([decoders.by_source.scores(over_trials.as_they_are(decoders.rows))[0] for decoders in null_data])
+        chance.append(null_data[-1].by_setting.chance)
     return xr.Dataset(
         {
             "value": (("permutation", "split", "setting", "target"), np.stack(values, axis=-1)),
@@ -226,149 +220,168 @@ def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDA
     )
 
 
-def _draw(
-    predicted: xr.Dataset, labels: NDArray[np.int16], target: str, resampling: Resampling, refits: xr.Dataset | None
-) -> TargetDraws:
-    """Score one target; its draws depend on its name only, so that representations can be compared draw by draw."""
-    settings, sources, rows = Panels.of(predicted, labels, target)
-    rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
-    bootstrap = over_trials.bootstrap(rows, resampling.bootstraps, rng)
-    observed, pairs = (panel.scores(over_trials.as_they_are(rows)) for panel in (settings, sources))
-    if refits is not None:
-        null, source_null = refits["value"].to_numpy(), refits["accuracy"].to_numpy()
-    else:
-        drawn = [settings.scores(some) for some in _in_pieces(rows, resampling.permutations, rng)]
-        null = np.concatenate(drawn or [np.full_like(observed, np.nan)])
-        source_null = np.full_like(pairs, np.nan)
-    return TargetDraws(
-        observed[0],
-        pairs[0],
-        over_trials.mean_of_scored(settings.scores(bootstrap), axis=1),
-        over_trials.mean_of_scored(null, axis=1),
-        over_trials.mean_of_scored(source_null, axis=1),
-        settings.chance,
-    )
+def _tested(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return how many trials any decoder is tested on ``(target,)``, and their windows of each class ``(target, class)``.
 
-
-def _of(refits: xr.Dataset | None, target: str) -> xr.Dataset | None:
-    return None if refits is None else refits.sel(target=target)
-
-
-def _pair_p(draws: Sequence[Sequence[TargetDraws]]) -> dict[str, Floats]:
-    """Return p of each pair ``(representation, source, target)``, alone and against the largest of all pairs of a refit."""
-    alone, corrected = [], []
-    for one in draws:
-        value, null = over_trials.mean_of_scored(_stack(one, "sources"), axis=0), _stack(one, "source_null")
-        known = ~np.isnan(null).all(axis=0)
-        pairs = known & ~np.eye(len(value), dtype=bool)
-        alone.append(np.where(known, over_trials.p_value(value, null), np.nan))
-        # A refit in which a pair has no score counts as reaching it.
-        others = np.where(pairs, np.where(np.isnan(null), np.inf, null), -np.inf)
-        largest = np.broadcast_to(others.max(axis=(1, 2), keepdims=True), null.shape)
-        corrected.append(np.where(pairs, over_trials.p_value(value, largest), np.nan))
-    return {"accuracy_p": np.stack(alone), "accuracy_p_corrected": np.stack(corrected)}
-
-
-def _over_animals(draws: Sequence[Sequence[TargetDraws]], seed: int) -> dict[str, tuple[tuple[str, ...], Floats]]:
-    """Return intervals of scores and of their differences with the animal as the unit."""
-    observed = [over_trials.mean_of_scored(_stack(one, "observed"), axis=0) for one in draws]  # (setting, target)
-    drawn = [_stack(one, "bootstrap") for one in draws]  # (draw, setting, target)
-    pairs = [over_trials.mean_of_scored(_stack(one, "sources"), axis=0) for one in draws]  # (source, target)
-
-    own = [_each_setting(*one, seed) for one in zip(observed, drawn, pairs, strict=True)]
-    against = [
-        [
-            _each_setting(observed[one] - observed[other], drawn[one] - drawn[other], pairs[one] - pairs[other], seed)
-            for one in range(len(draws))
+    The first target is the sum over all.
+    """
+    classes = len(json.loads(samples.attrs["classes"]))
+    trials, counts = [], []
+    for target, node in samples.children.items():
+        of_representation = [
+            any_predicted(tree[target]["predicted"].to_numpy()).any(axis=(0, 1)) for tree in predictions.values()
         ]
-        for other in range(len(draws))
-    ]
-    dims = ("representation", "setting")
-    bounded = np.clip(np.array(own), 0, 1)  # accuracies of no animals are beyond; differences are left as they come
-    return {
-        "animals_low": (dims, bounded[..., 0]),
-        "animals_high": (dims, bounded[..., 1]),
-        "difference_animals_low": (("reference", *dims), np.array(against)[..., 0]),
-        "difference_animals_high": (("reference", *dims), np.array(against)[..., 1]),
-    }
-
-
-def _each_setting(observed: Floats, drawn: Floats, pairs: Floats, seed: int) -> list[tuple[float, float]]:
-    """Return the interval over animals of each setting: of *cross*, over pairs of them."""
-    found = []
-    for place, setting in enumerate(SETTINGS):
-        if setting == "cross":
-            one = hierarchy.over_pairs(pairs)
-        else:
-            one = hierarchy.over_animals(observed[place], drawn[:, place], np.random.default_rng([seed, place]))
-        found.append((one.low, one.high))
-    return found
-
-
-def _gaps(draws: Sequence[Sequence[TargetDraws]], resampling: Resampling) -> dict[str, tuple[tuple[str, ...], Floats]]:
-    """Return what is lost between animals in each representation, paired by draw; NaN where nothing is read within or between."""
-    within, cross = SETTINGS.index("within"), SETTINGS.index("cross")
-    pairs = [over_trials.mean_of_scored(_stack(one, "sources"), axis=0) for one in draws]  # (source, target)
-    drawn = [_stack(one, "bootstrap") for one in draws]  # (draw, setting, target)
-    lost = [over_trials.mean_of_scored(one[:, within] - one[:, cross], axis=-1) for one in drawn]
-    found = []
-    for one, bootstrap in zip(pairs, lost, strict=True):
-        # Decoders that were fitted on the scored trials are better than those of others, whatever they know.
-        null = (
-            exchanged(one, resampling.permutations, np.random.default_rng(resampling.seed))
-            if resampling.permutations
-            else one[:0, 0]
+        tested = np.any(of_representation, axis=0)
+        trials.append(tested.sum())
+        counts.append(np.bincount(node["label"].to_numpy()[tested].ravel(), minlength=classes))
+    if not any(trials):
+        raise SplitError(
+            "analysis decoding",
+            found="no trial that any decoder can be tested on",
+            expected="animals with trials on both sides of a split",
+            next_step="An animal without training trials cannot be encoded or aligned: use split.kind=halves or kfold",
         )
-        found.append(over_trials.judged(gap(one), bootstrap, null))
-    against = _paired(np.array([one["value"] for one in found]), lost)
-    between = ("reference", "representation")
-    return {
-        **{f"gap_{key}": (("representation",), np.array([one[key] for one in found])) for key in found[0]},
-        **{f"gap_{key}": (between, values) for key, values in against.items()},
-    }
+    return np.array([sum(trials), *trials]), np.array([np.sum(counts, axis=0), *counts])
 
 
-def _if_unrelated(value: Floats, draws: Sequence[Floats]) -> dict[str, tuple[tuple[str, ...], Floats]]:
-    """Return range and p of *cross* if codes were unrelated ``(representation, setting)``; NaN in other settings."""
-    cross = SETTINGS.index("cross")
-    each = [renamed_classes.judged(one[cross], null) for one, null in zip(value, draws, strict=True)]
-    found = {key: np.full(value.shape, np.nan) for key in each[0]}
-    for key, values in found.items():
-        values[:, cross] = [one[key] for one in each]
-    return {key: (("representation", "setting"), values) for key, values in found.items()}
+def _draws(predictions: xr.DataTree, samples: xr.DataTree, resampling: Resampling, refitted: bool) -> Draws:
+    """Score the data and their bootstrap draws, and if there are no refits, permutations of labels."""
+    permutations = 0 if refitted else resampling.permutations
+    of_target = []
+    for target, node in samples.children.items():
+        settings, sources, rows = TargetDecoders.of(predictions[target].to_dataset(), node["label"].to_numpy(), target)
+        # Draws depend on the name of the target only, so that representations can be compared draw by draw.
+        rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
+        bootstrap = settings.scores(over_trials.bootstrap(rows, resampling.bootstraps, rng))
+        null = [settings.scores(assignments) for assignments in _permutations(rows, permutations, rng)]
+        unchanged = over_trials.as_they_are(rows)
+        observed, pairs = settings.scores(unchanged)[0], sources.scores(unchanged)[0]
+        null_draws = np.concatenate([np.empty((0, *observed.shape)), *null])
+        of_target.append(
+            Draws(observed, pairs, mean_of_scored(bootstrap, axis=1), mean_of_scored(null_draws, axis=1), settings.chance)
+        )
+    return Draws(*(np.stack(field, axis=-1) for field in zip(*of_target, strict=True)))
 
 
-def _in_pieces(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
+def _permutations(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
     """Yield permutations in pieces that fit in memory."""
     piece = max(1, LARGEST_PIECE // max(1, len(rows.row) * len(rows.labels)))
     for begin in range(0, draws, piece):
         yield over_trials.permutations(rows, min(piece, draws - begin), rng)
 
 
-def _stack(draws: Sequence[TargetDraws], field: str) -> Floats:
-    return np.stack([getattr(one, field) for one in draws], axis=-1)
+class _Judge:
+    """Compares representations with their nulls.
+
+    Parameters
+    ----------
+    samples
+        True labels.
+    resampling
+        Number and seed of permutations.
+    absent
+        Why there are no nulls; '' if there are.
+    """
+
+    def __init__(self, samples: xr.DataTree, resampling: Resampling, absent: str) -> None:
+        animals, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
+        self._samples, self._resampling = samples, resampling
+        self._absent = absent if resampling.permutations else absent or "no permutations were asked for"
+        self._alike = "" if exchangeable(samples) else NEIGHBOURS_ALIKE
+        self._renaming = Renaming(animals, classes, 0 if self._alike else resampling.permutations, resampling.seed)
+
+    def nulls(
+        self, predictions: xr.DataTree, permuted: Floats, accuracies: Accuracies, refits: Mapping[str, xr.Dataset]
+    ) -> dict[str, NullScores]:
+        """Return all nulls of a representation by name; ``permuted`` are its scores of permuted labels."""
+        count, value = self._resampling.permutations, accuracies.value
+        kind = f"{count} permutations of labels among the test trials of each animal, decoders not refitted"
+        permuted = under_null(value[: len(SETTINGS)], _with_mean(permuted))
+        renamed = nulls.cross_with_renamed_classes(predictions, self._samples, self._renaming)
+        exchanges, exchanged_kind = nulls.exchanges(len(accuracies.pairs), count)
+        rng = np.random.default_rng(self._resampling.seed)
+        exchanged = nulls.exchanged(accuracies.pairs, count, rng) if count else np.empty(0)
+        return {
+            LABELS: NullScores(kind + shifted(self._samples), count, dict(zip(SETTINGS, permuted, strict=True)), self._absent),
+            CLASS_NAMES: NullScores(
+                nulls.RENAMED_KIND.format(self._renaming.draws),
+                self._renaming.draws,
+                {"cross": _of_mean(value[CROSS], renamed)},
+                self._absent or self._alike,
+            ),
+            nulls.EXCHANGED_DECODERS: NullScores(exchanged_kind, exchanges, {LOST: _of_mean(value[-1], exchanged)}, self._absent),
+            **{name: _refitted(refit, value) for name, refit in refits.items()},
+        }
 
 
-def _value(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> Floats:
-    return over(over_trials.mean_of_scored(_stack(draws, "observed"), axis=0))
+def _in_order(samples: xr.DataTree, refits: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Return refits with animals in the order of the samples."""
+    animals = list(samples.children)
+    return {null: refit.sel(source=animals, target=animals) for null, refit in refits.items()}
 
 
-def _summary(draws: Sequence[TargetDraws], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
-    """Summarise the draws of all targets, after ``over`` has averaged the targets or left them apart."""
-    found = over_trials.judged(_value(draws, over), over(_stack(draws, "bootstrap")), over(_stack(draws, "null")))
-    return found | {"chance": over(_stack(draws, "chance"))}
+def _refitted(refit: xr.Dataset, value: Floats) -> NullScores:
+    """Compare scores ``(setting, target)`` with those of refits."""
+    settings = [str(setting) for setting in refit["setting"].values]
+    null = mean_of_scored(refit["value"].transpose("permutation", "split", "setting", "target").to_numpy(), axis=1)
+    statistics = under_null(value[[ALL_SETTINGS.index(setting) for setting in settings]], _with_mean(null))
+    return NullScores(str(refit.attrs["null_kind"]), refit.sizes["permutation"], dict(zip(settings, statistics, strict=True)))
 
 
-def _differences(draws: Sequence[Sequence[TargetDraws]], over: Callable[[Floats], Floats]) -> dict[str, Floats]:
-    """Return the difference of each representation to each, paired by draw, ``(reference, representation, ...)``."""
-    return _paired(np.stack([_value(one, over) for one in draws]), [over(_stack(one, "bootstrap")) for one in draws])
+def _of_mean(value: Floats, null: Floats) -> Floats:
+    """Compare the mean over targets ``(target,)`` with its null ``(draw,)``; NaN for single targets."""
+    statistics = np.full((len(value), len(NULL_STATISTICS)), np.nan)
+    statistics[0] = under_null(value[0], null)
+    return statistics
 
 
-def _paired(values: Floats, draws: Sequence[Floats]) -> dict[str, Floats]:
-    """Return the difference of values ``(representation, ...)`` to each other, with its interval over paired draws."""
-    intervals = np.array([[over_trials.interval(one - other) for one in draws] for other in draws])
-    return {
-        "difference": values[None] - values[:, None],
-        "difference_low": intervals[:, :, 0],
-        "difference_high": intervals[:, :, 1],
-    }
+def _scores_and_differences(accuracies: Sequence[Accuracies], dims: tuple[str, ...], seed: int) -> Variables:
+    """Return scores, and the difference of each representation to each, with their intervals."""
+    scores = np.stack([ours.intervals(seed) for ours in accuracies])
+    scores[..., 1, 1:] = np.clip(scores[..., 1, 1:], 0, 1)  # intervals over animals may exceed the range of an accuracy
+    differences = np.array([[ours.minus(reference).intervals(seed) for ours in accuracies] for reference in accuracies])
+    dims = (*dims, "unit_of_inference", "statistic")
+    return {"score": (dims, scores), "difference": (("reference", *dims), differences)}
+
+
+def _pair_p(value: Floats, refit: xr.Dataset | None) -> Floats:
+    """Return p of each pair ``(correction, source, target)``, alone and against the largest of all pairs of a refit."""
+    if refit is None:
+        return np.full((len(CORRECTIONS), *value.shape), np.nan)
+    null = mean_of_scored(refit["accuracy"].transpose("permutation", "split", "source", "target").to_numpy(), axis=1)
+    known = ~np.isnan(null).all(axis=0)
+    between = known & ~np.eye(len(value), dtype=bool)
+    alone = np.where(known, over_trials.p_value(value, null), np.nan)
+    # A refit in which a pair has no score counts as reaching it.
+    counted = np.where(between, np.where(np.isnan(null), np.inf, null), -np.inf)
+    largest = np.broadcast_to(counted.max(axis=(1, 2), keepdims=True), null.shape)
+    return np.stack([alone, np.where(between, over_trials.p_value(value, largest), np.nan)])
+
+
+def _chance(draws: Draws) -> Floats:
+    """Return what guessing gives ``(setting, target)``; 0 is lost between animals."""
+    chance = _with_mean(draws.chance)
+    return np.concatenate([chance, np.zeros_like(chance[:1])])
+
+
+def _by_split(draws: Draws) -> Floats:
+    """Return the mean over targets of every split ``(split, setting)``."""
+    lost = nulls.own_minus_others(draws.pairs)
+    return mean_of_scored(np.concatenate([draws.observed, lost[:, None]], axis=1), axis=-1)
+
+
+def _seeds(predictions: xr.DataTree) -> int:
+    """Return the largest number of seeds of a split."""
+    first_target = next(iter(predictions.children.values()))
+    return int(np.bincount(first_target["split"].to_numpy()).max())
+
+
+def _with_mean(values: Floats) -> Floats:
+    """Put the mean over targets before values ``(..., target)``."""
+    return np.concatenate([mean_of_scored(values, axis=-1)[..., None], values], axis=-1)
+
+
+def _without_mean(values: Sequence[Floats]) -> Floats:
+    """Stack values ``(..., target)``, and put NaN where the mean over targets would be."""
+    stacked = np.stack(values)
+    return np.concatenate([np.full((*stacked.shape[:-1], 1), np.nan), stacked], axis=-1)

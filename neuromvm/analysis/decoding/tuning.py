@@ -1,9 +1,8 @@
-"""Settings of baselines and decoders chosen on inner folds of training sides: no test trial has a say in them.
+"""Settings of baselines and decoders, chosen on inner folds of training sides without any test trial.
 
-The training side of each split is divided once more, stratified by label; every candidate is fitted on the inner training sides
-by the code that fits it in earnest, and decoders of each animal are scored on the inner held-out trials of the others, or of
-itself where a baseline has no space to compare animals in. The best mean over animals and folds is chosen, one for each
-split, the simpler candidate where two are as good.
+The training side of each split is divided into stratified folds. Every candidate is fitted on the inner training sides, and
+decoders of each animal are scored on the inner held-out trials of the other animals, or of the same animal where a baseline has
+no common space. For each split the candidate with the best mean over animals and folds is chosen, or the simplest of equals.
 """
 
 import itertools
@@ -23,7 +22,7 @@ from neuromvm.errors import ShapeError, SplitError
 from neuromvm.specs import SplitSpec
 
 Options = TypeVar("Options", bound=BaselineOptions)
-AS_GOOD = 1e-9  # difference in accuracy below which two candidates are as good
+TIE = 1e-9  # difference in accuracy below which two candidates are equally good
 
 
 class Inner(NamedTuple):
@@ -46,30 +45,24 @@ def inner_folds(samples: xr.DataTree, splits: xr.DataTree, folds: int) -> Inner:
     samples, splits
         Trees of :mod:`neuromvm.schema`.
     folds
-        At most so many; fewer where a class has fewer training trials.
+        Number of folds; fewer where a class has fewer training trials.
 
     Returns
     -------
-    Splits of the same trials: inner training trials are TRAIN, inner held-out ones TEST, all others UNUSED.
+    Splits of the same trials: inner training trials are TRAIN, inner held-out trials TEST, all others UNUSED.
 
     Raises
     ------
     SplitError
         If a class of an animal has one training trial only.
     """
-    outer = next(iter(splits.children.values())).sizes["split"]
-    sides = {name: [training_side(splits, split, name) for split in range(outer)] for name in samples.children}
-    folds = min(
-        [
-            folds,
-            *(
-                _smallest_class(samples[name]["label"].to_numpy(), side)
-                for name, of in sides.items()
-                for side in of
-                if side.any()
-            ),
-        ]
-    )
+    smallest = [
+        _smallest_class(samples[name]["label"].to_numpy(), side)
+        for name in samples.children
+        for split in range(_number_of_splits(splits))
+        if (side := training_side(splits, split, name)).any()
+    ]
+    folds = min([folds, *smallest])
     if folds < 2:
         raise SplitError(
             "option tune",
@@ -88,27 +81,19 @@ def tuned_options(samples: xr.DataTree, splits: xr.DataTree, options: Options) -
     samples, splits
         Trees of :mod:`neuromvm.schema`.
     options
-        Baselines, folds, and what is given where nothing is chosen.
+        Baselines, folds, and the settings that are used if ``tune`` is off.
 
     Returns
     -------
-    Baseline -> options of each split, for :func:`neuromvm.analysis.baselines.catalogue.baseline`; those given, if ``tune`` is
-    off.
+    Baseline -> options of each split, for :func:`neuromvm.analysis.baselines.catalogue.baseline`.
 
     Notes
     -----
-    A null that refits may call this again on its permuted samples: then choosing is part of what is refitted, and the p-value is
-    exact. Reusing what was chosen on the true labels is cheaper, and anti-conservative if anything: what is scored was then tuned
-    to its own labels and the null was not. The effect is slight, since settings of a split are chosen without its test trials.
-
-    Examples
-    --------
-    >>> tuned = tuned_options(samples, splits, Options(tune=True))  # doctest: +SKIP
-    >>> decode(baseline("mcca", Inputs(samples, splits), tuned["mcca"]), samples, splits)  # doctest: +SKIP
+    A null that refits may call this again on its permuted samples; its p-value is then exact. Settings chosen on the true labels
+    are cheaper and slightly anti-conservative: slightly, since settings of a split are chosen without its test trials.
     """
-    outer = next(iter(splits.children.values())).sizes["split"]
     if not options.tune:
-        return {name: [options] * outer for name in options.baselines}
+        return {name: [options] * _number_of_splits(splits) for name in options.baselines}
     inner = inner_folds(samples, splits, options.inner_folds)
     inputs = Inputs(samples, inner.splits)
     return {name: _tuned(name, inputs, samples, inner, options) for name in options.baselines}
@@ -117,8 +102,8 @@ def tuned_options(samples: xr.DataTree, splits: xr.DataTree, options: Options) -
 def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, options: BaselineOptions) -> list[float]:
     """Choose C of the decoders of a model's latents, for each split on inner folds of its training side.
 
-    The model was trained on the whole training side, inner held-out trials among it: the choice leans towards weak penalties,
-    but no test trial has a say in it.
+    The model was trained on the whole training side, inner held-out trials included, so the choice leans towards weak penalties;
+    it uses no test trial.
 
     Parameters
     ----------
@@ -129,9 +114,9 @@ def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataT
 
     Returns
     -------
-    C for each split, the same for all seeds of it; the one given, if ``tune`` is off.
+    C for each split, the same for all seeds; that of the options if ``tune`` is off.
     """
-    outer = next(iter(splits.children.values())).sizes["split"]
+    outer = _number_of_splits(splits)
     if not options.tune:
         return [options.latent_inverse_penalty] * outer
     inner = inner_folds(samples, splits, options.inner_folds)
@@ -139,17 +124,17 @@ def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataT
     candidates = [(penalty, Latents(repeated, inner.splits, inverse_penalty=penalty)) for penalty in PENALTIES]
     split = np.array(candidates[0][1].replicas) // inner.folds
     scores = []
-    for _, one in candidates:
-        each = training_accuracy(one, samples, inner.splits)
-        scores.append([np.nanmean(each[split == number]) if (split == number).any() else np.nan for number in range(outer)])
-    return [candidates[place][0] for place in _best(np.array(scores))]
+    for _, candidate in candidates:
+        accuracy = training_accuracy(candidate, samples, inner.splits)
+        scores.append([np.nanmean(accuracy[split == number]) if (split == number).any() else np.nan for number in range(outer)])
+    return [candidates[index][0] for index in _best(np.array(scores))]
 
 
 def training_accuracy(representation: Representation, samples: xr.DataTree, splits: xr.DataTree) -> Floats:
-    """Return the mean balanced accuracy of other animals' decoders, or of its own where there are none, ``(replica,)``.
+    """Return the mean balanced accuracy across animals, or within animals if there is none across, ``(replica,)``.
 
-    It is over classes that decoder and target share and that are tested, as in :mod:`neuromvm.analysis.decoding.scoring`; then
-    over decoders and targets. NaN where nothing can be decoded.
+    The mean is over tested classes that decoder and target share, as in :mod:`neuromvm.analysis.decoding.scoring`, then over
+    decoders and targets. NaN where nothing can be decoded.
     """
     animals = list(samples.children)
     cross, within = [], []
@@ -158,14 +143,14 @@ def training_accuracy(representation: Representation, samples: xr.DataTree, spli
         codes = node["predicted"].to_numpy()
         codes = codes.reshape(*codes.shape[:2], -1)
         member = (labels[:, None] == np.arange(node.sizes["class"])).astype(np.float32)
-        hits, tested = (one.astype(np.float32) @ member for one in (codes == labels, codes >= 0))
+        hits, tested = (samples_in.astype(np.float32) @ member for samples_in in (codes == labels, codes >= 0))
         counted = node["common"].to_numpy() & (tested > 0)
         recall = np.where(counted, hits / np.maximum(tested, 1), 0).sum(axis=-1)
         number = counted.sum(axis=-1)
         accuracy = np.where(number > 0, recall / np.maximum(number, 1), np.nan)
-        own = np.array(animals) == target
-        cross.append(mean_of_scored(accuracy[:, ~own], axis=1))
-        within.append(accuracy[:, own][:, 0])
+        index = animals.index(target)
+        cross.append(mean_of_scored(np.delete(accuracy, index, axis=1), axis=1))
+        within.append(accuracy[:, index])
     across = mean_of_scored(np.stack(cross, axis=1), axis=1)
     return np.where(np.isnan(across), mean_of_scored(np.stack(within, axis=1), axis=1), across)
 
@@ -173,16 +158,16 @@ def training_accuracy(representation: Representation, samples: xr.DataTree, spli
 def _tuned(name: str, inputs: Inputs, samples: xr.DataTree, inner: Inner, options: Options) -> list[Options]:
     candidates, scores = [], []
     for settings in _candidates(BASELINES[name].grid):
-        one = options.model_copy(update=settings)
+        candidate = options.model_copy(update=settings)
         try:
-            fitted = baseline(name, inputs, one)
+            fitted = baseline(name, inputs, candidate)
         except ShapeError:  # more components than there are dimensions
             continue
-        candidates.append(one)
+        candidates.append(candidate)
         scores.append(inner.by_split(training_accuracy(fitted, samples, inner.splits)))
     if not candidates:
         return [options] * (inputs.splits // inner.folds)
-    return [candidates[place] for place in _best(np.array(scores))]
+    return [candidates[index] for index in _best(np.array(scores))]
 
 
 def _candidates(grid: Mapping[str, Sequence[Setting]]) -> Iterator[dict[str, Setting]]:
@@ -191,9 +176,13 @@ def _candidates(grid: Mapping[str, Sequence[Setting]]) -> Iterator[dict[str, Set
 
 
 def _best(scores: Floats) -> list[int]:
-    """Return the best candidate of each split, from ``(candidate, split)``; the first of those as good."""
+    """Return the best candidate of each split, from ``(candidate, split)``; the first of equally good ones."""
     scores = np.where(np.isnan(scores), -1.0, scores)
-    return [int(np.flatnonzero(one >= one.max() - AS_GOOD)[0]) for one in scores.T]
+    return [int(index) for index in (scores >= scores.max(axis=0) - TIE).argmax(axis=0)]
+
+
+def _number_of_splits(splits: xr.DataTree) -> int:
+    return next(iter(splits.children.values())).sizes["split"]
 
 
 def _smallest_class(labels: NDArray[np.integer], side: NDArray[np.bool_]) -> int:

@@ -9,31 +9,32 @@ from matplotlib.patches import Patch
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import counted, shortened
+from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, STATISTICS, TRIALS, animals_of, null_in_words
 
 FEW = "4"  # trials a class that are shown beside all of them, if there are such scores
 SPREAD = 0.36  # share of the way to the next number of trials over which methods are set apart
 
 
 def curve(scores: xr.Dataset) -> Figure:
-    """Draw balanced accuracy in new animals over the number of their training trials, with interval, floor and chance."""
+    """Draw balanced accuracy in new animals over the number of their training trials, with interval, null and chance."""
+    null = scores["null_score"].sel(null=LABELS, target=ALL_ANIMALS)
+    lowest, highest = (null.sel(null_statistic=bound) for bound in ("low", "high"))
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 3.0), layout="constrained")
         axes = figure.subplots()
-        _lines(axes, scores, "value", ("low", "high"))
-        for place in range(scores.sizes["setting"]):
-            one = scores.isel(setting=place)
-            ends = [place - SPREAD / 2, place + SPREAD / 2]
-            axes.fill_between(
-                ends, float(one["null_low"].min()), float(one["null_high"].max()), color="0.9", linewidth=0, zorder=0
-            )
+        _draw_lines(axes, scores["score"], scores)
+        for number, setting in enumerate(scores["setting"].values):
+            ends = [number - SPREAD / 2, number + SPREAD / 2]
+            low, high = float(lowest.sel(setting=setting).min()), float(highest.sel(setting=setting).max())
+            axes.fill_between(ends, low, high, color="0.9", linewidth=0, zorder=0)
         axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
         axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
         axes.set_ylim(bottom=0)
-        style.legend(figure, [*_handles(scores), *_floor_handles(scores)])
+        style.legend(figure, [*_handles(scores), *_null_handles(scores)])
         style.caption(
             figure,
             "Test trials of an animal that is new, read by a decoder of the others (own decoder: by its own).\n"
-            f"Bars: {scores.attrs['interval']}. Grey: 95 % of {scores.attrs['floor']}, all methods.\n{_n(scores)}.",
+            f"Bars: {scores.attrs['interval']}. Grey: 95 % of {null_in_words(scores, LABELS)}, all methods.\n{_n(scores)}.",
         )
     return figure
 
@@ -48,53 +49,34 @@ def shown(scores: xr.Dataset) -> list[str]:
     >>> shown(xr.Dataset(coords={"setting": ["1", "2"]}))
     ['2']
     """
-    settings = [str(one) for one in scores["setting"].values]
-    numbers = [one for one in settings if one.isdecimal()]
-    few = FEW if FEW in numbers else next(reversed(numbers), "")
-    return [one for one in (few, "all") if one in settings]
+    settings = [str(setting) for setting in scores["setting"].values]
+    numbers = [setting for setting in settings if setting.isdecimal()]
+    fewer = FEW if FEW in numbers else next(reversed(numbers), "")
+    return [setting for setting in (fewer, "all") if setting in settings]
 
 
 def animals(scores: xr.Dataset) -> Figure:
-    """Draw balanced accuracy in every animal left out, with interval, floor and chance, and the mean over them."""
-    settings, names = shown(scores), _names(scores)
-    color, marker = style.colors(names), style.markers(names)
-    prefix, labels = shortened([str(name) for name in scores["target"].values])
+    """Draw balanced accuracy in every animal left out, with interval, null and chance, and the mean over them."""
+    settings = shown(scores)
+    prefix, labels = shortened(animals_of(scores))
     mean = len(labels)
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 0.6 + 2.2 * len(settings)), layout="constrained")
         panels = figure.subplots(len(settings), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, setting in zip(panels, settings, strict=True):
-            of = scores.sel(setting=setting)
-            lowest, highest = of["target_null_low"].min("representation"), of["target_null_high"].max("representation")
-            for place in range(mean):
-                ends = [place - SPREAD, place + SPREAD]
-                axes.fill_between(ends, float(lowest[place]), float(highest[place]), color="0.9", linewidth=0, zorder=0)
-            for rank, name in enumerate(names):
-                one, offset = of.sel(representation=name), 2 * SPREAD * ((rank + 0.5) / len(names) - 0.5)
-                x = np.arange(mean + 1) + offset
-                value = np.append(one["target_value"], one["value"])
-                axes.vlines(
-                    x,
-                    np.append(one["target_low"], one["animals_low"]),
-                    np.append(one["target_high"], one["animals_high"]),
-                    color=color[name],
-                    linewidth=0.8,
-                )
-                axes.plot(x, value, linestyle="none", color=color[name], marker=marker[name], markersize=4)
-            axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
-            axes.axvline(mean - 0.5, color="0.8", linewidth=0.8)
+            _draw_animals(axes, scores.sel(setting=setting))
             axes.set_title("all its training trials" if setting == "all" else f"{setting} training trials of each class")
-        panels[0].set_ylim(bottom=0)  # of all panels, now that all is drawn
+        panels[0].set_ylim(bottom=0)  # of all panels, after drawing
         panels[-1].set_xticks(range(mean + 1), [*labels, "mean"])
         panels[-1].set_xlabel(f"animal left out{f', {prefix}…' if prefix else ''}")
         figure.supylabel(f"balanced accuracy of {scores.attrs['label']}", fontsize="medium")
-        style.legend(figure, [*_handles(scores), *_floor_handles(scores)])
+        style.legend(figure, [*_handles(scores), *_null_handles(scores)])
         style.caption(
             figure,
             "Leave one animal out: test trials of an animal that the shared model was trained without, and adapted to later,\n"
             "read by a decoder of the others (own decoder: by its own). "
             f"Bars: {scores.attrs['interval']};\nof the mean: 95 % over animals, then trials (hierarchical bootstrap).\n"
-            f"Grey: 95 % of {scores.attrs['floor']}.\n{_n(scores)}.",
+            f"Grey: 95 % of {null_in_words(scores, LABELS)}.\n{_n(scores)}.",
         )
     return figure
 
@@ -105,26 +87,49 @@ def difference(scores: xr.Dataset) -> Figure:
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 2.6), layout="constrained")
         axes = figure.subplots()
-        others = scores.sel(reference=reference, representation=scores["representation"] != reference)
-        _lines(axes, others, "difference", ("difference_low", "difference_high"), like=scores)
+        compared = scores["difference"].sel(reference=reference, representation=scores["representation"] != reference)
+        _draw_lines(axes, compared, scores)
         axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
         axes.set_ylabel(f"difference in balanced accuracy\nto {reference}")
-        style.legend(figure, [one for one in _handles(scores) if one.get_label() != reference])
+        style.legend(figure, [handle for handle in _handles(scores) if handle.get_label() != reference])
         style.caption(figure, f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.")
     return figure
 
 
-def _lines(axes: Axes, scores: xr.Dataset, key: str, ends: tuple[str, str], like: xr.Dataset | None = None) -> None:
-    every, (low, high) = _names(scores if like is None else like), ends
-    color, marker = style.colors(every), style.markers(every)
-    names = _names(scores)
-    places = np.arange(scores.sizes["setting"])
+def _draw_animals(axes: Axes, scores: xr.Dataset) -> None:
+    """Draw all animals with intervals over trials, then the mean over them with its interval over animals."""
+    names, targets = _names(scores), [*animals_of(scores), ALL_ANIMALS]
+    color, marker = style.colors(names), style.markers(names)
+    null = scores["null_score"].sel(null=LABELS)
+    for number, target in enumerate(targets[:-1]):
+        bounds, ends = null.sel(target=target), [number - SPREAD, number + SPREAD]
+        lowest, highest = float(bounds.sel(null_statistic="low").min()), float(bounds.sel(null_statistic="high").max())
+        axes.fill_between(ends, lowest, highest, color="0.9", linewidth=0, zorder=0)
+    points = {
+        "target": xr.DataArray(targets, dims="target"),
+        "unit_of_inference": xr.DataArray([TRIALS] * (len(targets) - 1) + [ANIMALS], dims="target"),
+    }
     for rank, name in enumerate(names):
-        one = scores.sel(representation=name)
-        x = places + SPREAD * ((rank + 0.5) / len(names) - 0.5)
-        axes.plot(x, one[key], color=color[name], marker=marker[name], markersize=4)
-        axes.vlines(x, one[low], one[high], color=color[name], linewidth=0.8)
-    axes.set_xticks(places, [str(setting) for setting in scores["setting"].values])
+        x = np.arange(len(targets)) + 2 * SPREAD * ((rank + 0.5) / len(names) - 0.5)
+        of_targets = scores["score"].sel(representation=name).sel(points)
+        value, low, high = (of_targets.sel(statistic=statistic) for statistic in STATISTICS)
+        axes.vlines(x, low, high, color=color[name], linewidth=0.8)
+        axes.plot(x, value, linestyle="none", color=color[name], marker=marker[name], markersize=4)
+    axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+    axes.axvline(len(targets) - 1.5, color="0.8", linewidth=0.8)
+
+
+def _draw_lines(axes: Axes, drawn: xr.DataArray, scores: xr.Dataset) -> None:
+    """Draw scores or differences over the number of training trials, in the colours of all methods of the scores."""
+    color, marker = style.colors(_names(scores)), style.markers(_names(scores))
+    mean = drawn.sel(target=ALL_ANIMALS, unit_of_inference=TRIALS)
+    numbers, names = np.arange(scores.sizes["setting"]), [str(name) for name in mean["representation"].values]
+    for rank, name in enumerate(names):
+        value, low, high = (mean.sel(representation=name, statistic=statistic) for statistic in STATISTICS)
+        x = numbers + SPREAD * ((rank + 0.5) / len(names) - 0.5)
+        axes.plot(x, value, color=color[name], marker=marker[name], markersize=4)
+        axes.vlines(x, low, high, color=color[name], linewidth=0.8)
+    axes.set_xticks(numbers, [str(setting) for setting in scores["setting"].values])
     axes.set_xlabel("training trials of each class in the new animal")
 
 
@@ -138,15 +143,16 @@ def _handles(scores: xr.Dataset) -> list[Line2D]:
     return [Line2D([], [], color=color[name], marker=marker[name], markersize=4, label=name) for name in names]
 
 
-def _floor_handles(scores: xr.Dataset) -> list[Artist]:
+def _null_handles(scores: xr.Dataset) -> list[Artist]:
     chance = f"chance, {scores.attrs['chance']:.3g}"
     return [Patch(color="0.9", label="permuted labels"), Line2D([], [], color="0.4", linestyle="--", label=chance)]
 
 
 def _n(scores: xr.Dataset) -> str:
     seeds = " or ".join(str(count) for count in np.unique(scores["seeds"]))
-    new = counted(scores.sizes["target"], "animal")
+    new = counted(len(animals_of(scores)), "animal")
+    trials = int(scores["trials"].sel(target=ALL_ANIMALS))
     return (
-        f"{new} of {scores.attrs['animals']}, each new in turn, mean over them; test trials: {int(scores['trials'].sum())}; "
+        f"{new} of {scores.attrs['animals']}, each new in turn, mean over them; test trials: {trials}; "
         f"splits: {scores.sizes['split']}; seeds of a method: {seeds}"
     )

@@ -122,7 +122,11 @@ def save(figure: Figure, scores: xr.Dataset, path: Path) -> None:
 
 
 def tidy(scores: xr.Dataset) -> pd.DataFrame:
-    """Return scores as one table: variables over the same dims share rows."""
+    """Return scores as one table: variables over the same dims are columns of the same rows, their statistics too."""
+    for name, variable in scores.data_vars.items():
+        for dim in {"statistic", "null_statistic"} & set(variable.dims):
+            columns = {f"{name}_{statistic}": variable.sel({dim: statistic}, drop=True) for statistic in variable[dim].values}
+            scores = scores.drop_vars(str(name)).assign(columns)
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, variable in scores.data_vars.items():
         groups.setdefault(tuple(map(str, variable.dims)), []).append(str(name))

@@ -13,46 +13,46 @@ SMALLEST_RATE = 1e-3  # [counts] of a feature that never counted anything on the
 
 
 class Classifier(Protocol):
-    """What decodes a representation; fitted on training-side samples only."""
+    """A classifier of samples; fitted on training-side samples only."""
 
     @property
     def classes_(self) -> Codes:
-        """Class codes it knows, ascending."""
+        """Class codes of the training samples, ascending."""
 
     def fit(self, features: Floats, labels: Codes) -> Self:
         """Fit to ``(sample, feature)`` and ``(sample,)``."""
 
     def class_scores(self, features: Floats) -> Floats:
-        """Return ``(sample, class)``: of two classes that with the larger score is the more probable one."""
+        """Return ``(sample, class)``; the class with the larger score is more probable."""
 
 
 class Logistic:
     """Multinomial logistic regression with a squared penalty, fitted in the span of its training samples.
 
-    The weights of a penalised regression lie in that span, so where there are more features than samples the solution is the
-    same and has fewer numbers.
+    The weights of a penalised regression lie in that span, so with more features than samples the solution is the same and has
+    fewer numbers.
 
     Parameters
     ----------
     inverse_penalty
         ``C`` of :class:`sklearn.linear_model.LogisticRegression`.
     start
-        A fitted one of the same features and classes from which to begin; the optimum is the same.
+        A fitted regression on the same features and classes, from which the search starts; the optimum is the same.
     """
 
     def __init__(self, inverse_penalty: float, start: "Logistic | None" = None) -> None:
-        # Newton's method: as quick as the default here, and at the optimum where the default stops short of it.
+        # Newton's method is as quick as the default here and reaches the optimum, which the default may miss.
         self._model = LogisticRegression(C=inverse_penalty, solver="newton-cg", max_iter=1000, warm_start=start is not None)
         self._inverse_penalty, self._start = inverse_penalty, start
         self._span: Floats | None = None
 
     @property
     def classes_(self) -> Codes:
-        """Class codes it knows, ascending."""
+        """Class codes of the training samples, ascending."""
         return np.asarray(self._model.classes_)
 
-    def beginning_here(self) -> "Logistic":
-        """Return an unfitted one that begins from this one."""
+    def as_start(self) -> "Logistic":
+        """Return an unfitted regression whose search starts from this solution."""
         return Logistic(self._inverse_penalty, self)
 
     def fit(self, features: Floats, labels: Codes) -> Self:
@@ -91,7 +91,7 @@ class ShrinkageDiscriminant:
 
     @property
     def classes_(self) -> Codes:
-        """Class codes it knows, ascending."""
+        """Class codes of the training samples, ascending."""
         return np.asarray(self._model.classes_)
 
     def fit(self, features: Floats, labels: Codes) -> Self:
@@ -107,13 +107,13 @@ class ShrinkageDiscriminant:
 class PoissonBayes:
     """Naive Bayes for spike counts: each feature is Poisson, independent given the class.
 
-    The rate of a class is the mean of a Gamma posterior whose prior says what the feature's mean over all training samples says,
-    with the weight of some samples. Classes are as probable as they are frequent on the training side.
+    The rate of a class is the mean of a Gamma posterior whose prior mean is that of the feature over all training samples. Prior
+    probabilities of classes are their frequencies on the training side.
 
     Parameters
     ----------
     prior_trials
-        How many samples the prior weighs.
+        Number of samples that the prior counts for.
 
     References
     ----------
@@ -136,8 +136,8 @@ class PoissonBayes:
 
     def fit(self, features: Floats, labels: Codes) -> Self:
         """Fit to counts ``(sample, feature)`` and labels ``(sample,)``."""
-        self.classes_, place = np.unique(labels, return_inverse=True)
-        member = np.eye(len(self.classes_))[place]
+        self.classes_, index = np.unique(labels, return_inverse=True)
+        member = np.eye(len(self.classes_))[index]
         number = member.sum(axis=0)
         overall = np.maximum(features.mean(axis=0, dtype=np.float64), SMALLEST_RATE)
         summed = member.T @ features.astype(np.float64, copy=False)
@@ -152,6 +152,6 @@ class PoissonBayes:
 
 
 def _linear_scores(model: LogisticRegression | LinearDiscriminantAnalysis, features: Floats) -> Floats:
-    """Return ``(sample, class)`` also of two classes, for which scikit-learn returns the difference."""
+    """Return ``(sample, class)``, also for two classes, for which scikit-learn returns the difference."""
     scores: Floats = np.asarray(model.decision_function(features))
     return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores

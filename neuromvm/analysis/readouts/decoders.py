@@ -19,14 +19,14 @@ def decode(
 ) -> xr.DataTree:
     """Predict the label of every test trial by every decoder.
 
-    There is a decoder of each animal, fitted on its training side; of ``others`` (all animals but the target) and ``pooled``
-    (all animals, the target's training side among them) where the representation is shared. None sees a test trial, unless
+    There is a decoder of each animal, fitted on its training side; and if animals share a space, ``others`` (all animals but the
+    target) and ``pooled`` (all animals, the training side of the target included). No decoder is fitted on a test trial, unless
     the splits say that trials both train and test.
 
     Parameters
     ----------
     representation
-        What decoders see, and which classifier they are.
+        What decoders see, and the kind of classifier.
     samples, splits
         One node an animal; see :mod:`neuromvm.schema`.
     decoders
@@ -36,8 +36,8 @@ def decode(
     -------
     One node a target: ``predicted (replica, decoder, trial, window)``, class codes, -1 where the trial is not tested or the
     decoder does not exist; ``common (replica, decoder, class)``, the classes that decoder and target share, among which the
-    decoder chooses and on which alone it is to be scored; coordinates ``decoder`` and ``split(replica)``. A decoder that shares
-    fewer than two classes with a target is left out.
+    decoder chooses and on which it is scored; coordinates ``decoder`` and ``split(replica)``. A decoder that shares fewer than
+    two classes with a target is left out.
     """
     names = [*samples.children, OTHERS, POOLED] if decoders is None else list(decoders)
     classes = len(json.loads(samples.attrs["classes"]))
@@ -49,12 +49,12 @@ def decode(
     known = {name: np.setdiff1d(node["label"].to_numpy(), [-1]) for name, node in samples.children.items()}
     for replica in range(len(representation.replicas)):
         fitted = _Decoders(representation, replica, samples, splits)
-        for sources, asked in fitted.questions(names).items():
-            classifier = fitted.of(sources)
-            asked = [one for one in asked if len(np.intersect1d(classifier.classes_, known[one.target])) > 1]
-            for one, codes, shared in _answers(classifier, asked, known):
-                predicted[one.target][replica, one.place, one.tested] = codes
-                common[one.target][replica, one.place, shared] = True
+        for sources, test_sets in fitted.test_sets(names).items():
+            classifier = fitted.fitted_on(sources)
+            test_sets = [test for test in test_sets if len(np.intersect1d(classifier.classes_, known[test.target])) > 1]
+            for test, codes, shared in _predictions(classifier, test_sets, known):
+                predicted[test.target][replica, test.decoder, test.tested] = codes
+                common[test.target][replica, test.decoder, shared] = True
     coords = {"decoder": names, "split": ("replica", representation.replicas)}
     return xr.DataTree.from_dict(
         {
@@ -70,47 +70,47 @@ def decode(
     )
 
 
-class _Question(NamedTuple):
-    """Test trials of a target, as the decoder at some place sees them."""
+class _TestSet(NamedTuple):
+    """Test trials of a target, as a decoder sees them."""
 
     target: str
-    place: int
+    decoder: int
     tested: NDArray[np.bool_]  # (trial,)
-    view: Floats  # (tested trial, window, feature)
+    values: Floats  # (tested trial, window, feature)
 
 
 class _Decoders:
-    """The decoders of one replica; one that serves several targets is fitted once."""
+    """The decoders of one replica; a decoder of several targets is fitted once."""
 
     def __init__(self, representation: Representation, replica: int, samples: xr.DataTree, splits: xr.DataTree) -> None:
         self._representation, self._replica = representation, replica
-        self._own: dict[str, Floats] = {}
+        self._test_values: dict[str, Floats] = {}
         self._tested: dict[str, NDArray[np.bool_]] = {}
         self._training: dict[str, tuple[Floats, NDArray[np.int16]]] = {}
         split = representation.replicas[replica]
         for animal, node in samples.children.items():
             side, tested = training_side(splits, split, animal), held_out(splits, split, animal)
-            view = representation.seen(replica, animal, animal)
-            if view is None:
+            values = representation.seen(replica, animal, animal)
+            if values is None:
                 continue
             if tested.any():
-                self._own[animal], self._tested[animal] = view[tested], tested
+                self._test_values[animal], self._tested[animal] = values[tested], tested
             if side.any():
                 labels = node["label"].to_numpy()[side]
-                self._training[animal] = view[side][labels >= 0], labels[labels >= 0]
+                self._training[animal] = values[side][labels >= 0], labels[labels >= 0]
         self._fitted: dict[tuple[str, ...], Classifier] = {}
 
-    def questions(self, names: Sequence[str]) -> dict[tuple[str, ...], list[_Question]]:
-        """Return what the decoder fitted on each set of animals is asked."""
-        asked: dict[tuple[str, ...], list[_Question]] = {}
+    def test_sets(self, names: Sequence[str]) -> dict[tuple[str, ...], list[_TestSet]]:
+        """Return what the decoder fitted on each set of animals has to predict."""
+        test_sets: dict[tuple[str, ...], list[_TestSet]] = {}
         for target, tested in self._tested.items():
-            for place, name in enumerate(names):
-                sources, view = self._sources(name, target), self._seen(name, target)
-                if sources and view is not None:
-                    asked.setdefault(sources, []).append(_Question(target, place, tested, view))
-        return asked
+            for decoder, name in enumerate(names):
+                sources, values = self._sources(name, target), self._seen(name, target)
+                if sources and values is not None:
+                    test_sets.setdefault(sources, []).append(_TestSet(target, decoder, tested, values))
+        return test_sets
 
-    def of(self, sources: tuple[str, ...]) -> Classifier:
+    def fitted_on(self, sources: tuple[str, ...]) -> Classifier:
         """Return the classifier fitted on these animals."""
         if sources not in self._fitted:
             features, labels = zip(*(self._training[source] for source in sources), strict=True)
@@ -118,40 +118,39 @@ class _Decoders:
         return self._fitted[sources]
 
     def _unfitted(self, sources: tuple[str, ...]) -> Classifier:
-        """Return a new classifier; those of all animals but one begin from that of all animals, which is near."""
-        everyone = tuple(self._training)
-        if 2 < len(sources) == len(everyone) - 1:
-            start = self.of(everyone)
+        """Return a new classifier; those of all animals but one start from that of all animals, whose optimum is near."""
+        animals = tuple(self._training)
+        if 2 < len(sources) == len(animals) - 1:
+            start = self.fitted_on(animals)
             if isinstance(start, Logistic):
-                return start.beginning_here()
+                return start.as_start()
         return self._representation.classifier(self._replica)
 
     def _sources(self, name: str, target: str) -> tuple[str, ...]:
         if name in (OTHERS, POOLED):
             shared = self._representation.shared
-            return tuple(one for one in self._training if shared and (name == POOLED or one != target))
+            return tuple(animal for animal in self._training if shared and (name == POOLED or animal != target))
         return (name,) if name in self._training else ()
 
     def _seen(self, name: str, target: str) -> Floats | None:
-        """Return the test trials of a target; where all animals lie in one space, they look the same to every decoder."""
+        """Return the test trials of a target; in a space of all animals they are the same for every decoder."""
         if self._representation.shared or name == target:
-            return self._own[target]
-        view = self._representation.seen(self._replica, name, target) if name in self._training else None
-        return None if view is None else view[self._tested[target]]
+            return self._test_values[target]
+        values = self._representation.seen(self._replica, name, target) if name in self._training else None
+        return None if values is None else values[self._tested[target]]
 
 
-def _answers(
-    classifier: Classifier, asked: Sequence[_Question], known: dict[str, NDArray[np.int16]]
-) -> list[tuple[_Question, NDArray[np.int16], NDArray[np.integer]]]:
-    """Answer all questions at once: the most probable of the classes shared with each target, ``(trial, window)``."""
-    if not asked:
+def _predictions(
+    classifier: Classifier, test_sets: Sequence[_TestSet], known: dict[str, NDArray[np.int16]]
+) -> list[tuple[_TestSet, NDArray[np.int16], NDArray[np.integer]]]:
+    """Predict all test sets at once: the most probable of the classes shared with each target, ``(trial, window)``."""
+    if not test_sets:
         return []
-    views = [one.view for one in asked]
-    scores = classifier.class_scores(np.concatenate([view.reshape(-1, view.shape[-1]) for view in views]))
-    borders = np.cumsum([view.shape[0] * view.shape[1] for view in views])[:-1]
-    found = []
-    for one, part in zip(asked, np.split(scores, borders), strict=True):
-        among = np.intersect1d(classifier.classes_, known[one.target])
-        best = part[:, np.isin(classifier.classes_, among)].argmax(axis=1)
-        found.append((one, among[best].reshape(one.view.shape[:2]).astype(np.int16), among))
-    return found
+    flat = [test.values.reshape(-1, test.values.shape[-1]) for test in test_sets]
+    scores = np.split(classifier.class_scores(np.concatenate(flat)), np.cumsum([len(values) for values in flat])[:-1])
+    predictions = []
+    for test, test_scores in zip(test_sets, scores, strict=True):
+        shared = np.intersect1d(classifier.classes_, known[test.target])
+        best = test_scores[:, np.isin(classifier.classes_, shared)].argmax(axis=1)
+        predictions.append((test, shared[best].reshape(test.values.shape[:2]).astype(np.int16), shared))
+    return predictions

@@ -1,4 +1,4 @@
-"""Linear discriminants of many windows at once, quick enough to be fitted again for every permutation."""
+"""Linear discriminants of many windows at once, quick enough to be refitted for every permutation."""
 
 from typing import NamedTuple
 
@@ -12,13 +12,13 @@ SMALLEST_SHRINKAGE = 1e-6  # keeps a feature that never varies from making the c
 
 
 class Discriminants(NamedTuple):
-    """One decoder a window, for features as they were before scaling."""
+    """One decoder a window, for unscaled features."""
 
     weights: Floats  # (window, feature, class)
     offset: Floats  # (window, class)
 
     def predict(self, values: Floats) -> NDArray[np.intp]:
-        """Return the place of the most probable class by every decoder.
+        """Return the index of the most probable class by every decoder.
 
         Parameters
         ----------
@@ -35,9 +35,9 @@ class Discriminants(NamedTuple):
         scores += self.offset
         return np.asarray(scores.argmax(axis=-1))
 
-    def among(self, places: NDArray[np.integer]) -> "Discriminants":
-        """Return decoders that choose among some of their classes."""
-        return Discriminants(self.weights[:, :, places], self.offset[:, places])
+    def among(self, indices: NDArray[np.integer]) -> "Discriminants":
+        """Return decoders that choose among the classes with these indices."""
+        return Discriminants(self.weights[:, :, indices], self.offset[:, indices])
 
 
 def fit_discriminants(training: Floats, codes: NDArray[np.integer]) -> Discriminants:
@@ -71,7 +71,7 @@ def fit_discriminants(training: Floats, codes: NDArray[np.integer]) -> Discrimin
     """
     samples, windows, features = training.shape
     scaler = Scaler.fit(training.reshape(samples, -1))
-    center, spread = (one.reshape(windows, features).astype(np.float64) for one in (scaler.center, scaler.spread))
+    center, spread = (values.reshape(windows, features).astype(np.float64) for values in (scaler.center, scaler.spread))
     scaled = ((training - center) / spread).transpose(1, 0, 2)  # (window, sample, feature)
     member = (codes == np.unique(codes)[:, None]).astype(np.float64)  # (class, sample)
     means = (member / member.sum(axis=1, keepdims=True)) @ scaled  # (window, class, feature)
@@ -82,7 +82,7 @@ def fit_discriminants(training: Floats, codes: NDArray[np.integer]) -> Discrimin
 
 
 def shrinkage(residuals: Floats) -> tuple[Floats, Floats, Floats]:
-    """Estimate how far the covariance of residuals is to be drawn towards a multiple of the identity.
+    """Estimate how far the covariance of residuals is shrunk towards a multiple of the identity.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def shrinkage(residuals: Floats) -> tuple[Floats, Floats, Floats]:
 
     Returns
     -------
-    Share of the identity (Ledoit & Wolf 2004) and mean variance, ``(window,)`` each, and the smaller of the two matrices of
-    products ``residuals.T @ residuals`` and ``residuals @ residuals.T``, which hold the same eigenvalues.
+    Share of the identity (Ledoit & Wolf 2004) and mean variance, ``(window,)`` each, and the smaller of ``residuals.T @
+    residuals`` and ``residuals @ residuals.T``, which have the same eigenvalues.
     """
     _, samples, features = residuals.shape
     turned = residuals.transpose(0, 2, 1)

@@ -1,6 +1,4 @@
-"""What a decoder sees of each animal: raw features, latents of a model, or (in :mod:`neuromvm.analysis.baselines`) a linear
-alignment.
-"""
+"""Representations that decoders see: raw features, latents of a model, or alignments (:mod:`neuromvm.analysis.baselines`)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -24,7 +22,7 @@ class Training(NamedTuple):
     """Training-side samples of one animal in one split."""
 
     features: Floats  # (sample, feature)
-    match: NDArray[np.int16]  # (sample,) what paired samples share
+    match: NDArray[np.int16]  # (sample,) code that paired samples share
 
 
 def training_side(splits: xr.DataTree, split: int, animal: str) -> NDArray[np.bool_]:
@@ -64,7 +62,7 @@ class Inputs:
         self._scalers = {(split, name): self._scaler(split, name) for split in range(self.splits) for name in self.fitted(split)}
 
     def fitted(self, split: int) -> list[str]:
-        """Return the animals with training-side trials: the others can be neither scaled nor aligned."""
+        """Return the animals with training-side trials, which scaling and alignment need."""
         return [name for name in self.animals if self._sides[split, name].any()]
 
     def scaled(self, split: int, animal: str) -> Floats:
@@ -72,12 +70,12 @@ class Inputs:
         return self._scalers[split, animal](self._features[animal])
 
     def counts(self, animal: str) -> NDArray[np.unsignedinteger]:
-        """Return what was counted in every trial, neither transformed nor scaled, ``(trial, window, feature)``.
+        """Return the counts of every trial, neither transformed nor scaled, ``(trial, window, feature)``.
 
         Raises
         ------
         SchemaError
-            If the activity is no count.
+            If the activity is not counts.
         """
         activity = self._activity[animal].transpose("trial", "window", "bin", "unit").to_numpy()
         if activity.dtype.kind not in "ui":
@@ -98,7 +96,7 @@ class Inputs:
 
 
 class Representation(ABC):
-    """One way of looking at the samples of every animal.
+    """Features of the samples of every animal, as decoders see them.
 
     Parameters
     ----------
@@ -114,18 +112,18 @@ class Representation(ABC):
 
     @abstractmethod
     def classifier(self, replica: int) -> Classifier:
-        """Return the classifier that decodes a replica, not fitted."""
+        """Return an unfitted classifier for a replica."""
 
     @abstractmethod
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
         """Return ``(trial, window, feature)``: the samples of ``target`` as a decoder of ``source`` sees them.
 
-        None where that decoder cannot see them. Nothing that maps samples may have been fitted on trials held out.
+        None where that decoder cannot see them. No map of samples may have been fitted on trials held out.
         """
 
 
 class Unaligned(Representation):
-    """What each animal has of its own: its decoder sees that animal only.
+    """Features of each animal alone, which only its own decoder sees.
 
     Parameters
     ----------
@@ -134,7 +132,7 @@ class Unaligned(Representation):
     classifier
         Makes the classifier.
     splits
-        Those that are decoded; by default all.
+        Splits that are decoded; by default all.
     """
 
     def __init__(self, inputs: Inputs, classifier: Callable[[], Classifier], splits: Sequence[int] | None = None) -> None:
@@ -146,12 +144,12 @@ class Unaligned(Representation):
         return self._classifier()
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
-        """Return what the animal has, if it has training trials."""
+        """Return the features of the animal, if it has training trials."""
         split = self.replicas[replica]
         return self.own(split, target) if source == target and target in self.inputs.fitted(split) else None
 
     def own(self, split: int, animal: str) -> Floats:
-        """Return its scaled features ``(trial, window, feature)``."""
+        """Return the scaled features of an animal ``(trial, window, feature)``."""
         return self.inputs.scaled(split, animal)
 
 
@@ -165,24 +163,23 @@ class RawFeatures(Unaligned):
 class Latents(Representation):
     """Posterior means of a model's shared latents, each divided by its standard deviation over all animals' training sides.
 
-    One divisor for all animals leaves the alignment between them as the model made it. Animals for which a replica has no
-    latents (all NaN) are not seen.
+    A common divisor keeps the alignment between animals as the model made it. Animals for which a replica has no latents (all
+    NaN) are not seen.
 
     Parameters
     ----------
     latents
         Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
     splits
-        Those that the model was trained on.
+        Splits that the model was trained on.
     inverse_penalty
         ``C`` of the logistic regressions, or one for each split.
     """
 
     def __init__(self, latents: xr.DataTree, splits: xr.DataTree, *, inverse_penalty: float | Sequence[float]) -> None:
         nodes = {name: node.to_dataset() for name, node in latents.children.items()}
-        first = next(iter(nodes.values()))
         self._inverse_penalty = inverse_penalty
-        super().__init__(first["split"].to_numpy().tolist(), shared=True)
+        super().__init__(next(iter(nodes.values()))["split"].to_numpy().tolist(), shared=True)
         for name, node in nodes.items():
             if node.sizes["trial"] != splits[name].sizes["trial"]:
                 raise SchemaError(
@@ -216,5 +213,5 @@ class Latents(Representation):
 
 
 def _shared(latents: xr.Dataset) -> xr.Dataset:
-    """Leave out latents that are private to an animal: the same number means another thing in each."""
+    """Leave out latents that are private to an animal, since they do not correspond between animals."""
     return latents.isel(latent=latents["shared"].to_numpy()) if "shared" in latents.coords else latents

@@ -1,17 +1,30 @@
 """Leave one animal out, in the report: what a model reaches in animals that it was trained without, in words and one by one."""
 
-import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.decoding.few_shot import ALONE as OWN_DECODER
 from neuromvm.analysis.decoding.few_shot import FROZEN_MAPS
 from neuromvm.analysis.figures.few_shot import shown
 from neuromvm.analysis.figures.text import counted
-from neuromvm.analysis.report.headline import ALONE, Verdict, paired_difference
-from neuromvm.analysis.report.tables import NONE, Table, between, interval
+from neuromvm.analysis.judged import (
+    ALL_ANIMALS,
+    ANIMALS,
+    LABELS,
+    STATISTICS,
+    TRIALS,
+    animals_of,
+    is_judged,
+    values,
+)
+from neuromvm.analysis.report.headline import SIGNIFICANT, VERDICTS, Verdict, paired_difference
+from neuromvm.analysis.report.tables import NONE, Table, between, interval, number
 
-READ = ("animals_low", "difference_animals_low", "target_difference", "target_null_mean", "training_trials")
 ADAPTED = " adapted"  # how the methods that were trained without the animal are called
+WORDS = {
+    "ahead": "The adapted model is ahead of the linear map",
+    "behind": "The adapted model loses to the linear map",
+    "tie": "The adapted model ties with the linear map, these data do not tell which is better",
+}
 
 
 def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None:
@@ -24,87 +37,85 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
 
     Returns
     -------
-    Verdict and sentences, of all training trials of the animals if these were tried; None without a model that was adapted.
+    Verdict and sentences, of all training trials of the animals if these were tried; None without a model that was adapted, or
+    if the scores were saved by an earlier version.
     """
-    if not _readable(scores):
+    if scores is None or not is_judged(scores):
         return None
-    assert scores is not None
-    names = [str(one) for one in scores["representation"].values if str(one).endswith(ADAPTED)]
+    names = [str(name) for name in scores["representation"].values if str(name).endswith(ADAPTED)]
     if not names:
         return None
     setting = shown(scores)[-1]
-    of = scores.sel(setting=setting)
-    name = max(names, key=lambda one: float(of["value"].sel(representation=one)))
-    ours, theirs = of.sel(representation=name), of.sel(representation=FROZEN_MAPS)
+    table = values(scores).sel(setting=setting)
+    name = max(names, key=lambda method: float(table.sel(representation=method)))
+    mean = scores.sel(setting=setting, target=ALL_ANIMALS)
+    score, null = mean["score"].sel(representation=name), mean["null_score"].sel(representation=name, null=LABELS)
     chosen = f"the best of {len(names)} models by this very score, {name}," if len(names) > 1 else name
-    over_animals = between(float(ours["animals_low"]), float(ours["animals_high"])) or NONE
+    over_animals = between(*_numbers(score, ANIMALS)[1:]) or NONE
+    linear_map, own_decoder = (interval(*_numbers(mean["score"].sel(representation=row))) for row in (FROZEN_MAPS, OWN_DECODER))
     said = [
-        f"Leave one animal out ({counted(scores.sizes['target'], 'animal')} of {scores.attrs['animals']}, each in turn unseen by "
-        f"the shared model, then adapted to with {_trials(setting)}): {chosen} is read by a decoder of the others with a "
-        f"balanced accuracy of {_interval(ours, 'value', 'low', 'high')} (over animals {over_animals}), "
-        f"{'above' if ours['p'] <= ALONE else 'not above'} the floor of permuted labels, "
-        f"{_interval(ours, 'null_mean', 'null_low', 'null_high')} (p = {_p(ours['p'])}).",
-        f"The linear map of the same trials reaches {_interval(theirs, 'value', 'low', 'high')}, and the animal's own decoder of "
-        f"them, without any other animal, {_interval(of.sel(representation=OWN_DECODER), 'value', 'low', 'high')}.",
+        f"Leave one animal out ({counted(len(animals_of(scores)), 'animal')} of {scores.attrs['animals']}, each in turn unseen "
+        f"by the shared model, then adapted to with {_trials(setting)}): {chosen} is read by a decoder of the others with a "
+        f"balanced accuracy of {interval(*_numbers(score))} (over animals {over_animals}), "
+        f"{'above' if null.sel(null_statistic='p') <= SIGNIFICANT else 'not above'} the floor of permuted labels, "
+        f"{interval(*_null(null))} (p = {_p(null)}).",
+        f"The linear map of the same trials reaches {linear_map}, and the animal's own decoder of them, without any other "
+        f"animal, {own_decoder}.",
     ]
     difference = paired_difference(scores, FROZEN_MAPS, name, setting)
     if difference is None:
         return "alone", said
-    verdicts: dict[int, tuple[Verdict, str]] = {
-        1: ("ahead", "The adapted model is ahead of the linear map"),
-        -1: ("behind", "The adapted model loses to the linear map"),
-        0: ("tie", "The adapted model ties with the linear map, these data do not tell which is better"),
-    }
-    verdict, words = verdicts[difference.sign]
-    evidence = f"paired difference {interval(*difference[:3], signed=True)}"
-    several = difference.splits > 1
-    evidence += f", of the same sign in {difference.alike} of {difference.splits} splits" if several else ", in one split"
-    return verdict, [*said, f"{words}: {evidence}."]
+    verdict = VERDICTS[difference.sign]
+    return verdict, [*said, f"{WORDS[verdict]}: {difference.evidence}."]
 
 
 def each_animal(scores: xr.Dataset | None) -> list[Table]:
     """Lay out every animal left out after the mean over them, for some and for all of its training trials."""
-    if not _readable(scores):
+    if scores is None or not is_judged(scores):
         return []
-    assert scores is not None
     return [_table(scores.sel(setting=setting), setting) for setting in shown(scores)]
 
 
-def _table(of: xr.Dataset, setting: str) -> Table:
-    targets, names = [str(one) for one in of["target"].values], [str(one) for one in of["representation"].values]
+def _table(scores: xr.Dataset, setting: str) -> Table:
+    """Lay out all targets and methods; intervals of the mean are over animals, those of an animal over trials."""
+    targets, names = animals_of(scores), [str(name) for name in scores["representation"].values]
     columns = ["animal left out", "method", "training trials", "test trials", "score [95 %]"]
     columns += [f"difference to {FROZEN_MAPS} [95 %]", "floor [95 %]", "p"]
-    mean = [f"mean of {len(targets)}, [95 % over animals]", "", str(int(of["trials"].sum()))]
-    rows = [_row(of.sel(representation=name), name, mean, "", "animals_") for name in names]
-    for target in targets:
-        each = of.sel(target=target)
-        about = [target, f"{float(each['training_trials']):g}", str(int(each["trials"]))]
-        rows += [_row(each.sel(representation=name), name, about, "target_", "") for name in names]
+    rows = []
+    for target in [ALL_ANIMALS, *targets]:
+        of_target = scores.sel(target=target)
+        is_mean = target == ALL_ANIMALS
+        title = f"mean of {len(targets)}, [95 % over animals]" if is_mean else target
+        counts = ["" if is_mean else f"{float(of_target['training_trials']):g}", str(int(of_target["trials"]))]
+        unit = ANIMALS if is_mean else TRIALS
+        rows += [[title, name, *counts, *_scores(of_target.sel(representation=name), name, unit)] for name in names]
     caption = f"Leave one animal out, adapted to with {_trials(setting)}: every animal in turn."
     return Table(caption, columns, rows, [False, False, *[True] * (len(columns) - 2)])
 
 
-def _row(one: xr.Dataset, name: str, about: list[str], prefix: str, ends: str) -> list[str]:
-    """Lay out one method in one animal, or the mean over them, ``ends`` being what its intervals are over."""
-    place, *counts = about
-    own = [f"{prefix}value", f"{prefix}{ends}low", f"{prefix}{ends}high"]
-    difference = [f"{prefix}difference", f"{prefix}difference_{ends}low", f"{prefix}difference_{ends}high"]
-    floor = [f"{prefix}null_{key}" for key in ("mean", "low", "high")]
-    against = "reference" if name == FROZEN_MAPS else _interval(one.sel(reference=FROZEN_MAPS), *difference, signed=True)
-    return [place, name, *counts, _interval(one, *own), against, _interval(one, *floor), _p(one[f"{prefix}p"])]
+def _scores(method: xr.Dataset, name: str, unit: str) -> list[str]:
+    """Write score, difference, floor and p of one method in one target."""
+    difference = interval(*_numbers(method["difference"].sel(reference=FROZEN_MAPS), unit), signed=True)
+    null = method["null_score"].sel(null=LABELS)
+    against = "reference" if name == FROZEN_MAPS else difference
+    return [interval(*_numbers(method["score"], unit)), against, interval(*_null(null)), _p(null)]
 
 
-def _readable(scores: xr.Dataset | None) -> bool:
-    """Say whether there are scores, and with all that is read here: those of an earlier version may lack something."""
-    return scores is not None and set(READ) <= set(scores)
+def _numbers(score: xr.DataArray, unit: str = TRIALS) -> tuple[float, float, float]:
+    """Return value, low and high."""
+    value, low, high = score.sel(unit_of_inference=unit, statistic=list(STATISTICS)).to_numpy().tolist()
+    return value, low, high
 
 
-def _interval(one: xr.Dataset, value: str, low: str, high: str, *, signed: bool = False) -> str:
-    return interval(float(one[value]), float(one[low]), float(one[high]), signed)
+def _null(null: xr.DataArray) -> tuple[float, float, float]:
+    """Return mean, low and high."""
+    mean, low, high = null.sel(null_statistic=["mean", "low", "high"]).to_numpy().tolist()
+    return mean, low, high
 
 
-def _p(p: xr.DataArray) -> str:
-    return f"{float(p):.2g}" if np.isfinite(p) else NONE
+def _p(null: xr.DataArray) -> str:
+    p = float(null.sel(null_statistic="p"))
+    return NONE if number(p) == NONE else f"{p:.2g}"
 
 
 def _trials(setting: str) -> str:

@@ -1,4 +1,4 @@
-"""The first paragraph: what the shared models reach, beside the best linear baseline. Every word follows from numbers."""
+"""The first paragraph: what the shared models reach, beside the best linear baseline, in words that follow from the numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -8,7 +8,9 @@ import xarray as xr
 from neuromvm.analysis.baselines.catalogue import BASELINES
 from neuromvm.analysis.decoding.decoding import RENAMED
 from neuromvm.analysis.figures.text import counted
+from neuromvm.analysis.judged import ALL_ANIMALS, difference_of
 from neuromvm.analysis.report.tables import interval
+from neuromvm.analysis.scores import Absent
 
 Row = Mapping[str, Any]  # a line of summary.json, see neuromvm.analysis.scores.Score
 Verdict = Literal["ahead", "behind", "tie", "alone"]
@@ -16,12 +18,12 @@ READ = {
     "cross": "Across animals (the decoder of one animal reads another)",
     "within": "Within animals (each reads its own test trials)",
 }
-PAIRED = ("difference", "difference_low", "difference_high")
-ALONE = 0.05  # largest p at which a score is called above its floor
+SIGNIFICANT = 0.05  # largest p at which a score is called above its floor
+VERDICTS: dict[int, Verdict] = {1: "ahead", -1: "behind", 0: "tie"}  # by the sign of a difference
 
 
 class Difference(NamedTuple):
-    """A model minus a baseline, draws paired, and in how many splits its sign is that of the whole."""
+    """A model minus a baseline, paired by draw, and in how many splits it has the same sign."""
 
     value: float
     low: float
@@ -31,10 +33,19 @@ class Difference(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """Return 1 or -1 if the interval leaves 0 out and every split agrees, else 0: the interval holds the fits fixed."""
+        """Return 1 or -1 if the interval leaves 0 out and every split agrees, else 0.
+
+        Splits count because the interval does not contain the variation of fits.
+        """
         if self.alike < self.splits:
             return 0
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
+
+    @property
+    def evidence(self) -> str:
+        """Write the difference with its interval and the number of splits."""
+        splits = f"of the same sign in {self.alike} of {self.splits} splits" if self.splits > 1 else "in one split"
+        return f"paired difference {interval(self.value, self.low, self.high, signed=True)}, {splits}"
 
 
 class Comparison(NamedTuple):
@@ -46,7 +57,7 @@ class Comparison(NamedTuple):
     baseline: Row | None
     baselines: int
     difference: Difference | None
-    unrelated: Row | None = None  # the model's score against what it would be if animals had codes of their own
+    renamed: Row | None = None  # the model's score against what it would be if animals had codes of their own
 
     @property
     def verdict(self) -> Verdict:
@@ -54,8 +65,7 @@ class Comparison(NamedTuple):
         if self.baseline is None or self.model.get("in_sample"):
             return "alone"
         if self.difference is not None:
-            verdicts: dict[int, Verdict] = {1: "ahead", -1: "behind", 0: "tie"}
-            return verdicts[self.difference.sign]
+            return VERDICTS[self.difference.sign]
         if self.model["low"] > self.baseline["high"]:
             return "ahead"
         return "behind" if self.model["high"] < self.baseline["low"] else "tie"
@@ -82,30 +92,38 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
         ]
         ours = [row for row in scored if row["representation"] in shared]
         baselines = [row for row in scored if row["representation"] not in models]
-        if ours:
-            model = max(ours, key=lambda row: float(row["value"]))
-            baseline = max(baselines, key=lambda row: float(row["value"]), default=None)
-            pair = None if baseline is None else (baseline["representation"], model["representation"])
-            difference = None if pair is None or scores is None else paired_difference(scores, *pair, setting)
-            unrelated = [row for row in rows if (row["setting"], row["representation"]) == (RENAMED, model["representation"])]
-            other = unrelated[0] if setting == "cross" and unrelated and unrelated[0]["p"] is not None else None
-            comparisons.append(Comparison(setting, model, len(ours), baseline, len(baselines), difference, other))
+        if not ours:
+            continue
+        model = max(ours, key=lambda row: float(row["value"]))
+        baseline = max(baselines, key=lambda row: float(row["value"]), default=None)
+        difference = None
+        if baseline is not None and scores is not None:
+            difference = paired_difference(scores, baseline["representation"], model["representation"], setting)
+        renamed = _renamed(rows, model["representation"]) if setting == "cross" else None
+        comparisons.append(Comparison(setting, model, len(ours), baseline, len(baselines), difference, renamed))
     return comparisons
+
+
+def _renamed(rows: Sequence[Row], representation: str) -> Row | None:
+    """Return the line of *cross* against the null of renamed classes, if there is such a null."""
+    lines = (row for row in rows if (row["setting"], row["representation"]) == (RENAMED, representation))
+    line = next(lines, None)
+    return None if line is None or line["p"] is None else line
 
 
 def paired_difference(scores: xr.Dataset, reference: str, representation: str, setting: str) -> Difference | None:
     """Return the paired difference to a reference, None if the scores do not hold it."""
-    if not all(key in scores for key in (*PAIRED, "split_value")):
-        return None
-    one = scores
     for dim, name in (("reference", reference), ("representation", representation), ("setting", setting)):
-        if dim not in one.coords or name not in one[dim].values:
+        if name not in scores[dim].values:
             return None
-        one = one.sel({dim: name})
+    cell = scores.sel(representation=representation, setting=setting, target=ALL_ANIMALS)
+    difference = difference_of(cell, reference)
+    if isinstance(difference, Absent):
+        return None
     by_split = scores["split_value"].sel(setting=setting)
-    each = (by_split.sel(representation=representation) - by_split.sel(representation=reference)).to_numpy()
-    value, low, high = (float(one[key]) for key in PAIRED)
-    return Difference(value, low, high, int((each * value > 0).sum()), len(each))
+    differences = (by_split.sel(representation=representation) - by_split.sel(representation=reference)).to_numpy()
+    alike = int((differences * difference.value > 0).sum())
+    return Difference(difference.value, *difference.interval, alike, len(differences))
 
 
 def sentences(comparison: Comparison) -> list[str]:
@@ -122,7 +140,7 @@ def sentences(comparison: Comparison) -> list[str]:
     model, baseline = comparison.model, comparison.baseline
     if model.get("in_sample"):
         return _fit_sentences(comparison)
-    above = "above" if model["p"] <= ALONE else "not above"
+    above = "above" if model["p"] <= SIGNIFICANT else "not above"
     said = [
         f"{READ[comparison.setting]}, {_chosen('shared model', model, comparison.models)} reaches a {model['what']} of "
         f"{interval(model['value'], model['low'], model['high'])}, {above} the floor of permuted labels, "
@@ -130,34 +148,30 @@ def sentences(comparison: Comparison) -> list[str]:
         f"(p = {model['p']:.2g}, {counted(model['n_animals'], 'animal')}, {counted(model['n_trials'], 'test trial')}, "
         f"{counted(model['n_splits'], 'split')})."
     ]
-    if comparison.unrelated is not None:
-        other = comparison.unrelated
-        said.append(
-            f"If every animal had a code of its own, it would be "
-            f"{interval(other['floor'], other['floor_low'], other['floor_high'])} "
-            f"(classes renamed, p = {other['p']:.2g})."
-        )
+    if comparison.renamed is not None:
+        floor = interval(*(comparison.renamed[key] for key in ("floor", "floor_low", "floor_high")))
+        p = f"classes renamed, p = {comparison.renamed['p']:.2g}"
+        said.append(f"If every animal had a code of its own, it would be {floor} ({p}).")
     if baseline is None:
         return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]
     name = baseline["representation"]
     kind = "baseline" if name in BASELINES and not BASELINES[name].linear else "linear baseline"
     reached = interval(baseline["value"], baseline["low"], baseline["high"])
     said.append(f"In comparison, {_chosen(kind, baseline, comparison.baselines)} reaches {reached}.")
-    if comparison.difference is not None:
-        gap = comparison.difference
-        evidence = f"paired difference {interval(*gap[:3], signed=True)}"
-        evidence += f", of the same sign in {gap.alike} of {gap.splits} splits" if gap.splits > 1 else ", in one split"
-    else:
-        if comparison.verdict == "tie":
-            open_question = "overlap, and without their paired difference it is open which is better."
-            return [*said, f"The intervals of the shared model and of the {kind} {name} {open_question}"]
-        evidence = "their intervals do not overlap"
-    verdict = {
-        "ahead": f"The shared model is ahead of the {kind} {name}",
-        "behind": f"The shared model loses to the {kind} {name}",
-        "tie": f"The shared model ties with the {kind} {name}, these data do not tell which is better",
+    return [*said, _verdict_sentence(comparison, f"the {kind} {name}")]
+
+
+def _verdict_sentence(comparison: Comparison, baseline: str) -> str:
+    if comparison.difference is None and comparison.verdict == "tie":
+        open_question = "overlap, and without their paired difference it is open which is better."
+        return f"The intervals of the shared model and of {baseline} {open_question}"
+    evidence = "their intervals do not overlap" if comparison.difference is None else comparison.difference.evidence
+    verdicts = {
+        "ahead": f"The shared model is ahead of {baseline}",
+        "behind": f"The shared model loses to {baseline}",
+        "tie": f"The shared model ties with {baseline}, these data do not tell which is better",
     }
-    return [*said, f"{verdict[comparison.verdict]}: {evidence}."]
+    return f"{verdicts[comparison.verdict]}: {evidence}."
 
 
 def _fit_sentences(comparison: Comparison) -> list[str]:

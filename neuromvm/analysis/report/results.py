@@ -9,31 +9,27 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import xarray as xr
 
 from neuromvm.analysis.figures.style import Figure, applied
+from neuromvm.analysis.judged import check_judged, is_difference, is_judged, null_in_words
 from neuromvm.analysis.report.few_shot import each_animal
-from neuromvm.analysis.report.headline import PAIRED, Row, paired_difference
+from neuromvm.analysis.report.headline import Row, paired_difference
 from neuromvm.analysis.report.tables import NONE, Table, between, cell, interval, number
 from neuromvm.errors import RunFolderError
 from neuromvm.folders.study import Study
 
 RESOLUTION = 150  # dots an inch of figures that the report alone holds
 DECODING, FEW_SHOT = "decoding", "few_shot"  # the analyses that the headline reads
-SHOWN = (  # what tables and headline read of a line; what came later may be absent
+SHOWN = (  # fields of a line that tables and headline read; lines of earlier versions may lack further fields
     *("what", "representation", "setting", "value", "low", "high", "floor", "floor_low", "floor_high", "chance", "p"),
     *("n_animals", "n_trials", "n_splits"),
 )
 TEXT = ("setting", "representation", "to")  # columns that are no numbers
-NOTES = (
-    "interval",
-    "floor",
-    "floor_of_within_minus_cross",
-    "floor_of_unrelated_codes",
-    "settings",
-    "omitted",
-)  # attributes of scores that the report writes out
-FIRST = ("settings", "difference", "transfer")  # figures, in the order of what they tell; others follow by name
+SHARED_COLUMNS = ("chance", "animals", "trials", "splits")  # in the caption where all lines have the same value
+NOTES = ("interval", "floor", "settings", "omitted")  # attributes of scores that the report writes out
+LEADING_FIGURES = ("settings", "difference", "transfer")  # further figures follow by name
 
 
 class Picture(NamedTuple):
@@ -108,14 +104,14 @@ def _entry(study: Study, name: str, content: Mapping[str, Any]) -> Entry:
 
 
 def saved_scores(study: Study, analysis: str) -> Saved:
-    """Read the scores of an analysis; those of ``decoding`` must hold paired differences."""
+    """Read the scores of an analysis; those of ``decoding`` and ``few_shot`` must have the dims of this version."""
     again = f"Compute them again: {command(study, analysis)}"
     try:
         scores = study.scores(analysis)
+        if analysis in (DECODING, FEW_SHOT):
+            check_judged(scores, analysis)
     except RunFolderError as error:
         return Saved(None, f"The saved scores of {analysis} cannot be used: {error.found}. {again}")
-    if analysis == DECODING and not _has_differences(scores):
-        return Saved(scores, f"The saved scores of {analysis} lack paired differences. {again}")
     return Saved(scores)
 
 
@@ -126,16 +122,23 @@ def command(study: Study, analysis: str) -> str:
 
 def results(study: Study, summary: Summary) -> list[AnalysisResult]:
     """Gather every analysis in the summary, and what the scores say about their own intervals and floors."""
-    found = []
+    gathered = []
     for name, entry in summary.analyses.items():
         saved = saved_scores(study, name)
-        about = saved.scores.attrs if saved.scores is not None and entry.rows else {}
-        notes = [f"{key.replace('_', ' ').capitalize()}: {about[key]}." for key in NOTES if about.get(key)]
+        notes = _notes(saved.scores) if saved.scores is not None and entry.rows else []
         problems = [problem for problem in (entry.problem, saved.problem) if problem]
         table = score_table(name, entry.rows, saved.scores) if entry.rows else None
         details = each_animal(saved.scores) if name == FEW_SHOT else []
-        found.append(AnalysisResult(name, table, details, pictures(study.path, name), notes, problems))
-    return found
+        gathered.append(AnalysisResult(name, table, details, pictures(study.path, name), notes, problems))
+    return gathered
+
+
+def _notes(scores: xr.Dataset) -> list[str]:
+    """Write out what scores say of their intervals, nulls and settings."""
+    notes = {key: str(scores.attrs[key]) for key in NOTES if scores.attrs.get(key)}
+    if is_judged(scores):
+        notes |= {f"null, {null}": null_in_words(scores, str(null)) for null in scores["null"].values}
+    return [f"{key.capitalize()}: {words}." for key, words in notes.items() if words]
 
 
 def missing(study: Study, summary: Summary) -> list[Missing]:
@@ -156,64 +159,85 @@ def options_used(summary: Summary) -> str:
 
 
 def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
-    """Lay out all lines of an analysis by setting, the best first and marked; what is the same in all stands in the caption."""
-    reference = "" if scores is None or not _has_differences(scores) else str(scores.attrs.get("reference", ""))
-    kinds = sorted({str(row["what"]) for row in rows})
+    """Lay out all lines of an analysis by setting, the best first and marked.
+
+    Parameters
+    ----------
+    name
+        The analysis.
+    rows
+        Its lines in ``summary.json``.
+    scores
+        Its saved scores, for paired differences to their reference; None if there are none.
+    """
+    measures = sorted({str(row["what"]) for row in rows})
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row["setting"] if len(kinds) == 1 else f"{row['what']}: {row['setting']}", []).append(row)
+        groups.setdefault(row["setting"] if len(measures) == 1 else f"{row['what']}: {row['setting']}", []).append(row)
     lines: list[dict[str, str]] = []
     best = set()
-    for setting, group in groups.items():
-        ranked = sorted(group, key=lambda row: float("inf") if row["value"] is None else -row["value"])
-        for row in ranked:
-            # Neither a late onset nor a large difference between settings is a merit, nor what was not tested.
-            judged = None not in (row["p"], row["chance"]) and " - " not in row["setting"]
-            if len(group) > 1 and judged and NONE != number(row["value"]) == number(ranked[0]["value"]):
+    for group, members in groups.items():
+        for row in sorted(members, key=_rank):
+            if _is_best(row, members):
                 best.add(len(lines))
-            line = {
-                "setting": setting,
-                "representation": str(row["representation"]),
-                "score [95 %]": interval(row["value"], row["low"], row["high"]),
-                "over animals": between(row.get("animals_low"), row.get("animals_high")),
-                f"difference to {reference} [95 %]" if reference else "difference [95 %]": _difference(scores, row, reference)
-                if scores is not None and reference
-                else _own_difference(row),
-                "to": "" if reference or not _own_difference(row) else str(row["baseline"]),
-                "floor [95 %]": interval(row["floor"], row["floor_low"], row["floor_high"]),
-                "p": NONE if row["p"] is None else f"{row['p']:.2g}",
-                "chance": number(row["chance"]),
-                "animals": cell(row["n_animals"]),
-                "trials": cell(row["n_trials"]),
-                "splits": cell(row["n_splits"]),
-            }
-            lines.append({column: text for column, text in line.items() if text})
-    lines = [{column: line.get(column, "") for column in dict.fromkeys(key for one in lines for key in one)} for line in lines]
-    same = [key for key in ("chance", "animals", "trials", "splits") if len({line[key] for line in lines}) == 1]
-    about = ", ".join([*kinds, *(f"{key} {lines[0][key]}" for key in same)])
-    caption = f"Analysis {name}: {about}. The highest scores of each setting, as printed, stand first and are marked."
-    columns = [column for column in lines[0] if column not in same]
-    text = [[line[column] for column in columns] for line in lines]
-    return Table(caption, columns, text, [column not in TEXT for column in columns], frozenset(best))
+            lines.append(_line(group, row, scores))
+    table = pd.DataFrame(lines)
+    constant = [column for column in SHARED_COLUMNS if len(set(table[column])) == 1]
+    table = table.loc[:, [column not in constant and bool(table[column].any()) for column in table]]
+    conditions = ", ".join([*measures, *(f"{column} {lines[0][column]}" for column in constant)])
+    caption = f"Analysis {name}: {conditions}. The highest scores of each setting, as printed, stand first and are marked."
+    columns = [str(column) for column in table]
+    return Table(caption, columns, table.to_numpy().tolist(), [column not in TEXT for column in columns], frozenset(best))
+
+
+def _rank(row: Row) -> float:
+    return float("inf") if row["value"] is None else -float(row["value"])
+
+
+def _is_best(row: Row, group: list[Row]) -> bool:
+    """Say whether a row is marked: differences of settings are no merit, nor is what was not tested or stands alone."""
+    judged = None not in (row["p"], row["chance"]) and not is_difference(row["setting"])
+    return len(group) > 1 and judged and NONE != number(row["value"]) == number(min(group, key=_rank)["value"])
+
+
+def _line(group: str, row: Row, scores: xr.Dataset | None) -> dict[str, str]:
+    """Write the cells of a row, by the titles of their columns."""
+    paired = scores is not None and is_judged(scores) and "split_value" in scores
+    reference = str(scores.attrs.get("reference", "")) if scores is not None and paired else ""
+    difference = _row_difference(row)
+    return {
+        "setting": group,
+        "representation": str(row["representation"]),
+        "score [95 %]": interval(row["value"], row["low"], row["high"]),
+        "over animals": between(row.get("animals_low"), row.get("animals_high")),
+        f"difference to {reference} [95 %]" if reference else "difference [95 %]": _difference(scores, row, reference)
+        if scores is not None and reference
+        else difference,
+        "to": str(row["baseline"]) if difference and not reference else "",
+        "floor [95 %]": interval(row["floor"], row["floor_low"], row["floor_high"]),
+        "p": NONE if row["p"] is None else f"{row['p']:.2g}",
+        "chance": number(row["chance"]),
+        "animals": cell(row["n_animals"]),
+        "trials": cell(row["n_trials"]),
+        "splits": cell(row["n_splits"]),
+    }
 
 
 def pictures(run: Path, analysis: str) -> list[Picture]:
     """Read the figures of an analysis, the most telling first; their names are ``<analysis>-<key>.png``."""
-    found = []
     files = {file.stem.removeprefix(f"{analysis}-"): file for file in sorted((run / "figures").glob(f"{analysis}-*.png"))}
-    first = {key: files.pop(key) for key in FIRST if key in files}
-    for name, file in (first | files).items():
-        key = name.replace("_", " ")
-        numbers = file.with_suffix(".csv")
-        found.append(
-            Picture(
-                f"{analysis}: {key}",
-                f"Figure {key} of the analysis {analysis}; what its lines and marks are is written below its panels.",
-                embedded(file.read_bytes()),
-                f"figures/{numbers.name}" if numbers.is_file() else "",
-            )
-        )
-    return found
+    leading = {name: files[name] for name in LEADING_FIGURES if name in files}
+    return [_picture(analysis, name.replace("_", " "), file) for name, file in (leading | files).items()]
+
+
+def _picture(analysis: str, name: str, file: Path) -> Picture:
+    numbers = file.with_suffix(".csv")
+    return Picture(
+        f"{analysis}: {name}",
+        f"Figure {name} of the analysis {analysis}; what its lines and marks are is written below its panels.",
+        embedded(file.read_bytes()),
+        f"figures/{numbers.name}" if numbers.is_file() else "",
+    )
 
 
 def embedded(png: bytes) -> str:
@@ -229,21 +253,16 @@ def embedded_figure(draw: Callable[[], Figure]) -> str:
     return embedded(picture.getvalue())
 
 
-def _has_differences(scores: xr.Dataset) -> bool:
-    dims = {"reference", "representation", "setting"}
-    return dims <= set(scores.coords) and all(key in scores and set(scores[key].dims) == dims for key in PAIRED)
-
-
-def _own_difference(row: Row) -> str:
-    """Write the difference to its baseline that a line holds."""
+def _row_difference(row: Row) -> str:
+    """Write the difference of a row to its baseline."""
     if row.get("difference") is None:
         return ""
     return interval(row["difference"], row["difference_low"], row["difference_high"], signed=True)
 
 
 def _difference(scores: xr.Dataset, row: Row, reference: str) -> str:
+    """Write the paired difference to the reference, or if a row has no setting of the scores, that of the row."""
     if row["representation"] == reference:
         return "reference"
-    found = paired_difference(scores, reference, row["representation"], row["setting"])
-    # A line that is not of one setting holds its own.
-    return (_own_difference(row) or NONE) if found is None else interval(*found[:3], signed=True)
+    difference = paired_difference(scores, reference, row["representation"], row["setting"])
+    return (_row_difference(row) or NONE) if difference is None else interval(*difference[:3], signed=True)

@@ -1,7 +1,7 @@
-"""Which points of a curve or of a matrix stand out, corrected for having looked at all of them.
+"""Tests of the points of a curve or matrix, corrected for the number of points.
 
-The observed values and the null draws are treated alike: thresholds and means are those of all draws, the observed one among
-them. Where the draws are exchangeable under the null, the p-values of both tests therefore hold for any number of draws.
+Thresholds and means are those of the null draws and the observed values together. If these are exchangeable under the null, the
+p-values of both tests hold for any number of draws.
 """
 
 from typing import NamedTuple
@@ -51,7 +51,7 @@ def max_statistic(observed: Floats, null: Floats) -> Floats:
     Returns
     -------
     (b + 1) / (n + 1) for each point, b being the number of draws whose largest value reaches that of the point. If the null holds
-    everywhere, the probability that any point has p <= level is at most the level; a point with small p may be claimed by itself.
+    everywhere, any point has p <= level with a probability of at most the level, so single points may be claimed.
 
     References
     ----------
@@ -69,7 +69,7 @@ def max_statistic(observed: Floats, null: Floats) -> Floats:
 
 
 def cluster_mass(observed: Floats, null: Floats, level: float = 0.05) -> Clusters:
-    """Find runs of neighbouring points that together stand out.
+    """Test clusters of neighbouring points.
 
     A point is in a cluster if it exceeds the ``1 - level`` quantile of its own draws; neighbours along any one axis belong to the
     same cluster. The mass of a cluster is the sum of its values over the mean of all draws at these points.
@@ -81,13 +81,12 @@ def cluster_mass(observed: Floats, null: Floats, level: float = 0.05) -> Cluster
     null
         ``(draw, ...)``, the same under the null.
     level
-        Of the threshold of single points. It decides how weak a cluster may be, not how often noise makes one.
+        Of the threshold of single points. It affects sensitivity, not the rate of false positives.
 
     Returns
     -------
-    Clusters with p = (b + 1) / (n + 1), b being the number of draws whose heaviest cluster is as heavy. A small p says that
-    there is something in the family of points, and that it is not confined to one of them; it says nothing of where exactly a
-    cluster begins and ends.
+    Clusters with p = (b + 1) / (n + 1), b being the number of draws whose heaviest cluster is at least as heavy. A small p is
+    evidence for an effect among the points, not for where exactly a cluster begins and ends.
 
     References
     ----------
@@ -99,28 +98,28 @@ def cluster_mass(observed: Floats, null: Floats, level: float = 0.05) -> Cluster
     --------
     >>> import numpy as np
     >>> null = np.random.default_rng(0).standard_normal((199, 30))
-    >>> found = cluster_mass(np.where(abs(np.arange(30) - 10) < 3, 4.0, 0.0), null)
-    >>> np.flatnonzero(found.label).tolist(), found.p.tolist()
+    >>> clusters = cluster_mass(np.where(abs(np.arange(30) - 10) < 3, 4.0, 0.0), null)
+    >>> np.flatnonzero(clusters.label).tolist(), clusters.p.tolist()
     ([8, 9, 10, 11, 12], [0.005])
     """
     draws = np.concatenate([observed[None], null])
     threshold = np.quantile(draws, 1 - level, axis=0)
     label, mass = _clusters(draws, threshold, draws.mean(axis=0))
     heaviest = mass[label].reshape(len(draws), -1).max(axis=1)
-    # Labels are given in the order of draws, so those of the observed one are 1, 2, ...
-    own = mass[1 : int(label[0].max()) + 1]
-    return Clusters(label[0], p_value(own, heaviest[1:, None]), threshold)
+    # Labels are numbered in the order of draws, so those of the observed values are 1, 2, ...
+    observed_mass = mass[1 : int(label[0].max()) + 1]
+    return Clusters(label[0], p_value(observed_mass, heaviest[1:, None]), threshold)
 
 
 def cluster_p_of(curves: Floats, observed: Floats, null: Floats, level: float = 0.05) -> Floats:
-    """Return p of the cluster in which each point of other curves lies, 1 in none, had each been the observed one.
+    """Return p of the cluster of each point of further curves, each treated as the observed one; 1 outside clusters.
 
     Parameters
     ----------
     curves
-        ``(curve, ...)``, bootstrap draws of the observed values. They change neither thresholds nor the clusters of null draws.
+        ``(curve, ...)``, bootstrap draws of the observed values. They do not affect thresholds and clusters of null draws.
     observed, null, level
-        As for :func:`cluster_mass`, which thus gives the p of ``observed``.
+        As for :func:`cluster_mass`.
 
     Examples
     --------
@@ -138,7 +137,7 @@ def cluster_p_of(curves: Floats, observed: Floats, null: Floats, level: float = 
 
 
 def _clusters(draws: Floats, threshold: Floats, mean: Floats) -> tuple[NDArray[np.intp], Floats]:
-    """Return the number of the cluster in which each point of each draw lies, 0 in none, and the mass of each number."""
+    """Return the number of the cluster of each point of each draw, 0 outside clusters, and the mass of each number."""
     # Neighbours within a draw only, so that one call labels the clusters of all draws.
     neighbours = np.zeros((3,) * draws.ndim, dtype=bool)
     neighbours[1] = ndimage.generate_binary_structure(draws.ndim - 1, 1)

@@ -1,6 +1,4 @@
-"""Intervals over animals: trials within an animal are more alike than trials of two animals, and n is the number of animals.
-
-An interval over trials alone says what other trials of *these* animals would give. These say what other animals would give.
+"""Intervals over animals, for conclusions about animals that were not recorded; n is the number of animals.
 
 References
 ----------
@@ -16,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from neuromvm.analysis.flat_score import NAN
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.errors import ShapeError
@@ -26,7 +23,7 @@ FEWEST_IN_PAIRS = 3  # leaving one animal out must leave a pair
 
 
 class Interval(NamedTuple):
-    """A mean over animals with its interval, and in words what was drawn again for it."""
+    """A mean over animals with its interval, and in words what was resampled for it."""
 
     value: float
     low: float
@@ -38,26 +35,25 @@ class Interval(NamedTuple):
 def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, level: float = 0.95) -> Interval:
     """Return the mean over animals with a hierarchical bootstrap interval: animals, then trials within each.
 
-    Three things make the plain hierarchical bootstrap miss its level, and are mended:
+    Three corrections bring the plain hierarchical bootstrap to its level:
 
-    - Observed scores differ between animals by trials drawn by chance, too, and drawing trials again adds these a second time.
+    - Observed scores vary between animals partly because of trials, and resampled trials would add this a second time.
       Differences between animals are first shrunk by that much (Davison & Hinkley 1997).
     - Drawing n of n animals gives a variance too small by (n - 1) / n; n - 1 are drawn (see :func:`over_trials.bootstrap`).
-    - A few animals do not say how much animals vary; draws are spread about the mean by Student's t of n - 1 degrees of freedom
-      over the normal quantile (Hesterberg 2015).
+    - With few animals their variance is uncertain; draws are widened by Student's t of n - 1 degrees of freedom over the normal
+      quantile (Hesterberg 2015).
 
     Parameters
     ----------
     observed
         Score of each animal, ``(animal,)``; animals with NaN are left out.
     draws
-        The same for each bootstrap draw of trials within animal and label, ``(draw, animal)``. Their spread counts, not their
-        mean, so that a score which resampling biases does not shift the interval. A difference between two representations is
-        ``observed`` and ``draws`` of the difference.
+        Bootstrap draws of trials within animal and label, ``(draw, animal)``. Only their spread counts, so that bias of a
+        resampled score does not shift the interval. For a difference, ``observed`` and ``draws`` are those of the difference.
     rng
-        Of the draws of animals; as many as there are draws of trials.
+        For the draws of animals.
     level
-        Of the interval. Bounded scores are not cut off at their bounds.
+        Of the interval, which may exceed the bounds of a score.
 
     Returns
     -------
@@ -72,8 +68,8 @@ def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, leve
     --------
     >>> rng = np.random.default_rng(0)
     >>> scores = np.array([0.6, 0.7, 0.8, 0.7])
-    >>> found = over_animals(scores, scores + 0.02 * rng.standard_normal((2000, 4)), rng)
-    >>> print(f"{found.value:.2f}, {found.low:.1f} to {found.high:.1f}")
+    >>> interval = over_animals(scores, scores + 0.02 * rng.standard_normal((2000, 4)), rng)
+    >>> print(f"{interval.value:.2f}, {interval.low:.1f} to {interval.high:.1f}")
     0.70, 0.6 to 0.8
     """
     if draws.ndim != 2 or draws.shape[1:] != observed.shape:
@@ -84,16 +80,17 @@ def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, leve
         )
     scored = np.isfinite(observed) & np.isfinite(draws).all(axis=0)
     values, animals = observed[scored], int(scored.sum())
-    mean = float(values.mean()) if animals else NAN
+    mean = float(values.mean()) if animals else np.nan
     if animals < 2:
-        return Interval(mean, NAN, NAN, animals, "none: fewer than 2 animals")
+        return Interval(mean, np.nan, np.nan, animals, "none: fewer than 2 animals")
     trials = draws[:, scored] - draws[:, scored].mean(axis=0)
     between = values.var(ddof=1)
     shrink = np.sqrt(max(0.0, 1 - trials.var(axis=0).mean() / between)) if between > 0 else 0.0
     drawn = rng.integers(animals, size=(len(draws), animals - 1))
-    # An animal drawn twice brings other trials each time.
-    again = trials[rng.integers(len(draws), size=drawn.shape), drawn] * np.sqrt((animals - 1) / animals)
-    spread = (shrink * (values - mean)[drawn] + again).mean(axis=1) * _student(animals, level)
+    # An animal drawn twice has different trials each time.
+    of_trials = trials[rng.integers(len(draws), size=drawn.shape), drawn] * np.sqrt((animals - 1) / animals)
+    student = stats.t.ppf((1 + level) / 2, animals - 1) / stats.norm.ppf((1 + level) / 2)
+    spread = (shrink * (values - mean)[drawn] + of_trials).mean(axis=1) * student
     low, high = over_trials.interval(spread, level)
     words = (
         f"{100 * level:g} % over {len(draws)} hierarchical bootstrap draws, of animals with replacement "
@@ -104,18 +101,16 @@ def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, leve
 
 
 def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
-    """Return the mean over pairs of two animals, with an interval that knows that pairs share animals.
+    """Return the mean over pairs of two animals, with an interval that accounts for animals in several pairs.
 
-    An animal is left out as source and as target at once, and the spread of the mean over these is that of the mean if other
-    animals had been recorded (jackknife). Drawing animals with replacement on both axes is the better known alternative, but
-    pairs of an animal with itself have no score, and an animal drawn twice loses weight: with five animals that interval of 95 %
-    held the true mean in 85 %, this one in 97 % (three: 49 and 95; twenty: 93 and 95).
+    Each animal is left out as source and as target at once (jackknife). A bootstrap of animals on both axes covers less, since
+    pairs of an animal with itself have no score: with five animals its 95 % interval held the true mean in 85 %, this one in 97 %
+    (three: 49 and 95; twenty: 93 and 95).
 
     Parameters
     ----------
     scores
-        ``(source, target)``, each mean over trials; what trials add by chance is in the differences between pairs. The diagonal
-        does not count, nor do animals that are in no pair. Pairs that are NaN are left out of the means.
+        ``(source, target)``, mean over trials. The diagonal, NaN and animals without any pair are left out.
     level
         Of the interval, by Student's t of n - 1 degrees of freedom.
 
@@ -134,19 +129,19 @@ def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
 
     Examples
     --------
-    >>> found = over_pairs(np.array([[1, 0.5, 0.6, 0.7], [0.5, 1, 0.6, 0.7], [0.5, 0.7, 1, 0.7], [0.6, 0.5, 0.7, 1]]))
-    >>> print(f"{found.value:.2f}, {found.low:.2f} to {found.high:.2f}")
+    >>> interval = over_pairs(np.array([[1, 0.5, 0.6, 0.7], [0.5, 1, 0.6, 0.7], [0.5, 0.7, 1, 0.7], [0.6, 0.5, 0.7, 1]]))
+    >>> print(f"{interval.value:.2f}, {interval.low:.2f} to {interval.high:.2f}")
     0.61, 0.42 to 0.80
     """
     if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
         raise ShapeError("interval over pairs", found=f"scores {scores.shape}", expected="(source, target), the same animals")
     pairs = between_animals(scores)
-    there = np.isfinite(pairs).any(axis=0) | np.isfinite(pairs).any(axis=1)
-    pairs, animals = pairs[there][:, there], int(there.sum())
+    paired = np.isfinite(pairs).any(axis=0) | np.isfinite(pairs).any(axis=1)
+    pairs, animals = pairs[paired][:, paired], int(paired.sum())
     mean = float(mean_of_pairs(pairs))
-    without = [float(mean_of_pairs(np.delete(np.delete(pairs, one, 0), one, 1))) for one in range(animals)]
+    without = [float(mean_of_pairs(np.delete(np.delete(pairs, animal, 0), animal, 1))) for animal in range(animals)]
     if animals < FEWEST_IN_PAIRS or not np.isfinite(without).all():
-        return Interval(mean, NAN, NAN, animals, f"none: fewer than {FEWEST_IN_PAIRS} animals in pairs")
+        return Interval(mean, np.nan, np.nan, animals, f"none: fewer than {FEWEST_IN_PAIRS} animals in pairs")
     error = np.sqrt((animals - 1) * np.var(without))
     half = float(error * stats.t.ppf((1 + level) / 2, animals - 1))
     words = (
@@ -165,12 +160,6 @@ def mean_of_pairs(scores: Floats) -> Floats:
     """Return the mean over ordered pairs of two animals, ``(..., source, target)`` to ``(...)``; NaN does not count."""
     pairs = between_animals(scores)
     return over_trials.mean_of_scored(pairs.reshape(*pairs.shape[:-2], -1), axis=-1)
-
-
-def _student(animals: int, level: float) -> float:
-    """Return by how much an interval of few animals is wider than one of many."""
-    tail = (1 + level) / 2
-    return float(stats.t.ppf(tail, animals - 1) / stats.norm.ppf(tail))
 
 
 def _few(animals: int) -> str:

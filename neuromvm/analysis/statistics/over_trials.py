@@ -1,8 +1,8 @@
 """Balanced accuracy of predictions, with bootstrap intervals and permutation floors over trials.
 
 Predictions are turned into *votes*, the share of decoders (or seeds) that predict each class, and trials into *rows* of
-labels, one label a window. Bootstrap and permutation then both say which row of labels each trial carries, and how often it
-counts; scores of all draws come from one matrix product. Windows of a trial are never parted.
+labels, one label a window. Bootstrap and permutation both assign a row of labels and a count to each trial; scores of all draws
+come from one matrix product. Windows of a trial stay together.
 """
 
 from typing import NamedTuple
@@ -51,7 +51,7 @@ class Tally(NamedTuple):
         tested
             ``(score, trial)``, whether the trial counts for the score.
         counted
-            ``(score, class)``, whether the class does.
+            ``(score, class)``, whether the class counts for the score.
         rows
             Rows of labels of the trials.
         """
@@ -68,22 +68,22 @@ class Tally(NamedTuple):
         assignments
             ``(draw, trial, row)``: how often a trial counts with a row of labels.
         """
-        hits, tested = (np.tensordot(assignments, one, axes=2) for one in self)
+        hits, tested = (np.tensordot(assignments, counts, axes=2) for counts in self)
         recall = np.divide(hits, tested, out=np.zeros_like(hits, dtype=np.float64), where=tested > 0)
         classes = (tested > 0).sum(axis=-1)
         return np.where(classes > 0, recall.sum(axis=-1) / np.maximum(classes, 1), np.nan)
 
 
 def as_they_are(rows: LabelRows) -> Floats:
-    """Assign to each trial its own row, ``(1, trial, row)``."""
+    """Assign each trial its true row, ``(1, trial, row)``."""
     return np.eye(len(rows.labels), dtype=np.float32)[rows.row][None]
 
 
 def bootstrap(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
     """Draw trials with replacement among the n trials of the same row of labels, ``(draw, trial, row)``.
 
-    n - 1 are drawn, since drawing n gives a variance too small by (n - 1) / n, which counts when a class has few trials. All
-    rows weigh as much as they did. The spread of a row with one trial cannot be known: it stays as it is.
+    n - 1 are drawn, since drawing n gives a variance too small by (n - 1) / n, which matters when a class has few trials. All
+    rows keep their weight. A row with a single trial does not vary.
 
     References
     ----------
@@ -101,9 +101,8 @@ def bootstrap(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
 def permutations(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
     """Permute rows of labels among trials and shift each circularly among its windows, ``(draw, trial, row)``.
 
-    A trial carries the same row wherever it is tested: splits share trials, and scores over them are as dependent as they were.
-    The shift tells labels of windows (places on a track) from chance and keeps neighbouring windows neighbours; where all
-    windows of a trial share a label it changes nothing.
+    A trial carries the same row in all splits, so that scores of splits stay dependent. The shift breaks labels of windows
+    (places on a track) and keeps neighbouring windows neighbours; where all windows of a trial share a label it has no effect.
     """
     permuted = rng.permuted(np.broadcast_to(rows.row, (draws, len(rows.row))), axis=1)
     permuted = rows.shifted[permuted, rng.integers(rows.labels.shape[1], size=permuted.shape)]
@@ -111,7 +110,7 @@ def permutations(rows: LabelRows, draws: int, rng: np.random.Generator) -> Float
 
 
 def mean_of_scored(values: Floats, axis: int) -> Floats:
-    """Return the mean over an axis of what is not NaN; NaN where all is."""
+    """Return the mean over an axis without NaN; NaN where there are only NaN."""
     scored = ~np.isnan(values)
     count = scored.sum(axis=axis)
     return np.where(count > 0, np.where(scored, values, 0).sum(axis=axis) / np.maximum(count, 1), np.nan)
@@ -125,14 +124,14 @@ def interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
 
 
 def judged(value: Floats, bootstrap: Floats, null: Floats) -> dict[str, Floats]:
-    """Return a score with everything that its draws say of it.
+    """Return a score with its interval and its null.
 
     Parameters
     ----------
     value
         Any shape.
     bootstrap, null
-        ``(draw, ...)``; no draws, or draws of NaN, where there are none. A null draw that is NaN has failed.
+        ``(draw, ...)``; there may be no draws.
 
     Returns
     -------
@@ -141,29 +140,43 @@ def judged(value: Floats, bootstrap: Floats, null: Floats) -> dict[str, Floats]:
 
     Examples
     --------
-    >>> found = judged(np.float64(2.0), np.array([1.0, 3.0]), np.array([0.0, 0.5, 2.5]))
-    >>> float(found["null_mean"]), float(found["p"])
+    >>> score = judged(np.float64(2.0), np.array([1.0, 3.0]), np.array([0.0, 0.5, 2.5]))
+    >>> float(score["null_mean"]), float(score["p"])
     (1.0, 0.5)
     """
-    names = ("low", "high", "null_mean", "null_low", "null_high", "p")
-    found = {"value": value, **dict.fromkeys(names, np.full(np.shape(value), np.nan))}
-    if len(bootstrap):
-        found["low"], found["high"] = interval(bootstrap)
+    low, high = interval(bootstrap) if len(bootstrap) else (np.full(np.shape(value), np.nan),) * 2
+    mean, null_low, null_high, p = np.moveaxis(under_null(value, null), -1, 0)
+    return {"value": value, "low": low, "high": high, "null_mean": mean, "null_low": null_low, "null_high": null_high, "p": p}
+
+
+def under_null(value: Floats, null: Floats) -> Floats:
+    """Return ``(..., 4)``: mean, low and high of the null (95 % of its draws), and the one-sided p of the value.
+
+    Parameters
+    ----------
+    value
+        Any shape.
+    null
+        ``(draw, ...)``; a draw that is NaN has failed and counts as reaching the value.
+
+    Returns
+    -------
+    NaN where there are no draws, or none that did not fail.
+    """
     known = null[~np.isnan(null).all(axis=tuple(range(1, null.ndim)))]
-    if len(known):
-        found["null_mean"] = mean_of_scored(known, axis=0)
-        found["null_low"], found["null_high"] = interval(known)
-        found["p"] = np.where(np.isnan(known).all(axis=0), np.nan, p_value(value, null))
-    return found
+    if not len(known):
+        return np.full((*np.shape(value), 4), np.nan)
+    p = np.where(np.isnan(known).all(axis=0), np.nan, p_value(value, null))
+    return np.stack([mean_of_scored(known, axis=0), *interval(known), p], axis=-1)
 
 
 def p_value(value: Floats, null: Floats) -> Floats:
-    """Return the share of null draws (first axis) that reach the value, itself counted: (b + 1) / (n + 1).
+    """Return (b + 1) / (n + 1), b being the number of the n null draws (first axis) that reach the value.
 
     References
     ----------
     Phipson & Smyth (2010). Permutation p-values should never be zero. *Stat. Appl. Genet. Mol. Biol.* 9, 39.
     """
-    # Scores are ratios of small integers: equal ones may differ in the last bits. A draw without score counts as reaching.
+    # Scores are ratios of small integers, and equal ones may differ in the last bits. A draw without score counts as reaching.
     reached = (~(null < value - 1e-6)).sum(axis=0)
     return np.where(np.isnan(value), np.nan, (reached + 1) / (len(null) + 1))

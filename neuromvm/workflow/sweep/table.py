@@ -35,7 +35,7 @@ def write_sweep(sweep: SweepFolder) -> None:
     if is_selected(table):
         scores = _selected(sweep, table)
         write_tree(sweep.path / "selected.nc", scores)
-        write_atomically(sweep.path / "selected.csv", _csv(pd.DataFrame([line._asdict() for line in summarize(scores)])))
+        write_atomically(sweep.path / "selected.csv", _csv(pd.DataFrame([line.row() for line in summarize(scores)])))
     for name, figure in (("tradeoff", figures.tradeoff(table)), ("objective", figures.objective(table))):
         if figure is not None:
             (sweep.path / "figures").mkdir(exist_ok=True)

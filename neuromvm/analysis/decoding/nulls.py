@@ -1,0 +1,173 @@
+"""Null hypotheses of decoding scores, each with a name.
+
+``labels``
+    Activity does not tell the label. Labels are permuted among test trials, or everything is refitted on null data.
+``class names``
+    Every animal carries the classes in a code of its own. Such a model gives systematic answers, which with few animals and
+    classes are often right by luck, so permuted labels do not describe it. The classes of every animal are renamed, all trials of
+    a class alike (:mod:`neuromvm.analysis.statistics.renamed_classes`); nothing is refitted. A null of *cross*.
+``exchanged decoders``
+    An animal is read by its own decoder as by any other. The matrix of accuracies keeps its rows (some decoders are better) and
+    columns (some animals are easier to read), and decoders are given to other animals. A null of *within - cross*.
+
+Further nulls that refit have the name under which they were saved (:meth:`neuromvm.folders.study.Study.refits`).
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice, permutations
+from math import factorial
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm.analysis.judged import CLASS_NAMES, LABELS, NOT_OF_SETTING, NULL_STATISTICS
+from neuromvm.analysis.statistics.hierarchy import between_animals
+from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored
+from neuromvm.analysis.statistics.renamed_classes import Renaming, recall
+
+EXCHANGED_DECODERS = "exchanged decoders"
+EXACT_UP_TO = 7  # animals: 5040 ways to give each the decoder of one
+RENAMED_KIND = (
+    "{} draws in which the classes of each animal are renamed, all trials of a class alike: codes that differ between animals"
+)
+
+Variables = dict[str, tuple[tuple[str, ...], NDArray[np.generic]]]
+
+
+class NullScores(NamedTuple):
+    """Scores of one representation under a null hypothesis.
+
+    Attributes
+    ----------
+    kind, draws
+        How labels were broken, in words, and how often.
+    statistics
+        Setting -> ``(target, null_statistic)``, the first target being the mean over all.
+    absent
+        Why the null does not exist; '' if it does.
+    """
+
+    kind: str
+    draws: int
+    statistics: Mapping[str, Floats]
+    absent: str = ""
+
+
+def null_variables(
+    nulls: Sequence[Mapping[str, NullScores]], settings: Sequence[str], samples: xr.DataTree
+) -> tuple[list[str], Variables]:
+    """Lay out the nulls of representations as variables of a dataset (:mod:`neuromvm.analysis.judged`).
+
+    Parameters
+    ----------
+    nulls
+        Name -> scores, for each representation.
+    settings
+        All settings.
+    samples
+        A node for each target; the mean over all is one more.
+
+    Returns
+    -------
+    Names of the nulls, and the variables ``null_score, null_kind, null_draws, null_absent``.
+    """
+    names = list(dict.fromkeys([LABELS, CLASS_NAMES, EXCHANGED_DECODERS, *(name for scores in nulls for name in scores)]))
+    shape = (len(names), len(nulls), len(settings))
+    statistics = np.full((*shape, len(samples.children) + 1, len(NULL_STATISTICS)), np.nan)
+    absent = np.full(shape, NOT_OF_SETTING, dtype=object)
+    kinds, draws = np.full(shape[:2], "", dtype=object), np.zeros(shape[:2], dtype=np.intp)
+    for representation, scores in enumerate(nulls):
+        for name, null in scores.items():
+            index = names.index(name), representation
+            kinds[index], draws[index] = null.kind, null.draws
+            for setting, numbers in null.statistics.items():
+                statistics[*index, settings.index(setting)] = numbers
+                absent[*index, settings.index(setting)] = null.absent
+    dims = ("null", "representation")
+    return names, {
+        "null_score": ((*dims, "setting", "target", "null_statistic"), statistics),
+        "null_kind": (dims, kinds.astype(str)),
+        "null_draws": (dims, draws),
+        "null_absent": ((*dims, "setting"), absent.astype(str)),
+    }
+
+
+def own_minus_others(accuracy: Floats) -> Floats:
+    """Return the accuracy of each animal's own decoder minus the mean of those of the others ``(..., target)``.
+
+    Parameters
+    ----------
+    accuracy
+        ``(..., source, target)``; NaN where there is no decoder.
+
+    Examples
+    --------
+    >>> own_minus_others(np.array([[0.9, 0.5, 0.4], [0.4, 0.8, 0.4], [0.4, 0.5, 0.7]])).round(3).tolist()
+    [0.5, 0.3, 0.3]
+    """
+    diagonal = np.diagonal(accuracy, axis1=-2, axis2=-1)
+    return np.asarray(diagonal - mean_of_scored(between_animals(accuracy), axis=-2))
+
+
+def exchanged(accuracy: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """Return *within - cross* where every animal is given the decoder of one: all other ways, or ``draws`` of them, ``(draw,)``.
+
+    Exact where the deviations from a mean of each source and of each target are exchangeable between pairs.
+
+    References
+    ----------
+    Hubert & Schultz (1976). Quadratic assignment as a general data analysis strategy. *Br. J. Math. Stat. Psychol.* 29, 190-241.
+
+    Examples
+    --------
+    >>> len(exchanged(np.eye(4), 1000, np.random.default_rng(0)))
+    23
+    """
+    animals = len(accuracy)
+    if animals <= EXACT_UP_TO:
+        orders: NDArray[np.intp] = np.array(list(islice(permutations(range(animals)), 1, None)), dtype=np.intp)
+    else:
+        orders = rng.permuted(np.broadcast_to(np.arange(animals), (draws, animals)), axis=1)
+    return mean_of_scored(own_minus_others(accuracy[orders.reshape(-1, animals)]), axis=-1)
+
+
+def exchanges(animals: int, draws: int) -> tuple[int, str]:
+    """Return how often :func:`exchanged` exchanges decoders, and in words what it does."""
+    ways = factorial(animals)
+    exact = animals <= EXACT_UP_TO
+    count = f"all {ways} ways" if exact else f"{draws} of {ways} ways, drawn at random,"
+    return (
+        ways - 1 if exact else draws,
+        f"{count} to give each animal the decoder of one, nothing refitted: its own is one of all",
+    )
+
+
+def cross_with_renamed_classes(predictions: xr.DataTree, samples: xr.DataTree, renaming: Renaming) -> Floats:
+    """Return the score *cross* with the classes of every animal renamed ``(draw,)``; NaN if there is one animal.
+
+    Parameters
+    ----------
+    predictions
+        What :func:`neuromvm.analysis.readouts.decoders.decode` returns.
+    samples
+        True labels.
+    renaming
+        Names of the classes of every animal.
+    """
+    animals, of_target = list(samples.children), []
+    if len(animals) < 2:
+        return np.full(renaming.draws, np.nan)
+    for target in animals:
+        dataset, labels = predictions[target].to_dataset(), samples[target]["label"].to_numpy()
+        split = dataset["split"].to_numpy()
+        of_source = []
+        for source in (name for name in animals if name != target):
+            decoder = dataset.sel(decoder=source)
+            common: NDArray[np.bool_] = np.asarray(decoder["common"].any("replica"))
+            shares = np.where(common[:, None], recall(decoder["predicted"].to_numpy(), labels, len(common)), np.nan)
+            by_split = np.stack([mean_of_scored(shares[split == number], axis=0) for number in np.unique(split)])
+            of_source.append(renaming.accuracy(by_split, common, target, source))  # (draw, split)
+        of_target.append(mean_of_scored(mean_of_scored(np.stack(of_source), axis=0), axis=1))
+    return mean_of_scored(np.stack(of_target), axis=0)
