@@ -125,7 +125,7 @@ def _analyze(study: "Study", name: str, module: Analysis, options: Spec) -> list
     lines = module.summarize(scores)
     for line in lines:
         # A warning and no refusal: a lab's analysis may be young. Ours are tested for it.
-        if empty := line.missing():
+        if empty := Score(**line.row()).missing():
             what = f"{line.what}, {line.representation}, {line.setting}"
             log.warning("analysis %s, line %r: no %s, and no words say why.", name, what, ", ".join(empty))
     _enter(study, name, options, lines)
