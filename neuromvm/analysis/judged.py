@@ -7,26 +7,93 @@ A dataset of scores holds, with whatever dims an analysis needs in place of ``..
     for the interval: ``trials`` or ``animals``.
 ``difference (reference, ..., unit_of_inference, statistic)``
     The score minus that of the representation ``reference``, paired by draw.
-``null (null, ..., null_statistic)``
+``null_score (null, ..., null_statistic)``
     ``null_statistic`` is ``mean``, ``low``, ``high``, ``p``: the score under each null hypothesis, named by ``null``.
-``null_kind, null_draws, null_absent (null, representation)``
-    How labels were broken, in words; how often; and why there is no such null, or ''.
+``null_kind, null_draws (null, representation)``
+    How labels were broken, in words, and how often.
+``null_absent (null, representation, ...)``
+    Why a null does not exist, '' where it does, and ``NOT_OF_SETTING`` where it is no null of a setting at all.
 ``chance (...)``
     What guessing gives.
 
-A dim ``target`` has the animals that are read and, first, ``ALL_ANIMALS``: the mean over them.
+A dim ``target`` has the animals that are read and, first, ``ALL_ANIMALS``: the mean over them. Numbers that do not exist are NaN.
 """
 
 import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.scores import Absent, Difference, Interval, Null
+from neuromvm.analysis.statistics.over_trials import Floats, interval, mean_of_scored
+from neuromvm.errors import RunFolderError
 
 STATISTICS = ("value", "low", "high")
 NULL_STATISTICS = ("mean", "low", "high", "p")
 TRIALS, ANIMALS = "trials", "animals"
 UNITS = (TRIALS, ANIMALS)
 ALL_ANIMALS = "all animals"
+LABELS, CLASS_NAMES = "labels", "class names"  # nulls that several analyses have
+NOT_OF_SETTING = "not a null of this setting"
+
+
+def values(scores: xr.Dataset) -> xr.DataArray:
+    """Return the plain table of scores, usually ``(representation, setting)``: the mean over animals, without intervals.
+
+    Examples
+    --------
+    >>> dims = ("representation", "target", "unit_of_inference", "statistic")
+    >>> coords = {"representation": ["raw"], "target": [ALL_ANIMALS], "unit_of_inference": [TRIALS], "statistic": ["value"]}
+    >>> values(xr.Dataset({"score": (dims, [[[[0.4]]]])}, coords)).to_series()
+    representation
+    raw    0.4
+    Name: score, dtype: float64
+    """
+    selected = {"target": ALL_ANIMALS, "unit_of_inference": TRIALS, "statistic": "value"}
+    score = scores["score"]
+    return score.sel({dim: name for dim, name in selected.items() if dim in score.dims}, drop=True)
+
+
+def animals_of(scores: xr.Dataset) -> list[str]:
+    """Return the animals that are read, without the mean over them."""
+    return [str(target) for target in scores["target"].values if target != ALL_ANIMALS]
+
+
+def is_difference(setting: str) -> bool:
+    """Say whether a setting is the difference of two, such as ``within - cross``: its chance is 0."""
+    return " - " in setting
+
+
+def null_in_words(scores: xr.Dataset, null: str) -> str:
+    """Say how the labels were broken for a null, or why there is no such null; representations may differ."""
+    if null not in scores["null"].values:
+        return ""
+    selected = scores.sel(null=null)
+    absent = [reason for reason in np.unique(selected["null_absent"]) if reason != NOT_OF_SETTING]
+    reasons = [str(Absent(str(reason))) for reason in absent if reason]
+    kinds = [str(kind) for kind in selected["null_kind"].values if kind] if "" in absent else []
+    return "; ".join(dict.fromkeys([*kinds, *reasons]))
+
+
+def is_judged(scores: xr.Dataset) -> bool:
+    """Say whether scores have the dims described here; those that earlier versions saved have not."""
+    variables = {"score": "statistic", "difference": "reference", "null_score": "null_statistic"}
+    return all(name in scores and dim in scores[name].dims for name, dim in variables.items())
+
+
+def check_judged(scores: xr.Dataset, analysis: str) -> None:
+    """Refuse scores that were saved by an earlier version.
+
+    Raises
+    ------
+    RunFolderError
+        If the scores do not have the dims described here.
+    """
+    if not is_judged(scores):
+        raise RunFolderError(
+            f"scores/{analysis}.nc",
+            found="scores saved by an earlier version of neuromvm",
+            expected="scores with the dims unit_of_inference, statistic and null",
+            next_step=f"Compute them again: neuromvm analyze {analysis} RUN",
+        )
 
 
 def value_of(score: xr.DataArray) -> float:
@@ -46,7 +113,7 @@ def null_of(scores: xr.Dataset, null: str) -> Null | Absent:
     reason = str(selected["null_absent"].item())
     if reason:
         return Absent(reason)
-    mean, low, high, p = (float(selected["null"].sel(null_statistic=name)) for name in NULL_STATISTICS)
+    mean, low, high, p = (float(selected["null_score"].sel(null_statistic=name)) for name in NULL_STATISTICS)
     return Null(str(selected["null_kind"].item()), int(selected["null_draws"]), mean, low, high, p)
 
 
@@ -57,3 +124,23 @@ def difference_of(scores: xr.Dataset, reference: str, reason: str = "the referen
     if isinstance(interval, Absent):
         return Absent(reason)
     return Difference(reference, value_of(difference), interval, interval_of(difference, ANIMALS))
+
+
+def over_trials_alone(value: Floats, bootstrap: Floats) -> Floats:
+    """Return ``(..., unit_of_inference, statistic)`` of scores whose interval is over trials; that over animals is NaN.
+
+    Parameters
+    ----------
+    value
+        The scores ``(...)``.
+    bootstrap
+        Draws over trials ``(draw, ...)``.
+    """
+    over_trials = np.stack([value, *interval(bootstrap)], axis=-1)
+    over_animals = np.stack([value, *np.full((2, *np.shape(value)), np.nan)], axis=-1)
+    return np.stack([over_trials, over_animals], axis=-2)
+
+
+def with_mean(of_animals: Floats) -> Floats:
+    """Return ``(..., target)`` of ``(..., animal)``: the mean over animals first, NaN being left out."""
+    return np.concatenate([mean_of_scored(of_animals, axis=-1)[..., None], of_animals], axis=-1)

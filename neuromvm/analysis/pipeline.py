@@ -13,7 +13,8 @@ import xarray as xr
 from pydantic import ValidationError
 
 from neuromvm import schema
-from neuromvm.analysis.flat_score import Score
+from neuromvm.analysis.flat_score import Score as FlatScore
+from neuromvm.analysis.scores import Score
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
 from neuromvm.specs import ExperimentSpec
@@ -40,7 +41,7 @@ class Analysis(Protocol):
     def compute(self, study: "Study", options: Any) -> xr.Dataset:
         """Return labelled scores."""
 
-    def summarize(self, scores: xr.Dataset) -> list[Score]:
+    def summarize(self, scores: xr.Dataset) -> list[Score] | list[FlatScore]:
         """Return the lines of the summary; what a line lacks it says in words, see
         :meth:`neuromvm.analysis.scores.Score.missing`.
         """
@@ -96,7 +97,7 @@ def check_analyses(spec: ExperimentSpec) -> None:
             check(options)
 
 
-def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Score]:
+def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Score] | list[FlatScore]:
     """Compute one analysis, save its scores and figures, and enter it in the summary.
 
     Parameters
@@ -113,7 +114,7 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
         return _analyze(study, name, module, options)
 
 
-def _analyze(study: "Study", name: str, module: Analysis, options: Spec) -> list[Score]:
+def _analyze(study: "Study", name: str, module: Analysis, options: Spec) -> list[Score] | list[FlatScore]:
     from neuromvm.analysis.figures.style import save
 
     scores = module.compute(study, options).assign_attrs(schema_version=schema.VERSION)
@@ -125,14 +126,14 @@ def _analyze(study: "Study", name: str, module: Analysis, options: Spec) -> list
     lines = module.summarize(scores)
     for line in lines:
         # A warning and no refusal: a lab's analysis may be young. Ours are tested for it.
-        if empty := Score(**line.row()).missing():
+        if isinstance(line, FlatScore) and (empty := line.missing()):
             what = f"{line.what}, {line.representation}, {line.setting}"
             log.warning("analysis %s, line %r: no %s, and no words say why.", name, what, ", ".join(empty))
     _enter(study, name, options, lines)
     return lines
 
 
-def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None:
+def _enter(study: "Study", name: str, options: Spec, lines: list[Score] | list[FlatScore]) -> None:
     """Put the lines of one analysis into ``summary.json``, whole or not at all."""
     file = study.path / "summary.json"
     new: dict[str, Any] = {"experiment": study.spec.name, "analyses": {}}

@@ -145,16 +145,30 @@ def judged(value: Floats, bootstrap: Floats, null: Floats) -> dict[str, Floats]:
     >>> float(found["null_mean"]), float(found["p"])
     (1.0, 0.5)
     """
-    names = ("low", "high", "null_mean", "null_low", "null_high", "p")
-    found = {"value": value, **dict.fromkeys(names, np.full(np.shape(value), np.nan))}
-    if len(bootstrap):
-        found["low"], found["high"] = interval(bootstrap)
+    low, high = interval(bootstrap) if len(bootstrap) else (np.full(np.shape(value), np.nan),) * 2
+    mean, null_low, null_high, p = np.moveaxis(under_null(value, null), -1, 0)
+    return {"value": value, "low": low, "high": high, "null_mean": mean, "null_low": null_low, "null_high": null_high, "p": p}
+
+
+def under_null(value: Floats, null: Floats) -> Floats:
+    """Return ``(..., 4)``: mean, low and high of the null (95 % of its draws), and the one-sided p of the value.
+
+    Parameters
+    ----------
+    value
+        Any shape.
+    null
+        ``(draw, ...)``; a draw that is NaN has failed and counts as reaching the value.
+
+    Returns
+    -------
+    NaN where there are no draws, or none that did not fail.
+    """
     known = null[~np.isnan(null).all(axis=tuple(range(1, null.ndim)))]
-    if len(known):
-        found["null_mean"] = mean_of_scored(known, axis=0)
-        found["null_low"], found["null_high"] = interval(known)
-        found["p"] = np.where(np.isnan(known).all(axis=0), np.nan, p_value(value, null))
-    return found
+    if not len(known):
+        return np.full((*np.shape(value), 4), np.nan)
+    p = np.where(np.isnan(known).all(axis=0), np.nan, p_value(value, null))
+    return np.stack([mean_of_scored(known, axis=0), *interval(known), p], axis=-1)
 
 
 def p_value(value: Floats, null: Floats) -> Floats:
