@@ -47,11 +47,6 @@ def ablate(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, repli
         If samples and splits do not belong together.
     ArgumentError
         If there is no such replica.
-
-    Examples
-    --------
-    >>> ablated = ablate(fitted, samples, splits)  # doctest: +SKIP
-    >>> ablated["mitt"]["silenced_mean"].sizes  # doctest: +SKIP
     """
     check_replica(fitted, samples, splits, replica)
     nodes = {}

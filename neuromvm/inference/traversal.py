@@ -41,11 +41,6 @@ def traverse(
     ------
     ArgumentError
         If there is no such replica, fewer than two steps or no extent.
-
-    Examples
-    --------
-    >>> moved = traverse(fitted, samples, splits)  # doctest: +SKIP
-    >>> moved["mitt"]["activity"].sel(latent=0).mean("bin").plot(hue="unit")  # doctest: +SKIP
     """
     check_replica(fitted, samples, splits, replica)
     if steps < 2 or not extent > 0:

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import xarray as xr
@@ -124,43 +124,53 @@ class Classifiers:
                 continue
             tested = held_out(self.splits, split, source)
             for column, (target, kind) in enumerate(kinds.items()):
-                classes = self._shared_classes(target, labels)
-                if len(classes) > 1:
-                    activity = flattened(transferred[source][target].to_dataset()["activity"].isel(row=rows))
-                    classifier = self._classifier(target, kind, split, published)
-                    classified.codes[split, column, tested] = classify(classifier, activity, classes)
-                    classified.common[column, classes] = True
+                activity = flattened(transferred[source][target].to_dataset()["activity"].isel(row=rows))
+                self._classify(classified, (split, column, tested), target, kind, split, activity, published)
         return classified
 
     def of_real(self, animal: str, kind: str) -> Classified:
         """Classify the real test trials of an animal."""
         labels, activity = self.samples[animal]["label"].to_numpy(), recorded(self.samples, animal, kind)
         classified = self._unclassified(self.splits[animal].sizes["split"], 1, labels)
-        classes = self._shared_classes(animal, labels)
         for split in range(len(classified.codes)):
             tested = held_out(self.splits, split, animal)
-            if tested.any() and len(classes) > 1 and training_side(self.splits, split, animal).any():
-                classifier = self._classifier(animal, kind, split)
-                classified.codes[split, 0, tested] = classify(classifier, activity[tested], classes)
-                classified.common[0, classes] = True
+            if tested.any() and training_side(self.splits, split, animal).any():
+                self._classify(classified, (split, 0, tested), animal, kind, split, activity[tested])
         return classified
 
     def of_imputed(self, imputed: xr.Dataset, target: str, kind: str) -> Classified:
         """Classify activity imputed for an animal; a tuple counts as the trial of the first animal in it."""
-        carried = carriers(self.samples, imputed)
+        trial, window, labels = carriers(self.samples, imputed)
         activity = flattened(imputed["mean"])
-        classified = self._unclassified(imputed.sizes["replica"], 1, carried.labels)
-        classes = self._shared_classes(target, carried.labels)
+        classified = self._unclassified(imputed.sizes["replica"], 1, labels)
         for replica, split in enumerate(imputed["split"].to_numpy()):
-            tuples = np.flatnonzero(carried.trial[replica] >= 0)
-            if len(classes) > 1 and len(tuples):
-                classifier = self._classifier(target, kind, int(split))
-                codes = classify(classifier, activity[replica, tuples][:, None], classes)[:, 0]
-                classified.codes[replica, 0, carried.trial[replica, tuples], carried.window[replica, tuples]] = codes
-                classified.common[0, classes] = True
+            tuples = np.flatnonzero(trial[replica] >= 0)
+            if len(tuples):
+                index = replica, 0, trial[replica, tuples], window[replica, tuples]
+                self._classify(classified, index, target, kind, int(split), activity[replica, tuples])
         return classified
 
-    def _classifier(self, animal: str, kind: str, split: int, published: bool = False) -> Scaled:
+    def _classify(
+        self,
+        classified: Classified,
+        index: tuple[Any, ...],
+        animal: str,
+        kind: str,
+        split: int,
+        activity: Floats,
+        published: bool = False,
+    ) -> None:
+        """Enter the classes of activity ``(..., feature)`` at an index of codes, unless animal and labels share too few."""
+        shared = np.setdiff1d(np.intersect1d(self.samples[animal]["label"].to_numpy(), classified.labels), [-1])
+        if len(shared) < 2:
+            return
+        classifier = self._classifier(animal, kind, split, published)
+        classes = np.intersect1d(shared, classifier.classes_)
+        scores = classifier.class_scores(activity.reshape(-1, activity.shape[-1]))[:, np.isin(classifier.classes_, classes)]
+        classified.codes[index] = classes[scores.argmax(axis=1)].reshape(activity.shape[:-1])
+        classified.common[index[1], shared] = True
+
+    def _classifier(self, animal: str, kind: str, split: int, published: bool) -> Scaled:
         """Return the classifier fitted to the training side of an animal; as published, to its test trials too."""
         key = animal, kind, split, published
         if key not in self._fitted:
@@ -172,17 +182,6 @@ class Classifiers:
             self._fitted[key] = Scaled(self._make(), activity, labels[labels >= 0])
         return self._fitted[key]
 
-    def _shared_classes(self, animal: str, labels: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Return the classes that occur both in an animal and among labels."""
-        return np.setdiff1d(np.intersect1d(self.samples[animal]["label"].to_numpy(), labels), [-1]).astype(np.int16)
-
     def _unclassified(self, splits: int, classifiers: int, labels: NDArray[np.int16]) -> Classified:
         codes = np.full((splits, classifiers, *labels.shape), -1, dtype=np.int16)
         return Classified(codes, np.zeros((classifiers, len(json.loads(self.samples.attrs["classes"]))), dtype=bool), labels)
-
-
-def classify(classifier: Scaled, activity: Floats, classes: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return the most probable of some classes ``(row, window)`` for activity ``(row, window, feature)``."""
-    classes = np.intersect1d(classes, classifier.classes_).astype(np.int16)
-    scores = classifier.class_scores(activity.reshape(-1, activity.shape[-1]))[:, np.isin(classifier.classes_, classes)]
-    return np.asarray(classes[scores.argmax(axis=1)].reshape(activity.shape[:-1]))

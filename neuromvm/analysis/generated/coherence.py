@@ -11,7 +11,7 @@ models. *NeurIPS* 32: coherence. Sutter et al. (2024). Unity by Diversity. *Neur
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -19,21 +19,12 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from neuromvm.analysis import judged
 from neuromvm.analysis.decoding.scoring import NO_FLOOR, Resampling
 from neuromvm.analysis.generated.activity import chosen_models
 from neuromvm.analysis.generated.classes import Classifiers, Perceptron
-from neuromvm.analysis.generated.coherence_scores import CEILING, SETTINGS, score_model
-from neuromvm.analysis.judged import (
-    ALL_ANIMALS,
-    CLASS_NAMES,
-    LABELS,
-    NOT_OF_SETTING,
-    difference_of,
-    interval_of,
-    null_of,
-    value_of,
-    values,
-)
+from neuromvm.analysis.generated.coherence_scores import CEILING, RENAMED, SETTINGS, score_model
+from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NOT_OF_SETTING
 from neuromvm.analysis.readouts.classifiers import Logistic
 from neuromvm.analysis.readouts.representations import ever_held_out
 from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Difference, Score
@@ -130,11 +121,6 @@ def coherence(
         :func:`neuromvm.analysis.generated.imputation_skill.skill`.
     ``trials (target)``
         Number of scored trials.
-
-    Examples
-    --------
-    >>> scores = coherence(samples, splits, {"mmvm": transfer(fitted, samples, splits)}, {})  # doctest: +SKIP
-    >>> scores["score"].sel(representation="mmvm", setting="cross")  # doctest: +SKIP
     """
     options = options or Options()
     check_same_trials(samples, splits)
@@ -144,30 +130,38 @@ def coherence(
     classifiers = Classifiers(samples, splits, perceptron if options.classifier == "mlp" else logistic)
     of_models = [score_model(classifiers, tree, imputed.get(name), resampling) for name, tree in transferred.items()]
     scores = xr.concat(of_models, dim="representation").assign_coords(representation=list(transferred))
-    absent = {LABELS: "", CLASS_NAMES: "" if exchangeable(samples) else PLACES}
-    reasons = [(NO_FLOOR if is_in_sample else reason).removeprefix(NO_REASON) for reason in absent.values()]
-    null_absent = np.array([[reason] * len(SETTINGS) for reason in reasons], dtype=object)
-    null_absent[1, [SETTINGS.index(setting) for setting in ("within", CEILING)]] = NOT_OF_SETTING
-    kinds = [
-        "" if reason else kind.format(options.permutations) for reason, (_, kind) in zip(reasons, NULLS.values(), strict=True)
-    ]
+    floor = NO_FLOOR if is_in_sample else NULLS[LABELS][1].format(options.permutations)
     trials = [int(ever_held_out(splits, animal).sum()) for animal in samples.children]
-    return scores.assign(
-        null_kind=("null", kinds),
-        null_draws=("null", [0 if reason else resampling.permutations for reason in reasons]),
-        null_absent=(("null", "setting"), null_absent.astype(str)),
-        trials=("target", [sum(trials), *trials]),
-    ).assign_attrs(
-        interval=f"95 % over {options.bootstraps} bootstrap draws of the scored trials within animal and label",
-        skill_interval=f"95 % over {options.bootstraps} bootstrap draws of the target's scored trials within label",
-        floor=NO_FLOOR if is_in_sample else kinds[0],
-        chance=1 / len(json.loads(samples.attrs["classes"])),
-        label=samples.attrs.get("label", "label"),
-        classifier=options.classifier,
-        windows=next(iter(samples.children.values())).sizes["window"],
-        splits=next(iter(splits.children.values())).sizes["split"],
-        in_sample=int(is_in_sample),
+    return (
+        scores.assign(_nulls(samples, is_in_sample, resampling))
+        .assign(trials=("target", [sum(trials), *trials]))
+        .assign_attrs(
+            interval=f"95 % over {options.bootstraps} bootstrap draws of the scored trials within animal and label",
+            skill_interval=f"95 % over {options.bootstraps} bootstrap draws of the target's scored trials within label",
+            floor=floor,
+            chance=1 / len(json.loads(samples.attrs["classes"])),
+            label=samples.attrs.get("label", "label"),
+            classifier=options.classifier,
+            windows=next(iter(samples.children.values())).sizes["window"],
+            splits=next(iter(splits.children.values())).sizes["split"],
+            in_sample=int(is_in_sample),
+        )
     )
+
+
+def _nulls(
+    samples: xr.DataTree, is_in_sample: bool, resampling: Resampling
+) -> dict[str, tuple[tuple[str, ...], Sequence[object]]]:
+    """Return ``null_kind, null_draws (null)`` and ``null_absent (null, setting)``."""
+    kinds, draws, absent = [], [], []
+    for null, (_, kind) in NULLS.items():
+        is_missing = is_in_sample or (null == CLASS_NAMES and not exchangeable(samples))
+        reason = (NO_FLOOR if is_in_sample else PLACES).removeprefix(NO_REASON) if is_missing else ""
+        kinds.append("" if is_missing else kind.format(resampling.permutations))
+        draws.append(0 if is_missing else resampling.permutations)
+        is_of_setting = [null == LABELS or setting in RENAMED for setting in SETTINGS]
+        absent.append([reason if is_null else NOT_OF_SETTING for is_null in is_of_setting])
+    return {"null_kind": (("null",), kinds), "null_draws": (("null",), draws), "null_absent": (("null", "setting"), absent)}
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
@@ -177,10 +171,10 @@ def summarize(scores: xr.Dataset) -> list[Score]:
     lines = []
     for name in scores["representation"].values:
         of_model = scores.sel(representation=name, target=ALL_ANIMALS)
-        for setting in of_model["setting"].values[np.isfinite(values(of_model))]:
+        for setting in of_model["setting"].values[np.isfinite(judged.values(of_model))]:
             lines += _lines_of_setting(of_model.sel(setting=setting), counts)
         lines.append(_published_line(of_model, counts))
-        if np.isfinite(value_of(of_model["skill"])):
+        if np.isfinite(judged.value_of(of_model["skill"])):
             lines.append(_skill_line(of_model, counts))
     return lines
 
@@ -192,18 +186,20 @@ def _lines_of_setting(scores: xr.Dataset, counts: Counts) -> list[Score]:
         what=NULLS[LABELS][0],
         representation=str(scores["representation"].item()),
         setting=setting,
-        value=value_of(scores["score"]),
+        value=judged.value_of(scores["score"]),
         n=counts,
-        interval=interval_of(scores["score"]),
+        interval=judged.interval_of(scores["score"]),
         resampled=scores.attrs["interval"],
-        null=null_of(scores, LABELS),
+        null=judged.null_of(scores, LABELS),
         chance=float(scores["chance"]),
-        difference=Absent("what is generated is compared with it") if setting == CEILING else difference_of(scores, CEILING),
+        difference=Absent("what is generated is compared with it")
+        if setting == CEILING
+        else judged.difference_of(scores, CEILING),
         in_sample=bool(scores.attrs["in_sample"]),
     )
     if scores["null_absent"].sel(null=CLASS_NAMES) == NOT_OF_SETTING:
         return [line]
-    return [line, line._replace(what=NULLS[CLASS_NAMES][0], null=null_of(scores, CLASS_NAMES))]
+    return [line, line._replace(what=NULLS[CLASS_NAMES][0], null=judged.null_of(scores, CLASS_NAMES))]
 
 
 def _published_line(scores: xr.Dataset, counts: Counts) -> Score:
@@ -211,9 +207,9 @@ def _published_line(scores: xr.Dataset, counts: Counts) -> Score:
         what="coherence as published (accuracy)",
         representation=str(scores["representation"].item()),
         setting="within and cross",
-        value=value_of(scores["accuracy"]),
+        value=judged.value_of(scores["accuracy"]),
         n=counts,
-        interval=interval_of(scores["accuracy"]),
+        interval=judged.interval_of(scores["accuracy"]),
         resampled=f"{scores.attrs['interval']} of the source",
         null=PUBLISHED,
         chance=float(scores.attrs["chance"]),
@@ -223,7 +219,7 @@ def _published_line(scores: xr.Dataset, counts: Counts) -> Score:
 
 
 def _skill_line(scores: xr.Dataset, counts: Counts) -> Score:
-    value, interval = value_of(scores["skill"]), interval_of(scores["skill"])
+    value, interval = judged.value_of(scores["skill"]), judged.interval_of(scores["skill"])
     return Score(
         what="imputation skill",
         representation=str(scores["representation"].item()),

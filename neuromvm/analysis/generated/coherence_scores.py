@@ -28,7 +28,7 @@ from neuromvm.analysis.statistics.over_trials import LabelRows, Tally
 from neuromvm.analysis.statistics.renamed_classes import Renaming, exchangeable, recall
 
 SETTINGS = ("within", "cross", "imputed", "ceiling")
-CEILING = "ceiling"
+CEILING, RENAMED = "ceiling", ("cross", "imputed")  # baseline, and settings with a null of renamed classes
 BLOCK = 250  # permutations in memory at once
 Variables = dict[str, tuple[tuple[str, ...], Floats]]
 

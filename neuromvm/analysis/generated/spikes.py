@@ -102,29 +102,22 @@ def predict_spikes(
     -------
     See :func:`neuromvm.analysis.generated.spike_scores.scores_of`; and with decoders of counts
     :func:`neuromvm.analysis.generated.predictive_checks.check`.
-
-    Examples
-    --------
-    >>> scores = predict_spikes(samples, splits, {"mmvm": fitted.embed(samples)}, {})  # doctest: +SKIP
-    >>> scores["score"].sel(measure="bits_per_spike", representation="mmvm", setting="cross")  # doctest: +SKIP
     """
     options = options or Options()
     check_same_trials(samples, splits)
     is_in_sample = in_sample(splits)
     resampling = Resampling(options.bootstraps, 0 if is_in_sample else options.permutations, options.seed)
-    account = Account(samples, splits, resampling)
     inputs = Inputs(samples, splits)
     representations = _representations(inputs, splits, latents, options)
+    account = Account(samples, splits, resampling)
     for split in range(inputs.splits):
         trials = {animal: _Trials(samples, splits, split, animal) for animal in inputs.fitted(split)}
-        rates = {animal: mean_rates(of_animal.training_counts, of_animal.units) for animal, of_animal in trials.items()}
-        account.begin(split, {animal: of_animal.counts[of_animal.tested] for animal, of_animal in trials.items()}, rates)
         _score_baselines(account, trials, inputs, split, options)
         for name, representation in representations.items():
             _score_readouts(account, trials, name, representation, split, options)
         for name, tree in transferred.items():
-            for source, target, expected in _decoded(tree, samples, splits, split):
-                account.add(DECODER.format(name), "own" if source == target else "cross", source, target, expected)
+            for source, target, rates in _decoded(tree, samples, splits, split):
+                account.add(DECODER.format(name), "own" if source == target else "cross", source, target, rates)
     order = [MEAN_RATE, CONDITION_MEAN, RAW, *representations, *(DECODER.format(name) for name in transferred)]
     floor = NO_FLOOR if is_in_sample else FLOOR.format(options.permutations)
     reasons = [SEEN if setting == "own" else NO_FLOOR.removeprefix(NO_REASON) if is_in_sample else "" for setting in SETTINGS]
@@ -179,10 +172,12 @@ def _representations(
 
 def _score_baselines(account: Account, trials: Mapping[str, _Trials], inputs: Inputs, split: int, options: Options) -> None:
     """Score mean rates, condition means, linear regressions on raw features, and co-smoothing by principal components."""
+    rates_of = {animal: mean_rates(of_animal.training_counts, of_animal.units) for animal, of_animal in trials.items()}
+    account.begin(split, {animal: of_animal.counts[of_animal.tested] for animal, of_animal in trials.items()}, rates_of)
     for target, of_target in trials.items():
         labels, test_labels = codes_of(of_target.label[of_target.training], of_target.label[of_target.tested])
         means = condition_means(of_target.training_counts, labels, test_labels, of_target.units)
-        flat = np.broadcast_to(mean_rates(of_target.training_counts, of_target.units), means.shape)
+        flat = np.broadcast_to(rates_of[target], means.shape)
         for setting in ("cross", "cosmoothing"):
             account.add(MEAN_RATE, setting, target, target, flat)
             account.add(CONDITION_MEAN, setting, target, target, means)
