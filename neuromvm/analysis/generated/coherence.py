@@ -113,7 +113,7 @@ def coherence(
         As described there.
     ``pair_score, pair_p (representation, source, target)``
         Balanced accuracy of what is generated for the target from the test trials of the source, and p of permuted labels, not
-        corrected for the number of pairs.
+        corrected for the number of pairs. Scores of pairs are NaN at ``all animals``.
     ``pair_accuracy (representation, source, target)``, ``accuracy (representation, unit_of_inference, statistic)``
         As published: plain accuracy of a classifier fitted on all trials of the target in a split; and its mean over pairs.
     ``skill (representation, target, unit_of_inference, statistic)``
@@ -130,7 +130,6 @@ def coherence(
     classifiers = Classifiers(samples, splits, perceptron if options.classifier == "mlp" else logistic)
     of_models = [score_model(classifiers, tree, imputed.get(name), resampling) for name, tree in transferred.items()]
     scores = xr.concat(of_models, dim="representation").assign_coords(representation=list(transferred))
-    floor = NO_FLOOR if is_in_sample else NULLS[LABELS][1].format(options.permutations)
     trials = [int(ever_held_out(splits, animal).sum()) for animal in samples.children]
     return (
         scores.assign(_nulls(samples, is_in_sample, resampling))
@@ -138,7 +137,7 @@ def coherence(
         .assign_attrs(
             interval=f"95 % over {options.bootstraps} bootstrap draws of the scored trials within animal and label",
             skill_interval=f"95 % over {options.bootstraps} bootstrap draws of the target's scored trials within label",
-            floor=floor,
+            floor=NO_FLOOR if is_in_sample else NULLS[LABELS][1].format(options.permutations),
             chance=1 / len(json.loads(samples.attrs["classes"])),
             label=samples.attrs.get("label", "label"),
             classifier=options.classifier,

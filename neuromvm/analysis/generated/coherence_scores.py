@@ -64,25 +64,21 @@ def score_model(
     }
     draws = resampling.permutations if exchangeable(samples) else 0
     renaming = Renaming([*animals, OTHERS], generated[animals[0]].common.shape[1], draws, resampling.seed)
+    renamed_pairs = np.stack([renamed(codes, source, animals, renaming) for source, codes in generated.items()])
     renamings = {
-        "cross": _mean_by_target(
-            np.stack([renamed(generated[source], source, animals, renaming) for source in animals]), ~within
-        ),
+        "cross": _mean_by_target(renamed_pairs, ~within),
         "imputed": _renamed_imputations(classified, animals, renaming),
     }
-    skills, skill_draws = np.full(len(animals), np.nan), np.full((resampling.bootstraps, len(animals)), np.nan)
-    for target, tuples in imputations.items():
-        column = animals.index(target)
-        skills[column], skill_draws[:, column] = skill(samples, classifiers.splits, tuples, target, kinds[target], resampling)
+    skills = {
+        target: skill(samples, classifiers.splits, tuples, target, kinds[target], resampling)
+        for target, tuples in imputations.items()
+    }
     targets = [ALL_ANIMALS, *animals]
     of_pairs = xr.Dataset(_of_pairs(pairs, published, resampling), {"source": animals, "target": animals})
     return xr.Dataset(
         {
             **_of_settings(settings, renamings),
-            "skill": (
-                ("target", "unit_of_inference", "statistic"),
-                over_trials_alone(with_mean(skills), with_mean(skill_draws)),
-            ),
+            "skill": (("target", "unit_of_inference", "statistic"), _of_skills(skills, animals, resampling.bootstraps)),
         },
         {
             "setting": list(SETTINGS),
@@ -128,6 +124,13 @@ def _of_pairs(pairs: Draws, published: Mapping[str, Classified], resampling: Res
         "pair_accuracy": (("source", "target"), accuracy),
         "accuracy": (("unit_of_inference", "statistic"), over_trials_alone(mean, overall)),
     }
+
+
+def _of_skills(skills: Mapping[str, tuple[float, Floats]], animals: Sequence[str], bootstraps: int) -> Floats:
+    value, draws = np.full(len(animals), np.nan), np.full((bootstraps, len(animals)), np.nan)
+    for target, of_target in skills.items():
+        value[animals.index(target)], draws[:, animals.index(target)] = of_target
+    return over_trials_alone(with_mean(value), with_mean(draws))
 
 
 def _of_animals(classified: Mapping[str, Classified], animals: Sequence[str], resampling: Resampling, name: str) -> Draws:

@@ -183,7 +183,7 @@ def scores_of(account: Account, representations: Sequence[str], reference: str) 
     ``null_score (null, measure, representation, setting, target, null_statistic)``
         Under permutations; NaN for *own*, whose latents have seen the spikes.
     ``pair_score (measure, representation, source, target)``
-        For each source; not of *cosmoothing*.
+        For each source, *own* where it is the target; NaN at ``all animals``.
     ``trials (target)``
         Number of test trials.
     """

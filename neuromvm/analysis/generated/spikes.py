@@ -280,27 +280,20 @@ def _line(scores: xr.Dataset) -> Score:
     """Return the line of one measure, representation and setting."""
     measure, representation, setting = (str(scores[dim].item()) for dim in ("measure", "representation", "setting"))
     of_animals = scores["score"].sel(target=animals_of(scores), unit_of_inference="trials", statistic="value")
-    overall = scores.sel(target=ALL_ANIMALS)
-    is_reference = representation == CONDITION_MEAN
+    overall, attrs = scores.sel(target=ALL_ANIMALS), scores.attrs
+    difference = difference_of(overall, CONDITION_MEAN, f"{CONDITION_MEAN} has no such score")
     return Score(
         what=WHAT[measure],
         representation=representation,
         setting=setting,
         value=value_of(overall["score"]),
-        n=Counts(
-            int(np.isfinite(of_animals).sum()),
-            int(overall["trials"]),
-            int(scores.attrs["windows"]),
-            int(scores.attrs["splits"]),
-        ),
+        n=Counts(int(np.isfinite(of_animals).sum()), int(overall["trials"]), int(attrs["windows"]), int(attrs["splits"])),
         interval=interval_of(overall["score"]),
-        resampled=scores.attrs["interval"],
+        resampled=attrs["interval"],
         null=null_of(overall, PERMUTATIONS),
         chance=0.0,
-        difference=Absent("others are compared with it")
-        if is_reference
-        else difference_of(overall, CONDITION_MEAN, f"{CONDITION_MEAN} has no such score"),
-        in_sample=bool(scores.attrs["in_sample"]) or setting == "own",
+        difference=Absent("others are compared with it") if representation == CONDITION_MEAN else difference,
+        in_sample=bool(attrs["in_sample"]) or setting == "own",
     )
 
 
