@@ -15,7 +15,7 @@ from neuromvm.errors import RunFolderError, SchemaError
 if TYPE_CHECKING:
     from neuromvm.folders.study import Study
 
-COUNT = "count"  # kind of activity that is as recorded; of any other kind it is transformed
+COUNT = "count"  # kind of activity that is as recorded; the other kind is transformed
 
 
 def chosen_models(study: "Study", names: Sequence[str] | None, analysis: str) -> list[str]:
