@@ -23,6 +23,7 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.scores import Absent, Difference, Interval, Null
+from neuromvm.analysis.statistics.over_trials import Floats, interval, mean_of_scored
 from neuromvm.errors import RunFolderError
 
 STATISTICS = ("value", "low", "high")
@@ -123,3 +124,23 @@ def difference_of(scores: xr.Dataset, reference: str, reason: str = "the referen
     if isinstance(interval, Absent):
         return Absent(reason)
     return Difference(reference, value_of(difference), interval, interval_of(difference, ANIMALS))
+
+
+def over_trials_alone(value: Floats, bootstrap: Floats) -> Floats:
+    """Return ``(..., unit_of_inference, statistic)`` of scores whose interval is over trials; that over animals is NaN.
+
+    Parameters
+    ----------
+    value
+        The scores ``(...)``.
+    bootstrap
+        Draws over trials ``(draw, ...)``.
+    """
+    over_trials = np.stack([value, *interval(bootstrap)], axis=-1)
+    over_animals = np.stack([value, *np.full((2, *np.shape(value)), np.nan)], axis=-1)
+    return np.stack([over_trials, over_animals], axis=-2)
+
+
+def with_mean(of_animals: Floats) -> Floats:
+    """Return ``(..., target)`` of ``(..., animal)``: the mean over animals first, NaN being left out."""
+    return np.concatenate([mean_of_scored(of_animals, axis=-1)[..., None], of_animals], axis=-1)

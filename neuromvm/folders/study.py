@@ -105,12 +105,15 @@ class Study:
         return read_dataset(file) if file.is_file() else None
 
     def units(self, model: str) -> xr.DataTree:
-        """Return which units carry what, first replica only, see :func:`neuromvm.inference.attribution.unit_effects`."""
+        """Return posterior means with each unit silenced, first replica only, see :func:`neuromvm.inference.ablation.ablate`.
+
+        Runs of earlier versions hold the effects of units instead; the analysis ``attribution`` reads either.
+        """
         return self._asked_for(model, "units.nc", "attribution")
 
     def traversals(self, model: str) -> xr.DataTree:
         """Return the activity that each latent stands for, first replica only, see
-        :func:`neuromvm.inference.attribution.traverse`.
+        :func:`neuromvm.inference.traversal.traverse`.
         """
         return self._asked_for(model, "traversals.nc", "attribution")
 

@@ -31,10 +31,11 @@ from neuromvm.files import (
     write_tree,
 )
 from neuromvm.folders.study import Study
+from neuromvm.inference.ablation import ablate
 from neuromvm.inference.agreement import posterior_agreement
-from neuromvm.inference.attribution import traverse, unit_effects
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.transfer import impute_each, transfer
+from neuromvm.inference.traversal import traverse
 from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
 from neuromvm.training.device import choose_device
 from neuromvm.training.fit import fit
@@ -42,7 +43,7 @@ from neuromvm.training.fit import fit
 log = logging.getLogger(__name__)
 # Files that analyses need of a model (their NEEDS). They are computed with the run, since analyses do not load models.
 MAKERS: dict[str, Callable[[FittedStack, xr.DataTree, xr.DataTree], xr.DataTree]] = {
-    "units": unit_effects,
+    "units": ablate,
     "traversals": traverse,
     "transferred": transfer,
     "imputed": impute_each,

@@ -7,12 +7,15 @@ import pytest
 import xarray as xr
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.flat_score import Score as FlatScore
 from neuromvm.analysis.latents import attribution
+from neuromvm.analysis.latents.unit_effects import unit_effects
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError
 from neuromvm.folders.study import Study
-from neuromvm.inference.attribution import traverse, unit_effects
+from neuromvm.inference.ablation import ablate
+from neuromvm.inference.traversal import traverse
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
 from neuromvm.training.fit import fit
 from tests.analysis.test_report import SPEC
@@ -20,6 +23,7 @@ from tests.conftest import tuned_recordings
 
 CARRIERS = {"mitt": [2, 5, 9], "stella": [0, 3, 7]}
 SIZES = {"mitt": (15, 120), "stella": (12, 100)}
+OPTIONS = attribution.Options(latents=2)
 MODELS = {"mmvm": 4, "independent": 3}
 
 
@@ -42,14 +46,19 @@ def study_with(carriers, seed=0):
     for name, latent in MODELS.items():
         model = ModelSpec(sharing=name, latent=latent, beta=0.01, networks={"kind": "linear"}, scale="constant", dropout=0.3)
         fitted = fit(samples, splits, model, training, progress=False)
-        found[name] = unit_effects(fitted, samples, splits), traverse(fitted, samples, splits)
+        found[name] = ablate(fitted, samples, splits), traverse(fitted, samples, splits)
     units, traversals = (lambda model, place=place: found[model][place] for place in range(2))
     return SimpleNamespace(models=list(found), samples=samples, units=units, traversals=traversals)
 
 
 @pytest.fixture(scope="module")
-def scores():
-    return attribution.compute(study_with(CARRIERS), attribution.Options(latents=2))
+def study():
+    return study_with(CARRIERS)
+
+
+@pytest.fixture(scope="module")
+def scores(study):
+    return attribution.compute(study, OPTIONS)
 
 
 @pytest.mark.parametrize("animal", CARRIERS)
@@ -85,11 +94,11 @@ def test_on_noise_intervals_cover_zero(seed):
 def test_numbers_and_figures_are_saved(scores, tmp_path):
     lines = attribution.summarize(scores)
     assert [line.representation for line in lines] == list(MODELS)
-    assert [line for line in lines if line.missing()] == []
+    assert [line for line in lines if FlatScore(**line.row()).missing()] == []
     for line in lines:
         low = scores["class_effect_low"].sel(model=line.representation).to_numpy()
         assert line.value == pytest.approx((low[np.isfinite(low)] > 0).mean())
-        assert line.low < line.value < line.high
+        assert line.interval.low < line.value < line.interval.high
     scores.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
     read = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
     drawn = attribution.plot(read)
@@ -101,6 +110,11 @@ def test_numbers_and_figures_are_saved(scores, tmp_path):
     assert regions == ["CA1", "CA3"]
     first = drawn["classes_mmvm"].axes[0]
     assert {text.get_text() for text in first.texts} >= {str(unit) for unit in CARRIERS["mitt"]}
+
+
+def test_effects_saved_by_earlier_versions_are_read(study, scores):
+    effects = {model: unit_effects(study.units(model)) for model in MODELS}
+    xr.testing.assert_identical(scores, attribution.compute(SimpleNamespace(**{**vars(study), "units": effects.get}), OPTIONS))
 
 
 def test_a_run_without_effects_says_how_to_get_them(tmp_path):

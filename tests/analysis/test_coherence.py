@@ -8,12 +8,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
+from neuromvm.analysis import judged
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.flat_score import Score as FlatScore
 from neuromvm.analysis.generated import coherence
-from neuromvm.analysis.generated.classes import Classified, draw, renamed, share_right
+from neuromvm.analysis.generated.classes import Classified
 from neuromvm.analysis.generated.coherence import Options
+from neuromvm.analysis.generated.coherence_scores import draw, renamed, share_right
 from neuromvm.analysis.generated.imputation_skill import carriers, skill
+from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, animals_of
+from neuromvm.analysis.scores import Absent
 from neuromvm.analysis.statistics.renamed_classes import Renaming
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
@@ -55,33 +60,42 @@ def trained():
     return coherence.coherence(samples, splits, transferred, imputed, OPTIONS)
 
 
+def null_of(scores, null, statistic):
+    """Return a null of every setting of one model, over all animals."""
+    return scores["null_score"].sel(null=null, null_statistic=statistic, target=ALL_ANIMALS)
+
+
+def value_of(scores, name, **selected):
+    return scores[name].sel(unit_of_inference="trials", statistic="value", **selected)
+
+
 def test_a_trained_coherent_model_is_near_its_ceiling(trained):
     one = trained.sel(representation="mmvm")
     for setting in ("within", "cross", "imputed"):
-        assert one["value"].sel(setting=setting) > 0.9 * one["value"].sel(setting="ceiling")
-        assert one["p"].sel(setting=setting) == pytest.approx(1 / 501)
-    assert (one["renamed_p"].sel(setting=["cross", "imputed"]) < 0.05).all()
-    assert (one["pair_p"] < 0.01).all()
+        assert judged.values(one).sel(setting=setting) > 0.9 * judged.values(one).sel(setting="ceiling")
+        assert null_of(one, LABELS, "p").sel(setting=setting) == pytest.approx(1 / 501)
+    assert (null_of(one, CLASS_NAMES, "p").sel(setting=["cross", "imputed"]) < 0.05).all()
+    assert (one["pair_p"].sel(target=animals_of(trained)) < 0.01).all()
 
 
 def test_a_trained_independent_model_keeps_classes_within_animals_only(trained):
     one = trained.sel(representation="independent")
-    assert one["value"].sel(setting="within") > 0.9 * one["value"].sel(setting="ceiling")
-    cross = one.sel(setting="cross")
-    assert cross["value"] < cross["renamed_high"] < 0.8
-    assert one["renamed_p"].sel(setting="cross") > 0.05
-    assert one["value"].sel(setting="imputed") == pytest.approx(0.25, abs=0.05)
+    assert judged.values(one).sel(setting="within") > 0.9 * judged.values(one).sel(setting="ceiling")
+    cross = judged.values(one).sel(setting="cross")
+    assert cross < null_of(one, CLASS_NAMES, "high").sel(setting="cross") < 0.8
+    assert null_of(one, CLASS_NAMES, "p").sel(setting="cross") > 0.05
+    assert judged.values(one).sel(setting="imputed") == pytest.approx(0.25, abs=0.05)
     # As published, its own pairs are counted too.
     lines = {
         (line.what, line.setting): line.value for line in coherence.summarize(trained) if line.representation == "independent"
     }
-    assert lines["coherence as published (accuracy)", "within and cross"] > float(cross["value"]) + 0.1
+    assert lines["coherence as published (accuracy)", "within and cross"] > float(cross) + 0.1
 
 
 def test_skill_is_at_best_that_of_the_condition_mean_without_shared_events(trained):
-    assert trained["mean_skill"].sel(representation="mmvm") < 0.02
-    assert trained["mean_skill"].sel(representation="mmvm") > -0.5
-    assert trained["mean_skill"].sel(representation="independent") < trained["mean_skill"].sel(representation="mmvm") - 0.3
+    mean = value_of(trained, "skill", target=ALL_ANIMALS)
+    assert -0.5 < mean.sel(representation="mmvm") < 0.02
+    assert mean.sel(representation="independent") < mean.sel(representation="mmvm") - 0.3
 
 
 def test_a_pair_is_classified_as_by_hand(study):
@@ -100,12 +114,12 @@ def test_a_pair_is_classified_as_by_hand(study):
             true = tree[source]["label"].to_numpy()[rows, 0]
             each.append(balanced_accuracy_score(true, model.predict(scaler.transform(made))))
             ceilings.append(balanced_accuracy_score(label[~training], model.predict(scaler.transform(activity[~training]))))
-        assert scores["pair_value"].sel(source=source, target=target).item() == pytest.approx(np.mean(each))
-        assert scores["ceiling_value"].sel(target=target).item() == pytest.approx(np.mean(ceilings))
-    within = [scores["pair_value"].sel(source=name, target=name).item() for name in study.samples.children]
-    assert scores["value"].sel(setting="within").item() == pytest.approx(np.mean(within))
-    assert scores["pair_value"].sel(source="rat0", target="rat2") == 0.5  # two of four classes are exchanged
-    assert scores["published_value"].sel(source="rat0", target="rat2") == 0.5
+        assert scores["pair_score"].sel(source=source, target=target).item() == pytest.approx(np.mean(each))
+        assert value_of(scores, "score", setting="ceiling", target=target).item() == pytest.approx(np.mean(ceilings))
+    within = [scores["pair_score"].sel(source=name, target=name).item() for name in study.samples.children]
+    assert judged.values(scores).sel(setting="within").item() == pytest.approx(np.mean(within))
+    assert scores["pair_score"].sel(source="rat0", target="rat2") == 0.5  # two of four classes are exchanged
+    assert scores["pair_accuracy"].sel(source="rat0", target="rat2") == 0.5
 
 
 def test_permuted_labels_are_uniform_on_noise():
@@ -194,9 +208,9 @@ def test_a_tuple_is_counted_as_the_trial_of_its_first_animal(study):
 def test_trials_that_train_and_test_have_no_null(study):
     published = simulate(splits=SplitSpec(kind="published"))
     scores = coherence.coherence(published.samples, published.splits, {"some": say(published, lambda *_: SAME)}, {}, OPTIONS)
-    assert np.isnan(scores["p"]).all()
-    assert all(line.in_sample and line.null_kind.startswith("none") for line in coherence.summarize(scores))
-    assert not any(line.missing() for line in coherence.summarize(scores))
+    assert np.isnan(scores["null_score"]).all()
+    assert all(line.in_sample and isinstance(line.null, Absent) for line in coherence.summarize(scores))
+    assert not any(FlatScore(**line.row()).missing() for line in coherence.summarize(scores))
 
 
 def test_shares_named_rightly_are_those_of_brute_force():
@@ -224,19 +238,19 @@ def test_the_published_classifier_can_be_chosen():
     small = simulate(repeats=(8, 8, 8), signal=2, splits=SplitSpec())
     options = Options(classifier="mlp", hidden=(16,), bootstraps=100, permutations=500)
     scores = coherence.coherence(small.samples, small.splits, {"some": say(small, lambda *_: SAME)}, {}, options)
-    assert scores["value"].sel(setting="cross").item() > 0.8
+    assert judged.values(scores).sel(setting="cross").item() > 0.8
 
 
 def test_numbers_and_figures_are_saved(trained, tmp_path):
     lines = coherence.summarize(trained)
     cross = next(line for line in lines if (line.representation, line.setting) == ("mmvm", "cross"))
-    assert cross.low <= cross.value <= cross.high
-    assert (cross.baseline, cross.n_animals, cross.n_splits) == ("ceiling", 4, trained.attrs["splits"])
-    assert "decode-only" in cross.null_kind
-    assert [line for line in lines if line.missing()] == []
+    assert cross.interval.low <= cross.value <= cross.interval.high
+    assert (cross.difference.baseline, cross.n.animals, cross.n.splits) == ("ceiling", 4, trained.attrs["splits"])
+    assert "decode-only" in cross.null.kind
+    assert [line for line in lines if FlatScore(**line.row()).missing()] == []
     published = next(line for line in lines if line.what.startswith("coherence as published"))
-    assert published.low < published.value < published.high
-    assert published.value == pytest.approx(float(trained["published_value"].sel(representation="mmvm").mean()))
+    assert published.interval.low < published.value < published.interval.high
+    assert published.value == pytest.approx(float(trained["pair_accuracy"].sel(representation="mmvm").mean()))
     trained.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
     read = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
     drawn = coherence.plot(read)
@@ -246,7 +260,7 @@ def test_numbers_and_figures_are_saved(trained, tmp_path):
 
 
 def test_a_figure_speaks_of_renamed_classes_only_where_they_were_renamed(trained):
-    nobody = trained.assign({name: xr.full_like(trained[name], np.nan) for name in ("renamed_low", "renamed_high")})
+    nobody = trained.assign(null_score=trained["null_score"].where(trained["null"] != CLASS_NAMES))
     for scores, named in ((trained, True), (nobody, False)):
         figure = coherence.plot(scores)["settings"]
         entries = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -8,12 +8,15 @@ from sklearn.linear_model import PoissonRegressor
 
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.flat_score import Score as FlatScore
 from neuromvm.analysis.generated import spikes
-from neuromvm.analysis.generated.predictive_checks import check
+from neuromvm.analysis.generated.predictive_checks import CORRELATION, FANO_FACTOR, MEAN_RATE, MODEL, RECORDED, check
 from neuromvm.analysis.generated.rates import PoissonReadout, condition_means, fit_readout, mean_rates
-from neuromvm.analysis.generated.spike_scores import Account, summaries
+from neuromvm.analysis.generated.spike_scores import Account, scores_of
 from neuromvm.analysis.generated.spikes import Options
+from neuromvm.analysis.judged import ALL_ANIMALS
 from neuromvm.analysis.readouts.representations import Inputs
+from neuromvm.analysis.scores import Absent
 from neuromvm.errors import SchemaError
 from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec
@@ -35,8 +38,14 @@ def scores(study):
     return spikes.predict_spikes(study.samples, study.splits, latents, {"means": say(study, lambda *_: SAME)}, OPTIONS)
 
 
-def bits(scores, representation, setting="cross", measure="bits_per_spike"):
-    return scores.sel(measure=measure, representation=representation, setting=setting)
+def bits(scores, representation, setting="cross", measure="bits_per_spike", statistic="value", target=ALL_ANIMALS):
+    score = scores["score"].sel(measure=measure, representation=representation, setting=setting, unit_of_inference="trials")
+    return score.sel(target=target, statistic=statistic)
+
+
+def null_of(scores, representation, statistic, setting="cross"):
+    null = scores["null_score"].sel(measure="bits_per_spike", representation=representation, setting=setting, target=ALL_ANIMALS)
+    return null.sel(null_statistic=statistic).squeeze("null")
 
 
 def test_bits_per_spike_are_those_of_scipy(study, scores):
@@ -62,31 +71,29 @@ def test_bits_per_spike_are_those_of_scipy(study, scores):
                 count += counts[trial].sum()
         each.append(gain / count / np.log(2))
         explained.append(gain / room)
-        found = scores["pair_value"].sel(measure="bits_per_spike", representation="means decoder", source=source, target=target)
+        found = scores["pair_score"].sel(measure="bits_per_spike", representation="means decoder", source=source, target=target)
         assert found.item() == pytest.approx(each[-1], rel=1e-5)
-    assert bits(scores, "means decoder")["target_value"].sel(target="rat1").item() == pytest.approx(np.mean(each), rel=1e-5)
-    d2 = bits(scores, "means decoder", measure="deviance_explained")["target_value"].sel(target="rat1")
+    assert bits(scores, "means decoder", target="rat1").item() == pytest.approx(np.mean(each), rel=1e-5)
+    d2 = bits(scores, "means decoder", measure="deviance_explained", target="rat1")
     assert d2.item() == pytest.approx(np.mean(explained), rel=1e-5)
 
 
 def test_what_animals_share_is_predicted_better_than_by_mean_rates_and_at_best_as_by_condition_means(scores):
-    best = bits(scores, "condition mean")["value"].item()
+    best = bits(scores, "condition mean").item()
     for name in ("ideal", "mcca", "procrustes", "raw linear"):
-        one = bits(scores, name)
-        assert one["value"] > one["null_high"]
-        assert one["low"] > 0
-        assert one["p"] < 0.02
-        assert one["value"] < best + 0.005
-    assert bits(scores, "ideal")["value"] > 0.8 * best
-    assert bits(scores, "mean rate")["value"].item() == pytest.approx(0, abs=1e-12)
+        assert bits(scores, name) > null_of(scores, name, "high")
+        assert bits(scores, name, statistic="low") > 0
+        assert null_of(scores, name, "p") < 0.02
+        assert bits(scores, name) < best + 0.005
+    assert bits(scores, "ideal") > 0.8 * best
+    assert bits(scores, "mean rate").item() == pytest.approx(0, abs=1e-12)
 
 
 def test_held_out_units_are_predicted_where_units_share_a_cause(scores):
     for name in ("pca", "raw linear"):
-        one = bits(scores, name, "cosmoothing")
-        assert one["low"] > 0
-        assert one["value"] < bits(scores, "condition mean", "cosmoothing")["value"]
-    assert np.isnan(bits(scores, "ideal", "cosmoothing")["value"])
+        assert bits(scores, name, "cosmoothing", statistic="low") > 0
+        assert bits(scores, name, "cosmoothing") < bits(scores, "condition mean", "cosmoothing")
+    assert np.isnan(bits(scores, "ideal", "cosmoothing"))
 
 
 def test_shared_events_are_predicted_better_than_by_condition_means():
@@ -114,17 +121,19 @@ def test_shared_events_are_predicted_better_than_by_condition_means():
         )
     tree = {"ideal": xr.DataTree.from_dict(latents)}
     scores = spikes.predict_spikes(study.samples, study.splits, tree, {}, OPTIONS.model_copy(update={"baselines": ()}))
-    assert bits(scores, "ideal")["difference_low"] > 0
-    assert bits(scores, "raw linear")["difference"] > 0  # others' activity tells of the event
+    difference = scores["difference"].sel(
+        measure="bits_per_spike", setting="cross", target=ALL_ANIMALS, unit_of_inference="trials"
+    )
+    assert difference.sel(representation="ideal", statistic="low") > 0
+    assert difference.sel(representation="raw linear", statistic="value") > 0  # others' activity tells of the event
 
 
 def test_on_noise_nothing_is_predicted(study):
     noise = simulate(3, signal=0, repeats=(12, 12, 12))
     scores = spikes.predict_spikes(noise.samples, noise.splits, {"latents": shared_latents(noise)}, {}, OPTIONS)
-    one = scores.sel(measure="bits_per_spike")
     for setting in ("cross", "cosmoothing"):
-        assert (one["value"].sel(setting=setting).fillna(0) < 0.005).all()
-    assert (bits(scores, "mcca")["p"] > 0.01).all()
+        assert (bits(scores, scores["representation"], setting).fillna(0) < 0.005).all()
+    assert null_of(scores, "mcca", "p") > 0.01
 
 
 @pytest.mark.parametrize("by_condition", [False, True])
@@ -146,9 +155,9 @@ def test_p_is_uniform_where_predictions_say_nothing(by_condition):
                     account.add("some", "cross", source, target, rates)
                 elif not by_condition:
                     account.add("some", "cosmoothing", source, target, rates)
-        found = summaries(account, ["some"], "some").sel(measure="bits_per_spike", representation="some")
-        across.append(found["p"].sel(setting="cross").item())
-        within.append(found["p"].sel(setting="cosmoothing").item())
+        found = scores_of(account, ["some"], "some")
+        across.append(null_of(found, "some", "p").item())
+        within.append(null_of(found, "some", "p", "cosmoothing").item())
     assert kstest(across, "uniform").pvalue > 0.01
     assert by_condition or kstest(within, "uniform").pvalue > 0.01
 
@@ -214,14 +223,14 @@ def test_draws_of_the_truth_pass_the_checks_and_draws_that_vary_too_much_do_not(
             gain = random.gamma(1 / dispersion, dispersion, rate.shape) if dispersion else 1.0
             nodes[f"/{animal}/{animal}"] = nodes[f"/{animal}/{animal}"].assign(drawn=rate.copy(data=random.poisson(rate * gain)))
         found[name] = xr.DataTree.from_dict(nodes)
-    checked = check(study.samples, study.splits, found)
-    ratio = (checked["fano_factor_model"] / checked["fano_factor_data"]).median("unit")
+    checked = check(study.samples, study.splits, found)["check"]
+    recorded, model = (checked.sel(activity=activity) for activity in (RECORDED, MODEL))
+    ratio = (model / recorded).sel(quantity=FANO_FACTOR).median("unit")
     assert ratio.sel(checked="truth").item() == pytest.approx(1, abs=0.25)
     assert ratio.sel(checked="bursts") > 2
-    np.testing.assert_allclose(
-        checked["mean_rate_model"].sel(checked="truth"), checked["mean_rate_data"].sel(checked="truth"), rtol=0.3
-    )
-    assert checked["response_correlation"].sel(checked="truth").median() > 0.9
+    truth = {"checked": "truth", "quantity": MEAN_RATE}
+    np.testing.assert_allclose(model.sel(truth), recorded.sel(truth), rtol=0.3)
+    assert model.sel(checked="truth", quantity=CORRELATION).median() > 0.9
 
 
 def test_calcium_is_refused(study):
@@ -244,10 +253,10 @@ def test_activity_of_other_splits_is_refused(study):
 def test_numbers_and_figures_are_saved(scores, tmp_path):
     lines = spikes.summarize(scores)
     line = next(line for line in lines if (line.what, line.representation, line.setting) == ("bits per spike", "ideal", "cross"))
-    assert line.low < line.value < line.high
-    assert (line.baseline, line.n_animals, line.in_sample) == ("condition mean", 3, False)
-    assert all(line.in_sample and np.isnan(line.p) and line.null_n == 0 for line in lines if line.setting == "own")
-    assert [line for line in lines if line.missing()] == []
+    assert line.interval.low < line.value < line.interval.high
+    assert (line.difference.baseline, line.n.animals, line.in_sample) == ("condition mean", 3, False)
+    assert all(line.in_sample and isinstance(line.null, Absent) for line in lines if line.setting == "own")
+    assert [line for line in lines if FlatScore(**line.row()).missing()] == []
     scores.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
     read = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
     drawn = spikes.plot(read)

@@ -6,10 +6,12 @@ import torch
 import xarray as xr
 from sklearn.linear_model import LogisticRegression
 
+from neuromvm.analysis.latents.unit_effects import unit_effects
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import ArgumentError
-from neuromvm.inference.attribution import traverse, unit_effects
+from neuromvm.inference.ablation import ablate
+from neuromvm.inference.traversal import traverse
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training.fit import fit
@@ -49,16 +51,16 @@ def test_silence_moves_a_linear_latent_by_weight_times_deviation(linear):
     deviation = values[tested] - values[training].mean(axis=0)
     moved = np.einsum("lbu,tbu->tul", weight, deviation)
     spread = np.einsum("lbu,tbu->tl", weight, values[training]).std(axis=0)
-    effects = unit_effects(*linear)["mitt"]
+    effects = unit_effects(ablate(*linear))["mitt"]
     np.testing.assert_allclose(effects["latent_effect"], np.sqrt(np.square(moved).mean(axis=0)) / spread, rtol=1e-4, atol=1e-6)
     assert effects["region"].values.tolist() == ["CA1"] * 5 + ["CA3"] * 7
 
 
 def test_a_unit_without_weight_has_no_effect(linear):
-    effects = unit_effects(*linear)["mitt"].to_dataset().isel(unit=7)
+    effects = unit_effects(ablate(*linear))["mitt"].to_dataset().isel(unit=7)
     for key in ("latent_effect", "class_effect", "class_effect_error"):
         np.testing.assert_allclose(effects[key], 0, atol=1e-6)
-    assert (unit_effects(*linear)["mitt"]["latent_effect"].isel(unit=0) > 0.01).all()
+    assert (unit_effects(ablate(*linear))["mitt"]["latent_effect"].isel(unit=0) > 0.01).all()
 
 
 def test_loss_of_a_class_is_that_of_a_decoder_fitted_by_hand(linear):
@@ -74,7 +76,7 @@ def test_loss_of_a_class_is_that_of_a_decoder_fitted_by_hand(linear):
     chosen = tested & (label == 1)
     each = [decoder.predict_log_proba(one[chosen] / spread)[:, 1] for one in (means, after)]
     loss = each[0] - each[1]
-    effects = unit_effects(*linear)["mitt"].to_dataset().sel({"class": "B"}).isel(unit=3)
+    effects = unit_effects(ablate(*linear))["mitt"].to_dataset().sel({"class": "B"}).isel(unit=3)
     assert float(effects["class_effect"]) == pytest.approx(loss.mean(), rel=1e-3, abs=1e-5)
     assert float(effects["class_effect_error"]) == pytest.approx(loss.std(ddof=1) / np.sqrt(chosen.sum()), rel=1e-3, abs=1e-5)
     assert float(effects["trials"]) == chosen.sum()
@@ -88,7 +90,7 @@ def test_test_trials_do_not_enter_what_is_fitted(linear):
     label = changed["mitt"]["label"].values
     tested = splits["mitt"]["part"].values[0] == Part.TEST
     label[tested] = (label[tested] + 1) % 3
-    before, after = (unit_effects(fitted, one, splits)["mitt"] for one in (samples, changed))
+    before, after = (unit_effects(ablate(fitted, one, splits))["mitt"] for one in (samples, changed))
     xr.testing.assert_identical(before["latent_effect"], after["latent_effect"])
     xr.testing.assert_identical(traverse(fitted, samples, splits), traverse(fitted, changed, splits))
 
@@ -136,13 +138,13 @@ def test_private_latents_move_about_their_own_mean():
 
 def test_a_replica_that_is_not_there_is_refused(linear):
     with pytest.raises(ArgumentError, match="0 to 0"):
-        unit_effects(*linear, replica=1)
+        ablate(*linear, replica=1)
     with pytest.raises(ArgumentError, match="two steps"):
         traverse(*linear, steps=1)
 
 
 def test_weights_are_left_as_they_were(linear):
     before = {key: value.clone() for key, value in linear[0].weights.items()}
-    unit_effects(*linear)
+    ablate(*linear)
     traverse(*linear)
     assert all(torch.equal(before[key], value) for key, value in linear[0].weights.items())

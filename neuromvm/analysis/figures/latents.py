@@ -16,7 +16,7 @@ RASTERIZED_FROM = 5000  # points above which a cloud becomes an image inside the
 
 
 def scatter(scores: xr.Dataset) -> Figure:
-    """Draw one row a model: test samples colored by label, and by animal."""
+    """Draw one row per model: test samples colored by label, and by animal."""
     models = [str(name) for name in scores["shown_model"].values]
     animals = list(dict.fromkeys(scores["animal"].values.tolist()))
     keys = {"label": ordered(json.loads(scores.attrs["classes"])), "animal": animals}
@@ -24,9 +24,9 @@ def scatter(scores: xr.Dataset) -> Figure:
         figure = Figure(figsize=(style.DOUBLE, 0.4 + 2.5 * len(models)), layout="constrained")
         grid = figure.subplots(len(models), 2, squeeze=False)
         for row, model in zip(grid, models, strict=True):
-            one = scores.isel(sample=scores["model"].values == model)
+            of_model = scores.isel(sample=scores["model"].values == model)
             for axes, (key, names) in zip(row, keys.items(), strict=True):
-                _cloud(axes, one, key, names)
+                _cloud(axes, of_model, key, names)
                 axes.set_title(f"{model}, by {scores.attrs['label'] if key == 'label' else key}")
                 axes.set_xlabel(str(scores["x_name"].sel(shown_model=model).item()))
                 axes.set_ylabel(str(scores["y_name"].sel(shown_model=model).item()))
@@ -51,36 +51,34 @@ def scatter(scores: xr.Dataset) -> Figure:
 
 
 def trajectories(scores: xr.Dataset) -> Figure:
-    """Draw one row a model: the mean latent of each condition on each axis, with its band unless conditions are many."""
+    """Draw one row per model: the mean latent of each condition on each axis, with its band unless conditions are many."""
     models = [str(name) for name in scores["model"].values]
     conditions = ordered([str(name) for name in scores["condition"].values])
-    many = len(conditions) > style.MANY
+    has_bands = len(conditions) <= style.MANY
     with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.6 + (2.4 if many else 1.9) * len(models)), layout="constrained")
+        figure = Figure(figsize=(style.DOUBLE, 0.6 + (1.9 if has_bands else 2.4) * len(models)), layout="constrained")
         grid = figure.subplots(len(models), scores.sizes["axis"], squeeze=False)
         color, line_style = style.colors(conditions), style.line_styles(conditions)
         for row, model in zip(grid, models, strict=True):
             for number, axes in enumerate(row):
-                one = scores.sel(model=model).isel(axis=number)
-                if not np.isfinite(one["mean"]).any():
+                of_axis = scores.sel(model=model).isel(axis=number)
+                if not np.isfinite(of_axis["mean"]).any():
                     axes.set_axis_off()
                     continue
                 for name in conditions:
-                    line = one.sel(condition=name)
-                    if not many:
+                    line = of_axis.sel(condition=name)
+                    if has_bands:
                         axes.fill_between(line["window"], line["low"], line["high"], color=color[name], alpha=0.25, linewidth=0)
                     axes.plot(line["window"], line["mean"], color=color[name], linestyle=line_style[name])
-                axes.set_title(f"{model}: {one['axis_name'].item()}")
+                axes.set_title(f"{model}: {of_axis['axis_name'].item()}")
                 axes.set_xlabel(_GRID_LABEL.get(scores.attrs["grid"], scores.attrs["grid"]))
             row[0].set_ylabel("mean latent")
         handles = [Line2D([], [], color=color[name], linestyle=line_style[name], label=name) for name in conditions]
         style.legend(figure, handles, title=scores.attrs["condition"])
         interval = scores.attrs["interval"]
-        bands = (
-            f"Lines without bands, {len(conditions)} would hide one another; in the CSV: {interval}"
-            if many
-            else f"Bands: {interval}"
-        )
+        bands = f"Bands: {interval}"
+        if not has_bands:
+            bands = f"Lines without bands, {len(conditions)} would hide one another; in the CSV: {interval}"
         trials = scores["trials"].sum("animal").to_numpy().tolist()
         style.caption(
             figure,
@@ -94,13 +92,13 @@ def trajectories(scores: xr.Dataset) -> Figure:
 _GRID_LABEL = {"time": "time [s]"}
 
 
-def _cloud(axes: Axes, one: xr.Dataset, key: str, names: Sequence[str]) -> None:
+def _cloud(axes: Axes, samples: xr.Dataset, key: str, names: Sequence[str]) -> None:
     """Draw samples, and the mean of every name on top where names are many."""
     color, marker = style.colors(names), style.markers(names)
-    many = len(names) > style.MANY
+    has_means = len(names) > style.MANY
     for name in names:
-        chosen = one[key].values == name
-        x, y = one["x"].values[chosen], one["y"].values[chosen]
+        of_name = samples[key].values == name
+        x, y = samples["x"].values[of_name], samples["y"].values[of_name]
         axes.plot(
             x,
             y,
@@ -109,10 +107,10 @@ def _cloud(axes: Axes, one: xr.Dataset, key: str, names: Sequence[str]) -> None:
             color=color[name],
             markersize=2.5,
             markeredgewidth=0,
-            alpha=0.35 if many else 0.7,
-            rasterized=one.sizes["sample"] > RASTERIZED_FROM,
+            alpha=0.35 if has_means else 0.7,
+            rasterized=samples.sizes["sample"] > RASTERIZED_FROM,
         )
-        if many and chosen.any():
+        if has_means and of_name.any():
             mean: dict[str, Any] = {"markersize": 5.5, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 3}
             axes.plot(np.nanmean(x), np.nanmean(y), marker=marker[name], color=color[name], **mean)
 

@@ -1,4 +1,4 @@
-"""An interactive cloud of latents, to turn and to point at; every other figure is static."""
+"""An interactive figure of latents in two or three dimensions."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 
 from neuromvm.analysis.figures import style
 
-# Known to two and three dimensions, where they are glyphs of a font: "x" is an emoji that many systems lack.
+# Supported in 2-D and 3-D plots. In 3-D, symbols are glyphs of a font: "x" is an emoji that many systems lack.
 SYMBOLS = ("circle", "square", "diamond", "cross", "circle-open", "square-open", "diamond-open")
 LONGEST = 24  # characters of a name in the legend
 TEST, IN_SAMPLE = "test", "training and test"  # what a trial was used for
-# The library's default is a button that uploads the data of a figure to its maker's servers: recordings stay where they are.
+# Plotly shows by default a button that uploads the data of a figure to its servers; it is off to keep recordings local.
 CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 CAMERA = {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.15}}
 
@@ -25,7 +25,7 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
     Parameters
     ----------
     points
-        One row a sample: ``animal, trial, window, label, part`` and the coordinates, in columns named by ``axes``.
+        One row per sample: ``animal, trial, window, label, part`` and the coordinates, in columns named by ``axes``.
     axes
         One to three names.
     label
@@ -35,7 +35,7 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
 
     Returns
     -------
-    A figure with a menu for the colors and the trials shown. Names from files are shown as they are, never as markup.
+    A figure with a menu for the colors and the trials shown. Names from files are escaped.
     """
     animals = list(dict.fromkeys(points["animal"].tolist()))
     groups = {"label": list(classes), "animal": animals}
@@ -43,19 +43,19 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
     shown: list[tuple[str, bool]] = []  # what colors a trace, and whether it holds test trials
     for key, names in groups.items():
         for is_test in (True, False):
-            for place, name in enumerate(names):
+            for index, name in enumerate(names):
                 chosen = points[(points[key] == name) & (points["part"].isin((TEST, IN_SAMPLE)) == is_test)]
                 if len(chosen):
-                    traces.append(_trace(chosen, axes, names, place, is_test))
+                    traces.append(_trace(chosen, axes, names, index, is_test))
                     shown.append((key, is_test))
     buttons: list[dict[str, Any]] = []
     tested = "trials trained on and scored" if IN_SAMPLE in set(points["part"]) else "test trials"
-    for every in (False, True):
+    for with_training in (False, True):
         for key in groups:
             title = label if key == "label" else key
-            visible = [key == of and (every or is_test) for of, is_test in shown]
+            visible = [key == of and (with_training or is_test) for of, is_test in shown]
             state = {"visible": visible, "showlegend": _first_of_group(traces, visible)}
-            trials = "all trials (training: small)" if every else tested
+            trials = "all trials (training: small)" if with_training else tested
             args = [state, {"legend.title.text": _shown(title)}]
             buttons.append({"label": _shown(f"by {title}, {trials}"), "method": "update", "args": args})
     for trace, is_visible, is_named in zip(traces, *buttons[0]["args"][0].values(), strict=True):
@@ -65,36 +65,36 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
     return figure
 
 
-def _trace(points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], place: int, is_test: bool) -> Any:
-    red, green, blue = (round(255 * part) for part in style.colors(names)[names[place]])
+def _trace(points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], index: int, is_test: bool) -> Any:
+    red, green, blue = (round(255 * part) for part in style.colors(names)[names[index]])
     columns = [points[name].round(4) for name in axes]
     if len(columns) == 1:
         columns.append(pd.Series(np.zeros(len(points)), index=points.index))
     coordinates = dict(zip("xyz", columns, strict=False))
     three = len(columns) == 3
-    about = [
+    hover_text = [
         [_shown(str(value)) for value in row]
         for row in points[["animal", "trial", "window", "label", "part"]].itertuples(index=False)
     ]
     return (go.Scatter3d if three else go.Scatter)(
         **coordinates,
         mode="markers",
-        name=_shown(_short(names[place])),
-        legendgroup=names[place],
+        name=_shown(_short(names[index])),
+        legendgroup=names[index],
         marker={
             "color": f"rgb({red},{green},{blue})",
-            "symbol": SYMBOLS[place % len(SYMBOLS)],
+            "symbol": SYMBOLS[index % len(SYMBOLS)],
             "size": (4 if three else 7) if is_test else (2 if three else 4),
             "opacity": 0.85 if is_test else 0.4,
         },
-        customdata=about,
+        customdata=hover_text,
         hovertemplate="%{customdata[3]}<br>%{customdata[0]}<br>trial %{customdata[1]}, window %{customdata[2]}<br>"
         "%{customdata[4]}<extra></extra>",
     )
 
 
 def _first_of_group(traces: Sequence[Any], visible: Sequence[bool]) -> list[bool]:
-    """Say which traces stand in the legend: the first visible one of each group."""
+    """Return for each trace whether the legend names it: the first visible trace of each group."""
     seen: set[str] = set()
     named = []
     for trace, is_visible in zip(traces, visible, strict=True):
@@ -109,7 +109,7 @@ def _short(name: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Write text so that the library, which reads a little HTML, shows it as it is."""
+    """Escape text, since Plotly interprets a subset of HTML."""
     return escape(text, quote=False)
 
 

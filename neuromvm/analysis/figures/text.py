@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from neuromvm.analysis.judged import ALL_ANIMALS
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -76,9 +78,10 @@ def tested_trials(attrs: Mapping[str, object]) -> str:
 
 
 def numbers_of(scores: "xr.Dataset") -> str:
-    """Return numbers of animals, trials, windows and splits of scores with ``trials (target)`` and attributes windows, splits."""
+    """Write n of animals, trials, windows and splits of scores with ``trials (target)`` and attributes windows, splits."""
+    trials = scores["trials"].drop_sel(target=ALL_ANIMALS, errors="ignore")
     return (
-        f"Animals: {scores.sizes['target']}; {tested_trials(scores.attrs)}: {int(scores['trials'].sum())}; "
+        f"Animals: {trials.sizes['target']}; {tested_trials(scores.attrs)}: {int(trials.sum())}; "
         f"windows of a trial: {scores.attrs['windows']}; splits: {scores.attrs['splits']}"
     )
 

@@ -1,4 +1,4 @@
-"""Generated activity beside recorded activity: which trial a row was generated from, and what of an animal compares with it."""
+"""Rows of generated activity, and the recorded activity that they are compared with."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 COUNT = "count"  # kind of activity that is as recorded; the other kind is transformed
 
 
-def chosen_models(study: "Study", wanted: Sequence[str] | None, analysis: str) -> list[str]:
-    """Return the models of a run that an analysis is asked for, by default all.
+def chosen_models(study: "Study", names: Sequence[str] | None, analysis: str) -> list[str]:
+    """Return the named models of a run, by default all.
 
     Raises
     ------
     RunFolderError
-        If one is not there.
+        If the run has no model of a name.
     """
-    for name in wanted or ():
+    for name in names or ():
         if name not in study.models:
             raise RunFolderError(f"analyses.{analysis}.models", found=f"no model {name!r}", expected=", ".join(study.models))
-    return list(study.models if wanted is None else wanted)
+    return list(study.models if names is None else names)
 
 
 def scored_rows(tree: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, source: str, split: int) -> NDArray[np.intp] | None:

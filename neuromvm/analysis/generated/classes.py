@@ -1,10 +1,9 @@
-"""Classifiers of real activity applied to generated activity, and balanced accuracies with intervals and floors over trials."""
+"""Classifiers of real activity, and the classes that they give to generated activity."""
 
 import json
 import warnings
-import zlib
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import xarray as xr
@@ -12,21 +11,23 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from neuromvm.analysis.decoding.scoring import Resampling
-from neuromvm.analysis.generated.activity import recorded
-from neuromvm.analysis.readouts.classifiers import Classifier, Codes, Logistic
+from neuromvm.analysis.generated.activity import flattened, recorded, scored_rows
+from neuromvm.analysis.generated.imputation_skill import carriers
+from neuromvm.analysis.readouts.classifiers import Classifier, Codes
 from neuromvm.analysis.readouts.representations import Floats, held_out, training_side
-from neuromvm.analysis.statistics import over_trials
-from neuromvm.analysis.statistics.over_trials import LabelRows, Tally
-from neuromvm.analysis.statistics.renamed_classes import Renaming, recall
-
-PIECE = 250  # permutations in memory together
 
 
 class Classified(NamedTuple):
-    """What classifiers say of samples: ``codes (split, classifier, trial, window)``, -1 where they say nothing.
+    """Classes that classifiers give to samples.
 
-    ``common (classifier, class)``: the classes they choose among; ``labels (trial, window)``: the true ones.
+    Attributes
+    ----------
+    codes
+        ``(split, classifier, trial, window)``, -1 where there is none.
+    common
+        Classes that a classifier chooses among ``(classifier, class)``.
+    labels
+        The true classes ``(trial, window)``.
     """
 
     codes: NDArray[np.int16]
@@ -34,24 +35,15 @@ class Classified(NamedTuple):
     labels: NDArray[np.int16]
 
 
-class Draws(NamedTuple):
-    """Balanced accuracies, means over splits."""
-
-    observed: Floats  # (classifier,)
-    bootstrap: Floats  # (draw, classifier)
-    null: Floats  # (draw, classifier), labels permuted among trials
-    chance: Floats  # (classifier,)
-
-
 class Perceptron:
-    """A multilayer perceptron, as the published coherence is classified.
+    """A multilayer perceptron, the classifier of the published coherence.
 
     Parameters
     ----------
     hidden
         Sizes of hidden layers.
     seed
-        Of its weights.
+        Seed of the weights.
     """
 
     def __init__(self, hidden: Sequence[int], seed: int) -> None:
@@ -65,7 +57,7 @@ class Perceptron:
     def fit(self, features: Floats, labels: Codes) -> Self:
         """Fit to ``(sample, feature)`` and ``(sample,)``."""
         with warnings.catch_warnings():
-            # Every sample is classified long before the loss stops to fall.
+            # Samples are separated long before the loss converges.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._model.fit(features, labels)
         return self
@@ -76,7 +68,7 @@ class Perceptron:
 
 
 class Scaled:
-    """A classifier that sees features in standard deviations of its training-side samples."""
+    """A fitted classifier of features in standard deviations over the samples that it was fitted to."""
 
     def __init__(self, classifier: Classifier, features: Floats, labels: Codes) -> None:
         self._center, spread = features.mean(axis=0), features.std(axis=0)
@@ -89,142 +81,107 @@ class Scaled:
         return self._model.classes_
 
     def class_scores(self, features: Floats) -> Floats:
-        """Return ``(sample, class)``: of two classes that with the larger score is the more probable one."""
+        """Return ``(sample, class)``; the more probable class has the larger score."""
         return self._model.class_scores((features - self._center) / self._spread)
 
 
 class Classifiers:
-    """One classifier an animal, kind of activity and split, fitted when first asked for.
+    """Classifiers of the real activity of each animal, one per kind of activity and split, fitted when they are needed.
 
     Parameters
     ----------
     samples, splits
         Real activity.
-    kind, inverse_penalty, hidden, seed
-        See :class:`neuromvm.analysis.generated.coherence.Options`.
+    make
+        Returns a new classifier.
     """
 
-    def __init__(
-        self, samples: xr.DataTree, splits: xr.DataTree, kind: str, inverse_penalty: float, hidden: Sequence[int], seed: int
-    ) -> None:
-        self._samples, self._splits = samples, splits
-        self._kind, self._inverse_penalty, self._hidden, self._seed = kind, inverse_penalty, hidden, seed
-        self._classes = len(json.loads(samples.attrs["classes"]))
+    def __init__(self, samples: xr.DataTree, splits: xr.DataTree, make: Callable[[], Classifier]) -> None:
+        self.samples, self.splits, self._make = samples, splits, make
         self._fitted: dict[tuple[str, str, int, bool], Scaled] = {}
 
-    def of(self, animal: str, kind: str, split: int, *, published: bool = False) -> Scaled:
-        """Return the classifier of an animal, fitted on its training side; as published, on its test trials too."""
+    def of_generated(
+        self, transferred: xr.DataTree, source: str, kinds: Mapping[str, str], *, published: bool = False
+    ) -> Classified:
+        """Classify what is generated for every animal from the test trials of one.
+
+        Parameters
+        ----------
+        transferred
+            Of :func:`neuromvm.inference.transfer.transfer`.
+        source
+            The animal whose latents are decoded.
+        kinds
+            Animal -> kind of its generated activity.
+        published
+            Whether classifiers are fitted to test trials too, as in the published computation.
+        """
+        labels = self.samples[source]["label"].to_numpy()
+        classified = self._unclassified(self.splits[source].sizes["split"], len(kinds), labels)
+        for split in range(len(classified.codes)):
+            rows = scored_rows(transferred, self.samples, self.splits, source, split)
+            if rows is None:
+                continue
+            tested = held_out(self.splits, split, source)
+            for column, (target, kind) in enumerate(kinds.items()):
+                activity = flattened(transferred[source][target].to_dataset()["activity"].isel(row=rows))
+                self._classify(classified, (split, column, tested), target, kind, split, activity, published)
+        return classified
+
+    def of_real(self, animal: str, kind: str) -> Classified:
+        """Classify the real test trials of an animal."""
+        labels, activity = self.samples[animal]["label"].to_numpy(), recorded(self.samples, animal, kind)
+        classified = self._unclassified(self.splits[animal].sizes["split"], 1, labels)
+        for split in range(len(classified.codes)):
+            tested = held_out(self.splits, split, animal)
+            if tested.any() and training_side(self.splits, split, animal).any():
+                self._classify(classified, (split, 0, tested), animal, kind, split, activity[tested])
+        return classified
+
+    def of_imputed(self, imputed: xr.Dataset, target: str, kind: str) -> Classified:
+        """Classify activity imputed for an animal; a tuple counts as the trial of the first animal in it."""
+        trial, window, labels = carriers(self.samples, imputed)
+        activity = flattened(imputed["mean"])
+        classified = self._unclassified(imputed.sizes["replica"], 1, labels)
+        for replica, split in enumerate(imputed["split"].to_numpy()):
+            tuples = np.flatnonzero(trial[replica] >= 0)
+            if len(tuples):
+                index = replica, 0, trial[replica, tuples], window[replica, tuples]
+                self._classify(classified, index, target, kind, int(split), activity[replica, tuples])
+        return classified
+
+    def _classify(
+        self,
+        classified: Classified,
+        index: tuple[Any, ...],
+        animal: str,
+        kind: str,
+        split: int,
+        activity: Floats,
+        published: bool = False,
+    ) -> None:
+        """Enter the classes of activity ``(..., feature)`` at an index of codes, unless animal and labels share too few."""
+        shared = np.setdiff1d(np.intersect1d(self.samples[animal]["label"].to_numpy(), classified.labels), [-1])
+        if len(shared) < 2:
+            return
+        classifier = self._classifier(animal, kind, split, published)
+        classes = np.intersect1d(shared, classifier.classes_)
+        scores = classifier.class_scores(activity.reshape(-1, activity.shape[-1]))[:, np.isin(classifier.classes_, classes)]
+        classified.codes[index] = classes[scores.argmax(axis=1)].reshape(activity.shape[:-1])
+        classified.common[index[1], shared] = True
+
+    def _classifier(self, animal: str, kind: str, split: int, published: bool) -> Scaled:
+        """Return the classifier fitted to the training side of an animal; as published, to its test trials too."""
         key = animal, kind, split, published
         if key not in self._fitted:
-            side = training_side(self._splits, split, animal)
+            side = training_side(self.splits, split, animal)
             if published:
-                side = side | held_out(self._splits, split, animal)
-            labels = self._samples[animal]["label"].to_numpy()[side]
-            values = recorded(self._samples, animal, kind)[side][labels >= 0]
-            made: Classifier = Perceptron(self._hidden, self._seed) if self._kind == "mlp" else Logistic(self._inverse_penalty)
-            self._fitted[key] = Scaled(made, values, labels[labels >= 0])
+                side = side | held_out(self.splits, split, animal)
+            labels = self.samples[animal]["label"].to_numpy()[side]
+            activity = recorded(self.samples, animal, kind)[side][labels >= 0]
+            self._fitted[key] = Scaled(self._make(), activity, labels[labels >= 0])
         return self._fitted[key]
 
-    def exists(self, animal: str, split: int) -> bool:
-        """Say whether the animal has a training side."""
-        return bool(training_side(self._splits, split, animal).any())
-
-    def shared(self, animal: str, labels: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Return the classes that an animal and some labels share."""
-        return np.setdiff1d(np.intersect1d(self._samples[animal]["label"].to_numpy(), labels), [-1]).astype(np.int16)
-
-    def empty(self, splits: int, classifiers: int, labels: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-        """Return room for the codes and common classes of :class:`Classified`."""
+    def _unclassified(self, splits: int, classifiers: int, labels: NDArray[np.int16]) -> Classified:
         codes = np.full((splits, classifiers, *labels.shape), -1, dtype=np.int16)
-        return codes, np.zeros((classifiers, self._classes), dtype=bool)
-
-
-def classify(classifier: Scaled, activity: Floats, among: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return the most probable of some classes ``(row, window)`` for activity ``(row, window, feature)``."""
-    among = np.intersect1d(among, classifier.classes_).astype(np.int16)
-    scores = classifier.class_scores(activity.reshape(-1, activity.shape[-1]))[:, np.isin(classifier.classes_, among)]
-    return np.asarray(among[scores.argmax(axis=1)].reshape(activity.shape[:-1]))
-
-
-def draw(classified: Classified, resampling: Resampling, name: str) -> Draws:
-    """Score what classifiers say of an animal's samples.
-
-    Balanced accuracy, mean over splits; bootstrap draws of trials within rows of labels; and labels permuted among the scored
-    trials, which is what latents that carry no class would give. Draws depend on the name: scores of an animal are paired.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> labels = np.array([[0], [1], [0], [1]], np.int16)
-    >>> said = Classified(labels[None, None], np.ones((1, 2), bool), labels)
-    >>> draw(said, Resampling(100, 500), "mitt").observed.tolist()
-    [1.0]
-    """
-    codes, common, labels = classified
-    used = (codes >= 0).any(axis=(0, 1, 3))
-    codes, rows = codes[:, :, used], LabelRows.of(labels[used])
-    splits, classifiers = codes.shape[:2]
-    flat = codes.reshape(-1, *codes.shape[2:])
-    votes = (flat[..., None] == np.arange(common.shape[1])).astype(np.float32)
-    tally = Tally.of(votes, np.asarray((flat >= 0).any(axis=-1)), np.tile(common, (splits, 1)), rows)
-    random = np.random.default_rng([resampling.seed, zlib.crc32(name.encode())])
-
-    def scores(assignments: Floats) -> Floats:
-        each = tally.balanced_accuracy(assignments).reshape(len(assignments), splits, classifiers)
-        return over_trials.mean_of_scored(each, axis=1)
-
-    bootstrap = scores(over_trials.bootstrap(rows, resampling.bootstraps, random))
-    pieces = [
-        scores(over_trials.permutations(rows, min(PIECE, resampling.permutations - begin), random))
-        for begin in range(0, resampling.permutations, PIECE)
-    ]
-    null = np.concatenate(pieces) if pieces else np.zeros((0, classifiers))
-    chance = np.where(common.any(axis=1), 1 / np.maximum(common.sum(axis=1), 1), np.nan)
-    return Draws(scores(over_trials.as_they_are(rows))[0], bootstrap, null, chance)
-
-
-def renamed(classified: Classified, read: str, decoders: Sequence[str | None], renaming: Renaming) -> Floats:
-    """Return balanced accuracies with the classes of animals renamed ``(draw, classifier)``, mean over splits.
-
-    It is what latents would give that carry the classes, but not as the classifier's animal does.
-
-    Parameters
-    ----------
-    classified
-        What classifiers say of the samples.
-    read
-        Whose samples they are.
-    decoders
-        The animal of each classifier, None where its classes keep their names.
-    renaming
-        Names of classes.
-    """
-    codes, common, labels = classified
-    shares = np.where(
-        common[:, :, None], recall(codes, labels, common.shape[1]), np.nan
-    )  # (split, classifier, class, class said)
-    each = [
-        over_trials.mean_of_scored(renaming.accuracy(shares[:, place], common[place], read, decoder), axis=1)
-        for place, decoder in enumerate(decoders)
-    ]
-    return np.stack(each, axis=1)
-
-
-def share_right(classified: Classified, resampling: Resampling, name: str) -> tuple[Floats, Floats]:
-    """Return the share of samples that are named rightly, mean over splits, ``(classifier,)``, and draws ``(draw, classifier)``.
-
-    Trials are drawn again within rows of labels.
-    """
-    codes, _, labels = classified
-    used = (codes >= 0).any(axis=(0, 1, 3))
-    codes, rows = codes[:, :, used], LabelRows.of(labels[used])
-    tested = (codes >= 0).any(axis=-1)
-    right = tested * (codes == labels[used]).mean(axis=-1)
-
-    def shares(assignments: Floats) -> Floats:
-        weight = assignments.sum(axis=2)  # (draw, trial)
-        named, total = (np.tensordot(weight, one.astype(np.float64), axes=(1, 2)) for one in (right, tested))
-        return over_trials.mean_of_scored(np.where(total > 0, named / np.where(total > 0, total, 1), np.nan), axis=1)
-
-    random = np.random.default_rng([resampling.seed, 2, zlib.crc32(name.encode())])
-    return shares(over_trials.as_they_are(rows))[0], shares(over_trials.bootstrap(rows, resampling.bootstraps, random))
+        return Classified(codes, np.zeros((classifiers, len(json.loads(self.samples.attrs["classes"]))), dtype=bool), labels)

@@ -11,22 +11,24 @@ models. *NeurIPS* 32: coherence. Sutter et al. (2024). Unity by Diversity. *Neur
 """
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from neuromvm.analysis import judged
 from neuromvm.analysis.decoding.scoring import NO_FLOOR, Resampling
-from neuromvm.analysis.flat_score import Score, difference, numbers
-from neuromvm.analysis.generated.activity import chosen_models, flattened, recorded, scored_rows
-from neuromvm.analysis.generated.classes import Classified, Classifiers, Draws, classify, draw, renamed, share_right
-from neuromvm.analysis.generated.imputation_skill import carriers, skill
-from neuromvm.analysis.readouts.decoders import OTHERS
-from neuromvm.analysis.readouts.representations import Floats, ever_held_out, held_out
-from neuromvm.analysis.statistics import over_trials, renamed_classes
-from neuromvm.analysis.statistics.renamed_classes import PLACES, Renaming, exchangeable
+from neuromvm.analysis.generated.activity import chosen_models
+from neuromvm.analysis.generated.classes import Classifiers, Perceptron
+from neuromvm.analysis.generated.coherence_scores import CEILING, RENAMED, SETTINGS, score_model
+from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NOT_OF_SETTING
+from neuromvm.analysis.readouts.classifiers import Logistic
+from neuromvm.analysis.readouts.representations import ever_held_out
+from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Difference, Score
+from neuromvm.analysis.statistics.renamed_classes import PLACES, exchangeable
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
@@ -34,17 +36,20 @@ if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
     from neuromvm.folders.study import Study
 
-SETTINGS = ("within", "cross", "imputed", "ceiling")
-FLOOR = "{} permutations of labels among the scored trials of each animal, decode-only: neither models nor classifiers refitted"
-RENAMED = (
-    "{} draws in which the classes of each animal are renamed, all trials of a class alike, decode-only: latents that carry the "
-    "classes, but not as the other animals do"
+NULLS = {  # null -> what is measured against it, and how labels are broken
+    LABELS: (
+        "coherence (balanced accuracy)",
+        "{} permutations of labels among the scored trials of each animal, decode-only: neither models nor classifiers refitted",
+    ),
+    CLASS_NAMES: (
+        "coherence, classes renamed",
+        "{} draws in which the classes of each animal are renamed, all trials of a class alike, decode-only: latents that carry "
+        "the classes, but not as the other animals do",
+    ),
+}
+PUBLISHED = Absent(
+    "as published, the classifier was fitted on the trials that are scored too, and all pairs are averaged, own ones too"
 )
-PUBLISHED = (
-    "none: as published, the classifier was fitted on the trials that are scored too, and all pairs are averaged, own ones too"
-)
-
-
 NEEDS = ("transferred", "imputed")
 
 
@@ -95,265 +100,143 @@ def coherence(
 
     Returns
     -------
-    Balanced accuracies, means over splits, then animals: ``value (representation, setting)`` with ``low, high`` (95 % bootstrap
-    interval over the scored trials), ``null_mean, null_low, null_high, p`` (labels of the scored trials permuted),
-    ``renamed_mean, renamed_low, renamed_high, renamed_p`` (cross and imputed: classes renamed, see
-    :mod:`neuromvm.analysis.statistics.renamed_classes`; of imputed activity in the same way for all targets), ``chance``;
-    ``difference, difference_low, difference_high`` to the ceiling, of the same draws.
+    Scores with the dims of :mod:`neuromvm.analysis.judged`; ``target`` is the animal that activity is generated for:
 
-    ``pair_value, pair_p (representation, source, target)``: what is generated for the target from the source's test trials; p is
-    of permuted labels, not corrected for the number of pairs. ``ceiling_value (representation, target)``. ``published_value
-    (representation, source, target)``: plain accuracy of a classifier fitted on all the target's trials of a split;
-    ``published_low, published_high (representation)`` of its mean over all pairs.
-
-    ``skill (representation, target)`` with ``skill_low, skill_high``, and ``mean_skill (representation)`` with its interval:
-    share by which imputed activity is nearer to the target's matched test trials than their condition mean is; see
-    :func:`neuromvm.analysis.generated.imputation_skill.skill`.
-
-    Examples
-    --------
-    >>> scores = coherence(samples, splits, {"mmvm": transfer(fitted, samples, splits)}, {})  # doctest: +SKIP
-    >>> scores["value"].sel(representation="mmvm", setting="cross")  # doctest: +SKIP
+    ``score (representation, setting, target, unit_of_inference, statistic)``
+        Balanced accuracies, means over splits, then over pairs of animals. Intervals are over the scored trials.
+    ``difference (representation, reference, setting, target, unit_of_inference, statistic)``
+        To the ceiling, of the same draws.
+    ``null_score (representation, null, setting, target, null_statistic)``
+        ``labels``: labels of the scored trials permuted. ``class names``, of *cross* and *imputed*: classes renamed, see
+        :mod:`neuromvm.analysis.statistics.renamed_classes`; of imputed activity in the same way for all targets.
+    ``null_kind, null_draws (null)``, ``null_absent (null, setting)``, ``chance (representation, setting, target)``
+        As described there.
+    ``pair_score, pair_p (representation, source, target)``
+        Balanced accuracy of what is generated for the target from the test trials of the source, and p of permuted labels, not
+        corrected for the number of pairs. Scores of pairs are NaN at ``all animals``.
+    ``pair_accuracy (representation, source, target)``, ``accuracy (representation, unit_of_inference, statistic)``
+        As published: plain accuracy of a classifier fitted on all trials of the target in a split; and its mean over pairs.
+    ``skill (representation, target, unit_of_inference, statistic)``
+        Share by which imputed activity is nearer to the matched test trials of the target than their condition mean is, see
+        :func:`neuromvm.analysis.generated.imputation_skill.skill`.
+    ``trials (target)``
+        Number of scored trials.
     """
     options = options or Options()
     check_same_trials(samples, splits)
-    unscored = in_sample(splits)
-    resampling = Resampling(options.bootstraps, 0 if unscored else options.permutations, options.seed)
-    classifiers = Classifiers(samples, splits, options.classifier, options.inverse_penalty, options.hidden, options.seed)
-    parts = {}
-    for name, tree in transferred.items():
-        parts[name] = _score_model(samples, splits, tree, imputed.get(name), classifiers, resampling)
-    scores = xr.concat(list(parts.values()), dim="representation").assign_coords(representation=list(parts))
-    counted = {name: int(ever_held_out(splits, name).sum()) for name in samples.children}
-    return scores.assign(trials=("target", np.array(list(counted.values())))).assign_attrs(
-        interval=f"95 % over {options.bootstraps} bootstrap draws of the scored trials within animal and label",
-        skill_interval=f"95 % over {options.bootstraps} bootstrap draws of the target's scored trials within label",
-        floor=NO_FLOOR if unscored else FLOOR.format(options.permutations),
-        renamed_floor=RENAMED.format(options.permutations) if exchangeable(samples) else PLACES,
-        permutations=resampling.permutations,
-        chance=1 / len(json.loads(samples.attrs["classes"])),
-        label=samples.attrs.get("label", "label"),
-        classifier=options.classifier,
-        windows=next(iter(samples.children.values())).sizes["window"],
-        splits=next(iter(splits.children.values())).sizes["split"],
-        in_sample=int(unscored),
+    is_in_sample = in_sample(splits)
+    resampling = Resampling(options.bootstraps, 0 if is_in_sample else options.permutations, options.seed)
+    perceptron, logistic = partial(Perceptron, options.hidden, options.seed), partial(Logistic, options.inverse_penalty)
+    classifiers = Classifiers(samples, splits, perceptron if options.classifier == "mlp" else logistic)
+    of_models = [score_model(classifiers, tree, imputed.get(name), resampling) for name, tree in transferred.items()]
+    scores = xr.concat(of_models, dim="representation").assign_coords(representation=list(transferred))
+    trials = [int(ever_held_out(splits, animal).sum()) for animal in samples.children]
+    return (
+        scores.assign(_nulls(samples, is_in_sample, resampling))
+        .assign(trials=("target", [sum(trials), *trials]))
+        .assign_attrs(
+            interval=f"95 % over {options.bootstraps} bootstrap draws of the scored trials within animal and label",
+            skill_interval=f"95 % over {options.bootstraps} bootstrap draws of the target's scored trials within label",
+            floor=NO_FLOOR if is_in_sample else NULLS[LABELS][1].format(options.permutations),
+            chance=1 / len(json.loads(samples.attrs["classes"])),
+            label=samples.attrs.get("label", "label"),
+            classifier=options.classifier,
+            windows=next(iter(samples.children.values())).sizes["window"],
+            splits=next(iter(splits.children.values())).sizes["split"],
+            in_sample=int(is_in_sample),
+        )
     )
 
 
-def _score_model(
-    samples: xr.DataTree,
-    splits: xr.DataTree,
-    tree: xr.DataTree,
-    imputed: xr.DataTree | None,
-    classifiers: Classifiers,
-    resampling: Resampling,
-) -> xr.Dataset:
-    animals = list(samples.children)
-    kinds = {target: str(tree[animals[0]][target].attrs["kind"]) for target in animals}
-    generated, as_published = _classified(samples, splits, tree, kinds, classifiers)
-    own = np.eye(len(animals), dtype=bool)
-    drawn = [draw(generated[source], resampling, source) for source in animals]
-    pairs = Draws(*(np.stack(each) for each in zip(*drawn, strict=True)))  # (source, ..., target)
-    ceilings = [draw(_real(samples, splits, name, kinds[name], classifiers), resampling, name) for name in animals]
-    ceiling = Draws(*(np.stack(each)[..., 0] for each in zip(*ceilings, strict=True)))  # (target, ...)
-    named = resampling.permutations if exchangeable(samples) else 0
-    renaming = Renaming([*animals, OTHERS], generated[animals[0]].common.shape[1], named, resampling.seed)
-    by_name = {"cross": _over(np.stack([renamed(generated[one], one, animals, renaming) for one in animals]), ~own)}
-    settings = {
-        "within": Draws(*(_over(one, own) for one in pairs)),
-        "cross": Draws(*(_over(one, ~own) for one in pairs)),
-        "ceiling": Draws(*(over_trials.mean_of_scored(one, axis=0) for one in ceiling)),
-    }
-    targets = list(imputed.children) if imputed is not None else []
-    skills = np.full((3, len(animals)), np.nan)
-    mean_skill = np.full(3, np.nan)
-    if imputed is not None and targets:
-        said = {name: _imputed(samples, imputed[name].to_dataset(), name, kinds[name], classifiers) for name in targets}
-        each = [draw(one, resampling, f"imputed {name}") for name, one in said.items()]
-        # One renaming a draw for all targets: what is imputed for one and for another are lucky together.
-        of_targets = np.stack([renamed(one, OTHERS, [None], renaming)[:, 0] for one in said.values()])
-        by_name["imputed"] = over_trials.mean_of_scored(of_targets, axis=0)
-        joined = Draws(*(np.stack(one)[..., 0] for one in zip(*each, strict=True)))
-        settings["imputed"] = Draws(*(over_trials.mean_of_scored(one, axis=0) for one in joined))
-        found = [skill(samples, splits, imputed[name].to_dataset(), name, kinds[name], resampling) for name in targets]
-        values, bootstraps = np.array([one for one, _ in found]), np.stack([draws for _, draws in found])
-        skills[:, [animals.index(name) for name in targets]] = np.stack([values, *over_trials.interval(bootstraps.T)])
-        ends = over_trials.interval(over_trials.mean_of_scored(bootstraps, axis=0))
-        mean_skill = np.array([over_trials.mean_of_scored(values, axis=0), *ends], dtype=float)
-    variables = _summary(settings, by_name)
-    variables["pair_value"] = (("source", "target"), pairs.observed)
-    nulls = np.moveaxis(pairs.null, 1, 0)  # (draw, source, target)
-    p = over_trials.p_value(pairs.observed, nulls) if len(nulls) else np.full(own.shape, np.nan)
-    variables["pair_p"] = (("source", "target"), p)
-    published = [share_right(as_published[source], resampling, source) for source in animals]
-    variables["published_value"] = (("source", "target"), np.stack([value for value, _ in published]))
-    overall = over_trials.mean_of_scored(np.concatenate([draws for _, draws in published], axis=1), axis=1)
-    variables["published_low"], variables["published_high"] = (((), end) for end in over_trials.interval(overall))
-    variables["ceiling_value"] = (("target",), ceiling.observed)
-    for key, one, over in zip(("skill", "skill_low", "skill_high"), skills, mean_skill, strict=True):
-        variables[key] = (("target",), one)
-        variables[f"mean_{key}"] = ((), over)
-    return xr.Dataset(variables, coords={"setting": list(SETTINGS), "source": animals, "target": animals})
-
-
-def _classified(
-    samples: xr.DataTree, splits: xr.DataTree, tree: xr.DataTree, kinds: Mapping[str, str], classifiers: Classifiers
-) -> tuple[dict[str, Classified], dict[str, Classified]]:
-    """Classify what is generated from each source for each target, by classifiers of other trials and by those as published."""
-    animals, count = list(samples.children), next(iter(splits.children.values())).sizes["split"]
-    found, published = {}, {}
-    for source in animals:
-        labels = samples[source]["label"].to_numpy()
-        codes, common = classifiers.empty(count, len(animals), labels)
-        as_published = codes.copy()
-        for split in range(count):
-            rows = scored_rows(tree, samples, splits, source, split)
-            if rows is None:
-                continue
-            tested = held_out(splits, split, source)
-            for column, target in enumerate(animals):
-                activity = flattened(tree[source][target].to_dataset()["activity"].isel(row=rows))
-                among = classifiers.shared(target, labels)
-                if len(among) < 2:
-                    continue
-                codes[split, column, tested] = classify(classifiers.of(target, kinds[target], split), activity, among)
-                common[column, among] = True
-                said = classify(classifiers.of(target, kinds[target], split, published=True), activity, among)
-                as_published[split, column, tested] = said
-        found[source], published[source] = (Classified(one, common, labels) for one in (codes, as_published))
-    return found, published
-
-
-def _real(samples: xr.DataTree, splits: xr.DataTree, name: str, kind: str, classifiers: Classifiers) -> Classified:
-    """Classify an animal's own test trials."""
-    labels, count = samples[name]["label"].to_numpy(), splits[name].sizes["split"]
-    codes, common = classifiers.empty(count, 1, labels)
-    among, real = classifiers.shared(name, labels), recorded(samples, name, kind)
-    for split in range(count):
-        tested = held_out(splits, split, name)
-        if tested.any() and len(among) > 1 and classifiers.exists(name, split):
-            codes[split, 0, tested] = classify(classifiers.of(name, kind, split), real[tested], among)
-            common[0, among] = True
-    return Classified(codes, common, labels)
-
-
-def _imputed(samples: xr.DataTree, imputed: xr.Dataset, target: str, kind: str, classifiers: Classifiers) -> Classified:
-    """Classify imputed activity; a tuple counts as the trial of the first animal that is in it."""
-    carried = carriers(samples, imputed)
-    values = flattened(imputed["mean"])
-    codes, common = classifiers.empty(imputed.sizes["replica"], 1, carried.labels)
-    among = classifiers.shared(target, carried.labels)
-    for replica, split in enumerate(imputed["split"].to_numpy()):
-        there = np.flatnonzero(carried.trial[replica] >= 0)
-        if len(among) > 1 and len(there):
-            said = classify(classifiers.of(target, kind, int(split)), values[replica, there][:, None], among)[:, 0]
-            codes[replica, 0, carried.trial[replica, there], carried.window[replica, there]] = said
-            common[0, among] = True
-    return Classified(codes, common, carried.labels)
-
-
-def _over(values: Floats, which: np.ndarray) -> Floats:
-    """Average ``(source, ..., target)`` over some pairs."""
-    moved = np.moveaxis(values, 0, -2)
-    return over_trials.mean_of_scored(moved[..., which], axis=-1)
-
-
-def _summary(settings: Mapping[str, Draws], by_name: Mapping[str, Floats]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    ceiling = settings["ceiling"]
-    found: list[dict[str, Any]] = []
-    for setting in SETTINGS:
-        if setting not in settings:
-            found.append(dict.fromkeys(found[0], np.nan))
-            continue
-        one = settings[setting]
-        ends = over_trials.interval(one.bootstrap - ceiling.bootstrap)
-        apart = (np.nan, np.nan, np.nan) if one is ceiling else (one.observed - ceiling.observed, *ends)
-        found.append(
-            {
-                **over_trials.judged(one.observed, one.bootstrap, one.null),
-                **renamed_classes.judged(one.observed, by_name.get(setting, one.null[:0])),
-                **dict(zip(("difference", "difference_low", "difference_high"), apart, strict=True)),
-                "chance": one.chance,
-            }
-        )
-    return {key: (("setting",), np.array([one[key] for one in found], dtype=np.float64)) for key in found[0]}
+def _nulls(
+    samples: xr.DataTree, is_in_sample: bool, resampling: Resampling
+) -> dict[str, tuple[tuple[str, ...], Sequence[object]]]:
+    """Return ``null_kind, null_draws (null)`` and ``null_absent (null, setting)``."""
+    kinds, draws, absent = [], [], []
+    for null, (_, kind) in NULLS.items():
+        is_missing = is_in_sample or (null == CLASS_NAMES and not exchangeable(samples))
+        reason = (NO_FLOOR if is_in_sample else PLACES).removeprefix(NO_REASON) if is_missing else ""
+        kinds.append("" if is_missing else kind.format(resampling.permutations))
+        draws.append(0 if is_missing else resampling.permutations)
+        is_of_setting = [null == LABELS or setting in RENAMED for setting in SETTINGS]
+        absent.append([reason if is_null else NOT_OF_SETTING for is_null in is_of_setting])
+    return {"null_kind": (("null",), kinds), "null_draws": (("null",), draws), "null_absent": (("null", "setting"), absent)}
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return for each model a line for each setting, one as published, and one for the skill of imputation."""
-    unscored = bool(scores.attrs["in_sample"])
-    blank = Score(
-        what="",
-        representation="",
-        setting="",
-        value=np.nan,
-        n_animals=scores.sizes["target"],
-        n_trials=int(scores["trials"].sum()),
-        n_windows=int(scores.attrs["windows"]),
-        n_splits=int(scores.attrs["splits"]),
-        in_sample=unscored,
-    )
+    """Return for each model a line for each setting and null, one as published, and one for the skill of imputation."""
+    trials = int(scores["trials"].sel(target=ALL_ANIMALS))
+    counts = Counts(scores.sizes["target"] - 1, trials, int(scores.attrs["windows"]), int(scores.attrs["splits"]))
     lines = []
     for name in scores["representation"].values:
-        model, empty = scores.sel(representation=name), blank._replace(representation=str(name))
-        for setting in scores["setting"].values:
-            one = model.sel(setting=setting)
-            if not np.isfinite(one["value"]):
-                continue
-            nulls = {"null": ("coherence (balanced accuracy)", "floor", "p")}
-            if setting in ("cross", "imputed"):
-                nulls["renamed"] = "coherence, classes renamed", "renamed_floor", "renamed_p"
-            for null, (what, kind, p) in nulls.items():
-                lines.append(
-                    empty._replace(
-                        what=what,
-                        setting=str(setting),
-                        **numbers(one, null=null, p=p),
-                        interval=scores.attrs["interval"],
-                        null_kind=NO_FLOOR if unscored else scores.attrs[kind],
-                        null_n=0 if scores.attrs[kind] == PLACES else int(scores.attrs["permutations"]),
-                        chance=float(one["chance"]),
-                        baseline="none: what is generated is compared with it" if setting == "ceiling" else "ceiling",
-                        **difference(one),
-                    )
-                )
-        lines.append(
-            empty._replace(
-                what="coherence as published (accuracy)",
-                setting="within and cross",
-                value=float(over_trials.mean_of_scored(model["published_value"].to_numpy().ravel(), axis=0)),
-                low=float(model["published_low"]),
-                high=float(model["published_high"]),
-                interval=f"{scores.attrs['interval']} of the source",
-                null_kind=PUBLISHED,
-                chance=float(scores.attrs["chance"]),
-                baseline="none: a classifier that has seen the scored trials is right of all of them",
-                in_sample=True,
-            )
-        )
-        if np.isfinite(model["mean_skill"]):
-            lines.append(
-                empty._replace(
-                    what="imputation skill",
-                    setting="imputed",
-                    value=float(model["mean_skill"]),
-                    low=float(model["mean_skill_low"]),
-                    high=float(model["mean_skill_high"]),
-                    interval=scores.attrs["skill_interval"],
-                    null_kind="none: 0 is the condition mean of the training side, above 0 is nearer to the trials than that",
-                    chance=0.0,
-                    baseline="condition mean",
-                    difference=float(model["mean_skill"]),
-                    difference_low=float(model["mean_skill_low"]),
-                    difference_high=float(model["mean_skill_high"]),
-                )
-            )
+        of_model = scores.sel(representation=name, target=ALL_ANIMALS)
+        for setting in of_model["setting"].values[np.isfinite(judged.values(of_model))]:
+            lines += _lines_of_setting(of_model.sel(setting=setting), counts)
+        lines.append(_published_line(of_model, counts))
+        if np.isfinite(judged.value_of(of_model["skill"])):
+            lines.append(_skill_line(of_model, counts))
     return lines
+
+
+def _lines_of_setting(scores: xr.Dataset, counts: Counts) -> list[Score]:
+    """Return a line for each null of a setting."""
+    setting = str(scores["setting"].item())
+    line = Score(
+        what=NULLS[LABELS][0],
+        representation=str(scores["representation"].item()),
+        setting=setting,
+        value=judged.value_of(scores["score"]),
+        n=counts,
+        interval=judged.interval_of(scores["score"]),
+        resampled=scores.attrs["interval"],
+        null=judged.null_of(scores, LABELS),
+        chance=float(scores["chance"]),
+        difference=Absent("what is generated is compared with it")
+        if setting == CEILING
+        else judged.difference_of(scores, CEILING),
+        in_sample=bool(scores.attrs["in_sample"]),
+    )
+    if scores["null_absent"].sel(null=CLASS_NAMES) == NOT_OF_SETTING:
+        return [line]
+    return [line, line._replace(what=NULLS[CLASS_NAMES][0], null=judged.null_of(scores, CLASS_NAMES))]
+
+
+def _published_line(scores: xr.Dataset, counts: Counts) -> Score:
+    return Score(
+        what="coherence as published (accuracy)",
+        representation=str(scores["representation"].item()),
+        setting="within and cross",
+        value=judged.value_of(scores["accuracy"]),
+        n=counts,
+        interval=judged.interval_of(scores["accuracy"]),
+        resampled=f"{scores.attrs['interval']} of the source",
+        null=PUBLISHED,
+        chance=float(scores.attrs["chance"]),
+        difference=Absent("a classifier that has seen the scored trials is right of all of them"),
+        in_sample=True,
+    )
+
+
+def _skill_line(scores: xr.Dataset, counts: Counts) -> Score:
+    value, interval = judged.value_of(scores["skill"]), judged.interval_of(scores["skill"])
+    return Score(
+        what="imputation skill",
+        representation=str(scores["representation"].item()),
+        setting="imputed",
+        value=value,
+        n=counts,
+        interval=interval,
+        resampled=scores.attrs["skill_interval"],
+        null=Absent("0 is the condition mean of the training side, above 0 is nearer to the trials than that"),
+        chance=0.0,
+        difference=interval if isinstance(interval, Absent) else Difference("condition mean", value, interval),
+        in_sample=bool(scores.attrs["in_sample"]),
+    )
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw the settings side by side, whose latents generate what for whom, and the skill of imputation."""
-    from neuromvm.analysis.figures import coherence as figures  # here, so that computing needs no plotting library
+    from neuromvm.analysis.figures import coherence as figures  # imported here: computing needs no plotting library
 
     drawn = {"settings": figures.settings(scores), "pairs": figures.pairs(scores)}
     if np.isfinite(scores["skill"]).any():

@@ -16,11 +16,11 @@ from neuromvm.analysis.readouts.representations import Floats, held_out, trainin
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows
 
-LOWEST_RATE = 1e-3  # [counts a bin] below which an expected count is not taken at its word
+LOWEST_RATE = 1e-3  # [counts a bin] lower bound of expected counts
 
 
 class Carriers(NamedTuple):
-    """The trial whose place a tuple takes: ``trial, window (replica, tuple)``, -1 for none; its labels ``(trial, window)``."""
+    """The trial that a tuple counts as: ``trial, window (replica, tuple)``, -1 for none; labels of trials ``(trial, window)``."""
 
     trial: NDArray[np.intp]
     window: NDArray[np.intp]
@@ -28,7 +28,7 @@ class Carriers(NamedTuple):
 
 
 def carriers(samples: xr.DataTree, imputed: xr.Dataset) -> Carriers:
-    """Count each tuple as the trial of the first animal that is in it: so windows of a trial stay together.
+    """Assign each tuple to the trial of its first animal, so that windows of a trial stay together.
 
     Parameters
     ----------
@@ -38,19 +38,18 @@ def carriers(samples: xr.DataTree, imputed: xr.Dataset) -> Carriers:
         Of :func:`neuromvm.inference.imputation.impute`.
     """
     trial, window = (imputed[key].transpose("replica", "tuple", "animal").to_numpy() for key in ("trial", "window"))
-    first = (trial >= 0).argmax(axis=-1)
-    chosen = np.take_along_axis(trial, first[..., None], axis=-1)[..., 0]
-    place = np.take_along_axis(window, first[..., None], axis=-1)[..., 0]
-    labels, number, offset = [], np.full(chosen.shape, -1, dtype=np.intp), 0
-    for column, name in enumerate(imputed["animal"].to_numpy().astype(str)):
+    animal = (trial >= 0).argmax(axis=-1)  # (replica, tuple)
+    trial, window = (np.take_along_axis(values, animal[..., None], axis=-1)[..., 0] for values in (trial, window))
+    labels, number, offset = [], np.full(trial.shape, -1, dtype=np.intp), 0
+    for index, name in enumerate(imputed["animal"].to_numpy().astype(str)):
         node = samples[name]
         names = node["trial"].to_numpy() if "trial" in node.coords else np.arange(node.sizes["trial"])
-        own = (first == column) & (chosen >= 0)
+        of_animal = (animal == index) & (trial >= 0)
         order = np.argsort(names)
-        number[own] = offset + order[np.searchsorted(names, chosen[own], sorter=order)]
+        number[of_animal] = offset + order[np.searchsorted(names, trial[of_animal], sorter=order)]
         labels.append(node["label"].to_numpy())
         offset += len(names)
-    return Carriers(number, np.where(number >= 0, place, -1), np.concatenate(labels))
+    return Carriers(number, np.where(number >= 0, window, -1), np.concatenate(labels))
 
 
 def skill(
@@ -71,47 +70,45 @@ def skill(
 
     Returns
     -------
-    1 - E / B and its bootstrap draws over the target's test trials. E is the error of the imputed activity, summed over trials
-    and splits, B that of the label's mean (:func:`neuromvm.analysis.generated.rates.shrunken_means`): for counts the Poisson
-    deviance, else the squared error in variances of each feature on the training side. A trial has the mean error over all
-    tuples matched with it: where trials are shared events that is its own, else it can at best be that of the condition mean.
+    1 - E / B, and its bootstrap draws over the target's test trials ``(draw,)``. E is the error of the imputed activity, summed
+    over trials and splits, B that of the mean of the label (:func:`neuromvm.analysis.generated.rates.shrunken_means`): for counts
+    the Poisson deviance, else the squared error in variances of each feature on the training side. The error of a trial is the
+    mean over all tuples matched with it. Unless trials are shared events, it can at best be that of the condition mean.
     """
-    node, real = samples[target], recorded(samples, target, kind)
-    labels, match = node["label"].to_numpy(), node["match"].to_numpy()
-    units, sums = node.sizes["unit"], np.zeros((2, len(labels)))
+    activity = recorded(samples, target, kind)
+    labels, match = samples[target]["label"].to_numpy(), samples[target]["match"].to_numpy()
+    errors = np.zeros((2, len(labels)))  # of imputed activity, of condition means
     for replica, split in enumerate(imputed["split"].to_numpy()):
         tested, training = held_out(splits, int(split), target), training_side(splits, int(split), target)
-        mean = flattened(imputed["mean"].isel(replica=replica))
-        codes = imputed["match"].to_numpy()[replica]
-        variance = real[training].reshape(-1, real.shape[-1]).var(axis=0)
+        mean, codes = flattened(imputed["mean"].isel(replica=replica)), imputed["match"].to_numpy()[replica]
+        variance = activity[training].reshape(-1, activity.shape[-1]).var(axis=0)
         variance = np.where(variance > 1e-9, variance, np.inf)
-        means = _label_means(real[training], labels[training], labels[tested], units, variance, kind)
-        for place, trial in enumerate(np.flatnonzero(tested)):
+        labels_of_sides = labels[training], labels[tested]
+        means = _label_means(activity[training], *labels_of_sides, samples[target].sizes["unit"], variance, kind)
+        for row, trial in enumerate(np.flatnonzero(tested)):
             for window, code in enumerate(match[trial]):
                 matched = mean[codes == code]
                 if code >= 0 and len(matched):
-                    values = real[trial, window]
-                    sums[0, trial] += _errors(values, matched, variance, kind).mean()
-                    sums[1, trial] += _errors(values, means[place, window][None], variance, kind).mean()
-    rows = LabelRows.of(labels)
+                    for error, expected in zip(errors, (matched, means[row, window][None]), strict=True):
+                        error[trial] += _errors(activity[trial, window], expected, variance, kind).mean()
     random = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
-    weight = over_trials.bootstrap(rows, resampling.bootstraps, random).sum(axis=-1)
-    error, base = weight @ sums[0], weight @ sums[1]
-    whole = sums.sum(axis=1)
+    weight = over_trials.bootstrap(LabelRows.of(labels), resampling.bootstraps, random).sum(axis=-1)
+    error, base = weight @ errors[0], weight @ errors[1]
     draws = np.where(base > 0, 1 - error / np.where(base > 0, base, 1), np.nan)
-    return (float(1 - whole[0] / whole[1]) if whole[1] > 0 else np.nan), draws
+    total, base_total = errors.sum(axis=1)
+    return (float(1 - total / base_total) if base_total > 0 else np.nan), draws
 
 
 def _label_means(
-    training: Floats, known: NDArray[np.int16], wanted: NDArray[np.int16], units: int, variance: Floats, kind: str
+    training: Floats, labels: NDArray[np.int16], test_labels: NDArray[np.int16], units: int, variance: Floats, kind: str
 ) -> Floats:
-    """Return the mean response of each wanted trial's labels ``(trial, window, feature)``."""
-    rows = np.unique(np.concatenate([known, wanted]), axis=0, return_inverse=True)[1].reshape(-1)
-    first, second = rows[: len(known)], rows[len(known) :]
+    """Return the mean response to the labels of each test trial ``(trial, window, feature)``."""
+    rows = np.unique(np.concatenate([labels, test_labels]), axis=0, return_inverse=True)[1].reshape(-1)
+    conditions = rows[: len(labels)], rows[len(labels) :]
     if kind == COUNT:
-        return condition_means(training, first, second, units)
+        return condition_means(training, *conditions, units)
     squared = partial(_squared_error, training, variance)
-    return shrunken_means(training, first, second, training.mean(axis=0), squared)
+    return shrunken_means(training, *conditions, training.mean(axis=0), squared)
 
 
 def _squared_error(values: Floats, variance: Floats, expected: Floats) -> float:

@@ -5,20 +5,22 @@ References
 Gelman, A., Meng, X.-L. & Stern, H. (1996). Posterior predictive assessment of model fitness. *Stat. Sinica* 6, 733-807.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.analysis.flat_score import Score
 from neuromvm.analysis.generated.activity import flattened, scored_rows
 from neuromvm.analysis.generated.rates import counts_of
+from neuromvm.analysis.judged import ALL_ANIMALS
 from neuromvm.analysis.readouts.representations import Floats, held_out, training_side
+from neuromvm.analysis.scores import Absent, Counts, Difference, Interval, Score
 from neuromvm.analysis.statistics.over_trials import interval, mean_of_scored
 
-QUANTITIES = ("mean_rate", "fano_factor")
+MEAN_RATE, FANO_FACTOR, CORRELATION = "mean rate", "fano factor", "correlation of mean responses"
+QUANTITIES = (MEAN_RATE, FANO_FACTOR, CORRELATION)
+RECORDED, MODEL = "recorded", "model"
 DRAWS = 1000
 
 
@@ -30,71 +32,66 @@ def check(samples: xr.DataTree, splits: xr.DataTree, transferred: Mapping[str, x
     samples, splits
         Recorded counts, and the training side.
     transferred
-        Model -> tree of :func:`neuromvm.inference.transfer.transfer`; those without draws of counts are left out.
+        Model -> tree of :func:`neuromvm.inference.transfer.transfer`; models without draws of counts are left out.
 
     Returns
     -------
-    Over the units of all animals, means over splits: ``mean_rate_data, fano_factor_data (checked, unit)`` [counts a bin; none],
-    the same with ``_model``; ``response_correlation (checked, unit)``, between mean responses to labels (by window and bin) in
-    test trials and those expected by the model, and ``response_ceiling (checked, unit)``, between test and training-side trials.
-    Fano factors are of counts of a window, variance over mean within labels. NaN where a unit does not vary. Without a model of
-    counts the dataset is empty.
+    ``check (checked, quantity, activity, unit)``, means over splits, of the units of all animals (``of_animal``); ``activity`` is
+    ``recorded`` or ``model``. Quantities: ``mean rate`` [counts a bin]; ``fano factor`` of the counts of a window, variance over
+    mean within labels; ``correlation of mean responses``, between mean responses to labels (by window and bin) in test trials and
+    those of training-side trials (``recorded``) or those that the model expects (``model``). NaN where a unit does not vary.
+    Without a model of counts the dataset is empty.
     """
-    found = {name: _check_model(samples, splits, tree) for name, tree in transferred.items() if _draws(tree)}
-    if not found:
+    checks = {name: _check_model(samples, splits, tree) for name, tree in transferred.items() if _animals_with_draws(tree)}
+    if not checks:
         return xr.Dataset()
-    return xr.concat(list(found.values()), dim="checked", join="outer").assign_coords(checked=list(found))
+    return xr.concat(list(checks.values()), dim="checked", join="outer").assign_coords(checked=list(checks))
 
 
-def _draws(tree: xr.DataTree) -> bool:
-    return any("drawn" in tree[name][name] for name in tree.children)
+def _animals_with_draws(tree: xr.DataTree) -> list[str]:
+    return [animal for animal in tree.children if "drawn" in tree[animal][animal]]
 
 
 def _check_model(samples: xr.DataTree, splits: xr.DataTree, tree: xr.DataTree) -> xr.Dataset:
-    parts = []
-    for name in (one for one in tree.children if "drawn" in tree[one][one]):
-        node, made = samples[name].to_dataset(), tree[name][name].to_dataset()
-        counts, units = counts_of(node["activity"], name), node.sizes["unit"]
-        labels, count = node["label"].to_numpy(), splits[name].sizes["split"]
-        each = []
-        for number in range(count):
-            rows = scored_rows(tree, samples, splits, name, number)
-            if rows is None:
-                continue
-            tested, training = held_out(splits, number, name), training_side(splits, number, name)
-            expected, drawn = (flattened(made[key].isel(row=rows)) for key in ("activity", "drawn"))
-            known = np.unique(labels[tested])
-            data, model, ceiling = (
-                _responses(values, of, known, units)
-                for values, of in (
-                    (counts[tested], labels[tested]),
-                    (expected, labels[tested]),
-                    (counts[training], labels[training]),
-                )
-            )
-            each.append(
-                np.stack(
-                    [
-                        counts[tested].reshape(-1, units).mean(axis=0),
-                        drawn.reshape(-1, units).mean(axis=0),
-                        fano_factors(counts[tested], labels[tested], units),
-                        fano_factors(drawn, labels[tested], units),
-                        _correlation(data, model),
-                        _correlation(data, ceiling),
-                    ]
-                )
-            )
-        means = mean_of_scored(np.stack(each), axis=0)
-        keys = [f"{one}_{side}" for one in QUANTITIES for side in ("data", "model")] + [
-            "response_correlation",
-            "response_ceiling",
+    of_animals = {}
+    for animal in _animals_with_draws(tree):
+        of_splits = [_check_split(samples, splits, tree, animal, split) for split in range(splits[animal].sizes["split"])]
+        checks = np.stack([quantities for quantities in of_splits if quantities is not None])
+        of_animals[animal] = mean_of_scored(checks, axis=0)
+    units = [checks.shape[-1] for checks in of_animals.values()]
+    return xr.Dataset(
+        {"check": (("quantity", "activity", "unit"), np.concatenate(list(of_animals.values()), axis=-1))},
+        {
+            "quantity": list(QUANTITIES),
+            "activity": [RECORDED, MODEL],
+            "of_animal": ("unit", np.repeat(list(of_animals), units)),
+        },
+    )
+
+
+def _check_split(samples: xr.DataTree, splits: xr.DataTree, tree: xr.DataTree, animal: str, split: int) -> Floats | None:
+    """Return ``(quantity, activity, unit)`` of one animal; None where the model was not trained on the split."""
+    rows = scored_rows(tree, samples, splits, animal, split)
+    if rows is None:
+        return None
+    node, generated = samples[animal].to_dataset(), tree[animal][animal].to_dataset()
+    counts, units, labels = counts_of(node["activity"], animal), node.sizes["unit"], node["label"].to_numpy()
+    tested, training = held_out(splits, split, animal), training_side(splits, split, animal)
+    expected, drawn = (flattened(generated[key].isel(row=rows)) for key in ("activity", "drawn"))
+    test_counts, test_labels = counts[tested], labels[tested]
+    classes = np.unique(test_labels)
+    responses = _responses(test_counts, test_labels, classes, units)
+    references = (
+        _responses(counts[training], labels[training], classes, units),
+        _responses(expected, test_labels, classes, units),
+    )
+    return np.stack(
+        [
+            np.stack([values.reshape(-1, units).mean(axis=0) for values in (test_counts, drawn)]),
+            np.stack([fano_factors(values, test_labels, units) for values in (test_counts, drawn)]),
+            np.stack([_correlation(responses, reference) for reference in references]),
         ]
-        parts.append(
-            xr.Dataset(
-                {key: ("unit", one) for key, one in zip(keys, means, strict=True)}, coords={"of_animal": ("unit", [name] * units)}
-            )
-        )
-    return xr.concat(parts, dim="unit")
+    )
 
 
 def fano_factors(counts: Floats, labels: NDArray[np.integer], units: int) -> Floats:
@@ -116,108 +113,92 @@ def fano_factors(counts: Floats, labels: NDArray[np.integer], units: int) -> Flo
     >>> fano_factors(counts, np.zeros((4000, 1), int), units=1).round(1).tolist()
     [1.0]
     """
-    whole = counts.reshape(*counts.shape[:2], -1, units).sum(axis=2)
+    by_window = counts.reshape(*counts.shape[:2], -1, units).sum(axis=2)
     squares, free, total, number = np.zeros(units), 0, np.zeros(units), 0
-    for window in range(whole.shape[1]):
+    for window in range(by_window.shape[1]):
         for label in np.unique(labels[:, window]):
-            some = whole[labels[:, window] == label, window]
-            if len(some) > 1:
-                squares += np.square(some - some.mean(axis=0)).sum(axis=0)
-                free += len(some) - 1
-                total += some.sum(axis=0)
-                number += len(some)
+            of_label = by_window[labels[:, window] == label, window]
+            if len(of_label) > 1:
+                squares += np.square(of_label - of_label.mean(axis=0)).sum(axis=0)
+                free += len(of_label) - 1
+                total += of_label.sum(axis=0)
+                number += len(of_label)
     fired = total > 0
     return np.where(fired, (squares / max(free, 1)) / np.where(fired, total / max(number, 1), 1), np.nan)
 
 
-def _responses(counts: Floats, labels: NDArray[np.integer], known: Sequence[int] | NDArray[np.integer], units: int) -> Floats:
+def _responses(counts: Floats, labels: NDArray[np.integer], classes: NDArray[np.integer], units: int) -> Floats:
     """Return mean counts ``(label and window, bin, unit)``, NaN where a label does not occur in a window."""
     by_unit = counts.reshape(*counts.shape[:2], -1, units)
-    found = []
+    responses = []
     for window in range(by_unit.shape[1]):
-        for label in known:
-            some = by_unit[labels[:, window] == label, window]
-            found.append(some.mean(axis=0) if len(some) else np.full(by_unit.shape[2:], np.nan))
-    return np.stack(found)
+        for label in classes:
+            of_label = by_unit[labels[:, window] == label, window]
+            responses.append(of_label.mean(axis=0) if len(of_label) else np.full(by_unit.shape[2:], np.nan))
+    return np.stack(responses)
 
 
-def _correlation(one: Floats, other: Floats) -> Floats:
-    """Return Pearson's correlation of mean responses ``(unit,)``, NaN where one does not vary."""
-    first, second = (values.reshape(-1, values.shape[-1]).astype(np.float64) for values in (one, other))
-    both = np.isfinite(first[:, 0]) & np.isfinite(second[:, 0])
-    if both.sum() < 3:
-        return np.full(first.shape[1], np.nan)
-    first, second = (values[both] - values[both].mean(axis=0) for values in (first, second))
-    size = np.sqrt(np.square(first).sum(axis=0) * np.square(second).sum(axis=0))
-    return np.where(size > 1e-12, (first * second).sum(axis=0) / np.maximum(size, 1e-12), np.nan)
+def _correlation(responses: Floats, reference: Floats) -> Floats:
+    """Return Pearson's correlation of mean responses ``(unit,)``, NaN where a unit does not vary."""
+    x, y = (values.reshape(-1, values.shape[-1]).astype(np.float64) for values in (responses, reference))
+    exist = np.isfinite(x[:, 0]) & np.isfinite(y[:, 0])
+    if exist.sum() < 3:
+        return np.full(x.shape[1], np.nan)
+    x, y = (values[exist] - values[exist].mean(axis=0) for values in (x, y))
+    size = np.sqrt(np.square(x).sum(axis=0) * np.square(y).sum(axis=0))
+    return np.where(size > 1e-12, (x * y).sum(axis=0) / np.maximum(size, 1e-12), np.nan)
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return a line for each model of counts and check; the median over an animal's units, averaged over animals."""
+    """Return a line for each model of counts and quantity; the median over an animal's units, averaged over animals."""
     if "checked" not in scores.dims:
         return []
+    trials, animals = int(scores["trials"].sel(target=ALL_ANIMALS)), scores["of_animal"].to_numpy()
     lines = []
     for model in scores["checked"].values:
-        one = scores.sel(checked=model)
-        ratios = {
-            f"{name.replace('_', ' ')} of model over data": one[f"{name}_model"]
-            / one[f"{name}_data"].where(one[f"{name}_data"] > 0)
-            for name in QUANTITIES
-        }
-        for what, values in {**ratios, "correlation of mean responses": one["response_correlation"]}.items():
-            of_animal = scores["of_animal"].values
-            value, low, high, animals = _over_units(values, of_animal)
-            if values.name == "response_correlation":
-                gap, gap_low, gap_high, _ = _over_units(values, of_animal, one["response_ceiling"])
-                about: dict[str, Any] = {
-                    "chance": 0.0,
-                    "baseline": "training-side mean responses",
-                    "difference": gap,
-                    "difference_low": gap_low,
-                    "difference_high": gap_high,
-                }
+        for quantity in QUANTITIES:
+            checks = scores["check"].sel(checked=model, quantity=quantity)
+            recorded, generated = (checks.sel(activity=activity).to_numpy() for activity in (RECORDED, MODEL))
+            is_ratio = quantity != CORRELATION
+            values = generated / np.where(recorded > 0, recorded, np.nan) if is_ratio else generated
+            value, bounds, count = _over_units(values[:, None], animals)
+            if is_ratio:
+                difference: Difference | Absent = Absent("the data are what it is a ratio to")
             else:
-                about = {"chance_kind": "none: a ratio to the data", "baseline": "none: the data are what it is a ratio to"}
+                gap, gap_bounds, _ = _over_units(np.stack([generated, recorded], axis=1), animals)
+                difference = Difference("training-side mean responses", gap, gap_bounds)
             lines.append(
                 Score(
-                    what=what,
+                    what=f"{quantity} of model over data" if is_ratio else quantity,
                     representation=str(model),
                     setting="own",
                     value=value,
-                    low=low,
-                    high=high,
-                    interval=f"95 % over {DRAWS} bootstrap draws of the units of each animal",
-                    null_kind="none: a check of draws from latents that have seen the spikes, best at 1",
-                    **about,
-                    n_animals=animals,
-                    n_trials=int(scores["trials"].sum()),
-                    n_windows=int(scores.attrs["windows"]),
-                    n_splits=int(scores.attrs["splits"]),
+                    n=Counts(count, trials, int(scores.attrs["windows"]), int(scores.attrs["splits"])),
+                    interval=bounds,
+                    resampled=f"95 % over {DRAWS} bootstrap draws of the units of each animal",
+                    null=Absent("a check of draws from latents that have seen the spikes, best at 1"),
+                    chance=Absent("a ratio to the data") if is_ratio else 0.0,
+                    difference=difference,
                     in_sample=True,
                 )
             )
     return lines
 
 
-def _over_units(
-    values: xr.DataArray, animals: NDArray[np.generic], reference: xr.DataArray | None = None
-) -> tuple[float, float, float, int]:
+def _over_units(values: Floats, animals: NDArray[np.str_]) -> tuple[float, Interval, int]:
     """Return the mean over animals of the median over units, its bootstrap interval over units, and the number of animals.
 
-    With a reference, of the difference between both medians, over the units that have both.
+    Of two columns ``(unit, column)``, the difference between their medians, over the units that have both.
     """
-    columns = np.stack([one.to_numpy() for one in (values, reference) if one is not None], axis=-1)
     random = np.random.default_rng(0)
-    medians: list[Floats] = []
-    draws: list[Floats] = []
-    for name in dict.fromkeys(animals.tolist()):
-        own = columns[animals == name]
-        own = own[np.isfinite(own).all(axis=1)]
-        if len(own):
-            drawn = own[random.integers(len(own), size=(DRAWS, len(own)))]
-            for kept, median in ((medians, np.median(own, axis=0)), (draws, np.median(drawn, axis=1))):
-                kept.append(median[..., 0] - (median[..., 1] if reference is not None else 0))
+    medians, draws = [], []
+    for animal in dict.fromkeys(animals.tolist()):
+        of_animal = values[(animals == animal) & np.isfinite(values).all(axis=1)]
+        if len(of_animal):
+            drawn = of_animal[random.integers(len(of_animal), size=(DRAWS, len(of_animal)))]
+            medians.append(np.subtract.reduce(np.median(of_animal, axis=0)))
+            draws.append(np.subtract.reduce(np.median(drawn, axis=1), axis=-1))
     if not medians:
-        return np.nan, np.nan, np.nan, 0
+        return np.nan, Interval(np.nan, np.nan), 0
     low, high = interval(np.mean(draws, axis=0))
-    return float(np.mean(medians)), float(low), float(high), len(medians)
+    return float(np.mean(medians)), Interval(float(low), float(high)), len(medians)

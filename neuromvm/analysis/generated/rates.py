@@ -1,4 +1,4 @@
-"""Expected spike counts of test trials, from what training-side trials say: mean rates, condition means, and readouts.
+"""Expected spike counts of test trials, estimated from training-side trials: mean rates, condition means, and readouts.
 
 Counts and rates are ``(trial, window, output)``, output = bin * units + unit, as features are. Rates are counts a bin.
 """
@@ -16,7 +16,7 @@ from neuromvm.errors import SchemaError
 
 LARGEST_LOG_RATE, MOST_STEPS, TOLERANCE = 20.0, 50, 1e-6
 RIDGE_PENALTIES = tuple(np.logspace(0, 5, 11))
-PRIOR_TRIALS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # weights of the mean of all conditions in that of one
+PRIOR_TRIALS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # weights of the mean of all conditions in a condition mean
 
 
 def counts_of(activity: xr.DataArray, animal: str) -> Floats:
@@ -42,7 +42,7 @@ def counts_of(activity: xr.DataArray, animal: str) -> Floats:
 def mean_rates(counts: Floats, units: int) -> Floats:
     """Return the mean rate of each unit, repeated over bins: ``(output,)`` [counts a bin].
 
-    Half a count in one sample more keeps a unit that is silent on the training side at a rate above 0.
+    Half a count in an additional sample keeps the rate of a unit that is silent on the training side above 0.
 
     Examples
     --------
@@ -54,8 +54,8 @@ def mean_rates(counts: Floats, units: int) -> Floats:
     return np.tile((flat.sum(axis=0) + 0.5) / (len(flat) + 1), counts.shape[-1] // units)
 
 
-def condition_means(training: Floats, condition: NDArray[np.integer], wanted: NDArray[np.integer], units: int) -> Floats:
-    """Return the mean counts of a condition over training-side trials, for each trial wanted: the peri-stimulus histogram.
+def condition_means(training: Floats, condition: NDArray[np.integer], target: NDArray[np.integer], units: int) -> Floats:
+    """Return for each target trial the mean counts of its condition over training-side trials: the peri-stimulus histogram.
 
     The mean of few trials is noise; it is drawn towards the mean of all conditions, see :func:`shrunken_means`.
 
@@ -63,54 +63,57 @@ def condition_means(training: Floats, condition: NDArray[np.integer], wanted: ND
     ----------
     training
         Training-side counts ``(trial, window, output)``.
-    condition, wanted
-        Conditions of training-side trials and of the trials wanted ``(trial,)``; one without training-side trials has the
+    condition, target
+        Conditions of training-side trials and of target trials ``(trial,)``; a condition without training-side trials has the
         mean of all conditions.
     units
         Number of units.
 
     Returns
     -------
-    ``(trial wanted, window, output)``, above 0.
+    ``(target trial, window, output)``, above 0.
     """
-    whole = (training.sum(axis=0) + mean_rates(training, units)) / (len(training) + 1)
-    return shrunken_means(training, condition, wanted, whole, lambda left: float((left - xlogy(training, left)).sum()))
+    prior = (training.sum(axis=0) + mean_rates(training, units)) / (len(training) + 1)
+    return shrunken_means(training, condition, target, prior, lambda rates: float((rates - xlogy(training, rates)).sum()))
 
 
 def shrunken_means(
     training: Floats,
     condition: NDArray[np.integer],
-    wanted: NDArray[np.integer],
-    whole: Floats,
+    target: NDArray[np.integer],
+    prior: Floats,
     loss: Callable[[Floats], float],
 ) -> Floats:
     """Return means of conditions, drawn towards the mean of all by as much as predicts training-side trials best.
 
     Parameters
     ----------
-    training, condition, wanted
+    training, condition, target
         As of :func:`condition_means`.
-    whole
-        What means are drawn to ``(window, output)``. It weighs as much as that many trials of :data:`PRIOR_TRIALS` under which
-        each training-side trial is predicted best from the others.
+    prior
+        What means are drawn towards ``(window, output)``. Its weight, in trials, is that of :data:`PRIOR_TRIALS` under which each
+        training-side trial is predicted best from the others.
     loss
-        Of what is expected of every training-side trial ``(trial, window, output)``.
+        Of the expectation of every training-side trial ``(trial, window, output)``.
     """
-    known, place = np.unique(condition, return_inverse=True)
-    sums = np.zeros((len(known), *training.shape[1:]))
-    np.add.at(sums, place, training)
-    number = np.bincount(place, minlength=len(known))[:, None, None].astype(float)
-    weight = min(PRIOR_TRIALS, key=lambda one: loss((sums[place] - training + one * whole) / (number[place] - 1 + one)))
-    means = np.concatenate([(sums + weight * whole) / (number + weight), whole[None]])
-    column = {int(code): row for row, code in enumerate(known)}
-    return np.asarray(means[[column.get(int(code), len(known)) for code in wanted]])
+    codes, index = np.unique(condition, return_inverse=True)
+    sums = np.zeros((len(codes), *training.shape[1:]))
+    np.add.at(sums, index, training)
+    number = np.bincount(index, minlength=len(codes))[:, None, None].astype(float)
+    weight = min(
+        PRIOR_TRIALS,
+        key=lambda trials: loss((sums[index] - training + trials * prior) / (number[index] - 1 + trials)),
+    )
+    means = np.concatenate([(sums + weight * prior) / (number + weight), prior[None]])
+    row = {int(code): position for position, code in enumerate(codes)}
+    return np.asarray(means[[row.get(int(code), len(codes)) for code in target]])
 
 
 class PoissonReadout:
     """A Poisson regression, log link and ridge penalty, of every output on the same features.
 
-    Each is the optimum that :class:`sklearn.linear_model.PoissonRegressor` has; all outputs are fitted at once, since there
-    are hundreds of them for every animal, split and representation.
+    The optimum is that of :class:`sklearn.linear_model.PoissonRegressor`; the hundreds of outputs of every animal, split and
+    representation are fitted at once.
 
     Parameters
     ----------
@@ -144,23 +147,23 @@ class PoissonReadout:
 
 def _poisson_regressions(features: Floats, counts: Floats, penalty: float) -> Floats:
     """Return weights, the intercept last, ``(feature + 1, output)``: Newton's method, steps halved where they overshoot."""
-    whole = np.column_stack([features, np.ones(len(features))])
-    products = (whole[:, :, None] * whole[:, None, :]).reshape(len(whole), -1)
+    design = np.column_stack([features, np.ones(len(features))])
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
     ridge = np.append(np.full(features.shape[1], penalty), 0.0)
-    weight = np.zeros((whole.shape[1], counts.shape[1]))
+    weight = np.zeros((design.shape[1], counts.shape[1]))
     weight[-1] = np.log(counts.mean(axis=0))
 
     def loss(trial: Floats) -> Floats:
-        log_rate = np.minimum(whole @ trial, LARGEST_LOG_RATE)
+        log_rate = np.minimum(design @ trial, LARGEST_LOG_RATE)
         return np.asarray((np.exp(log_rate) - counts * log_rate).mean(axis=0) + 0.5 * ridge @ trial**2)
 
     current = loss(weight)
     for _ in range(MOST_STEPS):
-        rate = np.exp(np.minimum(whole @ weight, LARGEST_LOG_RATE))
-        gradient = whole.T @ (rate - counts) / len(whole) + ridge[:, None] * weight
+        rate = np.exp(np.minimum(design @ weight, LARGEST_LOG_RATE))
+        gradient = design.T @ (rate - counts) / len(design) + ridge[:, None] * weight
         if np.abs(gradient).max(initial=0.0) < TOLERANCE:
             break
-        curvature = (products.T @ rate).T.reshape(-1, len(ridge), len(ridge)) / len(whole) + np.diag(ridge + 1e-10)
+        curvature = (products.T @ rate).T.reshape(-1, len(ridge), len(ridge)) / len(design) + np.diag(ridge + 1e-10)
         step = np.linalg.solve(curvature, gradient.T[..., None])[..., 0].T
         size = np.ones(counts.shape[1])
         for _ in range(MOST_STEPS):
@@ -191,32 +194,32 @@ def fit_readout(
     penalties
         To choose from; the halves are every other trial.
     condition
-        Of each trial: then it is not the trial's own counts that are fitted, but the mean of the other trials of its condition,
-        see :func:`means_of_others`. A readout of own counts learns what makes a trial different, which latents that have seen
-        these counts hold plenty of, and is far too sure of other trials.
+        Of each trial: then the mean counts of the other trials of its condition are fitted, see :func:`means_of_others`. Latents
+        that have seen the counts of a trial hold its deviation from the condition; a readout fitted to these counts is
+        overconfident on other trials.
     """
 
     def parts(trials: NDArray[np.intp]) -> tuple[Floats, Floats]:
         chosen = counts[trials] if condition is None else means_of_others(counts[trials], condition[trials])
         return features[trials].reshape(-1, features.shape[-1]), chosen.reshape(-1, counts.shape[-1])
 
-    everything = np.arange(len(features))
+    trials = np.arange(len(features))
     if len(penalties) == 1 or len(features) < 4:
-        return PoissonReadout(*parts(everything), units, max(penalties))
-    halves = parts(everything[::2]), parts(everything[1::2])
+        return PoissonReadout(*parts(trials), units, max(penalties))
+    halves = parts(trials[::2]), parts(trials[1::2])
 
-    def probable(penalty: float) -> float:
+    def log_probability(penalty: float) -> float:
         total = 0.0
-        for (there, fitted), (here, other) in (halves, halves[::-1]):
-            rates = PoissonReadout(there, fitted, units, penalty)(here)
-            total += float((other * np.log(rates) - rates).sum())
+        for fitted, (test_features, test_counts) in (halves, halves[::-1]):
+            rates = PoissonReadout(*fitted, units, penalty)(test_features)
+            total += float((test_counts * np.log(rates) - rates).sum())
         return total
 
-    return PoissonReadout(*parts(everything), units, max(penalties, key=probable))
+    return PoissonReadout(*parts(trials), units, max(penalties, key=log_probability))
 
 
 def means_of_others(counts: Floats, condition: NDArray[np.integer]) -> Floats:
-    """Return for each trial the mean counts of the other trials of its condition, ``(trial, ...)``; its own where it is alone.
+    """Return for each trial the mean counts of the other trials of its condition ``(trial, ...)``; of a single trial, its counts.
 
     Examples
     --------
@@ -224,11 +227,11 @@ def means_of_others(counts: Floats, condition: NDArray[np.integer]) -> Floats:
     >>> means_of_others(np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 0, 1])).tolist()
     [4.0, 3.0, 2.0, 7.0]
     """
-    known, place, number = np.unique(condition, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(known), *counts.shape[1:]))
-    np.add.at(sums, place, counts)
-    others = number[place].reshape(-1, *[1] * (counts.ndim - 1)) - 1
-    return np.where(others > 0, (sums[place] - counts) / np.maximum(others, 1), counts)
+    codes, index, number = np.unique(condition, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(codes), *counts.shape[1:]))
+    np.add.at(sums, index, counts)
+    divisor = number[index].reshape(-1, *[1] * (counts.ndim - 1)) - 1
+    return np.where(divisor > 0, (sums[index] - counts) / np.maximum(divisor, 1), counts)
 
 
 class RidgeReadout:

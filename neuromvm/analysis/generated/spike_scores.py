@@ -1,7 +1,7 @@
-"""Log-likelihood of spike counts over that of each unit's mean rate, with intervals and floors over trials.
+"""Log-likelihood of spike counts over that of the mean rate of each unit, with intervals and nulls over trials.
 
 The score of a prediction is G / (N ln 2) [bits per spike]: G is the Poisson log-likelihood of all counts under the prediction
-less that under the mean rates, N the number of spikes; the deviance explained is G over its value under the counts themselves.
+minus that under the mean rates, N the number of spikes; the deviance explained is G over its value under the counts themselves.
 A test trial of the target is predicted by every test trial of the source that is matched with it: the mean of their
 log-likelihoods.
 
@@ -11,6 +11,7 @@ conditions, but not as the target does, give a systematic answer, which permuted
 """
 
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,36 +21,31 @@ from numpy.typing import NDArray
 
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.generated.rates import log_likelihood, saturated
+from neuromvm.analysis.judged import ALL_ANIMALS, NULL_STATISTICS, STATISTICS, UNITS, over_trials_alone, with_mean
 from neuromvm.analysis.readouts.representations import Floats, held_out
 from neuromvm.analysis.statistics import over_trials
-from neuromvm.analysis.statistics.over_trials import LabelRows
+from neuromvm.analysis.statistics.over_trials import LabelRows, mean_of_scored
 from neuromvm.analysis.statistics.renamed_classes import Renaming
 
 MEASURES = ("bits_per_spike", "deviance_explained")
 SETTINGS = ("cross", "own", "cosmoothing")
-Key = tuple[str, str, str, str]  # representation, setting, source, target
+PERMUTATIONS = "permutations"  # name of the null
 
 
-class Sums(NamedTuple):
-    """What scores are ratios of, summed over splits: nats gained over the mean rate, spikes, and nats that could be gained."""
+class Key(NamedTuple):
+    """What a prediction is made from, and of which animal."""
 
-    gain: Floats  # (trial,), or (draw,)
-    spikes: Floats
-    room: Floats
-
-    def ratios(self, weight: Floats) -> Floats:
-        """Return the measures ``(measure, draw)`` where trials count ``weight (draw, trial)`` times."""
-        gain, spikes, room = (weight @ one for one in self)
-        return _ratios(gain, spikes, room)
-
-
-def _ratios(gain: Floats, spikes: Floats, room: Floats) -> Floats:
-    over = np.stack([spikes * np.log(2), room])
-    return np.where(over > 0, gain / np.where(over > 0, over, 1), np.nan)
+    representation: str
+    setting: str
+    source: str
+    target: str
 
 
 class Account:
     """Sums of every prediction over splits, for the animals' trials as they are and for permutations.
+
+    Sums are ``(3, trial)`` or, of permutations, ``(3, draw)``: nats gained over the mean rate, spikes, and the gain under the
+    counts themselves as rates.
 
     Parameters
     ----------
@@ -62,175 +58,204 @@ class Account:
     def __init__(self, samples: xr.DataTree, splits: xr.DataTree, resampling: Resampling) -> None:
         self.resampling, self._splits = resampling, splits
         self.animals = list(samples.children)
-        labels = {name: node["label"].to_numpy() for name, node in samples.children.items()}
-        self.labels = {name: LabelRows.of(one) for name, one in labels.items()}
+        labels = {animal: node["label"].to_numpy() for animal, node in samples.children.items()}
+        self._labels = {animal: LabelRows.of(codes) for animal, codes in labels.items()}
         self.windows = next(iter(labels.values())).shape[1]
         self.splits = next(iter(splits.children.values())).sizes["split"]
         self.tested = {
-            name: np.any([held_out(splits, split, name) for split in range(self.splits)], axis=0) for name in self.animals
+            animal: np.any([held_out(splits, split, animal) for split in range(self.splits)], axis=0) for animal in self.animals
         }
-        rows = np.concatenate([node["match"].to_numpy() for node in samples.children.values()])
-        conditions = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
-        borders = np.cumsum([len(one) for one in labels.values()])[:-1]
+        match = np.concatenate([node["match"].to_numpy() for node in samples.children.values()])
+        conditions = np.unique(match, axis=0, return_inverse=True)[1].reshape(-1)
+        borders = np.cumsum([len(codes) for codes in labels.values()])[:-1]
         self._condition = dict(zip(self.animals, np.split(conditions, borders), strict=True))
-        self._order = {name: self._permuted(name) for name in self.animals}
+        self._order = {animal: self._permuted(animal) for animal in self.animals}
         self._renaming = Renaming(self.animals, int(conditions.max()) + 1, resampling.permutations, resampling.seed)
-        self.sums: dict[Key, Sums] = {}
-        self.null: dict[Key, Sums] = {}
+        self.sums: dict[Key, Floats] = {}
+        self.null: dict[Key, Floats] = {}
 
     def begin(self, split: int, counts: Mapping[str, Floats], mean_rates: Mapping[str, Floats]) -> None:
-        """Take the counts ``(test trial, window, output)`` and mean rates ``(output,)`` of a split."""
+        """Start a split, with its counts ``(test trial, window, output)`` and mean rates ``(output,)``."""
         self._counts = dict(counts)
-        self._here = {name: np.flatnonzero(held_out(self._splits, split, name)) for name in counts}
-        self._about = {}
-        for name, one in counts.items():
-            base = log_likelihood(one, np.broadcast_to(mean_rates[name], (1, *one.shape[1:])))[:, 0]
-            self._about[name] = np.stack([base, one.sum(axis=(1, 2)), saturated(one) - base])  # (3, test trial)
+        self._test_trials = {animal: np.flatnonzero(held_out(self._splits, split, animal)) for animal in counts}
+        self._baselines = {}  # animal -> log-likelihood under mean rates, spikes, attainable gain (3, test trial)
+        for animal, of_trials in counts.items():
+            base = log_likelihood(of_trials, np.broadcast_to(mean_rates[animal], (1, *of_trials.shape[1:])))[:, 0]
+            self._baselines[animal] = np.stack([base, of_trials.sum(axis=(1, 2)), saturated(of_trials) - base])
 
     def add(self, representation: str, setting: str, source: str, target: str, rates: Floats) -> None:
         """Enter the rates ``(test trial of source, window, output of target)`` that are predicted of a target."""
-        here, there = self._here[target], self._here[source]
-        if not len(here) or not len(there):
+        target_trials, source_trials = self._test_trials[target], self._test_trials[source]
+        if not len(target_trials) or not len(source_trials):
             return
         likelihood = log_likelihood(self._counts[target], rates)
-        base, spikes, room = self._about[target]
-        key = representation, setting, source, target
+        base, spikes, attainable = self._baselines[target]
         if source == target:
-            order = self._order[source][:, there]  # (draw, test trial): the trial whose place its prediction takes
-            gain, known = np.diagonal(likelihood) - base, np.ones(len(here), dtype=bool)
-            null = _carried(likelihood, base, spikes, room, here, order)
+            order = self._order[source][:, source_trials]  # (draw, test trial): the trial that its prediction is scored on
+            gain, is_predicted = np.diagonal(likelihood) - base, np.ones(len(target_trials), dtype=bool)
+            null = _permuted_sums(likelihood, self._baselines[target], target_trials, order)
         else:
-            codes, sources = self._condition[target][here], self._condition[source]
-            matched = codes[:, None] == sources[there]
-            known = matched.any(axis=1)
+            codes, source_codes = self._condition[target][target_trials], self._condition[source][source_trials]
+            matched = codes[:, None] == source_codes
+            is_predicted = matched.any(axis=1)
             gain = (likelihood * matched).sum(axis=1) / np.maximum(matched.sum(axis=1), 1) - base
-            null = _rematched(likelihood, base, spikes, room, codes, self._namesakes(source, target)[:, sources[there]])
+            names = self._target_conditions(source, target)[:, source_codes]
+            null = _renamed_sums(likelihood, self._baselines[target], codes, names)
         sums = np.zeros((3, len(self.tested[target])))
-        sums[:, here] = np.where(known, np.stack([gain, spikes, room]), 0)
-        before, before_null = self.sums.get(key), self.null.get(key)
-        self.sums[key] = Sums(*sums) if before is None else Sums(*(one + two for one, two in zip(before, sums, strict=True)))
-        self.null[key] = (
-            Sums(*null) if before_null is None else Sums(*(one + two for one, two in zip(before_null, null, strict=True)))
-        )
+        sums[:, target_trials] = np.where(is_predicted, np.stack([gain, spikes, attainable]), 0)
+        key = Key(representation, setting, source, target)
+        self.sums[key] = self.sums.get(key, 0) + sums
+        self.null[key] = self.null.get(key, 0) + null
 
     def weights(self, target: str) -> Floats:
         """Return how often each trial counts in each bootstrap draw ``(draw, trial)``; the same for every prediction."""
         random = np.random.default_rng([self.resampling.seed, 1, zlib.crc32(target.encode())])
-        return np.asarray(over_trials.bootstrap(self.labels[target], self.resampling.bootstraps, random).sum(axis=-1))
+        return np.asarray(over_trials.bootstrap(self._labels[target], self.resampling.bootstraps, random).sum(axis=-1))
 
-    def _permuted(self, name: str) -> NDArray[np.intp]:
-        """Return the trial whose place each trial takes ``(draw, trial)``; those never tested stay."""
-        tested = np.flatnonzero(self.tested[name])
-        order = np.tile(np.arange(len(self.tested[name])), (self.resampling.permutations, 1))
-        random = np.random.default_rng([self.resampling.seed, 2, zlib.crc32(name.encode())])
+    def _permuted(self, animal: str) -> NDArray[np.intp]:
+        """Return the trial that the prediction of each trial is scored on ``(draw, trial)``; trials never tested keep theirs."""
+        tested = np.flatnonzero(self.tested[animal])
+        order = np.tile(np.arange(len(self.tested[animal])), (self.resampling.permutations, 1))
+        random = np.random.default_rng([self.resampling.seed, 2, zlib.crc32(animal.encode())])
         order[:, tested] = random.permuted(order[:, tested], axis=1)
         return order
 
-    def _namesakes(self, source: str, target: str) -> NDArray[np.intp]:
-        """Return the target's condition that bears the same name as each of the source's ``(draw, condition)``.
+    def _target_conditions(self, source: str, target: str) -> NDArray[np.intp]:
+        """Return the condition of the target that has the same name as each of the source's ``(draw, condition)``.
 
-        Only conditions that both are tested in are renamed; -1 stands for the target's of all others.
+        Only conditions in which both are tested are renamed; -1 stands for no condition of the target.
         """
-        of = {name: np.unique(self._condition[name][self.tested[name]]) for name in (source, target)}
-        common = np.intersect1d(of[source], of[target])
-        found = np.full((self._renaming.draws, self._renaming.classes), -1)
-        np.put_along_axis(found, *self._renaming.pairs(source, target, common), axis=1)
-        return found
+        source_conditions, target_conditions = (self._condition[animal][self.tested[animal]] for animal in (source, target))
+        conditions = np.full((self._renaming.draws, self._renaming.classes), -1)
+        common = np.intersect1d(source_conditions, target_conditions)
+        np.put_along_axis(conditions, *self._renaming.pairs(source, target, common), axis=1)
+        return conditions
 
 
-def _carried(
-    likelihood: Floats, base: Floats, spikes: Floats, room: Floats, here: NDArray[np.intp], order: NDArray[np.intp]
-) -> Floats:
-    """Return sums ``(3, draw)`` where the prediction of each test trial is that of another; partners not tested do not count."""
-    place = np.full(max(here.max(), order.max(initial=0)) + 1, -1)
-    place[here] = np.arange(len(here))
-    partner = place[order]  # (draw, prediction): test trial that it is scored on
-    known = partner >= 0
-    gain = likelihood[partner, np.arange(len(here))] - base[partner]
-    return np.stack([np.where(known, one, 0).sum(axis=1) for one in (gain, spikes[partner], room[partner])])
+def _permuted_sums(likelihood: Floats, baselines: Floats, trials: NDArray[np.intp], order: NDArray[np.intp]) -> Floats:
+    """Return sums ``(3, draw)`` with predictions permuted among trials; those assigned to a trial not tested do not count."""
+    base, spikes, attainable = baselines
+    index = np.full(max(trials.max(), order.max(initial=0)) + 1, -1)
+    index[trials] = np.arange(len(trials))
+    scored_on = index[order]  # (draw, prediction)
+    gain = likelihood[scored_on, np.arange(len(trials))] - base[scored_on]
+    return np.stack(
+        [np.where(scored_on >= 0, values, 0).sum(axis=1) for values in (gain, spikes[scored_on], attainable[scored_on])]
+    )
 
 
-def _rematched(
-    likelihood: Floats,
-    base: Floats,
-    spikes: Floats,
-    room: Floats,
-    codes: NDArray[np.intp],
-    carried: NDArray[np.intp],
-) -> Floats:
-    """Return sums ``(3, draw)`` where the source's trials carry other conditions, ``carried (draw, test trial of source)``."""
-    found, place = np.unique(codes, return_inverse=True)
-    member = (place == np.arange(len(found))[:, None]).astype(np.float64)  # (condition, test trial of target)
-    carries = (carried[:, :, None] == found).astype(np.float32)  # (draw, test trial of source, condition)
-    number = carries.sum(axis=1)
-    sums = np.einsum("dsc,cs->dc", carries, member @ likelihood, optimize=True)
-    there = number > 0
-    gain = np.where(there, sums / np.maximum(number, 1) - member @ base, 0)
-    return np.stack([gain.sum(axis=1), there @ (member @ spikes), there @ (member @ room)])
+def _renamed_sums(likelihood: Floats, baselines: Floats, codes: NDArray[np.intp], renamed: NDArray[np.intp]) -> Floats:
+    """Return sums ``(3, draw)`` with conditions renamed.
+
+    Parameters
+    ----------
+    likelihood
+        ``(test trial of target, test trial of source)``.
+    baselines
+        Of the target ``(3, test trial)``.
+    codes
+        Conditions of the target ``(test trial,)``.
+    renamed
+        Conditions that the trials of the source are given ``(draw, test trial)``.
+    """
+    conditions, index = np.unique(codes, return_inverse=True)
+    member = (index == np.arange(len(conditions))[:, None]).astype(np.float64)  # (condition, test trial of target)
+    base, spikes, attainable = (member @ values for values in baselines)
+    has_condition = (renamed[:, :, None] == conditions).astype(np.float32)  # (draw, test trial of source, condition)
+    number = has_condition.sum(axis=1)
+    likelihoods = np.einsum("dsc,cs->dc", has_condition, member @ likelihood, optimize=True)
+    is_predicted = number > 0
+    gain = np.where(is_predicted, likelihoods / np.maximum(number, 1) - base, 0)
+    return np.stack([gain.sum(axis=1), is_predicted @ spikes, is_predicted @ attainable])
 
 
-def summaries(account: Account, representations: Sequence[str], reference: str) -> xr.Dataset:
-    """Average over sources, then targets.
+def scores_of(account: Account, representations: Sequence[str], reference: str) -> xr.Dataset:
+    """Average scores over sources, then targets.
 
     Returns
     -------
-    ``value, low, high (measure, representation, setting)`` with 95 % bootstrap intervals over test trials of the target, drawn
-    within animal and label; ``null_mean, null_low, null_high, p`` under permutations; ``difference, difference_low,
-    difference_high`` to the reference, paired by draw; ``target_value`` for each target; ``pair_value (measure, representation,
-    source, target)``; ``trials (target)``.
+    Scores with the dims of :mod:`neuromvm.analysis.judged`; ``target`` is the animal whose spikes are predicted:
+
+    ``score (measure, representation, setting, target, unit_of_inference, statistic)``
+        Intervals are over test trials of the target, drawn within animal and label.
+    ``difference (reference, measure, representation, setting, target, unit_of_inference, statistic)``
+        To the reference, of the same draws.
+    ``null_score (null, measure, representation, setting, target, null_statistic)``
+        Under permutations; NaN for *own*, whose latents have seen the spikes.
+    ``pair_score (measure, representation, source, target)``
+        For each source, *own* where it is the target; NaN at ``all animals``.
+    ``trials (target)``
+        Number of test trials.
     """
-    animals, draws = account.animals, account.resampling.bootstraps
-    used = [name for name in representations if any(key[0] == name for key in account.sums)]
-    shape = (len(MEASURES), len(used), len(SETTINGS), len(animals))
-    value = np.full(shape, np.nan)
-    boot, null = np.full((draws, *shape), np.nan), np.full((account.resampling.permutations, *shape), np.nan)
-    pairs = np.full((len(MEASURES), len(used), len(animals), len(animals)), np.nan)
-    for column, target in enumerate(animals):
-        weight = account.weights(target)
-        for row, name in enumerate(used):
-            for place, setting in enumerate(SETTINGS):
-                keys = [key for key in account.sums if (key[0], key[1], key[3]) == (name, setting, target)]
-                if not keys:
-                    continue
-                each = np.stack([account.sums[key].ratios(np.ones((1, weight.shape[1])))[:, 0] for key in keys])
-                value[:, row, place, column] = over_trials.mean_of_scored(each, axis=0)
-                drawn = np.stack([account.sums[key].ratios(weight) for key in keys])
-                boot[:, :, row, place, column] = over_trials.mean_of_scored(drawn, axis=0).T
-                nulls = np.stack([_ratios(*account.null[key]) for key in keys])
-                null[:, :, row, place, column] = over_trials.mean_of_scored(nulls, axis=0).T
-                if setting != "cosmoothing":
-                    for key, one in zip(keys, each, strict=True):
-                        pairs[:, row, animals.index(key[2]), column] = one
-    mean, spread, floor = (over_trials.mean_of_scored(one, axis=-1) for one in (value, boot, null))
-    against = used.index(reference)
-    other = np.where(np.isnan(spread).all(axis=0), np.nan, spread - spread[:, :, against : against + 1])
-    difference_low, difference_high = over_trials.interval(other)
-    dims = ("measure", "representation", "setting")
-    named = {
-        **over_trials.judged(mean, spread, floor),
-        "difference": mean - mean[:, against : against + 1],
-        "difference_low": difference_low,
-        "difference_high": difference_high,
-    }
-    return xr.Dataset(
-        {
-            **{key: (dims, one) for key, one in named.items()},
-            "target_value": ((*dims, "target"), value),
-            "pair_value": (("measure", "representation", "source", "target"), pairs),
-            "trials": ("target", np.array([account.tested[name].sum() for name in animals])),
-        },
-        coords={
-            "measure": list(MEASURES),
-            "representation": used,
-            "setting": list(SETTINGS),
-            "source": animals,
-            "target": animals,
-        },
-        attrs={
-            "interval": f"95 % over {draws} bootstrap draws of the target's test trials within animal and label",
-            "permutations": account.resampling.permutations,
-            "windows": account.windows,
-            "splits": account.splits,
-            "reference": reference,
-        },
+    animals = account.animals
+    used = [name for name in representations if any(key.representation == name for key in account.sums)]
+    value, bootstrap, null, pairs = _draws_of_targets(account, used)
+    value, bootstrap, null = (with_mean(values) for values in (value, bootstrap, null))
+    index = [used.index(reference)]
+    difference = over_trials_alone(value - value[:, index], bootstrap - bootstrap[:, :, index])
+    dims = ("measure", "representation", "setting", "target")
+    statistics = ("unit_of_inference", "statistic")
+    trials = [int(account.tested[animal].sum()) for animal in animals]
+    of_pairs = xr.Dataset({"pair_score": (("measure", "representation", "source", "target"), pairs)}, {"target": animals})
+    return (
+        of_pairs.reindex(target=[ALL_ANIMALS, *animals])
+        .assign(
+            score=((*dims, *statistics), over_trials_alone(value, bootstrap)),
+            difference=(("reference", *dims, *statistics), difference[None]),
+            null_score=(("null", *dims, "null_statistic"), over_trials.under_null(value, null)[None]),
+            trials=("target", [sum(trials), *trials]),
+        )
+        .assign_coords(
+            measure=list(MEASURES),
+            representation=used,
+            setting=list(SETTINGS),
+            source=animals,
+            reference=[reference],
+            null=[PERMUTATIONS],
+            unit_of_inference=list(UNITS),
+            statistic=list(STATISTICS),
+            null_statistic=list(NULL_STATISTICS),
+        )
     )
+
+
+def _draws_of_targets(account: Account, representations: Sequence[str]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return scores ``(measure, representation, setting, target)``, means over sources, and their bootstrap and null draws.
+
+    Draws are along a leading axis. The fourth array has the scores of every source ``(measure, representation, source, target)``.
+    """
+    animals, resampling = account.animals, account.resampling
+    shape = (len(MEASURES), len(representations), len(SETTINGS), len(animals))
+    value, bootstrap, null = (
+        np.full((*draws, *shape), np.nan) for draws in ((), (resampling.bootstraps,), (resampling.permutations,))
+    )
+    pairs = np.full((*shape[:2], len(animals), len(animals)), np.nan)
+    weights = {target: account.weights(target) for target in animals}
+    predictions = defaultdict(list)
+    for key in (key for key in account.sums if key.representation in representations):
+        predictions[key.representation, key.setting, key.target].append(key)
+    for (representation, setting, target), keys in predictions.items():
+        row, column = representations.index(representation), animals.index(target)
+        position = row, SETTINGS.index(setting), column
+        weight = weights[target]
+        scores = np.stack([_weighted_ratios(account.sums[key], np.ones((1, weight.shape[1])))[:, 0] for key in keys])
+        value[:, *position] = mean_of_scored(scores, axis=0)
+        draws = np.stack([_weighted_ratios(account.sums[key], weight) for key in keys])
+        bootstrap[:, :, *position] = mean_of_scored(draws, axis=0).T
+        if setting != "own":
+            null[:, :, *position] = mean_of_scored(np.stack([_ratios(account.null[key]) for key in keys]), axis=0).T
+        if setting != "cosmoothing":
+            pairs[:, row, [animals.index(key.source) for key in keys], column] = scores.T
+    return value, bootstrap, null, pairs
+
+
+def _weighted_ratios(sums: Floats, weight: Floats) -> Floats:
+    """Return the measures ``(measure, draw)`` of sums ``(3, trial)`` where trials count ``weight (draw, trial)`` times."""
+    return _ratios(np.stack([weight @ of_trials for of_trials in sums]))
+
+
+def _ratios(sums: Floats) -> Floats:
+    """Return the measures ``(measure, draw)`` of sums ``(3, draw)``."""
+    gain, spikes, attainable = sums
+    divisor = np.stack([spikes * np.log(2), attainable])
+    return np.where(divisor > 0, gain / np.where(divisor > 0, divisor, 1), np.nan)

@@ -10,7 +10,8 @@ Pillow, J. W. et al. (2008). Spatio-temporal correlations and visual signalling 
 Pei, F. et al. (2021). Neural Latents Benchmark '21. *NeurIPS Datasets and Benchmarks*: co-smoothing, bits per spike.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -22,12 +23,13 @@ from neuromvm.analysis.baselines.components import PrincipalComponents, principa
 from neuromvm.analysis.baselines.mcca import CanonicalVariates
 from neuromvm.analysis.baselines.procrustes import ProcrustesAligned
 from neuromvm.analysis.decoding.scoring import NO_FLOOR, Resampling
-from neuromvm.analysis.flat_score import Score, difference, numbers
 from neuromvm.analysis.generated import predictive_checks
 from neuromvm.analysis.generated.activity import COUNT, chosen_models, flattened, scored_rows
 from neuromvm.analysis.generated.rates import RidgeReadout, condition_means, counts_of, fit_readout, mean_rates
-from neuromvm.analysis.generated.spike_scores import Account, summaries
+from neuromvm.analysis.generated.spike_scores import PERMUTATIONS, SETTINGS, Account, scores_of
+from neuromvm.analysis.judged import ALL_ANIMALS, animals_of, difference_of, interval_of, null_of, value_of
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, held_out, training_side
+from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Score
 from neuromvm.errors import SpecError
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
@@ -38,11 +40,9 @@ if TYPE_CHECKING:
 
 MEAN_RATE, CONDITION_MEAN, RAW, DECODER = "mean rate", "condition mean", "raw linear", "{} decoder"
 FLOOR = "{} permutations, nothing refitted: of names of the source's conditions (cross), of predictions among test trials (else)"
-SEEN = "none: latents have seen the spikes that are scored, and permuted predictions do not say what that gives on noise"
+SEEN = "latents have seen the spikes that are scored, and permuted predictions do not say what that gives on noise"
 SMALLEST_RATE = 1e-9  # [counts a bin] of a decoder that expects none
 WHAT = {"bits_per_spike": "bits per spike", "deviance_explained": "deviance explained"}
-
-
 NEEDS = ("transferred",)
 
 
@@ -100,48 +100,51 @@ def predict_spikes(
 
     Returns
     -------
-    See :func:`neuromvm.analysis.generated.spike_scores.summaries`, without a null of *own*, and with decoders of counts
+    See :func:`neuromvm.analysis.generated.spike_scores.scores_of`; and with decoders of counts
     :func:`neuromvm.analysis.generated.predictive_checks.check`.
-
-    Examples
-    --------
-    >>> scores = predict_spikes(samples, splits, {"mmvm": fitted.embed(samples)}, {})  # doctest: +SKIP
-    >>> scores["value"].sel(measure="bits_per_spike", representation="mmvm", setting="cross")  # doctest: +SKIP
     """
     options = options or Options()
     check_same_trials(samples, splits)
-    unscored = in_sample(splits)
-    resampling = Resampling(options.bootstraps, 0 if unscored else options.permutations, options.seed)
-    account = Account(samples, splits, resampling)
+    is_in_sample = in_sample(splits)
+    resampling = Resampling(options.bootstraps, 0 if is_in_sample else options.permutations, options.seed)
     inputs = Inputs(samples, splits)
     representations = _representations(inputs, splits, latents, options)
+    account = Account(samples, splits, resampling)
     for split in range(inputs.splits):
-        trials = {name: _Trials(samples, splits, split, name) for name in inputs.fitted(split)}
-        account.begin(split, {name: one.counts[one.tested] for name, one in trials.items()}, _null_rates(trials))
+        trials = {animal: _Trials(samples, splits, split, animal) for animal in inputs.fitted(split)}
         _score_baselines(account, trials, inputs, split, options)
-        for name, one in representations.items():
-            _score_readouts(account, trials, name, one, split, options)
+        for name, representation in representations.items():
+            _score_readouts(account, trials, name, representation, split, options)
         for name, tree in transferred.items():
             for source, target, rates in _decoded(tree, samples, splits, split):
                 account.add(DECODER.format(name), "own" if source == target else "cross", source, target, rates)
     order = [MEAN_RATE, CONDITION_MEAN, RAW, *representations, *(DECODER.format(name) for name in transferred)]
-    scores = summaries(account, order, CONDITION_MEAN).assign_attrs(
-        floor=NO_FLOOR if unscored else FLOOR.format(options.permutations),
-        in_sample=int(unscored),
-        label=samples.attrs.get("label", "label"),
+    floor = NO_FLOOR if is_in_sample else FLOOR.format(options.permutations)
+    reasons = [SEEN if setting == "own" else NO_FLOOR.removeprefix(NO_REASON) if is_in_sample else "" for setting in SETTINGS]
+    scores = scores_of(account, order, CONDITION_MEAN).assign(
+        null_kind=("null", ["" if is_in_sample else floor]),
+        null_draws=("null", [resampling.permutations]),
+        null_absent=(("null", "setting"), [reasons]),
     )
-    for key in ("null_mean", "null_low", "null_high", "p"):
-        scores[key] = scores[key].where(scores["setting"] != "own")
-    return xr.merge([scores, predictive_checks.check(samples, splits, transferred)], combine_attrs="override")
+    checks = predictive_checks.check(samples, splits, transferred)
+    return xr.merge([scores, checks]).assign_attrs(
+        interval=f"95 % over {options.bootstraps} bootstrap draws of the target's test trials within animal and label",
+        floor=floor,
+        label=samples.attrs.get("label", "label"),
+        windows=account.windows,
+        splits=account.splits,
+        in_sample=int(is_in_sample),
+    )
 
 
 class _Trials:
     """Counts and conditions of one animal in one split."""
 
-    def __init__(self, samples: xr.DataTree, splits: xr.DataTree, split: int, name: str) -> None:
-        node = samples[name]
-        self.counts, self.units = counts_of(node.to_dataset()["activity"], name), node.sizes["unit"]
-        self.training, self.tested = training_side(splits, split, name), held_out(splits, split, name)
+    def __init__(self, samples: xr.DataTree, splits: xr.DataTree, split: int, animal: str) -> None:
+        node = samples[animal]
+        self.counts, self.units = counts_of(node.to_dataset()["activity"], animal), node.sizes["unit"]
+        self.training, self.tested = training_side(splits, split, animal), held_out(splits, split, animal)
+        self.training_counts = self.counts[self.training]
         self.label, self.match = (np.ascontiguousarray(node[key].to_numpy()) for key in ("label", "match"))
 
     def fitted(self, values: Floats) -> Floats:
@@ -149,72 +152,68 @@ class _Trials:
         return np.asarray(values[self.training].reshape(-1, values.shape[-1]), dtype=np.float64)
 
 
-def _null_rates(trials: Mapping[str, _Trials]) -> dict[str, Floats]:
-    return {name: mean_rates(one.counts[one.training], one.units) for name, one in trials.items()}
-
-
 def _representations(
     inputs: Inputs, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options
 ) -> dict[str, Representation]:
-    found: dict[str, Representation] = {}
-    for name in options.baselines if len(inputs.animals) > 1 else {"pca"} & set(options.baselines):
-        # Penalties of classifiers are of no account here.
-        if name == "mcca":
-            found[name] = CanonicalVariates(
-                inputs, components=options.canonical_components, ridge=options.canonical_ridge, inverse_penalty=1
-            )
-        else:
-            kind = {"pca": PrincipalComponents, "procrustes": ProcrustesAligned}[name]
-            found[name] = kind(inputs, components=options.principal_components, inverse_penalty=1)
-    if taken := set(latents) & {*found, MEAN_RATE, CONDITION_MEAN, RAW}:
+    # The penalty of classifiers has no effect here.
+    baselines: dict[str, Callable[[], Representation]] = {
+        "pca": lambda: PrincipalComponents(inputs, components=options.principal_components, inverse_penalty=1),
+        "procrustes": lambda: ProcrustesAligned(inputs, components=options.principal_components, inverse_penalty=1),
+        "mcca": lambda: CanonicalVariates(
+            inputs, components=options.canonical_components, ridge=options.canonical_ridge, inverse_penalty=1
+        ),
+    }
+    names = [name for name in options.baselines if len(inputs.animals) > 1 or name == "pca"]
+    if taken := set(latents) & {*names, MEAN_RATE, CONDITION_MEAN, RAW}:
         raise SpecError(f"models.{min(taken)}", found="a model with the name of a baseline", next_step="Rename the model")
-    return {**found, **{name: Latents(tree, splits, inverse_penalty=1) for name, tree in latents.items()}}
+    models = {name: Latents(tree, splits, inverse_penalty=1) for name, tree in latents.items()}
+    return {**{name: baselines[name]() for name in names}, **models}
 
 
 def _score_baselines(account: Account, trials: Mapping[str, _Trials], inputs: Inputs, split: int, options: Options) -> None:
     """Score mean rates, condition means, linear regressions on raw features, and co-smoothing by principal components."""
-    for target, one in trials.items():
-        training = one.counts[one.training]
-        labels, wanted = codes_of(one.label[one.training], one.label[one.tested])
-        means = condition_means(training, labels, wanted, one.units)
-        flat = np.broadcast_to(mean_rates(training, one.units), means.shape)
+    rates_of = {animal: mean_rates(of_animal.training_counts, of_animal.units) for animal, of_animal in trials.items()}
+    account.begin(split, {animal: of_animal.counts[of_animal.tested] for animal, of_animal in trials.items()}, rates_of)
+    for target, of_target in trials.items():
+        labels, test_labels = codes_of(of_target.label[of_target.training], of_target.label[of_target.tested])
+        means = condition_means(of_target.training_counts, labels, test_labels, of_target.units)
+        flat = np.broadcast_to(rates_of[target], means.shape)
         for setting in ("cross", "cosmoothing"):
             account.add(MEAN_RATE, setting, target, target, flat)
             account.add(CONDITION_MEAN, setting, target, target, means)
-        for name, rates in _cosmoothed(one, inputs.scaled(split, target), options).items():
+        for name, rates in _cosmoothed(of_target, inputs.scaled(split, target), options).items():
             account.add(name, "cosmoothing", target, target, rates)
-    for source, one in trials.items():
+    for source, of_source in trials.items():
         features = inputs.scaled(split, source)
-        for target, other in trials.items():
+        for target, of_target in trials.items():
             if source == target:
                 continue
-            known, wanted = codes_of(other.match[other.training], one.match[one.training])
-            matched = condition_means(other.counts[other.training], known, wanted, other.units)
-            readout = RidgeReadout(one.fitted(features), matched.reshape(-1, matched.shape[-1]))
-            account.add(RAW, "cross", source, target, readout(features[one.tested]))
+            codes, source_codes = codes_of(of_target.match[of_target.training], of_source.match[of_source.training])
+            matched = condition_means(of_target.training_counts, codes, source_codes, of_target.units)
+            readout = RidgeReadout(of_source.fitted(features), matched.reshape(-1, matched.shape[-1]))
+            account.add(RAW, "cross", source, target, readout(features[of_source.tested]))
 
 
-def _cosmoothed(one: _Trials, features: Floats, options: Options) -> dict[str, Floats]:
-    """Predict each part of the units from the others, in the same trial; nothing that is fitted sees a held-out unit's spikes."""
-    by_unit = features.reshape(*features.shape[:2], -1, one.units)
+def _cosmoothed(trials: _Trials, features: Floats, options: Options) -> dict[str, Floats]:
+    """Predict each part of the units from the other units of the trial; no fit sees the test spikes of a held-out unit."""
+    by_unit = features.reshape(*features.shape[:2], -1, trials.units)
     bins = by_unit.shape[2]
-    found: dict[str, Floats] = {name: np.zeros(one.counts[one.tested].shape) for name in ("pca", RAW)}
-    parts = np.arange(one.units) % min(options.unit_folds, one.units)
-    parts = np.random.default_rng([options.seed, one.units]).permutation(parts)
+    rates: dict[str, Floats] = {name: np.zeros(trials.counts[trials.tested].shape) for name in ("pca", RAW)}
+    parts = np.arange(trials.units) % min(options.unit_folds, trials.units)
+    parts = np.random.default_rng([options.seed, trials.units]).permutation(parts)
+    if (parts == parts[0]).all():
+        return {}
     for part in np.unique(parts):
         hidden = np.tile(parts == part, bins)
-        if hidden.all():
-            continue
         seen = by_unit[..., parts != part].reshape(*features.shape[:2], -1)
-        counts = one.counts[..., hidden]
-        axes = principal_axes(one.fitted(seen), options.principal_components)
-        scores = axes(seen)
-        scores = scores / one.fitted(scores).std(axis=0)
+        counts = trials.counts[..., hidden]
+        components = principal_axes(trials.fitted(seen), options.principal_components)(seen)
+        components = components / trials.fitted(components).std(axis=0)
         units = int(hidden.sum()) // bins
-        readout = fit_readout(scores[one.training], counts[one.training], units, options.readout_penalties)
-        found["pca"][..., hidden] = readout(scores[one.tested])
-        found[RAW][..., hidden] = RidgeReadout(one.fitted(seen), one.fitted(counts))(seen[one.tested])
-    return found if len(np.unique(parts)) > 1 else {}
+        readout = fit_readout(components[trials.training], counts[trials.training], units, options.readout_penalties)
+        rates["pca"][..., hidden] = readout(components[trials.tested])
+        rates[RAW][..., hidden] = RidgeReadout(trials.fitted(seen), trials.fitted(counts))(seen[trials.tested])
+    return rates
 
 
 def _score_readouts(
@@ -224,23 +223,21 @@ def _score_readouts(
     if split not in representation.replicas:
         return
     replica = representation.replicas.index(split)
-    for target, one in trials.items():
-        own = representation.seen(replica, target, target)
-        if own is None:
+    for target, of_target in trials.items():
+        features = representation.seen(replica, target, target)
+        if features is None:
             continue
-        center, spread = one.fitted(own).mean(axis=0), one.fitted(own).std(axis=0)
+        center, spread = of_target.fitted(features).mean(axis=0), of_target.fitted(features).std(axis=0)
         spread = np.where(spread > 0, spread, 1.0)
-        training, counts = (own[one.training] - center) / spread, one.counts[one.training]
-        condition = codes_of(one.match[one.training], one.match[:0])[0]
-        reconstruct = fit_readout(training, counts, one.units, options.readout_penalties)
-        account.add(name, "own", target, target, reconstruct((own[one.tested] - center) / spread))
-        views = {source: representation.seen(replica, target, source) for source in trials if source != target}
-        if all(view is None for view in views.values()):
-            continue
-        predict = fit_readout(training, counts, one.units, options.readout_penalties, condition)
-        for source, view in views.items():
-            if view is not None:
-                account.add(name, "cross", source, target, predict((view[trials[source].tested] - center) / spread))
+        training = (features[of_target.training] - center) / spread
+        fit = partial(fit_readout, training, of_target.training_counts, of_target.units, options.readout_penalties)
+        account.add(name, "own", target, target, fit()((features[of_target.tested] - center) / spread))
+        inputs = {source: representation.seen(replica, target, source) for source in trials if source != target}
+        readable = {source: of_source for source, of_source in inputs.items() if of_source is not None}
+        if readable:
+            readout = fit(codes_of(of_target.match[of_target.training], of_target.match[:0])[0])
+            for source, of_source in readable.items():
+                account.add(name, "cross", source, target, readout((of_source[trials[source].tested] - center) / spread))
 
 
 def _decoded(tree: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, split: int) -> Iterator[tuple[str, str, Floats]]:
@@ -253,57 +250,56 @@ def _decoded(tree: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, split
                 yield source, target, np.maximum(rates, SMALLEST_RATE)
 
 
-def codes_of(known: NDArray[np.integer], wanted: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Number the rows of codes ``(trial, window)`` of both, equal ones alike: ``(trial known,)`` and ``(trial wanted,)``.
+def codes_of(known: NDArray[np.integer], unknown: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Number the rows of codes ``(trial, window)`` of two sets of trials, equal rows alike: ``(trial,)`` for each set.
 
     Examples
     --------
     >>> import numpy as np
-    >>> first, second = codes_of(np.array([[0, 1], [2, 2]]), np.array([[2, 2]]))
-    >>> (first == second).tolist()
+    >>> training, tested = codes_of(np.array([[0, 1], [2, 2]]), np.array([[2, 2]]))
+    >>> (training == tested).tolist()
     [False, True]
     """
-    number = np.unique(np.concatenate([known, wanted]), axis=0, return_inverse=True)[1].reshape(-1)
+    number = np.unique(np.concatenate([known, unknown]), axis=0, return_inverse=True)[1].reshape(-1)
     return number[: len(known)], number[len(known) :]
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return a line for each measure, representation and setting, and for each model's predictive checks."""
     lines = []
-    for measure, what in WHAT.items():
+    for measure in WHAT:
         for representation in scores["representation"].values:
             for setting in scores["setting"].values:
-                one = scores.sel(measure=measure, representation=representation, setting=setting)
-                if not np.isfinite(one["value"]):
-                    continue
-                compared = representation != CONDITION_MEAN and bool(np.isfinite(one["difference"]))
-                reference, seen = representation == CONDITION_MEAN, setting == "own"
-                alone = "none: others are compared with it" if reference else f"none: {CONDITION_MEAN} has no such score"
-                lines.append(
-                    Score(
-                        what=what,
-                        representation=str(representation),
-                        setting=str(setting),
-                        **numbers(one),
-                        interval=scores.attrs["interval"],
-                        null_kind=SEEN if seen else scores.attrs["floor"],
-                        null_n=0 if seen else int(scores.attrs["permutations"]),
-                        chance=0.0,
-                        baseline=CONDITION_MEAN if compared else alone,
-                        **(difference(one) if compared else {}),
-                        n_animals=int(np.isfinite(one["target_value"]).sum()),
-                        n_trials=int(scores["trials"].sum()),
-                        n_windows=int(scores.attrs["windows"]),
-                        n_splits=int(scores.attrs["splits"]),
-                        in_sample=bool(scores.attrs["in_sample"]) or seen,
-                    )
-                )
+                selected = scores.sel(measure=measure, representation=representation, setting=setting)
+                if np.isfinite(value_of(selected["score"].sel(target=ALL_ANIMALS))):
+                    lines.append(_line(selected))
     return lines + predictive_checks.summarize(scores)
+
+
+def _line(scores: xr.Dataset) -> Score:
+    """Return the line of one measure, representation and setting."""
+    measure, representation, setting = (str(scores[dim].item()) for dim in ("measure", "representation", "setting"))
+    of_animals = scores["score"].sel(target=animals_of(scores), unit_of_inference="trials", statistic="value")
+    overall, attrs = scores.sel(target=ALL_ANIMALS), scores.attrs
+    difference = difference_of(overall, CONDITION_MEAN, f"{CONDITION_MEAN} has no such score")
+    return Score(
+        what=WHAT[measure],
+        representation=representation,
+        setting=setting,
+        value=value_of(overall["score"]),
+        n=Counts(int(np.isfinite(of_animals).sum()), int(overall["trials"]), int(attrs["windows"]), int(attrs["splits"])),
+        interval=interval_of(overall["score"]),
+        resampled=attrs["interval"],
+        null=null_of(overall, PERMUTATIONS),
+        chance=0.0,
+        difference=Absent("others are compared with it") if representation == CONDITION_MEAN else difference,
+        in_sample=bool(attrs["in_sample"]) or setting == "own",
+    )
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw the settings side by side, who predicts whom, and the predictive checks of models of counts."""
-    from neuromvm.analysis.figures import spikes as figures  # here, so that computing needs no plotting library
+    from neuromvm.analysis.figures import spikes as figures  # imported here: computing needs no plotting library
 
     drawn = {"settings": figures.settings(scores), "pairs": figures.pairs(scores)}
     if "checked" in scores.dims:

@@ -1,7 +1,7 @@
 """Analysis ``attribution``: which units carry a latent or a class, and what activity a latent stands for.
 
-Effects are computed with the run, where the models are at hand (:mod:`neuromvm.inference.attribution`); here they are ordered
-and drawn.
+The run holds posterior means with each unit silenced (:mod:`neuromvm.inference.ablation`) and decoded traversals of the latents
+(:mod:`neuromvm.inference.traversal`); effects of units are computed from them here, sorted and drawn.
 """
 
 import json
@@ -12,8 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from neuromvm.analysis.flat_score import NAN, Score
+from neuromvm.analysis.latents.unit_effects import unit_effects
 from neuromvm.analysis.readouts.representations import Floats
+from neuromvm.analysis.scores import Absent, Counts, Interval, Score
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows
 from neuromvm.specs.base import Spec
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 EFFECTS = ("latent_effect", "class_effect", "class_effect_error", "class_effect_low", "class_effect_high")
 DRAWS = 1000
 NOMINAL = 0.025  # share of 95 % intervals that lie above 0 where there is no effect
-
-
 NEEDS = ("units", "traversals")
 
 
@@ -39,13 +38,13 @@ class Options(Spec):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Gather the effects of the units of all animals, and the activity that the strongest latents stand for.
+    """Compute the effects of the units of all animals, and gather the activity that the strongest latents stand for.
 
     Returns
     -------
     ``latent_effect (model, unit, latent)`` [standard deviations]; ``class_effect (model, unit, class)`` [nats] with its standard
-    error ``_error`` and 95 % interval ``_low, _high`` over trials; coordinates ``animal, name, region`` along ``unit``;
-    ``trials (animal, class)``. See :func:`neuromvm.inference.attribution.unit_effects`.
+    error ``_error`` and 95 % interval ``_low, _high`` over trials; coordinates ``of_animal, name, region`` along ``unit``;
+    ``trials (animal, class)``. See :func:`neuromvm.analysis.latents.unit_effects.unit_effects`.
 
     ``activity (model, animal, place, rank, step)``: decoded activity, averaged over the bins of a window, of the units that
     latent ``latent_shown (model, place)`` moves most, in the unit ``activity_units (animal)``; ``unit_shown (model, animal,
@@ -55,32 +54,38 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     Raises
     ------
     RunFolderError
-        If the experiment of the run did not ask for this analysis, so that there are no effects, or lacks a model.
+        If the experiment of the run does not ask for this analysis, or lacks a model.
     """
     models = list(study.models) if options.models is None else options.models
-    units = [study.units(model) for model in models]
-    effects = [_effects(one) for one in units]
-    shown = [_strongest(study.traversals(model), options) for model in models]
-    first = units[0]
-    trials = np.stack([node["trials"].to_numpy() for node in first.children.values()])
-    scores = xr.merge(
-        [xr.concat(effects, dim="model", join="outer"), xr.concat(shown, dim="model", join="outer")], join="exact"
-    ).assign(trials=(("animal", "class"), trials))
-    return scores.assign_coords(model=models).assign_attrs(
-        label=first.attrs["label"],
-        classes=first.attrs["classes"],
-        split=int(first.attrs["split"]),
-        seed=int(first.attrs["seed"]),
-        windows=next(iter(study.samples.children.values())).sizes["window"],
-        in_sample=int(any(node.attrs["side"] != "test" for node in first.children.values())),
-        interval="95 %, Student's t over trials of the class",
+    effects = [_effects(study.units(model)) for model in models]
+    effect = xr.concat([_units_of_all_animals(tree) for tree in effects], dim="model", join="outer")
+    activity = xr.concat([_strongest(study.traversals(model), options) for model in models], dim="model", join="outer")
+    animals = effects[0].children.values()
+    scores = xr.merge([effect, activity], join="exact")
+    return (
+        scores.assign_coords(model=models)
+        .assign(trials=(("animal", "class"), np.stack([node["trials"].to_numpy() for node in animals])))
+        .assign_attrs(
+            label=effects[0].attrs["label"],
+            classes=effects[0].attrs["classes"],
+            split=int(effects[0].attrs["split"]),
+            seed=int(effects[0].attrs["seed"]),
+            windows=next(iter(study.samples.children.values())).sizes["window"],
+            in_sample=int(any(node.attrs["side"] != "test" for node in animals)),
+            interval="95 %, Student's t over trials of the class",
+        )
     )
 
 
-def _effects(units: xr.DataTree) -> xr.Dataset:
-    """Put the units of all animals one after another."""
+def _effects(units: xr.DataTree) -> xr.DataTree:
+    """Return the effects of units; runs of earlier versions hold them in place of the ablated posterior means."""
+    return units if all("class_effect" in node for node in units.children.values()) else unit_effects(units)
+
+
+def _units_of_all_animals(effects: xr.DataTree) -> xr.Dataset:
+    """Concatenate the units of all animals."""
     parts = []
-    for animal, node in units.children.items():
+    for animal, node in effects.children.items():
         dataset = node.to_dataset()
         names = dataset["unit"].to_numpy().astype(str)
         region = dataset["region"].to_numpy().astype(str) if "region" in dataset.coords else np.full(len(names), "")
@@ -94,33 +99,31 @@ def _effects(units: xr.DataTree) -> xr.Dataset:
 def _strongest(traversals: xr.DataTree, options: Options) -> xr.Dataset:
     """Choose the latents that move decoded activity most, in all animals together, and the units that each moves most."""
     activity = {
-        name: node["activity"].mean("bin").transpose("latent", "step", "unit") for name, node in traversals.children.items()
+        animal: node["activity"].mean("bin").transpose("latent", "step", "unit") for animal, node in traversals.children.items()
     }
-    moved = {name: np.abs((one.isel(step=-1) - one.isel(step=0)).to_numpy()) for name, one in activity.items()}  # (latent, unit)
-    # Every animal weighs the same, however many units it has and in whatever unit they are.
-    strength = sum(np.square(one).sum(axis=1) / max(np.square(one).sum(), 1e-30) for one in moved.values())
-    chosen = np.argsort(-np.asarray(strength), kind="stable")[: options.latents]
+    change = {animal: np.abs((values[:, -1] - values[:, 0]).to_numpy()) for animal, values in activity.items()}  # (latent, unit)
+    # Shares, so that animals weigh the same whatever the number and the physical unit of their units.
+    strength = sum(np.square(moved).sum(axis=1) / max(np.square(moved).sum(), 1e-30) for moved in change.values())
+    latents = np.argsort(-np.asarray(strength), kind="stable")[: options.latents]
     step = next(iter(activity.values()))["step"].to_numpy()
-    shape = (len(activity), len(chosen), options.units)
-    values = np.full((*shape, len(step)), np.nan)
-    names = np.full(shape, "", dtype=object)
-    for place, (animal, one) in enumerate(activity.items()):
-        for column, latent in enumerate(chosen):
-            best = np.argsort(-moved[animal][latent], kind="stable")[: options.units]
-            values[place, column, : len(best)] = one.to_numpy()[latent][:, best].T
-            names[place, column, : len(best)] = one["unit"].to_numpy()[best].astype(str)
-    units = [str(node["activity"].attrs["units"]) for node in traversals.children.values()]
+    shape = (len(activity), len(latents), options.units)
+    shown, names = np.full((*shape, len(step)), np.nan), np.full(shape, "", dtype=object)
+    for row, (animal, values) in enumerate(activity.items()):
+        for column, latent in enumerate(latents):
+            units = np.argsort(-change[animal][latent], kind="stable")[: options.units]
+            shown[row, column, : len(units)] = values.to_numpy()[latent][:, units].T
+            names[row, column, : len(units)] = values["unit"].to_numpy()[units].astype(str)
     dims = ("animal", "place", "rank")
     return xr.Dataset(
         {
-            "activity": ((*dims, "step"), values),
+            "activity": ((*dims, "step"), shown),
             "unit_shown": (dims, names.astype(str)),
-            "latent_shown": ("place", chosen.astype(float)),
+            "latent_shown": ("place", latents.astype(float)),
         },
         {
             "animal": list(activity),
-            "activity_units": ("animal", units),
-            "place": np.arange(len(chosen)),
+            "activity_units": ("animal", [str(node["activity"].attrs["units"]) for node in traversals.children.values()]),
+            "place": np.arange(len(latents)),
             "step": step,
         },
     )
@@ -128,52 +131,49 @@ def _strongest(traversals: xr.DataTree, options: Options) -> xr.Dataset:
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return for each model the share of effects of units on classes whose interval lies above 0, over all animals."""
+    counts = Counts(scores.sizes["animal"], int(scores["trials"].sum()), int(scores.attrs["windows"]), 1)
     lines = []
     for model in scores["model"].values:
         low = scores["class_effect_low"].sel(model=model).transpose("unit", "class").to_numpy()
-        value, bounds = _share_above(low, scores["of_animal"].to_numpy())
+        value, interval = _share_above(low, scores["of_animal"].to_numpy())
         lines.append(
             Score(
-                what="share of unit effects above 0",
-                representation=str(model),
-                setting="within",
-                value=value,
-                low=bounds[0],
-                high=bounds[1],
-                interval=f"95 % over {DRAWS} bootstrap draws of the units of each animal, their effects as they are",
-                null_kind="none: units whose effect is 0 are above it in the share given as chance",
+                "share of unit effects above 0",
+                str(model),
+                "within",
+                value,
+                counts,
+                interval,
+                f"95 % over {DRAWS} bootstrap draws of the units of each animal, their effects as they are",
+                null=Absent("units whose effect is 0 are above it in the share given as chance"),
                 chance=NOMINAL,
-                baseline="none: effects are those of a model's own encoder",
-                n_animals=scores.sizes["animal"],
-                n_trials=int(scores["trials"].sum()),
-                n_windows=int(scores.attrs["windows"]),
-                n_splits=1,
+                difference=Absent("effects are those of a model's own encoder"),
                 in_sample=bool(scores.attrs["in_sample"]),
             )
         )
     return lines
 
 
-def _share_above(low: Floats, animal: NDArray[np.str_]) -> tuple[float, tuple[float, float]]:
+def _share_above(low: Floats, animal: NDArray[np.str_]) -> tuple[float, Interval | Absent]:
     """Return the share of effects whose interval lies above 0, of ``low (unit, class)``, and its interval over units."""
     rows = LabelRows.of(np.unique(animal, return_inverse=True)[1].astype(np.int16)[:, None])
-    known = np.isfinite(low).sum(axis=1)
+    scored = np.isfinite(low).sum(axis=1)
     above = (np.nan_to_num(low) > 0).sum(axis=1)
-    if not known.any():
-        return NAN, (NAN, NAN)
+    if not scored.any():
+        return np.nan, Absent("no class has two test trials")
     weight = over_trials.bootstrap(rows, DRAWS, np.random.default_rng(0)).sum(axis=2)  # (draw, unit)
-    ends = over_trials.interval((weight @ above) / (weight @ known))
-    return float(above.sum() / known.sum()), (float(ends[0]), float(ends[1]))
+    ends = over_trials.interval((weight @ above) / (weight @ scored))
+    return float(above.sum() / scored.sum()), Interval(float(ends[0]), float(ends[1]))
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw, for each model, units by latent, the strongest units of each class, and what the strongest latents stand for."""
-    from neuromvm.analysis.figures import attribution as figures  # here, so that computing needs no plotting library
+    from neuromvm.analysis.figures import attribution as figures  # imported here: computing needs no plotting library
 
     drawn = {}
     for model in scores["model"].values:
-        one = scores.sel(model=model)
-        drawn[f"units_{model}"] = figures.units_by_latent(one)
-        drawn[f"classes_{model}"] = figures.units_of_classes(one, json.loads(scores.attrs["classes"]))
-        drawn[f"traversals_{model}"] = figures.traversals(one)
+        of_model = scores.sel(model=model)
+        drawn[f"units_{model}"] = figures.units_by_latent(of_model)
+        drawn[f"classes_{model}"] = figures.units_of_classes(of_model, json.loads(scores.attrs["classes"]))
+        drawn[f"traversals_{model}"] = figures.traversals(of_model)
     return drawn

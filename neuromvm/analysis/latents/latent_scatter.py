@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from neuromvm.analysis.flat_score import Score
 from neuromvm.analysis.latents.projection import fit_pca, fit_umap, projected
 from neuromvm.analysis.readouts.representations import held_out
+from neuromvm.analysis.scores import Score
 from neuromvm.schema import in_sample
 from neuromvm.specs.base import Spec
 
@@ -48,10 +48,6 @@ def latent_plane(
     Returns
     -------
     ``x, y (sample)`` with coordinates ``model, animal, trial, window, label`` along ``sample``; ``x_name, y_name (shown_model)``.
-
-    Examples
-    --------
-    >>> figure = scatter(latent_plane(samples, splits, {"mmvm": fitted.embed(samples)}))  # doctest: +SKIP
     """
     options = options or Options()
     fit = fit_umap if options.projection == "umap" else fit_pca
@@ -65,8 +61,8 @@ def latent_plane(
             trials = np.flatnonzero(held_out(splits, options.split, animal))
             trial, window = (grid.ravel() for grid in np.meshgrid(trials, np.arange(values.shape[1]), indexing="ij"))
             labels = node["label"].to_numpy()[trial, window]
-            kept = labels >= 0
-            trial, window, labels = trial[kept], window[kept], labels[kept]
+            labelled = labels >= 0
+            trial, window, labels = trial[labelled], window[labelled], labels[labelled]
             points = values[trial, window]
             columns = {
                 "x": points[:, 0],
@@ -89,12 +85,12 @@ def latent_plane(
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return nothing: this analysis shows and does not measure."""
+    """Return no lines: this analysis has figures only."""
     return []
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw each model by label and by animal."""
-    from neuromvm.analysis.figures import latents  # here, so that computing needs no plotting library
+    from neuromvm.analysis.figures import latents  # imported here: computing needs no plotting library
 
     return {"latents": latents.scatter(scores)}

@@ -1,4 +1,4 @@
-"""Two or three dimensions of latents to look at, fitted on training-side trials."""
+"""Projections of latents to two or three axes, fitted on training-side trials."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -25,28 +25,32 @@ def projected(
 ) -> Projected:
     """Project the latents of the first seed of a split, axes fitted on the training sides of all animals.
 
-    Latents of no more dimensions than axes are left as they are.
+    Latents with no more dimensions than axes are returned unchanged.
 
     Raises
     ------
     SpecError
         If no replica is of that split.
     """
-    nodes = {name: node.to_dataset() for name, node in latents.children.items()}
+    nodes = {animal: node.to_dataset() for animal, node in latents.children.items()}
     known = next(iter(nodes.values()))["split"].to_numpy().tolist()
     if split not in known:
         raise SpecError("option split", found=f"{split}", expected=f"one of {sorted(set(known))}")
     means = {
-        name: one["latent_mean"].isel(replica=known.index(split)).transpose("trial", "window", "latent").to_numpy().astype(float)
-        for name, one in nodes.items()
+        animal: node["latent_mean"]
+        .isel(replica=known.index(split))
+        .transpose("trial", "window", "latent")
+        .to_numpy()
+        .astype(float)
+        for animal, node in nodes.items()
     }
     dimensions = next(iter(means.values())).shape[-1]
     if dimensions <= axes:
         return Projected(means, [f"latent {number + 1}" for number in range(dimensions)])
-    sides = {name: values[training_side(splits, split, name)] for name, values in means.items()}
-    training = np.concatenate([side.reshape(-1, dimensions) for side in sides.values()])
+    sides = [mean[training_side(splits, split, animal)] for animal, mean in means.items()]
+    training = np.concatenate([side.reshape(-1, dimensions) for side in sides])
     project, names = fit(training[np.isfinite(training).all(axis=1)], axes)
-    values = {name: project(one.reshape(-1, dimensions)).reshape(*one.shape[:2], -1) for name, one in means.items()}
+    values = {animal: project(mean.reshape(-1, dimensions)).reshape(*mean.shape[:2], -1) for animal, mean in means.items()}
     return Projected(values, names)
 
 
@@ -58,8 +62,8 @@ def fit_pca(training: Floats, axes: int) -> tuple[Projection, list[str]]:
 
 
 def fit_umap(training: Floats, axes: int) -> tuple[Projection, list[str]]:
-    """Fit UMAP, with a fixed seed. Distances and sizes of clouds mean little in it."""
-    from umap import UMAP  # here, because importing it takes seconds
+    """Fit UMAP, with a fixed seed. Distances between clusters and their sizes are not meaningful."""
+    from umap import UMAP  # imported here: the import takes seconds
 
     fitted = UMAP(n_components=axes, n_neighbors=min(15, len(training) - 1), random_state=0, n_jobs=1).fit(training)
     return fitted.transform, [f"UMAP {number + 1}" for number in range(axes)]

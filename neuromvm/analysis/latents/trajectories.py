@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from neuromvm.analysis.flat_score import Score
 from neuromvm.analysis.latents.projection import fit_pca, projected
 from neuromvm.analysis.readouts.representations import Floats, held_out
+from neuromvm.analysis.scores import Score
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows
 from neuromvm.data.windows import sample_spec
@@ -87,7 +87,8 @@ class Conditions(NamedTuple):
     def of(cls, labels: dict[str, NDArray[np.str_]]) -> "Conditions":
         """Number the names that occur."""
         names = sorted(set(np.concatenate(list(labels.values())).tolist()) - {""})
-        return cls(names, {animal: np.where(one == "", -1, np.searchsorted(names, one)) for animal, one in labels.items()})
+        codes = {animal: np.where(values == "", -1, np.searchsorted(names, values)) for animal, values in labels.items()}
+        return cls(names, codes)
 
 
 def average(latents: xr.DataTree, splits: xr.DataTree, conditions: Conditions, options: Options) -> xr.Dataset:
@@ -131,7 +132,7 @@ def average(latents: xr.DataTree, splits: xr.DataTree, conditions: Conditions, o
 
 
 def _conditions(animal: str, node: xr.Dataset, condition: str | None, decoded: Sequence[str]) -> NDArray[np.str_]:
-    """Return the condition of each trial, '' for none; by default its decoded labels but for that of the window."""
+    """Return the condition of each trial, '' for none; by default its decoded labels without the label of the window."""
     if condition is not None:
         known = sorted(str(key) for key, coord in node.coords.items() if coord.dims == ("trial",))
         if condition not in known:
@@ -163,12 +164,12 @@ def _means(assignments: Floats, values: Floats) -> Floats:
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return nothing: this analysis shows and does not measure."""
+    """Return no lines: this analysis has figures only."""
     return []
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw each axis of each model against time or position."""
-    from neuromvm.analysis.figures import latents  # here, so that computing needs no plotting library
+    from neuromvm.analysis.figures import latents  # imported here: computing needs no plotting library
 
     return {"trajectories": latents.trajectories(scores)}
