@@ -12,11 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.build import scores_counts
 from neuromvm.data.windows import classes
 from neuromvm.errors import ArgumentError
+from neuromvm.inference.decoded import readable
 from neuromvm.inference.fitted_stack import FittedStack
-from neuromvm.likelihoods import CountLikelihood
 from neuromvm.schema import is_fitted, is_scored
 
 INVERSE_PENALTY = 1.0  # of the decoders of classes, whose latents are scaled to a deviation of 1
@@ -133,8 +132,8 @@ def traverse(
         moved = center + step[None, :, None] * (np.eye(model.latent) * deviation)[:, None, :]  # (latent, step, latent)
         with torch.no_grad():
             raw = model.decoders[name](torch.from_numpy(moved.reshape(-1, model.latent).astype(np.float32)))
-            values = model.likelihood(name).mean(raw).numpy()
-        shown, unit = _in_readable_units(fitted, samples, name, values, replica)
+            values = model.likelihood(name).mean(raw)
+        shown, unit = readable(fitted, samples, name, replica, model.likelihood(name), values)
         window = fitted.windows[name]
         node = xr.Dataset(
             {
@@ -273,29 +272,6 @@ def _over_trials(values: Numbers, sides: _Sides, count: int) -> tuple[Numbers, N
             error[:, code] = each.std(axis=1, ddof=1) / np.sqrt(len(numbers))
             half[:, code] = student.ppf(0.975, len(numbers) - 1) * error[:, code]
     return mean, error, mean - half, mean + half, trials
-
-
-def _in_readable_units(
-    fitted: FittedStack, samples: xr.DataTree, name: str, values: NDArray[np.float32], replica: int
-) -> tuple[NDArray[np.float32], str]:
-    """Turn expected activity ``(..., feature)`` into rates where that is honest; say in which unit the result is."""
-    spec, width = fitted.trained_on, fitted.windows[name].bin_width
-    in_time = samples[name]["window"].attrs.get("dim", "time") == "time"
-    counts = samples[name]["activity"].attrs.get("kind", "spike_count") == "spike_count"
-    if scores_counts(fitted.spec, name):
-        if not isinstance(fitted.member(replica).likelihood(name), CountLikelihood):
-            return values, "probability"
-        return (values / width, "Hz") if in_time else (values, "spikes a bin")
-    scaler = fitted.scalers[name][replica]
-    values = values * scaler.spread + scaler.center
-    recorded = "spikes a bin" if counts else "activity as recorded"
-    names = {"none": recorded, "sqrt": f"square root of {recorded}", "log1p": f"log(1 + {recorded})"}
-    transformed = {**names, "per_millisecond": "spikes a millisecond"}[spec.transform]
-    if spec.smooth is not None:
-        return values, f"{transformed}, smoothed"
-    if counts and in_time and spec.transform == "none":
-        return values / width, "Hz"
-    return values, transformed
 
 
 def _unit_coords(samples: xr.DataTree, name: str) -> dict[str, tuple[str, NDArray[np.generic]]]:

@@ -1,4 +1,4 @@
-"""The bridge out: a fitted stack of models turns samples into labelled latents."""
+"""A fitted stack of models, which turns samples into labelled latents."""
 
 import json
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import torch
 import xarray as xr
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from neuromvm import schema
-from neuromvm.build import build_encoder, build_model, path_root
+from neuromvm.build import build_model
 from neuromvm.data.features import FLOAT, Scaler, features
 from neuromvm.data.memory import row_blocks
 from neuromvm.data.permutation import carry
@@ -22,6 +22,7 @@ from neuromvm.data.windows import WindowShape, sample_spec, window_shape
 from neuromvm.errors import RunFolderError, SchemaError
 from neuromvm.files import read_json, write_atomically
 from neuromvm.models import MultimodalVAE
+from neuromvm.networks import PathDecoder
 from neuromvm.specs import ModelSpec, SampleSpec
 
 VERSION = 1
@@ -68,11 +69,16 @@ class FittedStack:
 
     def first_replica(self) -> "FittedStack":
         """Return a stack of the first replica alone."""
+        return self.subset([0])
+
+    def subset(self, replicas: Sequence[int]) -> "FittedStack":
+        """Return a stack of some of the replicas, given by their indices."""
+        indices = list(replicas)
         return FittedStack(
             self.spec,
-            self.replicas[:1],
-            {name: value[:1] for name, value in self.weights.items()},
-            {name: each[:1] for name, each in self.scalers.items()},
+            [self.replicas[index] for index in indices],
+            {name: value[indices] for name, value in self.weights.items()},
+            {name: [scalers[index] for index in indices] for name, scalers in self.scalers.items()},
             self.windows,
             self.trained_on,
             self.conditions,
@@ -103,26 +109,20 @@ class FittedStack:
         ------
         SchemaError
             If an animal is missing or its features differ in number.
-
-        Examples
-        --------
-        >>> latents = fitted.embed(samples)  # doctest: +SKIP
-        >>> latents["mitt"].latent_mean.dims  # doctest: +SKIP
-        ('replica', 'trial', 'window', 'latent')
         """
         schema.expect_samples(samples)
         self._check_samples(samples)
-        shared = self.member(0).shared_latents
+        model = self.member(0)
         nodes = {}
         for name in self.scalers:
             dataset = samples[name].to_dataset()
-            mean, scale = self._posteriors(name, samples)
+            mean, scale = self._posteriors(model.encoders[name], name, samples)
             for number, replica in enumerate(self.replicas):
                 if replica.permutation:
                     source = carry(name, dataset, replica.permutation, within=replica.within).samples()
                     for values in (mean, scale):
                         values[number] = values[number].flatten(0, 1)[source].reshape(values[number].shape)
-            nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean.numpy(), scale.numpy(), shared))
+            nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean.numpy(), scale.numpy(), model.shared_latents))
         return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
 
     @torch.no_grad()
@@ -139,14 +139,13 @@ class FittedStack:
         As :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a path in each bin.
         """
         schema.expect_samples(samples)
-        roots = {name: path_root(self.spec, window) for name, window in self.windows.items()}
-        if any(root is None for root in roots.values()):
+        model = self.member(0)
+        roots = {name: decoder.root for name, decoder in model.decoders.items() if isinstance(decoder, PathDecoder)}
+        if not roots:
             return None
         self._check_samples(samples)
-        shared = self.member(0).shared_latents
         nodes = {}
         for name, root in roots.items():
-            assert root is not None
             dataset = samples[name].to_dataset()
             if dataset.sizes["window"] != 1:
                 raise SchemaError(
@@ -154,7 +153,7 @@ class FittedStack:
                 )
             code_mean, code_scale = (
                 values[:, :, 0].reshape(len(values), dataset.sizes["trial"], -1, root.shape[1])
-                for values in self._posteriors(name, samples)
+                for values in self._posteriors(model.encoders[name], name, samples)
             )
             mean = (code_mean @ root.T).transpose(2, 3).numpy()
             scale = (code_scale.square() @ root.square().T).sqrt().transpose(2, 3).numpy()
@@ -163,7 +162,7 @@ class FittedStack:
             labels = dataset[["label", "match"]].isel(window=np.zeros(window.bins, dtype=int))
             attrs = {**dataset["window"].attrs, "width": window.bin_width}
             labels = labels.assign_coords(window=("window", np.round(centre, 9), attrs))
-            nodes[name] = xr.DataTree(self._node(labels, mean, scale, shared // root.shape[1]))
+            nodes[name] = xr.DataTree(self._node(labels, mean, scale, model.shared_latents // root.shape[1]))
         return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
 
     def scaled(self, samples: xr.DataTree, animal: str, replica: int) -> Tensor:
@@ -172,33 +171,39 @@ class FittedStack:
         activity = samples[animal].to_dataset()["activity"]
         return torch.from_numpy(self.scalers[animal][replica](features(activity, self.trained_on)))
 
-    def _posteriors(self, name: str, samples: xr.DataTree) -> tuple[Tensor, Tensor]:
-        """Return mean and scale of an animal in each replica ``(replica, trial, window, latent)``; few trials at a time."""
+    def _posteriors(self, encoder: nn.Module, name: str, samples: xr.DataTree) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of an animal in each replica ``(replica, trial, window, latent)``.
+
+        Trials are encoded in blocks that fit into memory.
+        """
         activity = samples[name].to_dataset()["activity"]
-        with torch.random.fork_rng(devices=[]):
-            encoder = build_encoder(self.spec, self.windows[name])
-        own = f"encoders.{name}."
-        weights = {key.removeprefix(own): value for key, value in self.weights.items() if key.startswith(own)}
-        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        prefix = f"encoders.{name}."
+        weights = {key.removeprefix(prefix): value for key, value in self.weights.items() if key.startswith(prefix)}
+        means: list[Tensor] = []
+        scales: list[Tensor] = []
         trials, windows = activity.sizes["trial"], activity.sizes["window"]
         for block in row_blocks(trials, self.windows[name].features * windows * FLOAT):
             values = features(activity.isel(trial=block), self.trained_on)
-            each = []
-            for number, scaler in enumerate(self.scalers[name]):
-                scaled = torch.from_numpy(scaler(values)).flatten(0, 1)
-                each.append(functional_call(encoder, {key: value[number] for key, value in weights.items()}, (scaled,)))
-            for blocks, parts in zip(found, zip(*each, strict=True), strict=True):
-                blocks.append(torch.stack(parts))
-        mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in found)
+            posteriors = [
+                functional_call(
+                    encoder,
+                    {key: value[number] for key, value in weights.items()},
+                    (torch.from_numpy(scaler(values)).flatten(0, 1),),
+                )
+                for number, scaler in enumerate(self.scalers[name])
+            ]
+            means.append(torch.stack([mean for mean, _ in posteriors]))
+            scales.append(torch.stack([scale for _, scale in posteriors]))
+        mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in (means, scales))
         return mean, scale
 
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"weight/{name}": value.contiguous() for name, value in self.weights.items()}
-        for name, each in self.scalers.items():
-            tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in each]))
-            tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in each]))
+        for name, scalers in self.scalers.items():
+            tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in scalers]))
+            tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in scalers]))
         about = {
             "version": VERSION,
             "model": self.spec.model_dump(mode="json"),

@@ -1,12 +1,13 @@
 """From raw decoder output to log-likelihood, mean and samples of activity."""
 
-from neuromvm.likelihoods.base import Likelihood
+from neuromvm.likelihoods.base import Likelihood, Support
 from neuromvm.likelihoods.counts import CountLikelihood, NegativeBinomial, Poisson
 from neuromvm.likelihoods.discrete import Bernoulli, Categorical
 from neuromvm.likelihoods.gaussian import Gaussian, Laplace, SquaredError
 from neuromvm.likelihoods.zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 __all__ = [
+    "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
     "CountLikelihood",
@@ -16,6 +17,20 @@ __all__ = [
     "NegativeBinomial",
     "Poisson",
     "SquaredError",
+    "Support",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
 ]
+
+# Name in a spec (neuromvm.specs.likelihoods) -> class.
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "squared_error": SquaredError,
+    "gaussian": Gaussian,
+    "laplace": Laplace,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+    "zero_inflated_poisson": ZeroInflatedPoisson,
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "bernoulli": Bernoulli,
+    "categorical": Categorical,
+}

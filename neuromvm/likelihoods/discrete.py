@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from neuromvm.likelihoods.base import Likelihood, refuse_unless
+from neuromvm.likelihoods.base import Likelihood, Support, refuse_unless
 
 
 class Bernoulli(Likelihood):
-    """Spiked or not; raw output is the log odds relative to those of the training side.
+    """Activity that is 0 or 1; raw output is the log odds relative to those of the training side.
 
-    Activity must be 0 or 1: nothing can be raised inside ``torch.func.vmap``, so only :meth:`start_from` refuses other
-    numbers, and :meth:`log_prob` of them is meaningless.
+    Only :meth:`start_from` refuses other numbers, since an error cannot be raised inside ``torch.func.vmap``; :meth:`log_prob` of
+    them has no meaning.
 
     Parameters
     ----------
-    features
-        Number of features.
+    features, units, exposure
+        As in :class:`neuromvm.likelihoods.Likelihood`.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class Bernoulli(Likelihood):
     -0.6931...
     """
 
-    scores_counts: ClassVar[bool] = True
+    support: ClassVar[Support] = "binary"
     baseline: Tensor
 
-    def __init__(self, features: int) -> None:
-        super().__init__(features)
+    def __init__(self, features: int, units: int | None = None, exposure: float = 1.0) -> None:
+        super().__init__(features, units, exposure)
         self.register_buffer("baseline", torch.zeros(features))
 
     @torch.no_grad()
@@ -57,17 +57,15 @@ class Bernoulli(Likelihood):
 
 
 class Categorical(Likelihood):
-    """One of several categories in every bin: each unit is one; raw output is its log odds relative to the training side.
+    """One of several categories in every bin, one a unit; raw output is its log odds relative to the training side.
 
-    Activity is one-hot. Counts of categories are scored as multinomial without its coefficient, which no parameter changes.
-    Mean and samples are of one draw.
+    Activity is one-hot. Counts of categories are scored as multinomial without its coefficient, which no parameter changes;
+    mean and samples are those of one draw.
 
     Parameters
     ----------
-    features
-        Number of features, bin-major.
-    units
-        Number of categories; by default all features.
+    features, units, exposure
+        As in :class:`neuromvm.likelihoods.Likelihood`; units are the categories.
 
     Attributes
     ----------
@@ -80,12 +78,11 @@ class Categorical(Likelihood):
     -1.3862...
     """
 
-    scores_counts: ClassVar[bool] = True
+    support: ClassVar[Support] = "binary"
     baseline: Tensor
 
-    def __init__(self, features: int, units: int | None = None) -> None:
-        super().__init__(features)
-        self.units = units if units is not None else features
+    def __init__(self, features: int, units: int | None = None, exposure: float = 1.0) -> None:
+        super().__init__(features, units, exposure)
         self.register_buffer("baseline", torch.zeros(features))
 
     @torch.no_grad()

@@ -12,6 +12,9 @@ from neuromvm.models.decodable import decode_own
 class IndependentVAE(MultimodalVAE):
     """Every modality with a standard-normal prior of its own (Kingma & Welling 2014)."""
 
+    shares_latents = False
+    has_common_space = False
+
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         latents = sample(posteriors, noise)
         return SharedLatents(decode_own(latents, self.modalities), kl_to_standard_normal(posteriors) * batch.available)

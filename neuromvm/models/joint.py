@@ -1,7 +1,7 @@
 """Joint VAEs: one posterior of all modalities together, aggregated from those of each."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -14,7 +14,12 @@ from neuromvm.models.decodable import Decodable
 
 
 class Aggregation(Protocol):
-    """From the posteriors of single modalities to the joint one, as components of a mixture."""
+    """From the posteriors of single modalities to the joint one, as components of a mixture.
+
+    ``is_mixture``: whether each component alone explains the data; else modalities are factors of one posterior.
+    """
+
+    is_mixture: ClassVar[bool]
 
     def components(self, modalities: int) -> int:
         """Return the number of components."""
@@ -28,6 +33,8 @@ class Aggregation(Protocol):
 
 class Average:
     """Mean of means and mean of scales."""
+
+    is_mixture: ClassVar[bool] = False
 
     def components(self, modalities: int) -> int:
         return 1
@@ -49,6 +56,8 @@ class ProductOfExperts(Average):
 class MixtureOfExperts(Average):
     """Uniform mixture of the modalities, every one evaluated."""
 
+    is_mixture: ClassVar[bool] = True
+
     def components(self, modalities: int) -> int:
         return modalities
 
@@ -64,6 +73,8 @@ class MixtureOfProducts:
     largest
         All subsets are evaluated where there are no more than this; else this many are drawn for each sample.
     """
+
+    is_mixture: ClassVar[bool] = True
 
     def __init__(self, largest: int) -> None:
         self.largest = largest
@@ -81,6 +92,15 @@ class MixtureOfProducts:
 
     def _draws(self, modalities: int) -> bool:
         return bool(2**modalities - 1 > self.largest)
+
+
+# Name in a spec (neuromvm.specs.sharing) -> aggregation, given the number of components of a sampled mixture.
+AGGREGATIONS: dict[str, Callable[[int], Aggregation]] = {
+    "average": lambda components: Average(),
+    "product_of_experts": lambda components: ProductOfExperts(),
+    "mixture_of_experts": lambda components: MixtureOfExperts(),
+    "mixture_of_products": MixtureOfProducts,
+}
 
 
 class JointVAE(MultimodalVAE):
@@ -106,6 +126,10 @@ class JointVAE(MultimodalVAE):
     ) -> None:
         super().__init__(encoders, decoders, likelihoods)
         self.aggregation = aggregation
+
+    @property
+    def shares_latents(self) -> bool:
+        return self.aggregation.is_mixture
 
     @property
     def noise_shape(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Where a training runs, and how it multiplies matrices there."""
+"""The device of a training, and the precision of matrix products on it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,28 +8,27 @@ import torch
 from neuromvm.errors import TrainingError
 
 
-def choose_device(wanted: str) -> torch.device:
-    """Return the device asked for; ``auto`` takes CUDA, then MPS, then the CPU.
+def choose_device(name: str) -> torch.device:
+    """Return a device by name; ``auto`` takes CUDA, then MPS, then the CPU.
 
     Raises
     ------
     TrainingError
-        If it is not there.
+        If this machine does not have it.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted == "auto":
-        return torch.device(next(name for name, available in there.items() if available))
-    if not there[wanted]:
-        names = ", ".join(name for name, available in there.items() if available)
-        raise TrainingError(
-            f"device {wanted!r}", found=f"not on this machine, which has {names}", next_step="Set training.device=auto"
-        )
-    return torch.device(wanted)
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    names = [device for device, present in available.items() if present]
+    if name == "auto":
+        return torch.device(names[0])
+    if name not in names:
+        found = f"not on this machine, which has {', '.join(names)}"
+        raise TrainingError(f"device {name!r}", found=found, next_step="Set training.device=auto")
+    return torch.device(name)
 
 
 @contextmanager
 def matrix_products(precision: str) -> Iterator[None]:
-    """Multiply float32 matrices as the training asks; ``tf32`` rounds factors to 10 bits on GPUs that can, nowhere else."""
+    """Set the precision of float32 matrix products; ``tf32`` rounds factors to 10 bits on GPUs that support it."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:

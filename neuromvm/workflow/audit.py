@@ -24,7 +24,7 @@ from neuromvm.data.windows import make_samples
 from neuromvm.schema import is_fitted, is_scored
 from neuromvm.specs import ExperimentSpec
 from neuromvm.training.batches import StackBatches
-from neuromvm.training.fit import fit
+from neuromvm.training.fit import batch_settings, fit
 from neuromvm.training.trainer import StackTrainer
 from neuromvm.workflow.experiment import load_experiment_recordings
 
@@ -160,7 +160,8 @@ def _ignores_test_trials(spec: ExperimentSpec, name: str, samples: xr.DataTree, 
 def _trained(spec: ExperimentSpec, name: str, samples: xr.DataTree, splits: xr.DataTree) -> tuple[list[np.ndarray], ...]:
     training = spec.training_for(name)
     replicas = [Replica(0, training.seeds[0])]
-    batches = StackBatches(samples, splits, spec.models[name], training, replicas, device=torch.device("cpu"))
+    settings = batch_settings(spec.models[name], training, samples.children)
+    batches = StackBatches(samples, splits, settings, replicas, device=torch.device("cpu"))
     trainer = StackTrainer(spec.models[name], training.model_copy(update={"epochs": min(training.epochs, 2)}), batches)
     for _ in trainer.run():
         pass

@@ -25,7 +25,7 @@ from neuromvm.likelihoods import (
     ZeroInflatedPoisson,
 )
 from neuromvm.likelihoods.dispersion import log_overdispersion
-from neuromvm.specs.likelihoods import AnyLikelihood
+from neuromvm.specs.likelihoods import LikelihoodSpec
 
 REAL = {"gaussian": Gaussian, "squared_error": SquaredError, "laplace": Laplace}
 COUNTS = {
@@ -463,13 +463,13 @@ def test_dispersion_and_extra_zeros_are_recovered_from_counts():
     assert likelihood.mean(raw).item() == pytest.approx(mean * (1 - extra), rel=0.03)
 
 
-def test_likelihoods_of_recorded_values_say_so():
-    assert {kind for kind in ALL if ALL[kind].scores_counts} == {*COUNTS, *EVENTS}
+def test_real_numbers_alone_are_scaled_features():
+    assert {kind for kind in ALL if ALL[kind].scores_recorded()} == {*COUNTS, *EVENTS}
 
 
 @every
 def test_spec_of_each_kind_survives_a_round_trip(kind):
-    adapter = TypeAdapter(AnyLikelihood)
+    adapter = TypeAdapter(LikelihoodSpec)
     spec = adapter.validate_python({"kind": kind})
     assert spec.kind == kind
     assert adapter.validate_json(adapter.dump_json(spec)) == spec

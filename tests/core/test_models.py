@@ -7,10 +7,10 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, stack_module_state
 
-from neuromvm.build import LIKELIHOODS, build_model
+from neuromvm.build import build_model
 from neuromvm.data.windows import WindowShape
 from neuromvm.errors import ShapeError
-from neuromvm.likelihoods import SquaredError
+from neuromvm.likelihoods import LIKELIHOODS, SquaredError
 from neuromvm.models import Batch, IndependentVAE
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from neuromvm.specs import ModelSpec
