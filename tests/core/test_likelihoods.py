@@ -1,6 +1,7 @@
 """Each likelihood is normalised, agrees with scipy, and its mean is the mean of its samples."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,29 +14,21 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from neuromvm.errors import ArgumentError, ShapeError, SpecError
 from neuromvm.likelihoods import (
+    LIKELIHOODS,
     Bernoulli,
     Categorical,
-    Gaussian,
-    Laplace,
     Likelihood,
     NegativeBinomial,
     Poisson,
-    SquaredError,
+    Support,
     ZeroInflatedNegativeBinomial,
-    ZeroInflatedPoisson,
 )
 from neuromvm.likelihoods.dispersion import log_overdispersion
 from neuromvm.specs.likelihoods import LikelihoodSpec
+from tests.core.examples import activity_of, of_support
 
-REAL = {"gaussian": Gaussian, "squared_error": SquaredError, "laplace": Laplace}
-COUNTS = {
-    "poisson": Poisson,
-    "negative_binomial": NegativeBinomial,
-    "zero_inflated_poisson": ZeroInflatedPoisson,
-    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
-}
-EVENTS = {"bernoulli": Bernoulli, "categorical": Categorical}
-ALL = REAL | COUNTS | EVENTS
+REAL, COUNTS, EVENTS, POSITIVE = (of_support(support) for support in ("real", "counts", "binary", "positive"))
+ALL = LIKELIHOODS
 every = pytest.mark.parametrize("kind", ALL)
 every_count = pytest.mark.parametrize("kind", COUNTS)
 
@@ -50,14 +43,7 @@ def with_values(likelihood: Likelihood, seed: int = 0) -> Likelihood:
 
 
 def possible_targets(kind: str, rows: int, features: int, seed: int = 0) -> torch.Tensor:
-    random = torch.Generator().manual_seed(seed)
-    if kind in REAL:
-        return torch.randn(rows, features, generator=random)
-    if kind in COUNTS:
-        return torch.poisson(torch.full((rows, features), 2.0), generator=random)
-    if kind == "bernoulli":
-        return torch.bernoulli(torch.full((rows, features), 0.4), generator=random)
-    return torch.eye(features)[torch.randint(features, (rows,), generator=random)]
+    return activity_of(ALL[kind].support, rows, features, seed)
 
 
 def set_dispersion(likelihood: Likelihood, dispersion: float) -> None:
@@ -212,6 +198,7 @@ def test_samples_are_repeated_by_their_generator_and_possible(kind):
     assert torch.equal(first, second)
     if kind not in REAL:
         likelihood.start_from(first.reshape(-1, 4))  # refuses what is impossible
+    if kind in COUNTS | EVENTS:
         assert torch.equal(first, first.round())
     if kind == "categorical":
         assert (first.sum(-1) == 1).all()
@@ -373,7 +360,7 @@ def test_features_that_are_not_whole_bins_and_no_bin_width_are_refused():
         Poisson(4, exposure=0.0)
 
 
-@pytest.mark.parametrize("kind", [*COUNTS, *EVENTS])
+@pytest.mark.parametrize("kind", [*COUNTS, *EVENTS, *POSITIVE])
 def test_activity_that_cannot_be_is_refused(kind):
     with pytest.raises(SpecError, match="between -1 and 1"):
         ALL[kind](2).start_from(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
@@ -464,7 +451,9 @@ def test_dispersion_and_extra_zeros_are_recovered_from_counts():
 
 
 def test_real_numbers_alone_are_scaled_features():
-    assert {kind for kind in ALL if ALL[kind].scores_recorded()} == {*COUNTS, *EVENTS}
+    assert {kind for kind in ALL if ALL[kind].scores_recorded()} == {*COUNTS, *EVENTS, *POSITIVE}
+    assert set(ALL) == set(get_args(LikelihoodSpec.model_fields["kind"].annotation))
+    assert all(likelihood.support in get_args(Support) for likelihood in ALL.values())
 
 
 @every
