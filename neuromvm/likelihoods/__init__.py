@@ -4,6 +4,7 @@ from neuromvm.likelihoods.base import Likelihood, Support
 from neuromvm.likelihoods.counts import CountLikelihood, NegativeBinomial, Poisson
 from neuromvm.likelihoods.discrete import Bernoulli, Categorical
 from neuromvm.likelihoods.gaussian import Gaussian, Laplace, SquaredError
+from neuromvm.likelihoods.positive import Gamma
 from neuromvm.likelihoods.zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "CountLikelihood",
+    "Gamma",
     "Gaussian",
     "Laplace",
     "Likelihood",
@@ -33,4 +35,5 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
     "bernoulli": Bernoulli,
     "categorical": Categorical,
+    "gamma": Gamma,
 }

@@ -15,6 +15,8 @@ class LikelihoodSpec(Spec):
     with a dispersion learned for each unit; both ``zero_inflated_...``, with a probability of extra zeros learned for each unit.
 
     Of recorded events: ``bernoulli``, 0 or 1 in every bin; ``categorical``, one-hot categories or counts of them.
+
+    Of positive amplitudes such as LFP power: ``gamma``, a shape learned for each feature.
     """
 
     kind: Literal[
@@ -27,4 +29,5 @@ class LikelihoodSpec(Spec):
         "zero_inflated_negative_binomial",
         "bernoulli",
         "categorical",
+        "gamma",
     ]

@@ -17,6 +17,7 @@ from neuromvm.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
     Categorical,
+    Gamma,
     Likelihood,
     NegativeBinomial,
     Poisson,
@@ -144,6 +145,24 @@ def test_categorical_is_scipys_multinomial_without_its_coefficient():
     np.testing.assert_allclose(found, stats.multinomial.logpmf(counts, counts.sum(1), share) - coefficient, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [0.2, 1.0, 7.5, 400.0])
+def test_gamma_is_that_of_scipy(shape):
+    likelihood = Gamma(2)
+    likelihood.start_from(torch.tensor([[1.0, 30.0], [3.0, 50.0]]))
+    with torch.no_grad():
+        likelihood.log_shape.fill_(math.log(shape))
+    raw, target = torch.tensor([[0.4, -0.3]]), torch.tensor([[2.5, 17.0]])
+    expected = stats.gamma.logpdf(target, shape, scale=np.exp(raw.numpy()) * np.array([2.0, 40.0]) / shape).sum(-1)
+    np.testing.assert_allclose(likelihood.log_prob(raw, target).detach().numpy(), expected, rtol=2e-5)
+
+
+def test_gamma_starts_at_the_shape_of_the_activity():
+    target = np.random.default_rng(0).gamma([0.5, 4.0], [3.0, 0.2], size=(50_000, 2))
+    likelihood = Gamma(2)
+    likelihood.start_from(torch.from_numpy(target))
+    np.testing.assert_allclose(np.exp(likelihood.log_shape.detach().numpy()), [0.5, 4.0], rtol=0.05)
+
+
 # Normalised
 
 
@@ -167,6 +186,18 @@ def test_counts_sum_to_one(kind, dispersion):
         set_dispersion(likelihood, dispersion)
     total = np.exp(log_probs(likelihood, 2.0, torch.arange(600.0))).sum()
     assert total == pytest.approx(1.0, abs=2e-5)
+
+
+@pytest.mark.parametrize("kind", POSITIVE)
+def test_densities_of_positive_activity_integrate_to_one(kind):
+    likelihood = with_values(POSITIVE[kind](1))
+
+    def density(log_value):
+        value = math.exp(log_value)
+        return value * math.exp(likelihood.log_prob(torch.tensor([[0.3]]), torch.tensor([[value]])).item())
+
+    total, _ = integrate.quad(density, -40, 10, limit=200)
+    assert total == pytest.approx(1, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", EVENTS)
