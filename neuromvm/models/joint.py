@@ -16,10 +16,10 @@ from neuromvm.models.decodable import Decodable
 class Aggregation(Protocol):
     """From the posteriors of single modalities to the joint one, as components of a mixture.
 
-    ``is_mixture``: whether each component alone explains the data; else modalities are factors of one posterior.
+    ``shares_latents``: whether the joint posterior covers that of each modality, so that they are drawn towards each other.
     """
 
-    is_mixture: ClassVar[bool]
+    shares_latents: ClassVar[bool]
 
     def components(self, modalities: int) -> int:
         """Return the number of components."""
@@ -34,7 +34,7 @@ class Aggregation(Protocol):
 class Average:
     """Mean of means and mean of scales."""
 
-    is_mixture: ClassVar[bool] = False
+    shares_latents: ClassVar[bool] = False
 
     def components(self, modalities: int) -> int:
         return 1
@@ -53,10 +53,19 @@ class ProductOfExperts(Average):
         return experts.product_of_experts(posteriors, available)
 
 
+class Hellinger(Average):
+    """The Gaussian with the mean and variances of the squared mean of the root densities of the modalities."""
+
+    shares_latents: ClassVar[bool] = True
+
+    def __call__(self, posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
+        return experts.hellinger(posteriors, available)
+
+
 class MixtureOfExperts(Average):
     """Uniform mixture of the modalities, every one evaluated."""
 
-    is_mixture: ClassVar[bool] = True
+    shares_latents: ClassVar[bool] = True
 
     def components(self, modalities: int) -> int:
         return modalities
@@ -74,7 +83,7 @@ class MixtureOfProducts:
         All subsets are evaluated where there are no more than this; else this many are drawn for each sample.
     """
 
-    is_mixture: ClassVar[bool] = True
+    shares_latents: ClassVar[bool] = True
 
     def __init__(self, largest: int) -> None:
         self.largest = largest
@@ -98,6 +107,7 @@ class MixtureOfProducts:
 AGGREGATIONS: dict[str, Callable[[int], Aggregation]] = {
     "average": lambda components: Average(),
     "product_of_experts": lambda components: ProductOfExperts(),
+    "hellinger": lambda components: Hellinger(),
     "mixture_of_experts": lambda components: MixtureOfExperts(),
     "mixture_of_products": MixtureOfProducts,
 }
@@ -129,7 +139,7 @@ class JointVAE(MultimodalVAE):
 
     @property
     def shares_latents(self) -> bool:
-        return self.aggregation.is_mixture
+        return self.aggregation.shares_latents
 
     @property
     def noise_shape(self) -> tuple[int, int]:

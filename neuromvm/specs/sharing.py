@@ -41,7 +41,7 @@ class JointSharing(Sharing):
     """One posterior of all animals together."""
 
     kind: Literal["joint"] = "joint"
-    aggregation: Literal["average", "product_of_experts", "mixture_of_experts", "mixture_of_products"]
+    aggregation: Literal["average", "product_of_experts", "hellinger", "mixture_of_experts", "mixture_of_products"]
     components: int = Field(
         15, ge=1, description="mixture_of_products: subsets drawn for each sample where all of them are more than this"
     )

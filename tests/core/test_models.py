@@ -13,7 +13,7 @@ from neuromvm.errors import ShapeError
 from neuromvm.likelihoods import LIKELIHOODS, SquaredError
 from neuromvm.models import Batch, IndependentVAE
 from neuromvm.specs import ModelSpec
-from tests.core.examples import PUBLISHED, SHARING, activity_of
+from tests.core.examples import NAMED, PUBLISHED, SHARING, activity_of
 
 WINDOWS = {"mitt": WindowShape(4, 3, 0.1), "stella": WindowShape(4, 2, 0.1), "barat": WindowShape(4, 2, 0.1)}
 FEATURES = {name: window.features for name, window in WINDOWS.items()}
@@ -125,6 +125,17 @@ def test_a_row_without_any_animal_does_not_count(spec):
     torch.testing.assert_close(
         model.objective(long, noise_of(model, 4), 1.0).loss, model.objective(kept, noise_of(model, 4)[:, :3], 1.0).loss
     )
+
+
+def test_models_say_what_their_latents_have_in_common():
+    settings = NAMED | PUBLISHED | {"plain autoencoder": {"kind": "autoencoder"}}
+    models = {name: build_model(ModelSpec(sharing=sharing), WINDOWS, seed=0) for name, sharing in settings.items()}
+    apart = {"independent", "plain autoencoder"}
+    factors = {"average", "poe", "published-average", "published-product_of_experts"}
+    private = {"mmvae_plus", "mmvae_plus-elbo"}
+    assert {name for name, model in models.items() if not model.shares_latents} == apart | factors
+    assert {name for name, model in models.items() if model.has_private_latents} == private
+    assert {name for name, model in models.items() if not model.has_common_space} == apart | private
 
 
 def test_order_of_rows_is_irrelevant():
