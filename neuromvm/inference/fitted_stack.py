@@ -64,8 +64,8 @@ class FittedStack:
         self.weights = {name: value.detach().cpu() for name, value in weights.items()}
 
     def __repr__(self) -> str:
-        about = f"{self.spec.sharing.kind}, {len(self.replicas)} replicas, {self.spec.latent} latents"
-        return f"FittedStack({about}, animals: {', '.join(self.scalers)})"
+        size = f"{len(self.replicas)} replicas, {self.spec.latent} latents"
+        return f"FittedStack({self.spec.sharing.kind}, {size}, animals: {', '.join(self.scalers)})"
 
     def first_replica(self) -> "FittedStack":
         """Return a stack of the first replica alone."""
@@ -204,7 +204,7 @@ class FittedStack:
         for name, scalers in self.scalers.items():
             tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in scalers]))
             tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in scalers]))
-        about = {
+        content = {
             "version": VERSION,
             "model": self.spec.model_dump(mode="json"),
             "replicas": [replica.about() for replica in self.replicas],
@@ -213,7 +213,7 @@ class FittedStack:
             "samples": self.trained_on.model_dump(mode="json"),
         }
         write_atomically(folder / "weights.safetensors", save(tensors))
-        write_atomically(folder / "fitted.json", json.dumps(about, indent=1).encode())
+        write_atomically(folder / "fitted.json", json.dumps(content, indent=1).encode())
 
     @classmethod
     def load(cls, folder: Path) -> "FittedStack":
@@ -225,7 +225,7 @@ class FittedStack:
             If a file is missing or of another version.
         """
         try:
-            about = read_json(folder / "fitted.json")
+            content = read_json(folder / "fitted.json")
             tensors = load((folder / "weights.safetensors").read_bytes())
         except FileNotFoundError as error:
             raise RunFolderError(str(folder), found=f"no {Path(error.filename).name}", expected="a fitted model") from error
@@ -235,22 +235,29 @@ class FittedStack:
                 found=f"damaged ({error})",
                 next_step="Delete fitted.json beside it and resume the run: training goes on from its last checkpoint",
             ) from error
-        if about["version"] != VERSION:
-            raise RunFolderError(str(folder), found=f"version {about['version']}", expected=f"version {VERSION}")
+        if content["version"] != VERSION:
+            raise RunFolderError(str(folder), found=f"version {content['version']}", expected=f"version {VERSION}")
         weights = {key.removeprefix("weight/"): value for key, value in tensors.items() if key.startswith("weight/")}
-        trained_on = SampleSpec.model_validate(about["samples"])
+        trained_on = SampleSpec.model_validate(content["samples"])
         scalers = {
             name: [
                 Scaler(center, spread, trained_on.clip)
                 for center, spread in zip(tensors[f"center/{name}"].numpy(), tensors[f"spread/{name}"].numpy(), strict=True)
             ]
-            for name in about["animals"]
+            for name in content["animals"]
         }
-        replicas = [Replica(**replica) for replica in about["replicas"]]
-        windows = {name: WindowShape(**window) for name, window in about["animals"].items()}
-        return cls(
-            ModelSpec.model_validate(about["model"]), replicas, weights, scalers, windows, trained_on, about.get("conditions", ())
-        )
+        replicas = [Replica(**replica) for replica in content["replicas"]]
+        windows = {name: WindowShape(**window) for name, window in content["animals"].items()}
+        model, conditions = ModelSpec.model_validate(content["model"]), content.get("conditions", ())
+        return cls(model, replicas, weights, scalers, windows, trained_on, conditions)
+
+    def check_settings(self, samples: xr.DataTree, settings: Sequence[str]) -> None:
+        """Raise SchemaError unless samples were made with the settings of :class:`SampleSpec` that the stack was trained on."""
+        spec = sample_spec(samples)
+        for setting in settings:
+            value, trained = getattr(spec, setting), getattr(self.trained_on, setting)
+            if value != trained:
+                raise SchemaError(f"samples.{setting}", found=f"{value}", expected=f"{trained}, as trained on")
 
     def _check_samples(self, samples: xr.DataTree) -> None:
         for name in self.scalers:
@@ -261,26 +268,14 @@ class FittedStack:
             raise SchemaError(
                 "samples", found=f"no animal {name!r}", expected=f"the animals trained on: {', '.join(self.scalers)}"
             )
-        spec = sample_spec(samples)
-        for setting in ("transform", "smooth"):
-            if getattr(spec, setting) != getattr(self.trained_on, setting):
-                raise SchemaError(
-                    f"samples.{setting}",
-                    found=f"{getattr(spec, setting)}",
-                    expected=f"{getattr(self.trained_on, setting)}, as trained on",
-                )
-        shape = window_shape(samples[name].to_dataset())
-        trained = len(self.scalers[name][0].center)
-        if shape.features == trained and not np.isclose(shape.bin_width, self.windows[name].bin_width):
-            raise SchemaError(
-                f"samples/{name}",
-                found=f"bins of {shape.bin_width:g}",
-                expected=f"bins of {self.windows[name].bin_width:g}, as trained on",
-            )
-        if shape.features != trained:
-            raise SchemaError(
-                f"samples/{name}", found=f"{shape.features} features", expected=f"{trained}, as trained on (bins times units)"
-            )
+        self.check_settings(samples, ("transform", "smooth"))
+        shape, trained = window_shape(samples[name].to_dataset()), self.windows[name]
+        if shape.features != trained.features:
+            expected = f"{trained.features}, as trained on (bins times units)"
+            raise SchemaError(f"samples/{name}", found=f"{shape.features} features", expected=expected)
+        if not np.isclose(shape.bin_width, trained.bin_width):
+            expected = f"bins of {trained.bin_width:g}, as trained on"
+            raise SchemaError(f"samples/{name}", found=f"bins of {shape.bin_width:g}", expected=expected)
 
     def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray, shared: int) -> xr.Dataset:
         dims = ("replica", "trial", "window", "latent")

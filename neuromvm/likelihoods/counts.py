@@ -17,11 +17,6 @@ LARGEST_LOG_DISPERSION = 12.0  # a unit with one burst of many spikes in the who
 class CountLikelihood(Likelihood):
     """Counts with mean ``exposure * exp(raw + log_baseline)``: raw output has the same meaning in every count likelihood.
 
-    Parameters
-    ----------
-    features, units, exposure
-        As in :class:`neuromvm.likelihoods.Likelihood`.
-
     Attributes
     ----------
     log_baseline

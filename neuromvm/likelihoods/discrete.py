@@ -15,11 +15,6 @@ class Bernoulli(Likelihood):
     Only :meth:`start_from` refuses other numbers, since an error cannot be raised inside ``torch.func.vmap``; :meth:`log_prob` of
     them has no meaning.
 
-    Parameters
-    ----------
-    features, units, exposure
-        As in :class:`neuromvm.likelihoods.Likelihood`.
-
     Attributes
     ----------
     baseline
@@ -61,11 +56,6 @@ class Categorical(Likelihood):
 
     Activity is one-hot. Counts of categories are scored as multinomial without its coefficient, which no parameter changes;
     mean and samples are those of one draw.
-
-    Parameters
-    ----------
-    features, units, exposure
-        As in :class:`neuromvm.likelihoods.Likelihood`; units are the categories.
 
     Attributes
     ----------

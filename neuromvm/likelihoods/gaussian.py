@@ -13,11 +13,6 @@ from neuromvm.likelihoods.base import Likelihood, Support
 class Gaussian(Likelihood):
     """A Gaussian with a variance learned for each feature; raw output is its mean.
 
-    Parameters
-    ----------
-    features, units, exposure
-        As in :class:`neuromvm.likelihoods.Likelihood`.
-
     Examples
     --------
     >>> Gaussian(1).log_prob(torch.zeros(1, 1), torch.zeros(1, 1)).item()  # -log(2 pi) / 2
@@ -74,11 +69,6 @@ class Laplace(Likelihood):
     """A Laplace density with a scale learned for each feature; raw output is its mean.
 
     It scores the absolute error, so single large deviations (artefacts, bursts) weigh less than under a Gaussian.
-
-    Parameters
-    ----------
-    features, units, exposure
-        As in :class:`neuromvm.likelihoods.Likelihood`.
 
     Examples
     --------

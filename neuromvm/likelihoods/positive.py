@@ -18,11 +18,6 @@ class Gamma(Likelihood):
     The standard deviation is the mean over the square root of the shape, so noise grows in proportion to the activity. The shape
     starts at that of training-side activity by moments, a lower guess: this activity also varies with the latents.
 
-    Parameters
-    ----------
-    features, units, exposure
-        As in :class:`neuromvm.likelihoods.Likelihood`.
-
     Attributes
     ----------
     log_baseline

@@ -61,10 +61,8 @@ class ModelSpec(Spec):
         if self.start == "bayes":
             if self.code != "simplex" or self.networks.kind != "linear":
                 raise ValueError("start 'bayes' is for linear networks with code 'simplex'")
-            if any(
-                one.kind not in ("squared_error", "gaussian", "laplace")
-                for one in (self.likelihood, *self.likelihood_of.values())
-            ):
+            kinds = {likelihood.kind for likelihood in (self.likelihood, *self.likelihood_of.values())}
+            if not kinds <= {"squared_error", "gaussian", "laplace"}:
                 raise ValueError("start 'bayes' is for likelihoods of scaled features: squared_error, gaussian or laplace")
         return self
 
@@ -76,4 +74,4 @@ class ModelSpec(Spec):
     @field_validator("likelihood_of", mode="before")
     @classmethod
     def _each_by_name(cls, value: Any) -> Any:
-        return {animal: cls._by_name(one) for animal, one in value.items()} if isinstance(value, dict) else value
+        return {animal: cls._by_name(likelihood) for animal, likelihood in value.items()} if isinstance(value, dict) else value

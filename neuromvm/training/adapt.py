@@ -19,7 +19,7 @@ from torch import Tensor
 from neuromvm import schema
 from neuromvm.build import build_model
 from neuromvm.data.closed_form_start import Known, Start, join
-from neuromvm.data.windows import sample_spec, window_shape
+from neuromvm.data.windows import window_shape
 from neuromvm.errors import SchemaError, SpecError, SplitError, TrainingError, did_you_mean, expect
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.models import MultimodalVAE
@@ -137,13 +137,13 @@ def _start_from_others(
         member = fitted.member(number)
         references = []
         for name in fitted.scalers:
-            features, match = batches.training_samples(number, name)
+            features, match = batches.animals[name].training_samples(number)
             encoder = cast(Encoder, member.encoders[name])
             mean, scale = (moment.double().numpy() for moment in encoder(torch.from_numpy(features)))
             code = _logits(mean / encoder.mean.gain) if isinstance(encoder.mean, SimplexMean) else mean
             references.append(Known(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
         for name in new:
-            start = join(*batches.training_samples(number, name), references)
+            start = join(*batches.animals[name].training_samples(number), references)
             for parameter, value in _parameters_of(architecture, name, start).items():
                 starts[parameter].append(value)
     return {parameter: torch.stack(replicas) for parameter, replicas in starts.items()}
@@ -196,14 +196,7 @@ def _new_animals(fitted: FittedStack, samples: xr.DataTree) -> list[str]:
 
 
 def _check_samples(fitted: FittedStack, samples: xr.DataTree) -> None:
-    spec = sample_spec(samples)
-    for setting in FIXED_SETTINGS:
-        if getattr(spec, setting) != getattr(fitted.trained_on, setting):
-            raise SchemaError(
-                f"samples.{setting}",
-                found=f"{getattr(spec, setting)}",
-                expected=f"{getattr(fitted.trained_on, setting)}, as trained on",
-            )
+    fitted.check_settings(samples, FIXED_SETTINGS)
     conditions = tuple(json.loads(next(iter(samples.children.values()))["match"].attrs["classes"]))
     if fitted.conditions and conditions[: len(fitted.conditions)] != fitted.conditions:
         raise SchemaError(

@@ -1,14 +1,14 @@
-"""Data of one animal: its samples as arrays, and as tensors from which batches of a stack of replicas are gathered."""
+"""Data of one animal, as tensors from which batches of a stack of replicas are gathered."""
 
 from collections.abc import Sequence
 from copy import copy
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from neuromvm import schema
 from neuromvm.data.features import Floats, Scaler, Transform, fit_scaler, recorded_features
@@ -22,70 +22,23 @@ from neuromvm.training.device_data import DeviceActivity
 EVERY = slice(None)
 
 
-class AnimalSamples(NamedTuple):
-    """The samples of one animal: sample = trial * windows + window."""
-
-    recorded: NDArray[np.generic]  # (sample, feature)
-    transform: Transform
-    match: NDArray[np.int16]  # (sample,)
-    part: NDArray[np.int8]  # (split, sample)
-    units: int
-
-    @classmethod
-    def of(cls, samples: xr.Dataset, splits: xr.Dataset, spec: SampleSpec) -> "AnimalSamples":
-        """Flatten trials and windows; a window is on the side of its trial."""
-        recorded = recorded_features(samples["activity"])
-        trials, windows, width = recorded.shape
-        return cls(
-            recorded.reshape(trials * windows, width),
-            Transform.of(samples["activity"], spec),
-            samples["match"].to_numpy().reshape(-1),
-            np.repeat(splits["part"].to_numpy(), windows, axis=1),
-            samples.sizes["unit"],
-        )
-
-    def features(self, samples: NDArray[np.int64]) -> "FeatureRows":
-        """Return the features of some samples ``(sample,)``, computed when they are indexed."""
-        return FeatureRows(self, samples)
-
-    def scaler(self, split: int, spec: SampleSpec, source: NDArray[np.int64]) -> Scaler:
-        """Fit the scaler on training-side samples of a split, the activity of sample i being that of ``source[i]``."""
-        side = np.flatnonzero(schema.is_fitted(self.part[split]))
-        if not len(side):
-            raise SplitError(
-                f"split {split}",
-                found="an animal without training trials",
-                expected="training trials of every animal that is encoded",
-                next_step="A held-out animal has no encoder of its own: use split.kind=halves or kfold; `neuromvm few-shot RUN` "
-                "then leaves out one animal after the other and adapts to it with few trials",
-            )
-        return fit_scaler(spec, self.features(source[side]), self.match[side], self.units)
-
-    def trained_on(self, split: int) -> NDArray[np.int64]:
-        """Return the samples that models train on: the training side without validation samples."""
-        return np.flatnonzero(np.isin(self.part[split], (Part.TRAIN, Part.TRAIN_AND_TEST)))
-
-    def codes(self, split: int, part: Part) -> NDArray[np.int16]:
-        """Return the match codes of the samples on one side, TRAIN, VALIDATION or TEST, -1 elsewhere."""
-        sides = (part,) if part == Part.VALIDATION else (part, Part.TRAIN_AND_TEST)
-        return np.where(np.isin(self.part[split], sides), self.match, np.int16(-1)).astype(np.int16)
-
-
 class FeatureRows:
-    """Features ``(sample, feature)`` of some samples of an animal; a slice of it is an array."""
+    """Features ``(sample, feature)`` of recorded activity, computed for the rows of a slice when it is indexed."""
 
-    def __init__(self, animal: AnimalSamples, samples: NDArray[np.int64]) -> None:
-        self.animal, self.samples = animal, samples
+    def __init__(self, recorded: NDArray[np.generic], transform: Transform, samples: NDArray[np.int64]) -> None:
+        self.recorded, self.transform, self.samples = recorded, transform, samples
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, rows: slice) -> Floats:
-        return self.animal.transform(self.animal.recorded[self.samples[rows]])
+        return self.transform(self.recorded[self.samples[rows]])
 
 
 class AnimalData:
     """The samples of one animal for every replica of a stack, each with its own split, scaling and null data.
+
+    Samples are numbered trial * windows + window; a window is on the side of its trial.
 
     Parameters
     ----------
@@ -117,20 +70,20 @@ class AnimalData:
         scores_recorded: bool,
         scalers: list[Scaler] | None = None,
     ) -> None:
-        self.samples = AnimalSamples.of(dataset, splits, spec)
-        self.replicas, self.scores_recorded, self.clip, self.device = list(replicas), scores_recorded, spec.clip, device
-        self.condition = torch.from_numpy(self.samples.match.astype(np.int64)).to(device)
-        self._activity = DeviceActivity(self.samples.recorded, self.samples.transform, device, scored=scores_recorded)
-        # (replica, sample): the sample from which a sample of null data takes its activity
-        self._source: Tensor | None = None
+        self.replicas, self.device, self.scores_recorded, self.clip = list(replicas), device, scores_recorded, spec.clip
+        self.units, self.match = dataset.sizes["unit"], dataset["match"].to_numpy().reshape(-1)
+        self._part = np.repeat(splits["part"].to_numpy(), dataset.sizes["window"], axis=1)
+        self._recorded = recorded_features(dataset["activity"]).reshape(len(self.match), -1)
+        self._transform = Transform.of(dataset["activity"], spec)
+        self._activity = DeviceActivity(self._recorded, self._transform, device, scored=scores_recorded)
+        self.condition = torch.from_numpy(self.match.astype(np.int64)).to(device)
+        self._source: Tensor | None = None  # (replica, sample): where a sample of null data takes its activity from
         if any(replica.permutation for replica in replicas):
             sources = [carry(name, dataset, replica.permutation, within=replica.within).samples() for replica in replicas]
             self._source = torch.from_numpy(np.stack(sources)).to(device)
         self.scalers = scalers or self._fit_scalers(spec)
-        self._offset, self._gain = (
-            torch.from_numpy(np.stack(values)).to(device)
-            for values in zip(*((-scaler.center / scaler.spread, 1 / scaler.spread) for scaler in self.scalers), strict=True)
-        )
+        self._offset = torch.from_numpy(np.stack([-scaler.center / scaler.spread for scaler in self.scalers])).to(device)
+        self._gain = torch.from_numpy(np.stack([1 / scaler.spread for scaler in self.scalers])).to(device)
 
     def scaled(self, index: Tensor, replicas: slice = EVERY) -> Tensor:
         """Gather ``index (replica, row)`` and scale with the statistics of each replica: ``(replica, row, feature)``."""
@@ -142,6 +95,11 @@ class AnimalData:
         """Gather ``index (replica, row)`` of the activity as recorded: ``(replica, row, feature)``."""
         return self._activity.recorded(self._sources(index, replicas))
 
+    def codes(self, split: int, part: Part) -> NDArray[np.int16]:
+        """Return the match codes of the samples on one side, TRAIN, VALIDATION or TEST, -1 elsewhere."""
+        sides = (part,) if part == Part.VALIDATION else (part, Part.TRAIN_AND_TEST)
+        return np.where(np.isin(self._part[split], sides), self.match, np.int16(-1)).astype(np.int16)
+
     def training_targets(self, replica: int) -> Tensor:
         """Return the activity that the likelihood scores in the samples that a replica trains on ``(sample, feature)``."""
         index = torch.from_numpy(self._trained_on(replica)).to(self.device)[None]
@@ -151,15 +109,14 @@ class AnimalData:
     def training_samples(self, replica: int) -> tuple[Floats, NDArray[np.int16]]:
         """Return scaled features ``(sample, feature)`` and match codes ``(sample,)`` of what a replica trains on."""
         side = self._trained_on(replica)
-        features = self.samples.features(self._source_of(replica)[side])
-        return self.scalers[replica](features[:]), self.samples.match[side]
+        return self.scalers[replica](self._features(replica, side)[:]), self.match[side]
 
     def condition_means(self, conditions: int) -> Tensor:
         """Return the mean target of every condition in training samples ``(replica, condition, feature)``."""
         means = []
         for number in range(len(self.replicas)):
             codes = self.condition[torch.from_numpy(self._trained_on(number)).to(self.device)]
-            member = torch.nn.functional.one_hot(codes.clamp(min=0), conditions) * (codes >= 0)[:, None]
+            member = one_hot(codes.clamp(min=0), conditions) * (codes >= 0)[:, None]
             share = member.float() / member.sum(0).clamp(min=1)
             means.append(share.T @ self.training_targets(number))
         return torch.stack(means)
@@ -174,21 +131,33 @@ class AnimalData:
         return data
 
     def _trained_on(self, replica: int) -> NDArray[np.int64]:
-        return self.samples.trained_on(self.replicas[replica].split)
+        """Return the samples that a replica trains on: its training side without validation samples."""
+        return np.flatnonzero(np.isin(self._part[self.replicas[replica].split], (Part.TRAIN, Part.TRAIN_AND_TEST)))
 
     def _sources(self, index: Tensor, replicas: slice) -> Tensor:
         """Return the samples from which the samples ``index (replica, row)`` take their activity."""
         return index if self._source is None else self._source[replicas].gather(1, index)
 
-    def _source_of(self, replica: int) -> NDArray[np.int64]:
-        """Return the samples from which the samples of a replica take their activity ``(sample,)``."""
-        return np.arange(len(self.samples.match)) if self._source is None else self._source[replica].cpu().numpy()
+    def _features(self, replica: int, samples: NDArray[np.int64]) -> FeatureRows:
+        """Return the features of samples ``(sample,)`` in the data of a replica."""
+        sources = samples if self._source is None else self._source[replica].cpu().numpy()[samples]
+        return FeatureRows(self._recorded, self._transform, sources)
 
     def _fit_scalers(self, spec: SampleSpec) -> list[Scaler]:
-        """Fit one scaler for each replica; replicas of the same split and data share it."""
+        """Fit one scaler for each replica on its training side; replicas of the same split and data share it."""
         fitted: dict[tuple[object, ...], Scaler] = {}
-        for number, replica in enumerate(self.replicas):
-            data = (replica.split, replica.permutation, replica.within)
-            if data not in fitted:
-                fitted[data] = self.samples.scaler(replica.split, spec, self._source_of(number))
-        return [fitted[replica.split, replica.permutation, replica.within] for replica in self.replicas]
+        keys = [(replica.split, replica.permutation, replica.within) for replica in self.replicas]
+        for number, key in enumerate(keys):
+            if key in fitted:
+                continue
+            side = np.flatnonzero(schema.is_fitted(self._part[key[0]]))
+            if not len(side):
+                raise SplitError(
+                    f"split {key[0]}",
+                    found="an animal without training trials",
+                    expected="training trials of every animal that is encoded",
+                    next_step="A held-out animal has no encoder of its own: use split.kind=halves or kfold; `neuromvm few-shot "
+                    "RUN` then leaves out one animal after the other and adapts to it with few trials",
+                )
+            fitted[key] = fit_scaler(spec, self._features(number, side), self.match[side], self.units)
+        return [fitted[key] for key in keys]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.data.features import Floats, Scaler
+from neuromvm.data.features import Scaler
 from neuromvm.data.pairing import PAIRINGS, Pairing
 from neuromvm.data.replicas import NOISE, PAIRS, VALIDATION, Replica
 from neuromvm.data.trial_model import TrialModel
@@ -95,10 +95,15 @@ class StackBatches:
             )
             for name, dataset in schema.animals(samples)
         }
-        self._codes = 1 + max(int(animal.samples.match.max(initial=0)) for animal in self.animals.values())
+        self._codes = 1 + max(int(animal.match.max(initial=0)) for animal in self.animals.values())
         self._streams = Streams([replica.stream for replica in replicas])
-        self._target_means = self._condition_means() if settings.condition_means else {}
-        resampler = self._resampler(settings.resample) if settings.resample is not None else None
+        self._target_means: dict[str, Tensor] = {}
+        if settings.condition_means:
+            self._target_means = {name: animal.condition_means(self._codes) for name, animal in self.animals.items()}
+        resampler = None
+        if settings.resample is not None:
+            models = [self.trial_models(replica, settings.resample) for replica in range(len(replicas))]
+            resampler = Resampler({name: [trials[name] for trials in models] for name in self.animals}, device)
         self._augmentation = Augmentation(resampler, settings.input_noise, settings.dropout)
         self.pairings = self._paired(settings.pairing, Part.TRAIN)
         self._check_pairs(settings.needs_all_animals)
@@ -116,14 +121,10 @@ class StackBatches:
         """Return the activity of an animal that its likelihood scores in the samples that a replica trains on."""
         return self.animals[name].training_targets(replica)
 
-    def training_samples(self, replica: int, name: str) -> tuple[Floats, NDArray[np.int16]]:
-        """Return scaled features ``(sample, feature)`` and match codes of what a replica trains on of an animal."""
-        return self.animals[name].training_samples(replica)
-
     def trial_models(self, replica: int, covariance_shrinkage: float) -> dict[str, TrialModel]:
         """Fit a model of trials of every animal to what a replica trains on; validation trials take no part."""
         return {
-            name: TrialModel.fit(*animal.training_samples(replica), animal.samples.units, self._codes, covariance_shrinkage)
+            name: TrialModel.fit(*animal.training_samples(replica), animal.units, self._codes, covariance_shrinkage)
             for name, animal in self.animals.items()
         }
 
@@ -189,17 +190,10 @@ class StackBatches:
         rows = [int(number) for number in (pairs[self._streams.leaders] >= 0).any(axis=2).sum(axis=1)]
         return Drawing(rows, pairs.shape[1], generators, self._streams)
 
-    def _condition_means(self) -> dict[str, Tensor]:
-        return {name: animal.condition_means(self._codes) for name, animal in self.animals.items()}
-
-    def _resampler(self, covariance_shrinkage: float) -> Resampler:
-        models = [self.trial_models(replica, covariance_shrinkage) for replica in range(len(self.replicas))]
-        return Resampler({name: [trials[name] for trials in models] for name in self.animals}, self.device)
-
     def _paired(self, name: str, part: Part) -> list[Pairing]:
         """Return the pairing of each replica; replicas of the same split share it."""
         of_split = {
-            split: PAIRINGS[name]([animal.samples.codes(split, part) for animal in self.animals.values()])
+            split: PAIRINGS[name]([animal.codes(split, part) for animal in self.animals.values()])
             for split in {replica.split for replica in self.replicas}
         }
         return [of_split[replica.split] for replica in self.replicas]
