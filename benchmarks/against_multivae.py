@@ -1,15 +1,16 @@
-"""Joint models against MultiVae, with the same networks, weights to start from, data and batches.
+"""Joint models against MultiVae, with the same networks, initial weights, data and batches.
 
-MultiVae decodes a sample from the product of one subset of animals, which its row in the batch decides. Ours do it from one
-subset drawn for each sample (``components: 1``), which is as much work; by default from 15, for a bound that varies less.
+MultiVae decodes a sample from the product of one subset of animals, given by its row in the batch. With ``components: 1`` ours
+decodes one subset drawn for each sample, which is as much work; the default of 15 gives a bound that varies less.
 """
 
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -29,68 +30,70 @@ def mopoe(components: int) -> dict[str, object]:
     return {"kind": "joint", "aggregation": "mixture_of_products", "components": components}
 
 
-class Ours(NamedTuple):
-    """How we train: replicas in a stack, subsets decoded for each sample, and whether the step is compiled."""
-
-    replicas: int = 1
-    subsets: int = 1
-    compiled: bool = False
-
-    @property
-    def name(self) -> str:
-        """What the table says."""
-        said = {
-            f"a stack of {self.replicas}": self.replicas > 1,
-            f"{self.subsets} subsets a sample": self.subsets > 1,
-            "compiled": self.compiled,
-        }
-        return ", ".join(["MoPoE", *(text for text, holds in said.items() if holds)])
-
-
 def pairs() -> list[Pair]:
     """Return single models and a stack against MultiVae's trainer, and against a bare loop around its model."""
-    cases = [
-        (f"hidden_{HIDDEN}", small(HIDDEN), Ours(), _their_trainer, 1 / 8),
-        (f"hidden_{HIDDEN}_bare", small(HIDDEN), Ours(), _their_model, None),
-        (f"hidden_{HIDDEN}_compiled", small(HIDDEN), Ours(compiled=True), _their_trainer, 1 / 8),
-        (f"hidden_{HIDDEN}_15_subsets", small(HIDDEN), Ours(subsets=15), _their_trainer, None),
-        (f"hidden_{HIDDEN}_stack_{STACK}", small(HIDDEN), Ours(replicas=STACK), _their_trainer, 1 / 25),
-        (f"hidden_{HIDDEN}_stack_{STACK}_compiled", small(HIDDEN), Ours(STACK, compiled=True), _their_trainer, 1 / 25),
-        (f"hidden_{HIDDEN}_stack_{STACK}_bare", small(HIDDEN), Ours(replicas=STACK), _their_model, None),
-        ("paper", PAPER, Ours(), _their_trainer, 1 / 2),
-        ("paper_compiled", PAPER, Ours(compiled=True), _their_trainer, 1 / 2),
-        ("paper_bare", PAPER, Ours(), _their_model, None),
-        ("paper_15_subsets", PAPER, Ours(subsets=15), _their_trainer, None),
+    small_size = small(HIDDEN)
+    hidden, stack = f"hidden_{HIDDEN}", f"hidden_{HIDDEN}_stack_{STACK}"
+    comparisons = [
+        _pair(hidden, small_size, _their_trainer, aim=1 / 8),
+        _pair(f"{hidden}_bare", small_size, _their_model),
+        _pair(f"{hidden}_compiled", small_size, _their_trainer, compiled=True, aim=1 / 8),
+        _pair(f"{hidden}_15_subsets", small_size, _their_trainer, subsets=15),
+        _pair(stack, small_size, _their_trainer, replicas=STACK, aim=1 / 25),
+        _pair(f"{stack}_compiled", small_size, _their_trainer, replicas=STACK, compiled=True, aim=1 / 25),
+        _pair(f"{stack}_bare", small_size, _their_model, replicas=STACK),
+        _pair("paper", PAPER, _their_trainer, aim=1 / 2),
+        _pair("paper_compiled", PAPER, _their_trainer, compiled=True, aim=1 / 2),
+        _pair("paper_bare", PAPER, _their_model),
+        _pair("paper_15_subsets", PAPER, _their_trainer, subsets=15),
     ]
-    made = [
-        Pair(
-            f"multivae_{name}",
-            Side(way.name, partial(_ours, size, way)),
-            Side(f"MultiVae's {'trainer' if theirs is _their_trainer else 'model in a bare loop'}", partial(theirs, size)),
-            "a sample",
-            aim=aim,
-            agreement=SAME,
-            tolerance=1e-4,
-            needs=("multivae",),
-        )
-        for name, size, way, theirs, aim in cases
+    return [
+        *comparisons,
+        _whole_training(hidden, small_size, 1 / 8),
+        *(pair._replace(name=f"{pair.name}_2_threads", threads=2) for pair in comparisons if pair.aim and "paper" in pair.name),
+        _whole_training("paper", PAPER, 1 / 2),
+        _whole_training("paper", PAPER, 1 / 2, compiled=True),
+        # MultiVae's trainer uses the default of torch, a thread a core.
+        comparisons[0]._replace(name=f"{comparisons[0].name}_default_threads", reference_threads=os.cpu_count() or 1),
     ]
-    made.append(_whole_training(f"hidden_{HIDDEN}", small(HIDDEN)))
-    on_two = [pair._replace(name=f"{pair.name}_2_threads", threads=2) for pair in made if pair.aim and "paper" in pair.name]
-    # Threads are ours to choose; MultiVae's trainer leaves them as torch has them, one a core.
-    cores = os.cpu_count() or 1
-    whole = [_whole_training("paper", PAPER, compiled) for compiled in (False, True)]
-    return [*made, *on_two, *whole, made[0]._replace(name=f"{made[0].name}_default_threads", reference_threads=cores)]
 
 
-def _whole_training(name: str, size: Size, compiled: bool = False) -> Pair:
-    """Return the pair that a user sees: from data in memory to a trained model in a folder, with all that either keeps."""
+def _pair(
+    name: str,
+    size: Size,
+    theirs: Callable[[Size, Path], Work],
+    replicas: int = 1,
+    subsets: int = 1,
+    compiled: bool = False,
+    aim: float | None = None,
+) -> Pair:
+    """Return a pair of a stack of replicas, with so many subsets decoded for each sample, and a side of MultiVae."""
+    ours = ", ".join([
+        "MoPoE",
+        *[f"a stack of {replicas}"] * (replicas > 1),
+        *[f"{subsets} subsets a sample"] * (subsets > 1),
+        *["compiled"] * compiled,
+    ])  # fmt: skip
+    return Pair(
+        f"multivae_{name}",
+        Side(ours, partial(_ours, size, replicas, subsets, compiled)),
+        Side(f"MultiVae's {'trainer' if theirs is _their_trainer else 'model in a bare loop'}", partial(theirs, size)),
+        "a sample",
+        aim=aim,
+        agreement=SAME,
+        tolerance=1e-4,
+        needs=("multivae",),
+    )
+
+
+def _whole_training(name: str, size: Size, aim: float, compiled: bool = False) -> Pair:
+    """Return the pair that a user sees: from data in memory to a trained model in a folder, with all files of both sides."""
     return Pair(
         f"multivae_{name}_whole_training{'_compiled' * compiled}",
         Side(f"neuromvm.fit, {EPOCHS} epochs{', compiled' * compiled}", partial(_our_training, size, compiled)),
         Side(f"MultiVae's BaseTrainer.train, {EPOCHS} epochs", partial(_their_training, size)),
         "a sample",
-        aim=1 / 2 if size.units == PAPER.units else 1 / 8,
+        aim=aim,
         agreement=SAME,
         tolerance=1e-4,
         needs=("multivae",),
@@ -122,12 +125,12 @@ def _their_training(size: Size, folder: Path) -> Work:
     return Work(run, partial(_their_answer, size))
 
 
-def _ours(size: Size, way: Ours, folder: Path) -> Work:
-    epochs = trainer(size, mopoe(way.subsets), way.replicas, compile=way.compiled).run()
+def _ours(size: Size, replicas: int, subsets: int, compiled: bool, folder: Path) -> Work:
+    epochs = trainer(size, mopoe(subsets), replicas, compile=compiled).run()
 
     def run() -> float:
         next(epochs)
-        return way.replicas * size.samples
+        return replicas * size.samples
 
     return Work(run, partial(_our_answer, size))
 
@@ -155,10 +158,9 @@ def _their_model_and_data(size: Size) -> tuple[Any, Any]:
             self.latent_dim = ours.latent
             self.trunk, self.mean = ours.trunk, ours.mean
             self.log_variance = nn.Linear(ours.mean.in_features, ours.latent)
-            # their head gives a log variance, twice our log scale
-            self.log_variance.weight.data, self.log_variance.bias.data = (
-                2 * one.detach() for one in (ours.scale.log_scale.weight, ours.scale.log_scale.bias)
-            )
+            # A log variance is twice our log scale.
+            self.log_variance.weight.data = 2 * ours.scale.log_scale.weight.detach()
+            self.log_variance.bias.data = 2 * ours.scale.log_scale.bias.detach()
 
         def forward(self, values: Any) -> Any:
             hidden = self.trunk(values)
@@ -173,9 +175,8 @@ def _their_model_and_data(size: Size) -> tuple[Any, Any]:
             return ModelOutput(reconstruction=self.layers(latent))
 
     model, data = trainer(size, mopoe(1)).model, matched_samples(size, mopoe(1))
-    config = MoPoEConfig(
-        n_modalities=len(data), latent_dim=model.latent, input_dims={name: tuple(one.shape[1:]) for name, one in data.items()}
-    )
+    shapes = {name: tuple(values.shape[1:]) for name, values in data.items()}
+    config = MoPoEConfig(n_modalities=len(data), latent_dim=model.latent, input_dims=shapes)
     encoders = {name: Encoder(model.encoders[name]) for name in data}
     decoders = {name: Decoder(model.decoders[name]) for name in data}
     return MoPoE(config, encoders=encoders, decoders=decoders), MultimodalBaseDataset(data)
@@ -221,7 +222,7 @@ def _base_trainer(size: Size, folder: Path, model: Any, data: Any, epochs: int) 
 
 
 def _their_model(size: Size, folder: Path) -> Work:
-    """Its model alone: batches by slicing, one optimiser, nothing else."""
+    """Its model alone: batches by slicing and one optimiser."""
     import torch
     from multivae.data.datasets.base import MultimodalBaseDataset
 

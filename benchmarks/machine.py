@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and what it took of it."""
+"""Description of the machine, and memory of a process."""
 
 import datetime
 import importlib.metadata
@@ -25,26 +25,27 @@ def description() -> str:
 
 
 def _processor() -> str:
-    """Return the name of the processor; where the system gives none but a make, its numbers too."""
-    about = {}
+    """Return name, family, model and widest vector instructions of the processor, as far as the system gives them."""
+    properties = {}
     if Path("/proc/cpuinfo").is_file():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in reversed(Path("/proc/cpuinfo").read_text().splitlines()):
             key, _, value = line.partition(":")
-            about.setdefault(key.strip(), value.strip())
-    name = about.get("model name") or platform.processor() or platform.machine()
-    wide = next((kind for kind in ("amx_tile", "avx512f", "avx2") if kind in about.get("flags", "").split()), None)
-    model = f"family {about['cpu family']} model {about['model']}" if {"cpu family", "model"} <= set(about) else ""
-    return ", ".join(part for part in (name, model, wide) if part)
+            properties[key.strip()] = value.strip()
+    name = properties.get("model name") or platform.processor() or platform.machine()
+    flags = properties.get("flags", "").split()
+    vectors = next((flag for flag in ("amx_tile", "avx512f", "avx2") if flag in flags), "")
+    model = f"family {properties['cpu family']} model {properties['model']}" if {"cpu family", "model"} <= set(properties) else ""
+    return ", ".join(filter(None, (name, model, vectors)))
 
 
-def megabytes(what: str) -> float:
+def megabytes(field: str) -> float:
     """Return resident memory of this process [MB]: ``VmRSS`` now, ``VmHWM`` at most.
 
-    Where the system does not tell, both are the most that the process has had; its parent's never counts on Linux.
+    On systems without ``/proc``, both are the peak of the process.
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(f"{what}:"))
+        kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(f"{field}:"))
         return float(kilobytes) / 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

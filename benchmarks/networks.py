@@ -1,4 +1,4 @@
-"""The networks that are timed, and samples of their size: noise, since nothing is learned here but how long it takes."""
+"""Networks that are timed, and samples of noise of their size."""
 
 import json
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from neuromvm.training.trainer import StackTrainer
 
 CONDITIONS = 4
-ENDLESS = 10**6  # epochs: a side is stopped when it has been timed
+ENDLESS = 10**6  # epochs: a side stops when it has been timed
 
 
 class Size(NamedTuple):
@@ -91,12 +91,13 @@ def batches(size: Size, sharing: dict[str, object], replicas: int = 1) -> "Stack
 
 def trainer(size: Size, sharing: dict[str, object], replicas: int = 1, **settings: object) -> "StackTrainer":
     """Return the trainer that ``neuromvm.fit`` runs, with these settings of the training."""
-    from neuromvm.training.trainer import StackTrainer
+    from neuromvm.training.fit import make_trainer
 
-    return StackTrainer(*specs(size, sharing, **settings), batches(size, sharing, replicas))
+    return make_trainer(*specs(size, sharing, **settings), batches(size, sharing, replicas))
 
 
 def matched_samples(size: Size, sharing: dict[str, object]) -> "dict[str, Tensor]":
     """Return the scaled samples of one epoch, animal -> ``(sample, feature)``; those of a row are of the same condition."""
-    made = batches(size, sharing)
-    return {name: values[0] for name, values in made.batch(made.epoch_pairs(0).reshape(1, size.samples, -1), None).inputs.items()}
+    source = batches(size, sharing)
+    epoch = source.batch(source.epoch_pairs(0).reshape(1, size.samples, -1), None)
+    return {name: values[0] for name, values in epoch.inputs.items()}

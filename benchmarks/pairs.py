@@ -1,14 +1,14 @@
 """Two ways to do the same work, timed alternately, each in a process of its own.
 
-A side is prepared in its process, which then waits until it is told to work; so one never disturbs the other, both meet the same
-weather on the machine, and the peak memory of a process is that of its side alone. Modules that declare pairs import what a side
-needs inside the side: each stands for a program of its own.
+A side is prepared in its process, which then waits for requests: sides do not disturb each other, both are timed under the same
+load of the machine, and the peak memory of a process is that of its side alone. Sides import their libraries themselves.
 """
 
 import importlib.util
 import math
 import multiprocessing
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -27,10 +27,7 @@ Clock = Callable[[], float]  # of the time module: perf_counter, or process_time
 
 
 class Work(NamedTuple):
-    """What a side does, ready to be timed.
-
-    ``run`` does it once and returns how many units of work that was. ``answer`` says what came out, by names that both sides use.
-    """
+    """Prepared work of a side: ``run`` does it once and returns its units of work, ``answer`` returns arrays to be compared."""
 
     run: Callable[[], float]
     answer: Callable[[], Answer]
@@ -45,11 +42,11 @@ class Side(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Ours and what it is compared with.
+    """Our side and a reference.
 
-    ``unit``: what a time is the time of. ``aim``: the largest ratio of our time to the other. ``agreement``: in words, what of
-    both answers was compared; they may differ by the share ``tolerance``. ``needs``: packages without which it is left out.
-    ``material``: writes into the folder what both sides need; pairs with the same material share the folder.
+    ``unit``: the work of which times are given. ``aim``: the largest ratio of our time to the other. ``agreement``: in words,
+    the parts of both answers that are compared; they may differ by the share ``tolerance``. ``needs``: packages without which
+    the pair is left out. ``material``: writes files for both sides; pairs with the same material share the folder.
     """
 
     name: str
@@ -108,26 +105,26 @@ class _Process:
         return self.ready, float(self._ask("memory"))
 
     def answer(self) -> Answer:
-        found: Answer = self._ask("answer")
-        return found
+        arrays: Answer = self._ask("answer")
+        return arrays
 
     def end(self) -> None:
         self._pipe.close()
         self._process.join()
 
-    def _ask(self, what: int | str) -> Any:
-        self._pipe.send(what)
+    def _ask(self, request: int | str) -> Any:
+        self._pipe.send(request)
         return self._receive()
 
     def _receive(self) -> Any:
         try:
-            found = self._pipe.recv()
+            reply = self._pipe.recv()
         except EOFError:
             self._process.join()
             raise RuntimeError(f"side {self.name!r} ended with exit code {self._process.exitcode}") from None
-        if isinstance(found, _Failed):
-            raise RuntimeError(f"side {self.name!r} failed:\n{found.text}")
-        return found
+        if isinstance(reply, _Failed):
+            raise RuntimeError(f"side {self.name!r} failed:\n{reply.text}")
+        return reply
 
 
 class _Failed(NamedTuple):
@@ -135,10 +132,11 @@ class _Failed(NamedTuple):
 
 
 def _serve(pipe: Connection, prepare: Callable[[Path], Work], folder: Path, threads: int, clock: Clock) -> None:
-    """Prepare a side and do what is asked until nobody asks."""
+    """Prepare a side and answer requests until the pipe is closed."""
     try:
         work = prepare(folder)
-        _set_threads(threads)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
         pipe.send((megabytes("VmRSS"), work.remark))
         while True:
             asked = pipe.recv()
@@ -156,38 +154,31 @@ def _serve(pipe: Connection, prepare: Callable[[Path], Work], folder: Path, thre
         pipe.send(_Failed(traceback.format_exc()))
 
 
-def _set_threads(threads: int) -> None:
-    from sys import modules
-
-    if "torch" in modules:
-        modules["torch"].set_num_threads(threads)
-
-
 class Folders:
-    """Folders of pairs, with what their sides need; gone when the benchmark ends."""
+    """Folders of pairs with their material, below one temporary folder."""
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        self._made: dict[Callable[[Path], None], Path] = {}
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._written: dict[Callable[[Path], None], Path] = {}
 
     def of(self, pair: Pair) -> Path:
-        """Return the folder of a pair; its material is made in a process of its own, so that no side is charged for it."""
-        if pair.material in self._made:
-            return self._made[pair.material]
-        folder = self._place / pair.name
+        """Return the folder of a pair; its material is written in a process of its own, apart from both sides."""
+        if pair.material in self._written:
+            return self._written[pair.material]
+        folder = self._root / pair.name
         folder.mkdir()
         if pair.material is not None:
             process = multiprocessing.get_context("spawn").Process(target=pair.material, args=(folder,))
             process.start()
             process.join()
             if process.exitcode:
-                raise RuntimeError(f"the material of {pair.name} was not made: exit code {process.exitcode}")
-            self._made[pair.material] = folder
+                raise RuntimeError(f"the material of {pair.name} was not written: exit code {process.exitcode}")
+            self._written[pair.material] = folder
         return folder
 
 
 def measure(pair: Pair, folder: Path, repeats: int, least: float, clock: Clock = time.perf_counter) -> Measured:
-    """Time both sides in turn, and compare what they found.
+    """Time both sides in turn, and compare their answers.
 
     Parameters
     ----------
@@ -196,28 +187,28 @@ def measure(pair: Pair, folder: Path, repeats: int, least: float, clock: Clock =
     folder
         Of :class:`Folders`.
     repeats
-        How many times each side is timed; fewer, but at least five, of sides that take long.
+        How often each side is timed; sides that take long are timed less often, but at least five times.
     least
-        A repeat does its work so often that it takes at least this long [s].
+        Duration of a repeat [s]: the work is repeated until it takes at least this long.
     clock
-        What time is.
+        Function that returns the time [s].
 
     Raises
     ------
     AssertionError
-        If the sides did not do the same.
+        If the answers of the sides differ.
     """
     sides = ((pair.ours, pair.threads), (pair.reference, pair.reference_threads or pair.threads))
     processes = [_Process(side, folder, threads, clock) for side, threads in sides]
-    calls, both = [], 0.0
+    calls, duration = [], 0.0
     for process in processes:
-        process.run(1)  # the first call pays for what is made once
+        process.run(1)  # includes work that is done only once
         started = time.perf_counter()
         process.run(1)
         took = time.perf_counter() - started
         calls.append(max(1, math.ceil(least / took)))
-        both += max(least, took)
-    repeats = min(repeats, max(LEAST_REPEATS, int(MOST_SECONDS / both)))
+        duration += max(least, took)
+    repeats = min(repeats, max(LEAST_REPEATS, int(MOST_SECONDS / duration)))
     seconds = np.array([[process.run(count) for process, count in zip(processes, calls, strict=True)] for _ in range(repeats)])
     memory = [process.memory() for process in processes]
     answers = [process.answer() for process in processes]
@@ -228,7 +219,7 @@ def measure(pair: Pair, folder: Path, repeats: int, least: float, clock: Clock =
 
 
 def expect_same(ours: Answer, reference: Answer, tolerance: float) -> None:
-    """Raise AssertionError unless both sides found the same, to a share ``tolerance`` of the largest number."""
+    """Raise AssertionError unless answers are equal, to a share ``tolerance`` of the largest number."""
     assert set(ours) == set(reference), f"answers of {sorted(ours)} and {sorted(reference)}"
     for name, values in reference.items():
         assert ours[name].shape == values.shape, f"{name} of shape {ours[name].shape} and {values.shape}"

@@ -18,7 +18,7 @@ LEARNING_RATE = 1e-3
 
 
 class Case(NamedTuple):
-    """A size, our replicas in a stack and whether it is compiled, whether the loop evaluates, and what is aimed at."""
+    """A size, replicas in our stack and whether it is compiled, whether the loop evaluates, and the aim of the pair."""
 
     name: str
     size: Size
@@ -26,12 +26,6 @@ class Case(NamedTuple):
     compiled: bool = False
     evaluates: bool = False
     aim: float | None = None
-
-    @property
-    def ours(self) -> str:
-        """What the table says of us."""
-        stack = "MMVM trainer" if self.replicas == 1 else f"a stack of {self.replicas}"
-        return f"{stack}, compiled" if self.compiled else stack
 
 
 def pairs() -> list[Pair]:
@@ -50,18 +44,20 @@ def pairs() -> list[Pair]:
         Case("paper_no_evaluation", PAPER),
         Case("paper_no_evaluation_compiled", PAPER, compiled=True),
     ]
-    return [
-        Pair(
-            f"published_loop_{case.name}",
-            Side(case.ours, partial(_ours, case)),
-            Side("a plain loop" if case.evaluates else "a plain loop that never evaluates", partial(_loop, case)),
-            "a sample",
-            aim=case.aim,
-            agreement="loss of an epoch's samples with the same weights at the posterior means, to 1e-4",
-            tolerance=1e-4,
-        )
-        for case in cases
-    ]
+    return [_pair(case) for case in cases]
+
+
+def _pair(case: Case) -> Pair:
+    ours = "MMVM trainer" if case.replicas == 1 else f"a stack of {case.replicas}"
+    return Pair(
+        f"published_loop_{case.name}",
+        Side(f"{ours}{', compiled' * case.compiled}", partial(_ours, case)),
+        Side("a plain loop" if case.evaluates else "a plain loop that never evaluates", partial(_loop, case)),
+        "a sample",
+        aim=case.aim,
+        agreement="loss of an epoch's samples with the same weights at the posterior means, to 1e-4",
+        tolerance=1e-4,
+    )
 
 
 def _ours(case: Case, folder: Path) -> Work:
@@ -78,11 +74,11 @@ def _ours(case: Case, folder: Path) -> Work:
         from neuromvm.models import Batch
 
         data = matched_samples(size, PAIRWISE)
-        everyone, condition = torch.ones(len(data), size.samples), torch.zeros(size.samples, dtype=torch.long)
+        present, condition = torch.ones(len(data), size.samples), torch.zeros(size.samples, dtype=torch.long)
         model = trainer(size, PAIRWISE).model
         noise = torch.zeros(len(data), size.samples, model.latent)
         with torch.no_grad():
-            loss = model.objective(Batch(data, data, everyone, condition), noise, beta=1.0).loss
+            loss = model.objective(Batch(data, data, present, condition), noise, beta=1.0).loss
         return {"loss": loss.numpy()}
 
     return Work(run, answer)
@@ -143,15 +139,15 @@ def _plain_model(size: Size) -> Any:
     class Plain(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoders, self.decoders = (nn.ModuleList(one.values()) for one in (ours.encoders, ours.decoders))
+            self.encoders, self.decoders = nn.ModuleList(ours.encoders.values()), nn.ModuleList(ours.decoders.values())
 
         def forward(self, batch: list[torch.Tensor], draws: bool) -> torch.Tensor:
             posteriors = [encoder(values) for encoder, values in zip(self.encoders, batch, strict=True)]
             loss = torch.zeros(len(batch[0]))
             for own_mean, own_scale in posteriors:
                 for mean, scale in posteriors:
-                    each = torch.log(scale / own_scale) + (own_scale**2 + (own_mean - mean) ** 2) / (2 * scale**2) - 0.5
-                    loss = loss + each.sum(1) / len(posteriors)
+                    kl = torch.log(scale / own_scale) + (own_scale**2 + (own_mean - mean) ** 2) / (2 * scale**2) - 0.5
+                    loss = loss + kl.sum(1) / len(posteriors)
             for (mean, scale), decoder, values in zip(posteriors, self.decoders, batch, strict=True):
                 latent = mean + scale * torch.randn_like(scale) if draws else mean
                 loss = loss + ((decoder(latent) - values) ** 2).sum(1)

@@ -1,7 +1,7 @@
 """From an NWB file to spike counts, against h5py, pynwb and pynapple.
 
-With h5py and pynwb the counting is ours, so that reading is compared. Ours alone checks clocks, observation intervals and labels,
-and takes the file's hash.
+With h5py and pynwb the counting is ours, so that reading is compared. Only ours checks clocks, observation intervals and labels,
+and computes the hash of the file.
 """
 
 from collections.abc import Callable
@@ -19,24 +19,24 @@ Read = Callable[[], NDArray[np.unsignedinteger]]
 
 def pairs() -> list[Pair]:
     """Return a pair for each other way to read the same file."""
-    others = {"h5py": _h5py, "pynwb": _pynwb, "pynapple": _pynapple}
+    readers = {"h5py": _h5py, "pynwb": _pynwb, "pynapple": _pynapple}
     return [
         Pair(
             f"reading_{name}",
             Side("load_recordings", partial(_work, _ours)),
-            Side(name, partial(_work, other)),
+            Side(name, partial(_work, reader)),
             "for a file of 200 units and 1,500 trials",
             agreement="all spike counts, exactly",
             needs=(name,),
             material=write_file,
         )
-        for name, other in others.items()
+        for name, reader in readers.items()
     ]
 
 
 def write_file(folder: Path) -> None:
     """Write the file that all sides read, spikes, trials and a field potential, with neuromvm's writer."""
-    from neuromvm.data.simulate.write_nwb import _write_animal  # of what is public, none writes a simulation that was changed
+    from neuromvm.data.simulate.write_nwb import _write_animal  # no public function writes a changed simulation
 
     _write_animal(folder, simulated(), ANIMAL)
 

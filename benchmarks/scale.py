@@ -1,12 +1,12 @@
-"""How time and memory grow with animals, units, trials and latents: ``python -m benchmarks.scale``.
+"""Growth of time and memory with animals, units, trials and latents: ``python -m benchmarks.scale``.
 
-One axis at a time, the others small. Each point is a process of its own: it loads arrays of binned spikes, makes samples, trains
-one epoch of one model and embeds. Reported are processor seconds, and the most anonymous memory (no file stands behind it) beyond
-what was taken before; exponents are fitted by least squares on logarithms. ``--large`` is one point: 200 animals of 500 units and
-1,000 trials.
+One axis varies at a time. Each point is a process of its own: it loads arrays of binned spikes, makes samples, trains one epoch
+of one model and embeds. The table has processor seconds and peak anonymous memory (not backed by files) minus that before the
+point, and exponents by least squares on logarithms. ``--large`` is one point: 200 animals of 500 units and 1,000 trials.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 BASE = {"animals": 8, "units": 64, "trials": 400, "latent": 8, "bins": 5}
 LARGE = {"animals": 200, "units": 500, "trials": 1000, "latent": 8, "bins": 10}
@@ -37,45 +38,49 @@ MODELS = {
     "cross": {"sharing": {"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.9}, **LINEAR},  # as recommended
 }
 STAGES = ("load", "samples", "build", "epoch", "embed")
-EVERY = 0.002  # [s] between looks at the memory of a point
+EVERY = 0.002  # [s] between two readings of the memory of a point
 
 
 def main() -> None:
-    """Print a table of every point, then one of exponents."""
+    """Print a row of the table for every point, then a row of exponents for every axis."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--axes", nargs="*", default=list(AXES), choices=list(AXES))
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--large", action="store_true", help="200 animals x 500 units x 1,000 trials")
     parser.add_argument("--bins", type=int, help="bins of a window")
     parser.add_argument("--point", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.point:
-        measure(json.loads(given.point))
+    arguments = parser.parse_args()
+    if arguments.point:
+        measure(json.loads(arguments.point))
         return
-    base = {**(LARGE if given.large else BASE), **({"bins": given.bins} if given.bins else {})}
-    axes = {"animals": (base["animals"],)} if given.large else {axis: AXES[axis] for axis in given.axes}
+    base = {**(LARGE if arguments.large else BASE), **({"bins": arguments.bins} if arguments.bins else {})}
+    axes = {"animals": (base["animals"],)} if arguments.large else {axis: AXES[axis] for axis in arguments.axes}
     print(f"{'model':10}{'axis':>8}{'value':>7}  " + "".join(f"{stage:>17}" for stage in STAGES) + "   [processor s, MiB]")
-    for model in given.models:
-        for axis, values in axes.items():
-            points = [of_point({**base, axis: value}, model) for value in values]
-            for value, point in zip(values, points, strict=True):
-                cells = "".join(f"{seconds:9.2f}{memory / 2**20:8.0f}" for seconds, memory in point.values())
-                print(f"{model:10}{axis:>8}{value:7d}  {cells}", flush=True)
-            if len(values) > 1:
-                grown = [[exponent(values, [point[stage][kind] for point in points]) for kind in (0, 1)] for stage in STAGES]
-                cells = "".join(f"{seconds:9.2f}{memory:8.2f}" for seconds, memory in grown)
-                print(f"{model:10}{axis:>8}{'^':>7}  {cells}", flush=True)
+    for model, axis in itertools.product(arguments.models, axes):
+        print_axis(model, axis, axes[axis], base)
 
 
-def exponent(values: tuple[int, ...], measured: list[float]) -> float:
-    """Return the slope of a line through logarithms, of what was large enough to be seen."""
-    seen = [number for number, one in enumerate(measured) if one > 0]
-    if len(seen) < 3:
+def print_axis(model: str, axis: str, values: tuple[int, ...], base: dict[str, int]) -> None:
+    """Measure a model at several values of one axis, and print their rows and the exponents."""
+    points = np.array([of_point({**base, axis: value}, model) for value in values])
+    for value, point in zip(values, points, strict=True):
+        cells = "".join(f"{seconds:9.2f}{memory / 2**20:8.0f}" for seconds, memory in point)
+        print(f"{model:10}{axis:>8}{value:7d}  {cells}", flush=True)
+    if len(values) > 1:
+        exponents = [[exponent(values, points[:, stage, column]) for column in (0, 1)] for stage in range(len(STAGES))]
+        cells = "".join(f"{seconds:9.2f}{memory:8.2f}" for seconds, memory in exponents)
+        print(f"{model:10}{axis:>8}{'^':>7}  {cells}", flush=True)
+
+
+def exponent(values: tuple[int, ...], measured: NDArray[np.float64]) -> float:
+    """Return the slope of a line through the logarithms of values above 0, NaN for fewer than three."""
+    positive = measured > 0
+    if positive.sum() < 3:
         return float("nan")
-    return float(np.polyfit(np.log(np.take(values, seen)), np.log(np.take(measured, seen)), 1)[0])
+    return float(np.polyfit(np.log(np.array(values)[positive]), np.log(measured[positive]), 1)[0])
 
 
-def of_point(sizes: dict[str, int], model: str) -> dict[str, tuple[float, float]]:
+def of_point(sizes: dict[str, int], model: str) -> list[tuple[float, float]]:
     """Return processor seconds and peak memory [bytes] of every stage, run in a process of its own."""
     with TemporaryDirectory() as folder:
         write_recordings(Path(folder) / "warm", {**sizes, **WARM})
@@ -84,32 +89,31 @@ def of_point(sizes: dict[str, int], model: str) -> dict[str, tuple[float, float]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert process.stdout is not None
-        stage, peaks, seconds, ready = ["before"], {}, {}, 0.0
+        current, peaks, seconds, ready = "before", {}, {}, 0.0
 
         def watch() -> None:
             while process.poll() is None:
-                peaks[stage[0]] = max(peaks.get(stage[0], 0.0), anonymous_memory(process.pid))
+                peaks[current] = max(peaks.get(current, 0.0), anonymous_memory(process.pid))
                 time.sleep(EVERY)
 
         watcher = threading.Thread(target=watch)
         watcher.start()
         for line in process.stdout:
-            name, _, spent = line.strip().partition(" ")
+            name, _, number = line.strip().partition(" ")
             if name == "ready":
-                ready = float(spent)
-                continue
-            stage[0] = name
-            if spent:
-                seconds[name] = float(spent)
-                stage[0] = "between"
+                ready = float(number)
+            elif number:
+                seconds[name], current = float(number), "between"
+            else:
+                current = name
         watcher.join()
         if process.returncode:
             raise SystemExit(f"{sizes} failed with {process.returncode}")
-        return {name: (seconds[name], peaks.get(name, 0.0) - ready) for name in STAGES}
+        return [(seconds[name], peaks.get(name, 0.0) - ready) for name in STAGES]
 
 
 def anonymous_memory(process: int) -> float:
-    """Return the resident memory of a process that no file stands behind [bytes], 0 once it has ended."""
+    """Return the resident anonymous memory of a process [bytes], 0 once it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
@@ -131,7 +135,7 @@ def write_recordings(folder: Path, sizes: dict[str, int]) -> None:
 
 
 def measure(point: dict[str, object]) -> None:
-    """Load, make samples, train one epoch and embed, and say when each stage begins and what it took."""
+    """Load, make samples, train one epoch and embed, and print the beginning and processor seconds of each stage."""
     import xarray as xr
 
     from neuromvm.data.loaders import load_recordings
@@ -142,7 +146,7 @@ def measure(point: dict[str, object]) -> None:
     from neuromvm.specs import DataSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
     from neuromvm.training.batches import StackBatches
     from neuromvm.training.device import choose_device
-    from neuromvm.training.fit import batch_settings
+    from neuromvm.training.fit import batch_settings, fitted_stack, make_trainer
     from neuromvm.training.trainer import StackTrainer
 
     def recordings(folder: Path) -> xr.DataTree:
@@ -165,17 +169,17 @@ def measure(point: dict[str, object]) -> None:
     def trainer_of(samples: xr.DataTree, splits: xr.DataTree) -> StackTrainer:
         settings = batch_settings(model, training, samples.children)
         batches = StackBatches(samples, splits, settings, [Replica(0, 0)], device=choose_device("cpu"))
-        return StackTrainer(model, training, batches)
+        return make_trainer(model, training, batches)
 
     def fitted_by(trainer: StackTrainer) -> FittedStack:
         for _ in trainer.run():
             pass
-        return trainer.fitted_stack()
+        return fitted_stack(model, trainer)
 
     model = ModelSpec.model_validate({**MODELS[str(point["model"])], "latent": point["latent"]})
     training = TrainingSpec(epochs=1, device="cpu")
     folder = Path(str(point["folder"]))
-    warm = samples_of(recordings(folder / "warm"))  # what libraries load when first used is no growth
+    warm = samples_of(recordings(folder / "warm"))  # libraries load modules at first use
     fitted_by(trainer_of(*warm)).embed(warm[0])
     print("ready", anonymous_memory(os.getpid()), flush=True)
     with stage("load"):
@@ -194,13 +198,13 @@ def measure(point: dict[str, object]) -> None:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Say that a stage begins, and when it ends the processor seconds that it took."""
+    """Print the name of a stage when it begins, and its processor seconds when it ends."""
     print(name, flush=True)
     started = time.process_time()
     yield
-    spent = time.process_time() - started
+    seconds = time.process_time() - started
     time.sleep(2 * EVERY)
-    print(f"{name} {spent:.4f}", flush=True)
+    print(f"{name} {seconds:.4f}", flush=True)
 
 
 if __name__ == "__main__":

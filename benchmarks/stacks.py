@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,37 +14,30 @@ CASES = (
     ("hidden_32", small(32), 32, 1 / 8),
     ("hidden_64", small(64), 32, 1 / 4),
     ("hidden_256", small(256), 32, 1.0),
-    ("paper", PAPER, 4, 1.0),  # the time goes into products here: a stack must not be slower
+    ("paper", PAPER, 4, 1.0),  # most time is spent in matrix products: a stack must not be slower
 )
 
 
-class Ways(NamedTuple):
-    """Whether the stack is compiled, and what it is compared with. Compiling takes longer than a short training of one."""
-
-    stack: bool
-    single: bool
-
-    @property
-    def suffix(self) -> str:
-        """What it adds to the name of a pair."""
-        return "_compiled" * self.stack + "_against_default" * (self.stack and not self.single)
+# Whether the stack and the single trainings are compiled, and the end of the name of the pair. Compiling one model takes longer
+# than a short training, so a compiled stack is compared with single trainings that are not compiled too.
+DEFAULT = (False, False, "")
+COMPILED = ((True, True, "_compiled"), (True, False, "_compiled_against_default"))
 
 
 def pairs() -> list[Pair]:
-    """Return a pair for each size of the networks, and small ones compiled too: the stack, and what it is compared with."""
-    alike, compiled, mixed = Ways(False, False), Ways(True, True), Ways(True, False)
+    """Return a pair for each size of the networks, small ones compiled too: a stack, and single trainings."""
     return [
         Pair(
-            f"stack_{replicas}_{name}{way.suffix}",
-            Side(f"a stack of {replicas}{', compiled' * way.stack}", partial(_stack, size, replicas, way.stack)),
-            Side(f"one by one{', compiled' * way.single}", partial(_single, size, way.single)),
+            f"stack_{replicas}_{name}{suffix}",
+            Side(f"a stack of {replicas}{', compiled' * stack}", partial(_stack, size, replicas, stack)),
+            Side(f"one by one{', compiled' * single}", partial(_single, size, single)),
             "an epoch of a replica",
             aim=aim,
             agreement=f"losses of the first {COMPARED} epochs of the first replica, to 1e-4",
             tolerance=1e-4,
         )
         for name, size, replicas, aim in CASES
-        for way in ((alike, compiled, mixed) if size.units != PAPER.units else (alike,))
+        for stack, single, suffix in ((DEFAULT,) if size == PAPER else (DEFAULT, *COMPILED))
     ]
 
 
@@ -70,7 +62,7 @@ def _single(size: Size, compiled: bool, folder: Path) -> Work:
         next(epochs)
         return 1
 
-    return Work(run, partial(_losses, size, 1, compiled=False))  # the compiled stack is held against what is not compiled
+    return Work(run, partial(_losses, size, 1, compiled=False))  # a compiled stack is compared with a model that is not compiled
 
 
 def _losses(size: Size, replicas: int, compiled: bool) -> dict[str, np.ndarray]:

@@ -1,9 +1,8 @@
-"""Measured pairs as a table, on the terminal and as Markdown."""
+"""Measured pairs as a table in Markdown."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from rich.table import Table
 
 from benchmarks.pairs import Measured
 
@@ -32,26 +31,12 @@ def row(measured: Measured) -> list[str]:
     ]
 
 
-def notes(measured: Sequence[Measured]) -> list[str]:
-    """Return what was compared between the sides of each pair, and what a side has to say."""
-    return [f"{one.pair.name}: {'; '.join(text for text in (one.pair.agreement, one.remark) if text)}" for one in measured]
-
-
-def terminal_table(measured: Sequence[Measured]) -> Table:
-    """Return the table for a terminal."""
-    table = Table(title="neuromvm benchmarks", show_lines=True)
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name in ("pair", "ratio"), overflow="fold")
-    for one in measured:
-        table.add_row(*row(one))
-    return table
-
-
 def markdown(measured: Sequence[Measured], header: str, left_out: Sequence[str]) -> str:
-    """Return table and notes as Markdown."""
+    """Return table and notes as Markdown: what was compared between the sides of each pair, and remarks of sides."""
     lines = [header, "", HOW, "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [f"| {' | '.join(row(one))} |" for one in measured]
-    lines += ["", "What both sides were checked to have in common:", "", *(f"- {line}" for line in notes(measured))]
+    lines += [f"| {' | '.join(row(result))} |" for result in measured]
+    lines += ["", "What both sides were checked to have in common:", ""]
+    lines += [f"- {result.pair.name}: {'; '.join(filter(None, (result.pair.agreement, result.remark)))}" for result in measured]
     if left_out:
         lines += ["", "Left out:", "", *(f"- {line}" for line in left_out)]
     return "\n".join(lines) + "\n"

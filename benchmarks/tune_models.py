@@ -1,4 +1,4 @@
-"""Choose settings of every model, and of MCCA, on inner folds of the training halves; test halves are never read.
+"""Choose settings of every model, and of MCCA, on inner folds of the training sides; test trials are not read.
 
     python benchmarks/tune_models.py analysis/experiments/odor_piriform_models.yaml --data FOLDER --out tuned.json
 
@@ -61,86 +61,77 @@ def candidates(name: str, common: dict, noises: list[float]) -> Iterator[ModelSp
 
 
 def inner(splits: xr.DataTree, samples: xr.DataTree, order: str | None) -> xr.DataTree:
-    """Divide training sides once more; what tested outside is unused, and nothing of it is read."""
+    """Divide the training sides of splits again; trials that test outside are unused."""
     nodes = {}
     for name, node in splits.children.items():
-        outer, found = node["part"].to_numpy(), []
-        labels = samples[name]["label"].to_numpy()[:, 0]
-        for number, parts in enumerate(outer):
+        inner_parts = []
+        for number, parts in enumerate(node["part"].to_numpy()):
             training = np.flatnonzero(parts == Part.TRAIN)
-            if order is not None:
-                laps = samples[name][order].to_numpy()[training]
-                blocks = np.array_split(training[np.argsort(laps, kind="stable")], BLOCKS)
-                found += [_parts(len(parts), training, block) for block in blocks]
-                continue
-            random = np.random.default_rng([number, *name.encode()])
-            held_out = []
-            for label in np.unique(labels[training]):
-                trials = random.permutation(training[labels[training] == label])
-                held_out.append(trials[int(np.ceil(INNER_SHARE * len(trials))) :])
-            found.append(_parts(len(parts), training, np.concatenate(held_out)))
-        part = (("split", "trial"), np.stack(found).astype(np.int8))
-        coords = {"split": np.arange(len(found)), "trial": node["trial"].to_numpy()}
-        nodes[name] = xr.DataTree(xr.Dataset({"part": part}, coords=coords))
+            if order is None:
+                labels = samples[name]["label"].to_numpy()[training, 0]
+                held_out = [random_share(training, labels, np.random.default_rng([number, *name.encode()]))]
+            else:
+                in_order = training[np.argsort(samples[name][order].to_numpy()[training], kind="stable")]
+                held_out = np.array_split(in_order, BLOCKS)
+            for tested in held_out:
+                inner_parts.append(np.full(len(parts), Part.UNUSED, dtype=np.int8))
+                inner_parts[-1][training], inner_parts[-1][tested] = Part.TRAIN, Part.TEST
+        coords = {"split": np.arange(len(inner_parts)), "trial": node["trial"].to_numpy()}
+        nodes[name] = xr.DataTree(xr.Dataset({"part": (("split", "trial"), np.stack(inner_parts))}, coords=coords))
     return xr.DataTree(children=nodes)
 
 
-def _parts(trials: int, training: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    parts = np.full(trials, Part.UNUSED)
-    parts[training], parts[held_out] = Part.TRAIN, Part.TEST
-    return parts
+def random_share(trials: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the trials of every label that are held out, drawn at random."""
+    permuted = [random.permutation(trials[labels == label]) for label in np.unique(labels)]
+    return np.concatenate([of_label[int(np.ceil(INNER_SHARE * len(of_label))) :] for of_label in permuted])
 
 
 def cross(representation: Representation, samples: xr.DataTree, splits: xr.DataTree) -> np.ndarray:
     """Return the mean balanced accuracy of other animals' decoders, a number for each replica."""
-    predicted = decode(representation, samples, splits)
     scores = []
-    for target, tree in predicted.children.items():
+    for target, tree in decode(representation, samples, splits).children.items():
         labels = samples[target]["label"].to_numpy()
-        others = [place for place, name in enumerate(tree["decoder"].values) if name in samples.children and name != target]
-        codes = tree["predicted"].to_numpy()[:, others]
-        classes = [np.where(labels == one, 1.0, np.nan) for one in np.unique(labels)]
-        right = np.where(codes >= 0, codes == labels, np.nan)
+        decoders = [name in samples.children and name != target for name in tree["decoder"].values]
+        codes = tree["predicted"].to_numpy()[:, decoders]
+        correct = np.where(codes >= 0, codes == labels, np.nan)
+        masks = [np.where(labels == label, 1.0, np.nan) for label in np.unique(labels)]
         with np.errstate(invalid="ignore"):
-            scores.append(np.nanmean([np.nanmean(right * one, axis=(2, 3)) for one in classes], axis=0))
+            scores.append(np.nanmean([np.nanmean(correct * mask, axis=(2, 3)) for mask in masks], axis=0))
     return np.nanmean(scores, axis=(0, 2))
 
 
 def tune(spec: ExperimentSpec, names: list[str], noises: list[float]) -> dict[str, dict]:
     """Return the best candidate of every model and of MCCA, with its inner score."""
-    recordings = load_experiment_recordings(spec)
-    samples = make_samples(recordings, spec.samples)
+    samples = make_samples(load_experiment_recordings(spec), spec.samples)
     splits = inner(make_splits(samples, spec.split), samples, spec.split.order)
-    common = {"latent": 24, "networks": "linear", "scale": "constant"}
-    if spec.split.order is not None:
-        common["latent"] = 14
+    on_track = spec.split.order is not None
+    common = {"latent": 14 if on_track else 24, "networks": "linear", "scale": "constant"}
     training = spec.training.model_copy(update={"seeds": [0]})
     best: dict[str, dict] = {}
 
-    def note(name: str, settings: dict, found: np.ndarray) -> None:
-        error = found.std(ddof=1) / np.sqrt(len(found))
-        print(f"{name:18s} {found.mean():.4f} +- {error:.4f} {json.dumps(settings)}", flush=True)
-        if name not in best or found.mean() > best[name]["cross"]:
-            best[name] = {"cross": float(found.mean()), "error": float(error), **settings}
+    def note(name: str, settings: dict, representation: Representation) -> None:
+        scores = cross(representation, samples, splits)
+        error = scores.std(ddof=1) / np.sqrt(len(scores))
+        print(f"{name:18s} {scores.mean():.4f} +- {error:.4f} {json.dumps(settings)}", flush=True)
+        if name not in best or scores.mean() > best[name]["cross"]:
+            best[name] = {"cross": float(scores.mean()), "error": float(error), **settings}
 
-    inputs = Inputs(samples, splits)
     if "mcca" in names:
-        components = (7, 10) if spec.split.order is not None else (14, 20)
-        ridges = (10.0, 30.0, 100.0) if spec.split.order is not None else (2.0, 3.0, 5.0, 8.0, 12.0)
+        inputs = Inputs(samples, splits)
+        components = (7, 10) if on_track else (14, 20)
+        ridges = (10.0, 30.0, 100.0) if on_track else (2.0, 3.0, 5.0, 8.0, 12.0)
         for count, ridge, penalty in itertools.product(components, ridges, (0.03, 0.1, 0.3, 1.0)):
-            aligned = CanonicalVariates(inputs, components=count, ridge=ridge, inverse_penalty=penalty)
             settings = {"canonical_components": count, "ridge": ridge, "canonical_inverse_penalty": penalty}
-            note("mcca", settings, cross(aligned, samples, splits))
+            note("mcca", settings, CanonicalVariates(inputs, components=count, ridge=ridge, inverse_penalty=penalty))
     for name in names:
-        if name == "mcca":
-            continue
-        for model in candidates(name, common, noises):
+        for model in candidates(name, common, noises) if name != "mcca" else ():
             started = time.perf_counter()
             latents = fit(samples, splits, model, training, progress=False).embed(samples)
             seconds = round(time.perf_counter() - started, 1)
             for penalty in LATENT_PENALTIES:
                 settings = {"penalty": penalty, "seconds": seconds, "model": model.model_dump(mode="json")}
-                note(name, settings, cross(Latents(latents, splits, inverse_penalty=penalty), samples, splits))
+                note(name, settings, Latents(latents, splits, inverse_penalty=penalty))
     return best
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
 
 WIRES, UNITS_PER_TETRODE = 4, 5
-TRIALS = 300  # spikes of half an hour: units, not spikes, are what rows cost
+TRIALS = 300  # half an hour of spikes: the time of rows depends on units, not on spikes
 
 
 def pairs() -> list[Pair]:
@@ -48,9 +48,9 @@ def _write(add: "Callable[[NWBFile, Trains], None]", name: str, folder: Path) ->
         with NWBHDF5IO(path, "r") as io:
             units = io.read().units
             columns = {"spike_times": units.spike_times, "obs_intervals": units.obs_intervals, "electrodes": units.electrodes}
-            found = {key: np.asarray(column.data[:]) for key, column in columns.items()}
+            values = {key: np.asarray(column.data[:]) for key, column in columns.items()}
             ends = {f"{key}_index": np.asarray(units[key].data[:]).astype(np.int64) for key in columns}
-        return {**found, **ends}
+        return {**values, **ends}
 
     return Work(run, answer)
 
@@ -60,7 +60,7 @@ def _columns(file: "NWBFile", spikes: Trains) -> None:
     import pandas as pd
 
     from neuromvm.data.simulate.experiment import SimulatedAnimal
-    from neuromvm.data.simulate.write_nwb import _add_units  # public is only what simulates too
+    from neuromvm.data.simulate.write_nwb import _add_units  # the public writer simulates too
 
     _add_units(file, SimulatedAnimal(spikes.times, pd.DataFrame(), _duration(spikes), np.empty(0, dtype=np.int16)))
 
@@ -72,8 +72,8 @@ def _rows(file: "NWBFile", spikes: Trains) -> None:
         for _ in range(WIRES):
             file.add_electrode(location="CA1", group=group)
     for number, times in enumerate(spikes.times):
-        first = WIRES * (number // UNITS_PER_TETRODE)
-        wires = list(range(first, first + WIRES))
+        wire = WIRES * (number // UNITS_PER_TETRODE)
+        wires = list(range(wire, wire + WIRES))
         file.add_unit(spike_times=times, obs_intervals=[[0.0, _duration(spikes)]], electrodes=wires)
 
 

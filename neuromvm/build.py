@@ -20,23 +20,21 @@ from neuromvm.models import (
     JointVAE,
     MMVAEPlus,
     MultimodalVAE,
-    PairwiseMMVM,
-    PooledMMVM,
-    PooledPairwiseMMVM,
     PublishedJointVAE,
 )
 from neuromvm.models.joint import AGGREGATIONS
+from neuromvm.models.mmvm import Rate, mixture_rate, pairwise_rate, pooled_mixture_rate, pooled_pairwise_rate
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from neuromvm.networks import ConstantScale, Decoder, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, SimplexMean, mlp
 from neuromvm.specs import ModelSpec
 from neuromvm.specs.networks import ConvolutionNetworks, LinearNetworks, MLPNetworks
-from neuromvm.specs.sharing import MMVMSharing, ScheduleSpec
+from neuromvm.specs.sharing import ScheduleSpec
 
-RATES: dict[tuple[str, bool], type[MMVM]] = {
-    ("mixture", False): MMVM,
-    ("pairwise", False): PairwiseMMVM,
-    ("mixture", True): PooledMMVM,
-    ("pairwise", True): PooledPairwiseMMVM,
+RATES: dict[tuple[str, bool], Rate] = {
+    ("mixture", False): mixture_rate,
+    ("pairwise", False): pairwise_rate,
+    ("mixture", True): pooled_mixture_rate,
+    ("pairwise", True): pooled_pairwise_rate,
 }
 
 
@@ -55,7 +53,12 @@ SHARINGS: dict[str, Callable[[Any, Modules, int], MultimodalVAE]] = {
     "joint": lambda sharing, modules, modes: JointVAE(*modules, AGGREGATIONS[sharing.aggregation](sharing.components)),
     "published_joint": lambda sharing, modules, modes: PublishedJointVAE(*modules, PUBLISHED_AGGREGATIONS[sharing.aggregation]),
     "mmvae_plus": lambda sharing, modules, modes: MMVAEPlus(*modules, sharing.private * modes, sharing.samples),
-    "mmvm": lambda sharing, modules, modes: _mmvm(sharing, modules),
+    "mmvm": lambda sharing, modules, modes: MMVM(
+        *modules,
+        RATES[sharing.rate, sharing.pooled],
+        sharing.cross_reconstruction,
+        _schedule(sharing.standard_normal),
+    ),
 }
 
 
@@ -216,11 +219,6 @@ def _start_from_trials(spec: ModelSpec, encoder: nn.Module, decoder: nn.Module, 
     with torch.no_grad():
         readout.weight.copy_(means[torch.arange(readout.in_features) % len(means)].T / spec.gain)
         readout.bias.zero_()
-
-
-def _mmvm(sharing: MMVMSharing, modules: Modules) -> MMVM:
-    model = RATES[sharing.rate, sharing.pooled]
-    return model(*modules, sharing.cross_reconstruction, _schedule(sharing.standard_normal))
 
 
 def _schedule(spec: ScheduleSpec) -> Schedule:

@@ -1,22 +1,22 @@
-"""Typed errors. Each says where, what was found, what was expected and the next step."""
+"""Typed errors with the place of a mistake, the value found, the value expected and the next step."""
 
 from difflib import get_close_matches
 from functools import partial
 
 
 class NeuromvmError(Exception):
-    """Base of every error that a user can mend; the command line prints it as one paragraph and exits with 2.
+    """Base of every error that a user can correct; the command line prints it as one paragraph and exits with 2.
 
     Parameters
     ----------
     where
         File, table, column or setting that is wrong.
     found
-        What is there.
+        Its value.
     expected
-        What should be there.
+        A correct value.
     next_step
-        What to do about it.
+        How to correct it.
     """
 
     def __init__(self, where: str, *, found: str, expected: str = "", next_step: str = "") -> None:
@@ -29,12 +29,12 @@ class NeuromvmError(Exception):
         super().__init__(" ".join(sentence.rstrip(".") + "." for sentence in sentences))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Let it cross from a process of a pool to the one that waits for it."""
+        """Make the error picklable, so that processes of a pool can raise it."""
         return partial(type(self), found=self.found, expected=self.expected, next_step=self.next_step), (self.where,)
 
 
 class SpecError(NeuromvmError):
-    """A YAML file or a `--set` value does not describe what it should."""
+    """A YAML file or a `--set` value is not a valid spec."""
 
 
 class DataFormatError(NeuromvmError):
@@ -46,7 +46,7 @@ class MissingTableError(DataFormatError):
 
 
 class SchemaError(NeuromvmError):
-    """A tree of recordings, splits or latents does not have the promised dims, names or types."""
+    """A tree of recordings, splits or latents has wrong dims, names or types."""
 
 
 class AlignmentError(NeuromvmError):
@@ -58,11 +58,11 @@ class SplitError(NeuromvmError):
 
 
 class ShapeError(NeuromvmError):
-    """Arrays or tensors whose dims do not fit together."""
+    """Arrays or tensors have dims that do not match."""
 
 
 class TrainingError(NeuromvmError):
-    """Training cannot go on (a loss that is not finite, a device that is absent)."""
+    """Training cannot continue (a loss that is not finite, a device that is absent)."""
 
 
 class CompilerError(TrainingError):
@@ -74,22 +74,22 @@ class RunFolderError(NeuromvmError):
 
 
 class ArgumentError(NeuromvmError, TypeError):
-    """A function was given something of another kind than it takes."""
+    """A function was called with an argument of the wrong type."""
 
 
 def expect(value: object, kind: type, name: str, make: str) -> None:
-    """Raise ArgumentError unless an argument is of the kind it should be.
+    """Raise ArgumentError unless an argument has the expected type.
 
     Parameters
     ----------
     value
         The argument.
     kind
-        What it should be.
+        The expected type.
     name
-        Its name.
+        Name of the argument.
     make
-        How to make one.
+        How to make such a value.
 
     Examples
     --------

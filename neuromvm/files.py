@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,9 @@ from neuromvm.errors import RunFolderError
 RESUME = "Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
 
 
-LOCK = ".lock"
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder, made if need be, for this process alone; the lock goes with the process, however it ends.
+    """Lock a folder for this process and create it if necessary; the lock ends with the process.
 
     Raises
     ------
@@ -28,12 +25,12 @@ def locked(folder: Path) -> Iterator[None]:
         If another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise RunFolderError(
-            str(folder), found="another process at work in it", next_step="Wait until that has ended, or choose another --out"
+            str(folder), found="another process at work in it", next_step="Wait until it has ended, or choose another --out"
         ) from error
     try:
         yield
@@ -41,8 +38,15 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_empty(folder: Path) -> bool:
+    """Return whether a folder does not exist or has hidden files alone, or raise RunFolderError for a file."""
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(str(folder), found="a file", expected="a folder to make", next_step="Choose another --out")
+    return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a run killed half-way, sees the old file or the new one and nothing between."""
+    """Write a file so that readers, also after a crash, see either the old file or the complete new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
@@ -58,7 +62,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def kept_tree(file: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
-    """Return the tree in a file; if there is none, make and write it."""
+    """Return the tree in a file, or make and write it if the file does not exist."""
     if file.is_file():
         return read_tree(file)
     tree = make()
@@ -66,31 +70,26 @@ def kept_tree(file: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
     return tree
 
 
-def claim(file: Path, about: dict[str, Any], what: str, next_step: str) -> None:
-    """Write with what settings a folder is filled, or refuse one that was begun with others.
+def claim(file: Path, settings: dict[str, Any], contents: str, next_step: str) -> None:
+    """Write the settings of the contents of a folder, or raise RunFolderError if the file has other settings.
 
     Parameters
     ----------
     file
-        Where the settings are kept.
-    about
+        File of the settings, in the folder.
+    settings
         The settings, as JSON.
-    what, next_step
-        For the error: what the folder holds, and what to do.
-
-    Raises
-    ------
-    RunFolderError
-        If other settings are written there.
+    contents, next_step
+        For the error: the contents of the folder, and what to do.
     """
     if not file.is_file():
-        write_json(file, about)
+        write_json(file, settings)
         return
-    before = read_json(file)
-    differing = [key for key in about if before.get(key) != about[key]]
+    written = read_json(file)
+    differing = [key for key in settings if written.get(key) != settings[key]]
     if differing:
-        found = f"{what} with other {' and '.join(differing)}"
-        raise RunFolderError(str(file.parent), found=found, expected="the same settings, to be continued", next_step=next_step)
+        description = f"{contents} with other {' and '.join(differing)}"
+        raise RunFolderError(str(file.parent), found=description, expected="the same settings", next_step=next_step)
 
 
 def read_json(path: Path) -> Any:
@@ -115,17 +114,17 @@ def write_tree(path: Path, tree: xr.DataTree | xr.Dataset) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     compression = {"zlib": True, "complevel": 4, "shuffle": True}
     if isinstance(tree, xr.DataTree):
-        encoding = {
-            node.path: {str(name): compression for name, variable in node.data_vars.items() if variable.ndim > 0}
-            for node in tree.subtree
-        }
-        tree.to_netcdf(temporary, engine="h5netcdf", encoding={path: each for path, each in encoding.items() if each})
+        compressed = {node.path: _compressible(node.data_vars) for node in tree.subtree}
+        encoding = {path: dict.fromkeys(names, compression) for path, names in compressed.items() if names}
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
     else:
-        numeric = {
-            str(name): compression for name, variable in tree.data_vars.items() if variable.ndim and variable.dtype.kind != "U"
-        }
-        tree.to_netcdf(temporary, engine="h5netcdf", encoding=numeric)
+        names = [name for name in _compressible(tree.data_vars) if tree[name].dtype.kind != "U"]
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=dict.fromkeys(names, compression))
     temporary.replace(path)
+
+
+def _compressible(variables: Mapping[Any, xr.DataArray]) -> list[str]:
+    return [str(name) for name, variable in variables.items() if variable.ndim]
 
 
 def read_tree(path: Path) -> xr.DataTree:

@@ -1,4 +1,4 @@
-"""Names of dims, variables and attributes of the trees that travel between the parts, and their checks.
+"""Names of dims, variables and attributes of recordings, samples, splits and latents, and checks of these trees.
 
 Recordings
     One node an animal, each with ``spike_count`` (integers) or ``event_amplitude`` (floats), dims
@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from neuromvm.errors import ArgumentError, SchemaError, expect
+from neuromvm.errors import ArgumentError, NeuromvmError, SchemaError, did_you_mean, expect
 
 VERSION = "1"
 ACTIVITY_NAMES = ("spike_count", "event_amplitude")
@@ -33,9 +33,9 @@ RESERVED_ANIMAL_NAMES = {"type", "train", "keys", "items", "values", "training",
 
 
 class Part(IntEnum):
-    """Side of a split on which a trial lies: what is fitted sees :func:`is_fitted`, what is scored is :func:`is_scored`.
+    """Part of a trial in a split: see :func:`is_fitted` and :func:`is_scored`.
 
-    No trial is on both sides, but where a published computation is reproduced: its trials are all TRAIN_AND_TEST.
+    Trials that are fitted and scored, TRAIN_AND_TEST, occur only where a published computation is reproduced.
     """
 
     UNUSED = 0
@@ -46,7 +46,7 @@ class Part(IntEnum):
 
 
 def is_fitted(part: ArrayLike) -> NDArray[np.bool_]:
-    """Say which trials scalers, alignments, models and decoders may be fitted on.
+    """Return a mask of the trials on which scalers, alignments, models and decoders may be fitted.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def is_fitted(part: ArrayLike) -> NDArray[np.bool_]:
 
 
 def is_scored(part: ArrayLike) -> NDArray[np.bool_]:
-    """Say which trials are scored.
+    """Return a mask of the trials that are scored.
 
     Examples
     --------
@@ -68,16 +68,16 @@ def is_scored(part: ArrayLike) -> NDArray[np.bool_]:
 
 
 def in_sample(splits: xr.DataTree) -> bool:
-    """Say whether trials that are scored were fitted on: then scores tell nothing about new trials, and have no floor."""
+    """Return whether fitted trials are scored: scores then say nothing about new trials, and have no floor."""
     return any(bool((node["part"] == Part.TRAIN_AND_TEST).any()) for node in splits.children.values())
 
 
 class Dropped(NamedTuple):
-    """One line of the data account: so many of what were left out, and why."""
+    """A line of the data account: what was left out, why, and how many."""
 
     what: str
     reason: str
-    count: int  # type: ignore[assignment]  # shadows tuple.count, which nobody needs here
+    count: int  # type: ignore[assignment]  # shadows tuple.count
 
 
 def expect_tree(tree: xr.DataTree, variable: str, name: str, make: str) -> None:
@@ -88,19 +88,15 @@ def expect_tree(tree: xr.DataTree, variable: str, name: str, make: str) -> None:
     tree
         The argument.
     variable
-        One that tells this kind of tree: ``activity`` samples, ``part`` splits, ``latent_mean`` latents.
+        Variable of this kind of tree: ``activity`` of samples, ``part`` of splits, ``latent_mean`` of latents.
     name, make
         The argument's name and how to make one.
     """
     expect(tree, xr.DataTree, name, make)
-    there = {str(key) for node in tree.children.values() for key in node.data_vars}
-    if variable not in there:
-        raise ArgumentError(
-            f"argument {name!r}",
-            found=f"a tree with {', '.join(sorted(there)) or 'nothing'}",
-            expected=f"one with {variable}",
-            next_step=make,
-        )
+    variables = {str(key) for node in tree.children.values() for key in node.data_vars}
+    if variable not in variables:
+        description = f"a tree with {', '.join(sorted(variables)) or 'no variables'}"
+        raise ArgumentError(f"argument {name!r}", found=description, expected=f"one with {variable}", next_step=make)
 
 
 def expect_samples(samples: xr.DataTree) -> None:
@@ -127,14 +123,14 @@ def activity(dataset: xr.Dataset) -> xr.DataArray:
     SchemaError
         If there is none, or more than one.
     """
-    found = [name for name in ACTIVITY_NAMES if name in dataset.data_vars]
-    if len(found) != 1:
+    names = [name for name in ACTIVITY_NAMES if name in dataset.data_vars]
+    if len(names) != 1:
         raise SchemaError(
             "recordings",
-            found=f"activity variables {found} among {sorted(map(str, dataset.data_vars))}",
+            found=f"activity variables {names} among {sorted(map(str, dataset.data_vars))}",
             expected=f"exactly one of {', '.join(ACTIVITY_NAMES)}",
         )
-    return dataset[found[0]]
+    return dataset[names[0]]
 
 
 def grid_dim(dataset: xr.Dataset) -> str:
@@ -142,8 +138,22 @@ def grid_dim(dataset: xr.Dataset) -> str:
     return str(activity(dataset).dims[1])
 
 
+def trial_label(animal: str, dataset: xr.Dataset, label: str, error: type[NeuromvmError] = SchemaError) -> xr.DataArray:
+    """Return a coordinate along the trials of an animal.
+
+    Raises
+    ------
+    error
+        If there is none of that name.
+    """
+    known = sorted(str(key) for key, coord in dataset.coords.items() if coord.dims == ("trial",))
+    if label not in known:
+        raise error(f"animal {animal}", found=f"no trial label {label!r}", next_step=did_you_mean(label, known))
+    return dataset[label]
+
+
 def check_animal_name(name: str) -> str:
-    """Return a name that serves as tree node, file name and module key, or raise SchemaError.
+    """Return a name that can be a tree node, file name and module key, or raise SchemaError.
 
     Examples
     --------
@@ -153,15 +163,15 @@ def check_animal_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,99}", name) or name in RESERVED_ANIMAL_NAMES:
         raise SchemaError(
             f"animal {name!r}",
-            found="a name that cannot serve as node, file and module name",
+            found="a name that cannot be a tree node, file and module name",
             expected="letters, digits, '_', '+', '-', at most 100, none of " + ", ".join(sorted(RESERVED_ANIMAL_NAMES)),
-            next_step="Map it in the data spec under 'rename'.",
+            next_step="Rename the animal in the data spec under 'rename'",
         )
     return name
 
 
 def check_same_trials(tree: xr.DataTree, splits: xr.DataTree) -> None:
-    """Raise SchemaError unless splits divide the trials of these animals."""
+    """Raise SchemaError unless splits and tree have the same trials."""
     for name, node in splits.children.items():
         numbers = node["split"].to_numpy()
         if not np.array_equal(numbers, np.arange(len(numbers))):
@@ -169,7 +179,7 @@ def check_same_trials(tree: xr.DataTree, splits: xr.DataTree) -> None:
                 f"splits/{name}",
                 found=f"splits numbered {numbers.tolist()}",
                 expected="all of them, from 0",
-                next_step="Do not select",
+                next_step="Pass the splits unchanged, without a selection",
             )
     for name, node in tree.children.items():
         if name not in splits.children:
@@ -181,14 +191,14 @@ def check_same_trials(tree: xr.DataTree, splits: xr.DataTree) -> None:
 
 
 def dropped(dataset: xr.Dataset) -> list[Dropped]:
-    """Return the account of what was left out of an animal, from its attributes."""
+    """Return the data account of an animal from its attributes."""
     return [Dropped(*line) for line in json.loads(dataset.attrs.get("dropped", "[]"))]
 
 
 def with_dropped(dataset: xr.Dataset, lines: list[Dropped]) -> xr.Dataset:
     """Return the dataset with lines added to its account; lines with a count of zero are left out."""
-    kept = [line for line in [*dropped(dataset), *lines] if line.count]
-    return dataset.assign_attrs(dropped=json.dumps(kept))
+    account = [line for line in [*dropped(dataset), *lines] if line.count]
+    return dataset.assign_attrs(dropped=json.dumps(account))
 
 
 def validate_recordings(tree: xr.DataTree) -> xr.DataTree:

@@ -1,5 +1,9 @@
-"""Build the wheel, look at its top-level names, install it in an environment of its own and run it outside the clone."""
+"""Build the wheel, check its top-level names, install it in an environment of its own and run it outside the clone.
 
+It runs in a folder whose own packages are named like folders of the clone: the package may not import them.
+"""
+
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,48 +13,62 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXPECTED = {"neuromvm"}
+NEEDED = ("neuromvm/analysis/report/templates/report.html.j2", "neuromvm/data_specs/odor_piriform.yaml")
+COMMAND = "import sys; sys.argv = ['neuromvm', {}]; from neuromvm.workflow.command_line import main; main()"
+SPECS = "from neuromvm.specs import load_data_spec; print(load_data_spec('odor_piriform').name)"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(ROOT)], check=True, stdout=subprocess.DEVNULL
-        )
-        (wheel,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            names = archive.namelist()
-        top = {name.split("/")[0] for name in names if ".dist-info" not in name}
-        if top != EXPECTED:
-            sys.exit(f"the wheel holds {sorted(top)}, expected {sorted(EXPECTED)}")
-        for needed in (
-            "neuromvm/analysis/report/templates/report.html.j2",
-            "neuromvm/data_specs/odor_piriform.yaml",
-        ):
-            if needed not in names:
-                sys.exit(f"the wheel lacks {needed}")
-        # The packages it depends on are those of this environment; only the wheel itself is new.
-        environment = Path(folder) / "env"
-        venv.create(environment, with_pip=False)
-        (site,) = (environment / "lib").glob("python*/site-packages")
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)],
-            check=True,
-        )
-        here = next(path for path in map(Path, sys.path) if path.name == "site-packages")
-        (site / "dependencies.pth").write_text(f"{here}\n")
-        command = [str(environment / "bin" / "python"), "-I", "-c"]
-        home = subprocess.run(
-            [*command, "import neuromvm; print(neuromvm.__file__)"], cwd=folder, check=True, capture_output=True, text=True
-        )
-        if not home.stdout.startswith(str(environment)):
-            sys.exit(f"outside the clone neuromvm comes from {home.stdout.strip()}, not from the wheel")
-        script = "import sys; sys.argv = ['neuromvm', '--help']; from neuromvm.workflow.command_line import main; main()"
-        shown = subprocess.run([*command, script], cwd=folder, check=True, capture_output=True, text=True)
-        if "simulate" not in shown.stdout:
-            sys.exit(f"neuromvm --help printed: {shown.stdout}")
-        specs = "from neuromvm.specs import load_data_spec; print(load_data_spec('odor_piriform').name)"
-        subprocess.run([*command, specs], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    print(f"{wheel.name}: {', '.join(sorted(top))}")
+        wheel = build(Path(folder))
+        python = install(wheel, Path(folder) / "env")
+        lab = Path(folder) / "lab"
+        for package in ("analysis", "benchmarks", "data_specs"):
+            (lab / package).mkdir(parents=True)
+            (lab / package / "__init__.py").write_text(f"raise ImportError('the {package} package of the user')\n")
+        (lab / "data_specs" / "odor_piriform.yaml").write_text("name: of the user\n")
+        expect(python, lab, "import neuromvm; print(neuromvm.__file__)", str(python.parents[1]))
+        expect(python, lab, COMMAND.format("'--help'"), "simulate")
+        expect(python, lab, COMMAND.format("'data', 'describe', '--help'"), "--root")
+        expect(python, lab, SPECS, "odor_piriform")
+    print(f"{wheel.name}: {', '.join(sorted(EXPECTED))}")
+
+
+def build(folder: Path) -> Path:
+    """Return the wheel, its names checked."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)], check=True, stdout=subprocess.DEVNULL
+    )
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    top = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    if top != EXPECTED:
+        sys.exit(f"the wheel holds {sorted(top)}, expected {sorted(EXPECTED)}")
+    if missing := [name for name in NEEDED if name not in names]:
+        sys.exit(f"the wheel lacks {', '.join(missing)}")
+    return wheel
+
+
+def install(wheel: Path, environment: Path) -> Path:
+    """Return the Python of a new environment with the wheel; its dependencies are the packages of this environment."""
+    venv.create(environment, with_pip=False)
+    (site,) = (environment / "lib").glob("python*/site-packages")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)],
+        check=True,
+    )
+    dependencies = next(path for path in map(Path, sys.path) if path.name == "site-packages")
+    (site / "dependencies.pth").write_text(f"{dependencies}\n")
+    return environment / "bin" / "python"
+
+
+def expect(python: Path, folder: Path, script: str, text: str) -> None:
+    """Run a script in a folder, which Python searches first, and exit unless it prints a text."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run([str(python), "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode or text not in done.stdout:
+        sys.exit(f"{script}\nprinted: {done.stdout}{done.stderr}\nexpected: {text}")
 
 
 if __name__ == "__main__":

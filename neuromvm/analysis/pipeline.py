@@ -1,6 +1,6 @@
 """Run analyses over a run folder: scores, figures, and their lines in ``summary.json``.
 
-Analyses are found by the entry point group ``neuromvm.analyses``, so that a lab's own stands beside ours.
+Analyses are found by the entry point group ``neuromvm.analyses``, through which other packages can add theirs.
 """
 
 import logging
@@ -13,7 +13,8 @@ import xarray as xr
 from pydantic import ValidationError
 
 from neuromvm import schema
-from neuromvm.analysis.flat_score import Score
+from neuromvm.analysis.flat_score import Score as FlatScore
+from neuromvm.analysis.scores import Score
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
 from neuromvm.specs import ExperimentSpec
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+Line = Score | FlatScore
 
 
 class Analysis(Protocol):
-    """What a module named in the entry point group ``neuromvm.analyses`` has.
+    """Interface of a module named in the entry point group ``neuromvm.analyses``.
 
-    Two names are optional. ``check(options)`` is called before anything is trained. ``NEEDS`` lists what the analysis reads of
-    each model beyond its latents: ``units``, ``traversals``, ``transferred``, ``imputed``
-    (:class:`neuromvm.folders.study.Study`); these are then computed with the run.
+    Two names are optional. ``check(options)`` is called before anything is trained. ``NEEDS`` lists the inputs of the analysis
+    beyond the latents of each model: ``units``, ``traversals``, ``transferred``, ``imputed``
+    (:class:`neuromvm.folders.study.Study`); they are computed with the run.
     """
 
     Options: type[Spec]
@@ -40,10 +42,8 @@ class Analysis(Protocol):
     def compute(self, study: "Study", options: Any) -> xr.Dataset:
         """Return labelled scores."""
 
-    def summarize(self, scores: xr.Dataset) -> list[Score]:
-        """Return the lines of the summary; what a line lacks it says in words, see
-        :meth:`neuromvm.analysis.scores.Score.missing`.
-        """
+    def summarize(self, scores: xr.Dataset) -> list[Line]:
+        """Return the lines of the summary; a part that does not exist is :class:`neuromvm.analysis.scores.Absent`."""
 
     def plot(self, scores: xr.Dataset) -> dict[str, "Figure"]:
         """Draw figures from saved scores."""
@@ -69,8 +69,8 @@ def needs_of(name: str) -> tuple[str, ...]:
     return tuple(getattr(find_analysis(name), "NEEDS", ()))
 
 
-def options_of(name: str, given: Mapping[str, Any]) -> tuple[Analysis, Spec]:
-    """Return an analysis with its options, checked.
+def options_of(name: str, settings: Mapping[str, Any]) -> tuple[Analysis, Spec]:
+    """Return an analysis with its validated options.
 
     Raises
     ------
@@ -79,24 +79,25 @@ def options_of(name: str, given: Mapping[str, Any]) -> tuple[Analysis, Spec]:
     """
     module = find_analysis(name)
     try:
-        return module, module.Options.model_validate(dict(given))
+        return module, module.Options.model_validate(dict(settings))
     except ValidationError as error:
-        first = error.errors()[0]
-        setting = ".".join(str(part) for part in first["loc"])
-        known = did_you_mean(setting, sorted(module.Options.model_fields)) if first["type"] == "extra_forbidden" else "Mend it"
-        raise SpecError(f"analyses.{name}.{setting}", found=first["msg"], next_step=known) from error
+        problem = error.errors()[0]
+        setting = ".".join(str(part) for part in problem["loc"])
+        known = sorted(module.Options.model_fields)
+        next_step = did_you_mean(setting, known) if problem["type"] == "extra_forbidden" else f"Change analyses.{name}.{setting}"
+        raise SpecError(f"analyses.{name}.{setting}", found=problem["msg"], next_step=next_step) from error
 
 
 def check_analyses(spec: ExperimentSpec) -> None:
     """Refuse a wrong analysis or option before anything is trained."""
-    for name, given in spec.analyses.items():
-        module, options = options_of(name, given)
+    for name, settings in spec.analyses.items():
+        module, options = options_of(name, settings)
         check = getattr(module, "check", None)
         if check is not None:
             check(options)
 
 
-def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Score]:
+def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Line]:
     """Compute one analysis, save its scores and figures, and enter it in the summary.
 
     Parameters
@@ -108,35 +109,29 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
     overrides
         Options in place of those of the experiment.
     """
-    module, options = options_of(name, {**study.spec.analyses.get(name, {}), **(overrides or {})})
-    with locked(study.path):
-        return _analyze(study, name, module, options)
-
-
-def _analyze(study: "Study", name: str, module: Analysis, options: Spec) -> list[Score]:
     from neuromvm.analysis.figures.style import save
 
-    scores = module.compute(study, options).assign_attrs(schema_version=schema.VERSION)
-    write_tree(study.path / "scores" / f"{name}.nc", scores)
-    figures = study.path / "figures"
-    figures.mkdir(exist_ok=True)
-    for key, figure in module.plot(scores).items():
-        save(figure, scores, figures / f"{name}-{key}")
-    lines = module.summarize(scores)
+    module, options = options_of(name, {**study.spec.analyses.get(name, {}), **(overrides or {})})
+    with locked(study.path):
+        scores = module.compute(study, options).assign_attrs(schema_version=schema.VERSION)
+        write_tree(study.path / "scores" / f"{name}.nc", scores)
+        figures = study.path / "figures"
+        figures.mkdir(exist_ok=True)
+        for key, figure in module.plot(scores).items():
+            save(figure, scores, figures / f"{name}-{key}")
+        lines = module.summarize(scores)
+        _enter(study, name, options, lines)
     for line in lines:
-        # A warning and no refusal: a lab's analysis may be young. Ours are tested for it.
-        if empty := line.missing():
-            what = f"{line.what}, {line.representation}, {line.setting}"
-            log.warning("analysis %s, line %r: no %s, and no words say why.", name, what, ", ".join(empty))
-    _enter(study, name, options, lines)
+        if isinstance(line, FlatScore) and (empty := line.missing()):
+            score = f"{line.what}, {line.representation}, {line.setting}"
+            log.warning("analysis %s, line %r: no %s, and no reason for their absence.", name, score, ", ".join(empty))
     return lines
 
 
-def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None:
-    """Put the lines of one analysis into ``summary.json``, whole or not at all."""
+def _enter(study: "Study", name: str, options: Spec, lines: list[Line]) -> None:
+    """Replace the lines of an analysis in ``summary.json``, in an atomic write."""
     file = study.path / "summary.json"
-    new: dict[str, Any] = {"experiment": study.spec.name, "analyses": {}}
-    summary = read_json(file) if file.is_file() else new
+    summary: dict[str, Any] = read_json(file) if file.is_file() else {"experiment": study.spec.name, "analyses": {}}
     summary["models"] = {model: _training(study, model) for model in study.models}
     summary["analyses"][name] = {
         "options": options.model_dump(mode="json"),
@@ -146,39 +141,39 @@ def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None
 
 
 def _training(study: "Study", model: str) -> dict[str, Any]:
-    """Return how a training ended: epochs, mean loss, and each term of the rate [nats], averaged over replicas.
+    """Return epochs, mean loss and terms of the rate [nats] at the end of a training, averaged over replicas.
 
-    A model left untrained has neither loss nor rate.
+    An untrained model has neither loss nor rate.
     """
     records = study.metrics(model)
     if not records and study.spec.training_for(model).epochs == 0:
         return {"epochs": 0, **_agreement(study, model)}
-    last = records[-1]
-    replicas = len(last["loss"])
-    rate = [sum(row[place] for row in last["rate"]) / replicas for place in range(len(last["rate"][0]))]
+    final = records[-1]
+    replicas = len(final["loss"])
+    rate = [sum(values) / replicas for values in zip(*final["rate"], strict=True)]
     return {
-        "epochs": last["epoch"],
+        "epochs": final["epoch"],
         "replicas": replicas,
-        "loss": sum(last["loss"]) / replicas,
+        "loss": sum(final["loss"]) / replicas,
         "rate": dict(zip(study.rate_terms(model), rate, strict=True)),
         **_agreement(study, model),
     }
 
 
 def _agreement(study: "Study", model: str) -> dict[str, Any]:
-    """Return, for each animal, how many latents carry nothing (median over replicas) and its KL to the mixture [nats]."""
-    about = study.agreement(model)
-    if about is None:
+    """Return the number of collapsed latents (median over replicas) and the KL to the mixture [nats] of each animal."""
+    agreement = study.agreement(model)
+    if agreement is None:
         return {}
-    animals = [str(name) for name in about["animal"].values]
-    collapsed = about["collapsed"].sum("latent").median("replica").to_numpy()
-    found: dict[str, Any] = {"collapsed_latents": dict(zip(animals, map(float, collapsed), strict=True))}
-    if "kl_to_mixture" in about:
-        rate = about["kl_to_mixture"].mean("replica").to_numpy()
-        found["kl_to_mixture"] = {name: _finite(float(one)) for name, one in zip(animals, rate, strict=True)}
-    return found
+    measures = {"collapsed_latents": agreement["collapsed"].sum("latent").median("replica")}
+    if "kl_to_mixture" in agreement:
+        measures["kl_to_mixture"] = agreement["kl_to_mixture"].mean("replica")
+    return {
+        key: {str(animal): _finite(float(value)) for animal, value in zip(values["animal"].values, values.values, strict=True)}
+        for key, values in measures.items()
+    }
 
 
 def _finite(value: object) -> object:
-    """JSON has no NaN: a quantity that does not exist is null."""
+    """Return None in place of NaN, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

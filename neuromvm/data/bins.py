@@ -1,4 +1,4 @@
-"""Spike counts and frame averages on a grid around events, without floating-point slips."""
+"""Spike counts and frame averages in bins around events, robust to rounding errors of times."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,20 @@ from scipy.sparse import csr_matrix
 TOLERANCE = 1e-6  # of a bin: puts 2.999999999 into bin 3, far below any sampling interval
 
 
+def bin_centres(start: float, bin_width: float, bins: int) -> NDArray[np.float64]:
+    """Return the centres ``(bin,)`` of bins of equal width from ``start``."""
+    return np.asarray(start + bin_width * (np.arange(bins) + 0.5))
+
+
 def times_in_windows(
     times: NDArray[np.floating], onsets: NDArray[np.floating], start: float, bin_width: float, bins: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Return ``(trial, bin, index)`` of every time that lies in the half-open window of a trial.
 
-    Windows may overlap and trials may come in any order. A time within a millionth of a bin of an edge counts as lying
-    on it, so that times stored in whole milliseconds fall where integer arithmetic puts them.
+    Windows may overlap and trials may be in any order. A time within a millionth of a bin of an edge counts as on the edge, so
+    that times in whole milliseconds are binned as in integer arithmetic.
 
-    Parameters
-    ----------
-    times
-        ``(time,)`` sorted [s].
-    onsets
-        ``(trial,)`` [s].
-    start
-        Start of the window relative to the onset [s].
-    bin_width
-        [s]
-    bins
-        Number of bins in the window.
+    ``times (time,)``, sorted, and ``onsets (trial,)`` are in s; ``start``: start of the windows relative to the onsets [s].
 
     Examples
     --------
@@ -39,17 +33,16 @@ def times_in_windows(
     times = np.asarray(times, dtype=np.float64)
     starts = np.asarray(onsets, dtype=np.float64) + start
     if not times.size or not starts.size:
-        nothing = np.empty(0, dtype=np.intp)
-        return nothing, nothing, nothing
+        empty = np.empty(0, dtype=np.intp)
+        return empty, empty, empty
     largest = max(abs(times[0]), abs(times[-1]), float(np.abs(starts).max()))
     # clocks that count from 1970 resolve only 0.2 us, which may be more than a millionth of a bin
     tolerance = max(TOLERANCE, 4 * float(np.spacing(largest)) / bin_width)
-    # a generous cut by searchsorted; the floor below alone decides, so that both ends follow one rule
-    first = np.searchsorted(times, starts - bin_width)
-    last = np.searchsorted(times, starts + (bins + 1) * bin_width)
-    lengths = last - first
+    # candidates; the floor below decides, with the same rule at both ends
+    begin = np.searchsorted(times, starts - bin_width)
+    lengths = np.searchsorted(times, starts + (bins + 1) * bin_width) - begin
     trial = np.repeat(np.arange(starts.size), lengths)
-    index = np.arange(lengths.sum()) + np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
+    index = np.arange(lengths.sum()) + np.repeat(begin - (np.cumsum(lengths) - lengths), lengths)
     position = np.floor((times[index] - starts[trial]) / bin_width + tolerance).astype(np.intp)
     inside = (position >= 0) & (position < bins)
     return trial[inside], position[inside], index[inside]
@@ -58,25 +51,9 @@ def times_in_windows(
 def count_spikes(
     spike_times: Sequence[NDArray[np.floating]], onsets: NDArray[np.floating], start: float, bin_width: float, bins: int
 ) -> NDArray[np.unsignedinteger]:
-    """Return spike counts ``(trial, bin, unit)`` in half-open bins around events.
+    """Return spike counts ``(trial, bin, unit)`` in half-open bins around events, as in :func:`times_in_windows`.
 
-    Parameters
-    ----------
-    spike_times
-        For each unit its sorted spike times [s].
-    onsets
-        ``(trial,)`` event times [s].
-    start
-        Start of the first bin relative to the event [s].
-    bin_width
-        [s]
-    bins
-        Number of bins.
-
-    Returns
-    -------
-    counts
-        uint8, or the narrowest unsigned type that holds the largest count.
+    ``spike_times`` are sorted [s], one array per unit. The type is uint8, or the narrowest unsigned type for the largest count.
 
     Examples
     --------
@@ -87,11 +64,11 @@ def count_spikes(
     counts: NDArray[np.unsignedinteger] = np.zeros((len(spike_times), trials, bins), dtype=np.uint8)
     for unit, times in enumerate(spike_times):
         trial, position, _ = times_in_windows(times, onsets, start, bin_width, bins)
-        of_unit = np.bincount(trial * bins + position, minlength=trials * bins)
-        largest = int(of_unit.max(initial=0))
+        unit_counts = np.bincount(trial * bins + position, minlength=trials * bins)
+        largest = int(unit_counts.max(initial=0))
         if largest > np.iinfo(counts.dtype).max:
             counts = counts.astype(np.min_scalar_type(largest))
-        counts[unit] = of_unit.reshape(trials, bins)
+        counts[unit] = unit_counts.reshape(trials, bins)
     return np.ascontiguousarray(counts.transpose(1, 2, 0))
 
 
@@ -104,26 +81,19 @@ def average_frames(
 ) -> NDArray[np.float32]:
     """Return the mean over the frames of every bin, ``(trial, bin, unit)``, NaN where a bin has no frame.
 
-    Parameters
-    ----------
-    frames
-        ``(frame, unit)`` activity.
-    trial, position, index
-        Trial, bin and frame number of every frame used, as from :func:`times_in_windows`.
-    shape
-        Numbers of trials and bins.
+    ``frames (frame, unit)``: activity; ``trial, position, index``: trial, bin and number of each frame, as returned by
+    :func:`times_in_windows`; ``shape``: numbers of trials and bins.
 
     Examples
     --------
     >>> frames = np.array([[1.0], [3.0], [5.0]])
-    >>> first = np.zeros(3, dtype=int)
-    >>> average_frames(frames, first, np.array([0, 0, 1]), np.arange(3), (1, 2)).ravel().tolist()
+    >>> trial = np.zeros(3, dtype=int)
+    >>> average_frames(frames, trial, np.array([0, 0, 1]), np.arange(3), (1, 2)).ravel().tolist()
     [2.0, 5.0]
     """
     trials, bins = shape
     cell = trial * bins + position
-    ones = np.ones(cell.size)
-    members = csr_matrix((ones, (cell, index)), shape=(trials * bins, len(frames)))
+    members = csr_matrix((np.ones(cell.size), (cell, index)), shape=(trials * bins, len(frames)))
     sizes = np.bincount(cell, minlength=trials * bins)
     sums = np.asarray(members @ frames, dtype=np.float64)
     sums[sizes == 0] = np.nan

@@ -1,4 +1,4 @@
-"""What a file holds, and what was loaded, as tables."""
+"""Tables that describe the content of NWB files and of loaded recordings."""
 
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,10 @@ MOST_VALUES = 12
 
 
 def describe(recordings: xr.DataTree) -> pd.DataFrame:
-    """Return one row an animal: units, trials, bins, mean activity, labels and what was dropped.
+    """Return a table with one row per animal: units, trials, bins, mean activity, labels and what was dropped.
 
-    Parameters
-    ----------
-    recordings
-        As from :func:`neuromvm.data.loaders.load_recordings`.
-
-    Returns
-    -------
-    table
-        Indexed by animal. ``mean_activity`` is spikes per second where the activity is counts on a time grid, else the
-        mean in the unit of the recording; ``labels`` gives for each label its values with their numbers of trials.
+    ``recordings`` are those of :func:`neuromvm.data.loaders.load_recordings`. ``mean_activity`` is in spikes per second for
+    counts on a time grid, else in the unit of the recording; ``labels`` gives the values of each label with numbers of trials.
 
     Examples
     --------
@@ -64,7 +56,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
 
 
 def label_counts(recordings: xr.DataTree) -> pd.DataFrame:
-    """Return the number of trials of every value of every label: columns ``animal, label, value, trials``.
+    """Return the number of trials of each value of each label: columns ``animal, label, value, trials``.
 
     Examples
     --------
@@ -82,15 +74,11 @@ def label_counts(recordings: xr.DataTree) -> pd.DataFrame:
 
 
 def inspect_file(path: str | Path) -> pd.DataFrame:
-    """Return what an NWB file holds that a data spec can name: one row for each column of a table and each series.
+    """Return a table of the content of an NWB file that a data spec can name: one row per table column and per series.
 
-    Columns: ``table`` (path of the table or series), ``column``, ``type``, ``rows``, ``values`` (all values if few, else
-    the range) and ``description`` (where float codes are often explained).
-
-    Raises
-    ------
-    DataFormatError
-        If the file is missing, damaged or not NWB 2.
+    Columns: ``table`` (path of the table or series), ``column``, ``type``, ``rows``, ``values`` (up to 12 values, else
+    the range) and ``description`` (which often explains numeric codes). DataFormatError is raised if the file is missing,
+    damaged or not NWB 2.
     """
     rows: list[dict[str, Any]] = []
     with open_nwb(Path(path)) as file:
@@ -105,14 +93,7 @@ def inspect_file(path: str | Path) -> pd.DataFrame:
 
 def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
     column = f"{table}/{name}"
-    row = {
-        "table": table,
-        "column": name,
-        "type": "group",
-        "rows": 0,
-        "values": "",
-        "description": _description(file, column),
-    }
+    row = {"table": table, "column": name, "type": "group", "rows": 0, "values": "", "description": _description(file, column)}
     if file.is_group(column):
         return row
     if is_flat(file, table, name):
@@ -126,11 +107,10 @@ def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
 def _series_row(file: NwbFile, path: str) -> dict[str, Any]:
     data = f"{path}/data"
     shape = file.shape(data)
-    kind = file.attribute(path, "neurodata_type") or "series"
     return {
         "table": path,
         "column": "",
-        "type": str(kind),
+        "type": str(file.attribute(path, "neurodata_type") or "series"),
         "rows": shape[0] if shape else 0,
         "values": f"shape {shape} [{file.attribute(data, 'unit') or '?'}]",
         "description": _description(file, path),
@@ -142,7 +122,7 @@ def _description(file: NwbFile, path: str) -> str:
 
 
 def _labels(dataset: xr.Dataset) -> list[str]:
-    """Return the coordinates along trials that are labels, not times or numbers of trials."""
+    """Return the names of the coordinates of trials that are labels, not times or numbers."""
     return [str(name) for name, values in dataset.coords.items() if values.dims == ("trial",) and name not in TRIAL_TIMES]
 
 

@@ -1,4 +1,4 @@
-"""From activity to the numbers that encoders, decoders and alignments see."""
+"""Features of activity, the input of encoders, decoders and alignments, and their scaling."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,31 +15,24 @@ from neuromvm.specs import SampleSpec
 
 Floats = NDArray[np.float32]
 FLOAT = 4  # [bytes] of a feature
-SMALLEST_NOISE = 0.05  # [transformed activity] keeps a unit that hardly ever fires from being blown up by its scale
+SMALLEST_NOISE = 0.05  # [transformed activity] limits the scale factor of units that hardly ever fire
 
 
 class Rows(Protocol):
-    """Features ``(sample, feature)``, of which slices of samples are looked at: an array, or what makes them when asked."""
+    """Features ``(sample, feature)`` that are read in slices of samples: an array, or an object that computes them on demand."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
 
     def __getitem__(self, rows: slice) -> Floats:
-        """Return some of them."""
+        """Return a slice of the samples."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """What makes features of recorded activity, each sample for itself.
+    """Map from recorded activity to features, applied to each sample independently.
 
-    Parameters
-    ----------
-    name
-        ``transform`` of the spec.
-    milliseconds
-        Width of a bin [ms].
-    kernel
-        Smoothing over bins ``(bin, bin)``, or None.
+    ``name``: ``transform`` of the spec; ``milliseconds``: width of a bin; ``kernel``: smoothing matrix ``(bin, bin)``, or None.
     """
 
     name: str
@@ -48,15 +41,9 @@ class Transform:
 
     @classmethod
     def of(cls, activity: xr.DataArray, spec: SampleSpec) -> "Transform":
-        """Return what a spec does to the activity of an animal.
-
-        Raises
-        ------
-        SchemaError
-            If spikes per millisecond are asked for of activity that is no count of spikes.
-        """
-        if spec.transform == "per_millisecond" and activity.attrs["kind"] != "spike_count":
-            kind = str(activity.attrs["kind"])
+        """Return the transform of a spec for the activity of an animal; errors are those of :func:`features`."""
+        kind = str(activity.attrs["kind"])
+        if spec.transform == "per_millisecond" and kind != "spike_count":
             raise SchemaError("samples.transform=per_millisecond", found=kind, expected="spike_count")
         width = float(activity.attrs["bin_width"])
         kernel = None if spec.smooth is None else smoothing(activity.sizes["bin"], spec.smooth / width)
@@ -80,25 +67,20 @@ class Transform:
 
 
 def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
-    """Return the transformed and smoothed activity of each window as one vector, bin-major.
+    """Return the transformed and smoothed activity of each window ``(trial, window, feature)``, feature = bin * units + unit.
 
     Parameters
     ----------
     activity
         ``(trial, window, bin, unit)``, counts or amplitudes, with ``attrs["bin_width"]``.
     spec
-        Its ``transform`` is applied to every number (the square root makes the variance of Poisson counts nearly constant,
-        Anscombe 1948; ``per_millisecond`` makes counts the share of samples of 1 ms that hold a spike), then its ``smooth``
-        over bins.
-
-    Returns
-    -------
-    ``(trial, window, feature)``, feature = bin * units + unit.
+        ``transform`` is applied to every value (the square root makes the variance of Poisson counts nearly constant,
+        Anscombe 1948; ``per_millisecond`` gives the share of samples of 1 ms with a spike), then ``smooth`` over bins.
 
     Raises
     ------
     SchemaError
-        If spikes per millisecond are asked for of activity that is no count of spikes.
+        If ``transform`` is per_millisecond and the activity is not spike counts.
     """
     return Transform.of(activity, spec)(recorded_features(activity))
 
@@ -112,15 +94,8 @@ def recorded_features(activity: xr.DataArray) -> NDArray[np.generic]:
 def smoothing(bins: int, width: float) -> Floats:
     """Return the symmetric square root of a Gaussian kernel over bins, ``(bin, bin)``.
 
-    A linear readout with equal penalty on smoothed features is one whose weights are drawn towards functions of time that
-    vary over ``width`` bins: the covariance of its prior is the kernel.
-
-    Parameters
-    ----------
-    bins
-        Number of bins.
-    width
-        Standard deviation [bins].
+    A linear readout of smoothed features with a ridge penalty has a smooth prior on its weights, with the kernel, of standard
+    deviation ``width`` [bins], as covariance over time.
 
     Examples
     --------
@@ -136,7 +111,7 @@ def smoothing(bins: int, width: float) -> Floats:
 
 @dataclass(frozen=True)
 class Scaler:
-    """Shift and divide each feature; a feature that never varies is divided by 1, so it becomes 0."""
+    """Centre and scale each feature; a constant feature becomes 0."""
 
     center: Floats  # (feature,)
     spread: Floats  # (feature,)
@@ -144,7 +119,7 @@ class Scaler:
 
     @classmethod
     def fit(cls, training: Rows, clip: float | None = None) -> "Scaler":
-        """Take mean and standard deviation over training-side samples ``(sample, feature)``."""
+        """Fit mean and standard deviation of training-side samples ``(sample, feature)``."""
         center = _total(block.sum(axis=0, dtype=np.float64) for _, block in _blocks(training)) / len(training)
         spread = np.sqrt(_total(np.square(block - center).sum(axis=0) for _, block in _blocks(training)) / len(training))
         varies = spread > 1e-6 * np.maximum(1, np.abs(center))  # a constant has a spread of rounding errors
@@ -154,20 +129,10 @@ class Scaler:
     def fit_noise(
         cls, training: Rows, codes: NDArray[np.integer], units: int, clip: float | None = None, shrinkage: float = 0.0
     ) -> "Scaler":
-        """Take the mean, and for each unit the standard deviation within conditions, pooled over bins and conditions.
+        """Fit the mean, and for each unit the standard deviation within conditions, pooled over bins and conditions.
 
-        Parameters
-        ----------
-        training
-            ``(sample, feature)``, features bin-major.
-        codes
-            Condition of each sample; samples with a negative one count for the mean only.
-        units
-            Number of units.
-        clip
-            Largest absolute scaled value.
-        shrinkage
-            Share of a unit's variance that is taken from the median unit.
+        ``training (sample, feature)``: bin-major features; ``codes (sample,)``: conditions; samples with a negative code count
+        for the mean only; ``clip``: largest absolute scaled value; ``shrinkage``: weight of the median unit's variance.
         """
         known, member = np.unique(codes, return_inverse=True)
         members = np.eye(len(known))[member]  # (sample, condition)
@@ -175,18 +140,17 @@ class Scaler:
         means = sums / members.sum(axis=0)[:, None]
         counted = codes >= 0
         residuals = ((block.astype(np.float64) - means[member[rows]])[counted[rows]] for rows, block in _blocks(training))
-        squares = _total(np.square(one).sum(axis=0) for one in residuals)
+        squares = _total(np.square(residual).sum(axis=0) for residual in residuals)
         free = counted.sum() - (known >= 0).sum()
         variance = squares.reshape(-1, units).mean(axis=0) / max(free, 1)
         variance = (1 - shrinkage) * variance + shrinkage * np.median(variance)
-        deviation = np.sqrt(variance) + SMALLEST_NOISE
-        bins = len(squares) // units
+        deviation = np.tile(np.sqrt(variance) + SMALLEST_NOISE, len(squares) // units)
         center = sums.sum(axis=0) / len(training)
-        return cls(center.astype(np.float32), np.tile(deviation, bins).astype(np.float32), clip)
+        return cls(center.astype(np.float32), deviation.astype(np.float32), clip)
 
     @classmethod
     def identity(cls, features: int, clip: float | None = None) -> "Scaler":
-        """Leave features as they are, but for the clip."""
+        """Return a scaler that only clips."""
         return cls(np.zeros(features, np.float32), np.ones(features, np.float32), clip)
 
     def __call__(self, values: Floats) -> Floats:
@@ -215,11 +179,11 @@ def fit_scaler(spec: SampleSpec, training: Rows, codes: NDArray[np.integer], uni
 
 
 def _blocks(training: Rows) -> Iterator[tuple[slice, Floats]]:
-    """Yield slices of samples with their features, few enough that numbers of double precision take little memory."""
+    """Yield slices of samples with their features, small enough for copies in double precision."""
     for rows in row_blocks(len(training), training[:1].size * FLOAT):
         yield rows, training[rows]
 
 
 def _total(parts: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Add arrays of one shape; there is at least one."""
+    """Return the sum of one or more arrays of equal shape."""
     return reduce(np.add, parts)

@@ -1,4 +1,4 @@
-"""Recordings that hold nothing: every unit as active as it was, and no bin knows of any trial."""
+"""Control recordings: noise with the mean activity of every unit and no information about trials."""
 
 import zlib
 
@@ -10,19 +10,10 @@ from neuromvm import schema
 
 
 def matched_noise(recordings: xr.DataTree, seed: int) -> xr.DataTree:
-    """Replace activity by noise that matches each unit.
+    """Return recordings in which activity is replaced by noise that matches each unit; labels, trials and units stay.
 
-    Parameters
-    ----------
-    recordings
-        One node an animal.
-    seed
-        Of the draw; an animal's depends on its name, not on the other animals.
-
-    Returns
-    -------
-    Counts drawn from a Poisson distribution with the mean of the unit over trials and bins; amplitudes drawn with
-    replacement from those of the unit. Labels, trials and units stay.
+    Counts are drawn from a Poisson distribution with the unit's mean over trials and bins; amplitudes are drawn with replacement
+    from those of the unit. The draws of an animal depend on ``seed`` and its name, not on other animals.
 
     Examples
     --------
@@ -38,9 +29,8 @@ def matched_noise(recordings: xr.DataTree, seed: int) -> xr.DataTree:
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         values = activity.to_numpy()
         noise = _poisson(values, random) if values.dtype.kind == "u" else _resampled(values, random)
-        bare = dataset.drop_vars(dim for dim in recordings.dims if dim in dataset.coords)  # the grid stays at the root
-        children[name] = xr.DataTree(bare.assign({str(activity.name): (activity.dims, noise, activity.attrs)}))
-    return xr.DataTree(dataset=recordings.to_dataset(), children=children)
+        children[name] = dataset.assign({str(activity.name): (activity.dims, noise, activity.attrs)})
+    return xr.DataTree.from_dict({"/": recordings.to_dataset(), **children})
 
 
 def _poisson(counts: NDArray[np.unsignedinteger], random: np.random.Generator) -> NDArray[np.unsignedinteger]:

@@ -1,7 +1,7 @@
-"""Where activity is kept: in memory as long as there is room, else in files that are mapped into memory.
+"""Memory budget of activity: arrays are in memory until the budget is used up, then in files that are mapped into memory.
 
-A mapped array is used as any other; the system reads pages of its file when they are looked at and drops them when memory is
-needed. The file lies in the folder for temporary files (``TMPDIR``), without a name: it goes with the process.
+A mapped array is used like any other: the system reads pages of its file when they are accessed and drops them when memory is
+short. The file is in the folder for temporary files (``TMPDIR``), has no name, and is removed when the process ends.
 """
 
 import logging
@@ -19,46 +19,37 @@ from neuromvm.errors import DataFormatError
 from neuromvm.files import read_netcdf
 
 LOG = logging.getLogger(__name__)
-VARIABLE = "NEUROMVM_MEMORY"  # [GB] of environment: what the activity of recordings, and again that of samples, may take
-SHARE = 0.25  # of the memory that is available, by default
-BLOCK = 2**22  # [bytes] of activity that are read, or of features that are made, at a time
+VARIABLE = "NEUROMVM_MEMORY"  # [GB] of environment: memory for the activity of recordings, and as much for that of samples
+SHARE = 0.25  # of the available memory, by default
+BLOCK = 2**22  # [bytes] of activity or features that are processed at a time
 
 
-class Room:
+class MemoryBudget:
     """Memory for the activity of one tree.
 
-    Parameters
-    ----------
-    budget
-        Bytes that may be taken of memory; by default those of ``NEUROMVM_MEMORY``, or a quarter of what is available.
+    ``size``: bytes of memory that may be used; by default :func:`default_budget`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> small, large = Room(budget=100).array((10,), np.uint8), Room(budget=100).array((1000,), np.uint8)
+    >>> small, large = MemoryBudget(100).array((10,), np.uint8), MemoryBudget(100).array((1000,), np.uint8)
     >>> is_mapped(small), is_mapped(large)
     (False, True)
     """
 
-    def __init__(self, budget: int | None = None) -> None:
-        self._left = memory_budget() if budget is None else budget
+    def __init__(self, size: int | None = None) -> None:
+        self._free = default_budget() if size is None else size
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[np.generic]:
-        """Return an array to fill: zeros, in memory or mapped.
-
-        Raises
-        ------
-        DataFormatError
-            If neither memory nor the folder for temporary files has the room.
-        """
+        """Return an array of zeros, in memory or mapped; DataFormatError is raised if the disk has no space for it."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if size > self._left:
+        if size > self._free:
             return _mapped(shape, dtype, size)
-        self._left -= size
+        self._free -= size
         return np.zeros(shape, dtype)
 
-    def filled(self, length: int, blocks: Iterable[NDArray[np.generic]]) -> NDArray[np.generic]:
-        """Join blocks of rows ``(row, ...)``, in order, of the widest of their types."""
+    def concatenate(self, length: int, blocks: Iterable[NDArray[np.generic]]) -> NDArray[np.generic]:
+        """Return blocks ``(row, ...)`` with ``length`` rows in total as one array, of the widest type among them."""
         joined: NDArray[np.generic] | None = None
         row = 0
         for block in blocks:
@@ -74,23 +65,24 @@ class Room:
         assert row == length
         return joined
 
-    def kept(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Return an animal's recording, read if it was not yet, with its activity where there is room for it."""
+    def load(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Return the recording of an animal, read completely, with its activity in memory or mapped."""
         values = schema.activity(dataset)
-        if values.nbytes <= self._left:
-            self._left -= values.nbytes
+        if values.nbytes <= self._free:
+            self._free -= values.nbytes
             return dataset.load()
-        activity = self.filled(len(values), blocks_of(values))
+        blocks = (values[rows].to_numpy() for rows in row_blocks(len(values), values.nbytes // max(1, len(values))))
+        activity = self.concatenate(len(values), blocks)
         return dataset.assign({str(values.name): (values.dims, activity, values.attrs)}).load()
 
-    def kept_tree(self, tree: xr.DataTree) -> xr.DataTree:
-        """Return recordings of which the activity of every animal is where there is room for it; see :meth:`kept`."""
-        children = {name: xr.DataTree(self.kept(node.to_dataset(inherit=False))) for name, node in tree.children.items()}
-        return xr.DataTree(dataset=tree.to_dataset().load(), children=children)
+    def load_tree(self, tree: xr.DataTree) -> xr.DataTree:
+        """Return the recordings of all animals, each as :meth:`load` does."""
+        nodes = {name: self.load(node.to_dataset(inherit=False)) for name, node in tree.children.items()}
+        return xr.DataTree.from_dict({"/": tree.to_dataset().load(), **nodes})
 
 
 def row_blocks(rows: int, row_size: int, block: int = BLOCK) -> Iterator[slice]:
-    """Cut rows of so many bytes into slices of about ``block`` bytes.
+    """Divide ``rows`` rows of ``row_size`` bytes into slices of about ``block`` bytes.
 
     Examples
     --------
@@ -98,17 +90,11 @@ def row_blocks(rows: int, row_size: int, block: int = BLOCK) -> Iterator[slice]:
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     step = max(1, block // max(1, row_size))
-    return (slice(first, min(first + step, rows)) for first in range(0, rows, step))
-
-
-def blocks_of(values: xr.DataArray) -> Iterator[NDArray[np.generic]]:
-    """Read an array, wherever it is, a block of its first dim after the other: each is all that is in memory of it."""
-    for rows in row_blocks(len(values), values.nbytes // max(1, len(values))):
-        yield values.isel({values.dims[0]: rows}).to_numpy()
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def is_mapped(array: object) -> bool:
-    """Say whether a file stands behind an array."""
+    """Return whether the values of an array are in a file."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap):
             return True
@@ -116,51 +102,44 @@ def is_mapped(array: object) -> bool:
     return False
 
 
-def memory_budget() -> int:
-    """Return the bytes that the activity of one tree may take of memory.
-
-    Raises
-    ------
-    DataFormatError
-        If ``NEUROMVM_MEMORY`` is no positive number.
-    """
-    given = os.environ.get(VARIABLE)
-    if given is None:
+def default_budget() -> int:
+    """Return the memory for the activity of one tree [bytes]: ``NEUROMVM_MEMORY``, or a quarter of the available memory."""
+    text = os.environ.get(VARIABLE)
+    if text is None:
         return int(SHARE * available_memory())
     try:
-        budget = float(given)
+        budget = float(text)
     except ValueError:
         budget = -1.0
     if not 0 <= budget < float("inf"):
-        raise DataFormatError(VARIABLE, found=repr(given), expected="a number of GB", next_step="Unset it, or write 8")
+        raise DataFormatError(VARIABLE, found=repr(text), expected="a number of GB", next_step="Unset it, or set it to 8")
     return int(budget * 1e9)
 
 
 def available_memory() -> int:
-    """Return the bytes of memory that can still be taken: of the machine, or of the group of processes that a job is put in."""
+    """Return the available memory [bytes]: of the machine, or less if a control group (of a cluster job) limits it."""
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = 1024 * int(lines["MemAvailable"].split()[0])
+        available = 1024 * int(lines["MemAvailable"].split()[0])
     except (OSError, KeyError, ValueError):
-        return 2**32  # where the system does not say
-    for folder in _groups():
+        return 2**32  # on systems without /proc/meminfo
+    for folder in _control_groups():
         try:
-            most = int((folder / "memory.max").read_text())
-            taken = int((folder / "memory.current").read_text())
-        except (OSError, ValueError):  # no limit is the word max
+            limit, used = int((folder / "memory.max").read_text()), int((folder / "memory.current").read_text())
+        except (OSError, ValueError):  # the file contains "max" if there is no limit
             continue
-        free = min(free, most - taken)
-    return max(free, 0)
+        available = min(available, limit - used)
+    return max(available, 0)
 
 
-def _groups() -> list[Path]:
-    """Return the control groups of this process, from the innermost."""
+def _control_groups() -> list[Path]:
+    """Return the folders of the control groups of this process, innermost first."""
     try:
-        own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
+        name = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
     except OSError:
         return []
     root = Path("/sys/fs/cgroup")
-    inner = root / own.lstrip("/")
+    inner = root / name.lstrip("/")
     return [inner, *(folder for folder in inner.parents if folder.is_relative_to(root))]
 
 
@@ -169,7 +148,7 @@ def _mapped(shape: tuple[int, ...], dtype: DTypeLike, size: int) -> NDArray[np.g
     LOG.info("%.3g GB of activity are kept in a file in %s", size / 1e9, folder)
     with tempfile.TemporaryFile(prefix="neuromvm-") as file:
         try:
-            # Reserved now: a disk that is full later would end the process without a word.
+            # Reserve the space now: if the disk were full later, the process would end without a message.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
@@ -177,20 +156,14 @@ def _mapped(shape: tuple[int, ...], dtype: DTypeLike, size: int) -> NDArray[np.g
         except OSError as error:
             raise DataFormatError(
                 folder,
-                found=f"no room for {size / 1e9:.3g} GB of activity ({error.strerror})",
-                expected="a disk that holds activity for which memory has no room",
-                next_step=f"Set TMPDIR to a folder on a larger disk, or {VARIABLE} to the GB of memory that may be taken",
+                found=f"no space for {size / 1e9:.3g} GB of activity ({error.strerror})",
+                expected="a disk with space for activity that does not fit into the memory budget",
+                next_step=f"Set TMPDIR to a folder on a larger disk, or {VARIABLE} to the GB of memory that may be used",
             ) from error
         return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
 
 
 def read_recordings(path: Path) -> xr.DataTree:
-    """Read recordings and close their file; activity that does not fit into the memory budget is kept in mapped files.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
-    tree: xr.DataTree = read_netcdf(path, xr.open_datatree, Room().kept_tree)
+    """Return recordings from a file, which is closed; activity that exceeds the default memory budget is mapped."""
+    tree: xr.DataTree = read_netcdf(path, xr.open_datatree, MemoryBudget().load_tree)
     return tree

@@ -1,11 +1,10 @@
-"""Which samples of different animals stand in for one another: condition-matched tuples, drawn again each epoch or fixed.
+"""Condition-matched samples of different animals: tuples that are drawn again in each epoch, or fixed.
 
-Trials of different animals are not the same trials. A tuple joins one sample of every animal that has the condition;
-an animal without it is absent from the tuple (-1), never filled in.
+Animals have no trials in common. A tuple consists of one sample of every animal that has the condition; an animal without it is
+absent from the tuple (-1).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +13,13 @@ Codes = NDArray[np.integer]
 Pairs = NDArray[np.int64]
 
 
-class Pairing(Protocol):
-    """A way to pair samples."""
-
-    rows: int
-
-    def draw(self, random: np.random.Generator) -> Pairs:
-        """Return sample numbers ``(tuple, animal)``, -1 where an animal lacks the condition; tuples in random order."""
-
-
 class RedrawnPairing:
     """New tuples at every draw, in which every sample of every animal occurs.
 
-    A condition has as many tuples as the animal with most samples of it; the samples of other animals return, in a
-    new order each time they have all been used.
+    A condition has as many tuples as the animal with most samples of it; the samples of other animals are repeated, in a new
+    order in each round.
 
-    Parameters
-    ----------
-    codes
-        For each animal the condition of each of its samples; a negative code leaves the sample out.
+    ``codes``: for each animal the condition of each sample; samples with a negative code are left out.
 
     Examples
     --------
@@ -44,14 +31,14 @@ class RedrawnPairing:
     """
 
     def __init__(self, codes: Sequence[Codes]) -> None:
-        samples, rounds, places = [], [], []
+        samples, rounds, positions = [], [], []
         groups = [_by_code(animal) for animal in codes]
         conditions = sorted(set().union(*groups)) if groups else []
         longest = {code: max(len(group.get(code, ())) for group in groups) for code in conditions}
         self.rows = sum(longest.values())
         offset = next_round = 0
         for group in groups:
-            place = np.full(self.rows, -1, dtype=np.int64)
+            position = np.full(self.rows, -1, dtype=np.int64)
             row = 0
             for code in conditions:
                 if code in group:
@@ -59,25 +46,25 @@ class RedrawnPairing:
                     times = -(-needed // len(members))
                     samples.append(np.tile(members, times))
                     rounds.append(np.repeat(np.arange(next_round, next_round + times), len(members)))
-                    place[row : row + needed] = offset + np.arange(needed)
+                    position[row : row + needed] = offset + np.arange(needed)
                     offset, next_round = offset + times * len(members), next_round + times
                 row += longest[code]
-            places.append(place)
+            positions.append(position)
         self._samples = np.concatenate(samples) if samples else np.zeros(0, dtype=np.int64)
         self._rounds = np.concatenate(rounds).astype(float) if rounds else np.zeros(0)
-        self._places = np.stack(places, axis=1) if places else np.zeros((0, 0), dtype=np.int64)
+        self._positions = np.stack(positions, axis=1) if positions else np.zeros((0, 0), dtype=np.int64)
 
     def draw(self, random: np.random.Generator) -> Pairs:
         """Return sample numbers ``(tuple, animal)``, -1 where an animal lacks the condition; tuples in random order."""
         # Sorting round number + uniform noise shuffles the samples inside every round at once.
         order = np.argsort(self._rounds + random.random(len(self._rounds)))
         shuffled = self._samples[order]
-        pairs = np.where(self._places >= 0, shuffled[self._places], -1) if len(shuffled) else self._places
+        pairs = np.where(self._positions >= 0, shuffled[self._positions], -1) if len(shuffled) else self._positions
         return np.asarray(random.permutation(pairs, axis=0), dtype=np.int64)
 
 
 class PublishedPairing:
-    """The published pairing: i-th sample of a condition with the i-th, cut to the smallest animal, the same each epoch."""
+    """The published pairing: i-th samples of a condition, as many as every animal has, the same tuples in each epoch."""
 
     def __init__(self, codes: Sequence[Codes]) -> None:
         groups = [_by_code(animal) for animal in codes]
@@ -95,16 +82,9 @@ class PublishedPairing:
 
 
 def in_order(codes: Sequence[Codes]) -> Pairs:
-    """Join the i-th sample of a condition of every animal; an animal with fewer is absent from the rest.
+    """Return the pairs ``(tuple, animal)`` of i-th samples of each condition, -1 where an animal has fewer samples of it.
 
-    Parameters
-    ----------
-    codes
-        For each animal the condition of each of its samples; a negative code leaves the sample out.
-
-    Returns
-    -------
-    Sample numbers ``(tuple, animal)``, -1 where absent, sorted by condition.
+    ``codes`` are those of :class:`RedrawnPairing`; tuples are sorted by condition.
 
     Examples
     --------
@@ -116,14 +96,14 @@ def in_order(codes: Sequence[Codes]) -> Pairs:
     tuples = []
     for code in sorted(set().union(*groups)):
         members = [group.get(code, np.zeros(0, dtype=np.int64)) for group in groups]
-        rows = np.full((max(len(one) for one in members), len(codes)), -1, dtype=np.int64)
-        for column, one in enumerate(members):
-            rows[: len(one), column] = one
+        rows = np.full((max(map(len, members)), len(codes)), -1, dtype=np.int64)
+        for column, numbers in enumerate(members):
+            rows[: len(numbers), column] = numbers
         tuples.append(rows)
     return np.concatenate(tuples) if tuples else np.zeros((0, len(codes)), dtype=np.int64)
 
 
-PAIRINGS: Mapping[str, Callable[[Sequence[Codes]], Pairing]] = {"redrawn": RedrawnPairing, "published": PublishedPairing}
+PAIRINGS: Mapping[str, type[RedrawnPairing] | type[PublishedPairing]] = {"redrawn": RedrawnPairing, "published": PublishedPairing}
 
 
 def _by_code(codes: Codes) -> dict[int, NDArray[np.int64]]:

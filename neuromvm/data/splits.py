@@ -1,8 +1,13 @@
-"""Splits as data: which trials train, validate and test, decided before anything else is computed."""
+"""Splits of trials into training, validation and test sides, made before any other computation.
+
+A kind of split is a function that divides the trials of one animal and an entry of ``SPLIT_KINDS``; ``split.kind`` names it.
+"""
 
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -26,103 +31,87 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec, *, among: Mapping[str, ND
     samples
         Made by :func:`neuromvm.data.windows.make_samples`; trials are stratified by their labels.
     spec
-        The kind of split, its seed, and the share of training-side trials kept for validation.
+        The kind of split, its seed, and the share of training-side trials used for validation.
     among
-        Animal -> which trials are divided ``(trial,)``; the others are unused. By default all are.
+        Animal -> trials that are divided ``(trial,)``; other trials are unused. By default all trials are divided.
 
     Returns
     -------
-    One node an animal: ``part (split, trial)``, values of :class:`neuromvm.schema.Part`. An animal's trials are divided
-    by a generator of its own, so that adding or leaving out another animal changes nothing.
+    One node an animal: ``part (split, trial)``, values of :class:`neuromvm.schema.Part`. Random numbers depend on the name of the
+    animal, so adding or leaving out another animal does not change its parts.
 
     Raises
     ------
     SplitError
-        If a class is left without training trials, the time order of trials coincides with the label, or trials of any kind
-        but ``published`` both train and test.
+        If a class has no training trials, the time order of trials coincides with the label, or trials are both training and test
+        trials in a kind of split that does not allow it.
     """
     schema.expect_samples(samples)
     expect(spec, SplitSpec, "spec", 'Make one: SplitSpec(kind="halves", repeats=5)')
-    divide = _DIVIDE[spec.kind]
-    paired = _in_published_tuples(samples) if spec.kind == "published" else {}
-    children = {}
-    for index, (name, dataset) in enumerate(schema.animals(samples)):
+    kind = SPLIT_KINDS[spec.kind]
+    nodes = {}
+    for name, dataset in schema.animals(samples):
         strata = trial_strata(dataset)
         if among is not None:
             strata = np.where(among[name], strata, -1)
-        parts = divide(Animal(name, index, len(samples.children), dataset, strata), spec)
+        animal = Animal(name, dataset, strata, samples)
+        parts = kind.divide(animal, spec)
         if spec.validation:
-            parts = np.stack([_keep_validation(name, strata, part, spec, number) for number, part in enumerate(parts)])
+            parts = np.stack([_with_validation(animal, part, spec, split) for split, part in enumerate(parts)])
         parts[:, strata < 0] = Part.UNUSED
-        if name in paired:
-            parts[:, ~paired[name]] = Part.UNUSED
-        elif (parts == Part.TRAIN_AND_TEST).any():
+        if (parts == Part.TRAIN_AND_TEST).any() and not kind.in_sample:
             raise SplitError(f"split.kind={spec.kind}, animal {name}", found="trials that train and test", expected="none")
-        if spec.kind != "leave_one_animal_out":
+        if kind.every_class:
             _check_classes(name, dataset, parts)
-        children[name] = xr.DataTree(
-            xr.Dataset(
-                {"part": (("split", "trial"), parts, _PART_ATTRS)},
-                coords={"trial": dataset["trial"].to_numpy(), "split": np.arange(len(parts))},
-            )
-        )
-    return xr.DataTree(dataset=xr.Dataset(attrs={"kind": spec.kind, "seed": spec.seed}), children=children)
+        coords = {"trial": dataset["trial"].to_numpy(), "split": np.arange(len(parts))}
+        nodes[name] = xr.Dataset({"part": (("split", "trial"), parts, _PART_ATTRS)}, coords)
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs={"kind": spec.kind, "seed": spec.seed}), **nodes})
 
 
 def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class: int | None, seed: int = 0) -> xr.DataTree:
-    """Leave one animal only a few training trials of each class, as if little had been recorded of it.
+    """Return splits in which one animal has fewer training trials, as if only a few trials of it had been recorded.
+
+    Its training trials become a subset of its training and validation trials; the remaining ones are unused. Its test trials and
+    all other animals are unchanged.
 
     Parameters
     ----------
     samples, splits
         Trees of :mod:`neuromvm.schema`.
     animal
-        The one that is to have few.
+        The animal whose training trials are reduced.
     per_class
-        Training trials of each class that are kept, or all where there are fewer; None keeps all of them.
+        Number of training trials of each class, or all trials of a class with fewer; None: all trials.
     seed
-        Of the draw, one for each split. A larger ``per_class`` keeps the trials that a smaller one does, and more.
-
-    Returns
-    -------
-    Splits in which the animal's training trials are drawn among those of its training side, validation trials included; the
-    rest of them are unused. Its test trials and all other animals are as they were.
+        Of the draw, which differs between splits. A larger ``per_class`` adds trials to those of a smaller one.
 
     Raises
     ------
     SplitError
-        If there is no such animal, ``per_class`` is below 1, or its training trials are those that are tested.
-
-    Examples
-    --------
-    >>> few = few_trials(samples, splits, "mitt", per_class=4)  # doctest: +SKIP
+        If there is no such animal, ``per_class`` is below 1, or its training trials are also test trials.
     """
-    _refuse_absent(splits, animal)
+    _check_animal(splits, animal)
     if per_class is not None and per_class < 1:
         raise SplitError("per_class", found=f"{per_class}", expected="at least 1 training trial of each class, or None for all")
     strata = trial_strata(samples[animal].to_dataset())
     node = splits[animal].to_dataset()
     parts = node["part"].to_numpy().copy()
     if (parts == Part.TRAIN_AND_TEST).any():
-        found, next_step = "trials that train and test", "Use split.kind=halves or kfold"
-        raise SplitError(f"splits/{animal}", found=found, expected="each on one side", next_step=next_step)
-    for number, part in enumerate(parts):
-        random = np.random.default_rng([seed, number, zlib.crc32(animal.encode()), 2])
-        side = np.isin(part, (Part.TRAIN, Part.VALIDATION))
-        part[side] = Part.UNUSED
+        problem, next_step = "trials that train and test", "Use split.kind=halves or kfold"
+        raise SplitError(f"splits/{animal}", found=problem, expected="each on one side", next_step=next_step)
+    for split, part in enumerate(parts):
+        random = np.random.default_rng([seed, split, zlib.crc32(animal.encode()), 2])
+        training = np.isin(part, (Part.TRAIN, Part.VALIDATION))
+        part[training] = Part.UNUSED
         for stratum in np.unique(strata[strata >= 0]):
-            part[random.permutation(np.flatnonzero(side & (strata == stratum)))[:per_class]] = Part.TRAIN
-    changed = node.assign(part=(("split", "trial"), parts, _PART_ATTRS))
-    return _with_children(splits, {**{name: one.to_dataset() for name, one in splits.children.items()}, animal: changed})
+            part[random.permutation(np.flatnonzero(training & (strata == stratum)))[:per_class]] = Part.TRAIN
+    nodes = dict(schema.animals(splits))
+    nodes[animal] = node.assign(part=(("split", "trial"), parts, _PART_ATTRS))
+    return xr.DataTree.from_dict({"/": splits.to_dataset(), **nodes})
 
 
 def without_animal(tree: xr.DataTree, animal: str) -> xr.DataTree:
-    """Return samples or splits of all animals but one.
-
-    Raises
-    ------
-    SplitError
-        If there is no such animal.
+    """Return samples or splits without one animal; SplitError is raised if there is no such animal.
 
     Examples
     --------
@@ -130,28 +119,25 @@ def without_animal(tree: xr.DataTree, animal: str) -> xr.DataTree:
     >>> list(without_animal(tree, "mitt").children)
     ['stella']
     """
-    _refuse_absent(tree, animal)
-    return _with_children(tree, {name: node.to_dataset() for name, node in tree.children.items() if name != animal})
+    _check_animal(tree, animal)
+    remaining = {name: dataset for name, dataset in schema.animals(tree) if name != animal}
+    return xr.DataTree.from_dict({"/": tree.to_dataset(), **remaining})
 
 
-def _with_children(tree: xr.DataTree, children: Mapping[str, xr.Dataset]) -> xr.DataTree:
-    return xr.DataTree(dataset=tree.to_dataset(), children={name: xr.DataTree(dataset) for name, dataset in children.items()})
-
-
-def _refuse_absent(tree: xr.DataTree, animal: str) -> None:
+def _check_animal(tree: xr.DataTree, animal: str) -> None:
     if animal not in tree.children:
         raise SplitError("animal", found=f"no animal {animal!r}", next_step=did_you_mean(animal, list(tree.children)))
 
 
 def trial_strata(dataset: xr.Dataset) -> NDArray[np.intp]:
-    """Return one number a trial: trials with the same labels in all windows have the same; -1 if any label is missing."""
+    """Return the stratum of each trial ``(trial,)``, equal for trials with equal labels in all windows; -1: label missing."""
     labels = dataset["label"].to_numpy()
     _, strata = np.unique(labels, axis=0, return_inverse=True)
     return np.where((labels < 0).any(axis=1), -1, strata.reshape(-1))
 
 
 def sorted_by_label(strata: NDArray[np.intp]) -> bool:
-    """Say whether every class is one unbroken run of trials, so that time and label cannot be told apart.
+    """Return whether every class is one contiguous run of trials, which confounds time and label.
 
     Examples
     --------
@@ -159,34 +145,33 @@ def sorted_by_label(strata: NDArray[np.intp]) -> bool:
     >>> sorted_by_label(np.array([0, 0, 1, 1])), sorted_by_label(np.array([0, 1, 0, 1]))
     (True, False)
     """
-    used = strata[strata >= 0]
-    runs = 1 + int((np.diff(used) != 0).sum())
-    classes = len(set(used.tolist()))
-    return bool(classes > 1 and runs == classes and runs < len(used))
+    labelled = strata[strata >= 0]
+    runs = 1 + int((np.diff(labelled) != 0).sum())
+    classes = len(set(labelled.tolist()))
+    return bool(classes > 1 and runs == classes and runs < len(labelled))
 
 
+@dataclass(frozen=True)
 class Animal:
-    """What a way of dividing may look at: the strata and the time order of one animal's trials."""
+    """One animal as a kind of split sees it: its dataset and ``strata (trial,)``, and the samples of all animals."""
 
-    def __init__(self, name: str, index: int, animals: int, dataset: xr.Dataset, strata: NDArray[np.intp]) -> None:
-        self.name, self.index, self.animals, self.dataset, self.strata = name, index, animals, dataset, strata
+    name: str
+    dataset: xr.Dataset
+    strata: NDArray[np.intp]
+    samples: xr.DataTree
 
     def label(self, name: str) -> NDArray[np.generic]:
-        """Return a label of the trials."""
-        known = sorted(str(key) for key, coord in self.dataset.coords.items() if coord.dims == ("trial",))
-        if name not in known:
-            raise SplitError(f"animal {self.name}", found=f"no trial label {name!r}", next_step=did_you_mean(name, known))
-        return np.asarray(self.dataset[name].to_numpy())
+        """Return a label of the trials ``(trial,)``."""
+        return np.asarray(schema.trial_label(self.name, self.dataset, name, SplitError).to_numpy())
 
     def in_time(self, spec: SplitSpec) -> NDArray[np.intp]:
         """Return the labelled trials in order of ``spec.order``, by default of their onset."""
-        onset = self.label("onset" if spec.order is None else spec.order)
-        order = np.argsort(onset, kind="stable")
+        order = np.argsort(self.label("onset" if spec.order is None else spec.order), kind="stable")
         return np.asarray(order[self.strata[order] >= 0])
 
-    def seed(self, spec: SplitSpec, number: int) -> int:
-        """Return a seed that depends on the animal's name, not on its place among the others."""
-        state = np.random.SeedSequence([spec.seed, number, zlib.crc32(self.name.encode())])
+    def seed(self, spec: SplitSpec, number: int, *stream: int) -> int:
+        """Return a seed that depends on the animal's name, not on other animals."""
+        state = np.random.SeedSequence([spec.seed, number, zlib.crc32(self.name.encode()), *stream])
         return int(state.generate_state(1)[0])
 
 
@@ -230,71 +215,78 @@ def _blocks(animal: Animal, spec: SplitSpec) -> Parts:
 
 
 def _leave_one_animal_out(animal: Animal, spec: SplitSpec) -> Parts:
-    if animal.animals < 2:
+    names = list(animal.samples.children)
+    if len(names) < 2:
         raise SplitError("split.kind", found="leave_one_animal_out with one animal", next_step="Use halves or kfold")
-    parts = np.full((animal.animals, len(animal.strata)), Part.TRAIN, dtype=np.int8)
-    parts[animal.index] = Part.TEST
+    parts = np.full((len(names), len(animal.strata)), Part.TRAIN, dtype=np.int8)
+    parts[names.index(animal.name)] = Part.TEST
     return parts
 
 
 def _published(animal: Animal, spec: SplitSpec) -> Parts:
-    return np.full((1, len(animal.strata)), Part.TRAIN_AND_TEST, dtype=np.int8)
+    """Train and test on the trials in the published pairs: of each class as many as the animal with fewest has."""
+    nodes = dict(schema.animals(animal.samples))
+    codes = [np.where(node["label"] >= 0, node["match"], -1).reshape(-1) for node in nodes.values()]
+    pairs = PublishedPairing(codes).draw(np.random.default_rng(0))
+    trials = pairs[:, list(nodes).index(animal.name)] // animal.dataset.sizes["window"]
+    parts = np.full((1, len(animal.strata)), Part.UNUSED, dtype=np.int8)
+    parts[0, trials] = Part.TRAIN_AND_TEST
+    return parts
 
 
-_DIVIDE: dict[str, Callable[[Animal, SplitSpec], Parts]] = {
-    "halves": _halves,
-    "kfold": _kfold,
-    "chronological": _chronological,
-    "blocks": _blocks,
-    "leave_one_animal_out": _leave_one_animal_out,
-    "published": _published,
+class SplitKind(NamedTuple):
+    """One kind of split: ``divide`` returns the parts ``(split, trial)`` of an animal, with these properties.
+
+    ``inner``: kind of split by which training sides are divided again, None if they cannot be; ``every_class``: each animal has
+    training and test trials of every class in every split; ``in_sample``: training trials may also be test trials.
+    """
+
+    divide: Callable[[Animal, SplitSpec], Parts]
+    inner: Literal["kfold", "blocks"] | None
+    every_class: bool = True
+    in_sample: bool = False
+
+
+SPLIT_KINDS: dict[str, SplitKind] = {
+    "halves": SplitKind(_halves, inner="kfold"),
+    "kfold": SplitKind(_kfold, inner="kfold"),
+    "chronological": SplitKind(_chronological, inner="blocks"),
+    "blocks": SplitKind(_blocks, inner="blocks"),
+    "leave_one_animal_out": SplitKind(_leave_one_animal_out, inner=None, every_class=False),
+    "published": SplitKind(_published, inner=None, in_sample=True),
 }
 _PART_ATTRS = {"flag_values": [int(part) for part in Part], "flag_meanings": " ".join(part.name.lower() for part in Part)}
 
 
-def _in_published_tuples(samples: xr.DataTree) -> dict[str, NDArray[np.bool_]]:
-    """Return for each animal which trials the published pairing takes, ``(trial,)``: none beyond the smallest animal's number."""
-    nodes = dict(schema.animals(samples))
-    codes = [np.where(node["label"] >= 0, node["match"], -1) for node in nodes.values()]
-    pairs = PublishedPairing([one.reshape(-1) for one in codes]).draw(np.random.default_rng(0))
-    return {
-        name: np.isin(np.arange(len(one)), pairs[:, column] // one.shape[1])
-        for column, (name, one) in enumerate(zip(nodes, codes, strict=True))
-    }
-
-
 def _folds(animal: Animal, folds: int, seed: int) -> NDArray[np.intp]:
-    """Return the fold of each trial, classes spread evenly."""
-    used = np.flatnonzero(animal.strata >= 0)
-    _check_counts(animal.name, animal.dataset, used, folds, "folds")
+    """Return the fold of each trial ``(trial,)``, with classes spread evenly over the folds."""
+    labelled = np.flatnonzero(animal.strata >= 0)
+    _check_counts(animal, labelled, folds)
     fold = np.zeros(len(animal.strata), dtype=np.intp)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, test) in enumerate(splitter.split(used[:, None], animal.strata[used])):
-        fold[used[test]] = number
+    for number, (_, test) in enumerate(splitter.split(labelled[:, None], animal.strata[labelled])):
+        fold[labelled[test]] = number
     return fold
 
 
-def _keep_validation(
-    name: str, strata: NDArray[np.intp], part: NDArray[np.int8], spec: SplitSpec, number: int
-) -> NDArray[np.int8]:
+def _with_validation(animal: Animal, part: Parts, spec: SplitSpec, split: int) -> Parts:
     """Move a share of each class's training trials to validation."""
-    training = np.flatnonzero((part == Part.TRAIN) & (strata >= 0))
+    training = np.flatnonzero((part == Part.TRAIN) & (animal.strata >= 0))
     if not len(training):
         return part
     folds = max(2, round(1 / spec.validation))
-    counts = np.bincount(strata[training])
+    counts = np.bincount(animal.strata[training])
     if counts[counts > 0].min() < folds:
         raise SplitError(
-            f"animal {name}",
+            f"animal {animal.name}",
             found=f"a class with {counts[counts > 0].min()} training trials",
-            expected=f"at least {folds}, to keep {spec.validation:g} of them for validation",
+            expected=f"at least {folds}, to use {spec.validation:g} of them for validation",
             next_step="Set split.validation=0 and train for a fixed number of epochs, or raise it towards 0.5",
         )
-    seed = np.random.SeedSequence([spec.seed, number, zlib.crc32(name.encode()), 1]).generate_state(1)[0]
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=int(seed))
-    _, kept = next(iter(splitter.split(training[:, None], strata[training])))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=animal.seed(spec, split, 1))
+    _, validation = next(iter(splitter.split(training[:, None], animal.strata[training])))
     part = part.copy()
-    part[training[kept]] = Part.VALIDATION
+    part[training[validation]] = Part.VALIDATION
     return part
 
 
@@ -303,25 +295,21 @@ def _refuse_sorted(animal: Animal, spec: SplitSpec) -> None:
         raise SplitError(
             f"split.kind={spec.kind}, animal {animal.name}",
             found="trials sorted by label, so a split by time is a split by label",
-            expected="classes that come back in time",
-            next_step="Use split.kind=halves or kfold, and say that slow drift of the recording can pass for the label",
+            expected="classes that occur again later in the session",
+            next_step="Use split.kind=halves or kfold, and report that slow drift may be decoded in place of the label",
         )
 
 
-def _check_counts(name: str, dataset: xr.Dataset, used: NDArray[np.intp], needed: int, what: str) -> None:
-    labels, counts = np.unique(dataset["label"].to_numpy()[used], axis=0, return_counts=True)
-    if len(labels) < 2 and dataset.sizes["window"] == 1:
+def _check_counts(animal: Animal, labelled: NDArray[np.intp], folds: int) -> None:
+    labels, counts = np.unique(animal.dataset["label"].to_numpy()[labelled], axis=0, return_counts=True)
+    if len(labels) < 2 and animal.dataset.sizes["window"] == 1:
+        problem, next_step = "trials of one class only", "Leave it out with data.animals"
+        raise SplitError(f"animal {animal.name}", found=problem, expected="at least two classes", next_step=next_step)
+    if counts.min() < folds:
         raise SplitError(
-            f"animal {name}",
-            found="trials of one class only",
-            expected="at least two classes",
-            next_step="Leave it out with data.animals",
-        )
-    if counts.min() < needed:
-        raise SplitError(
-            f"animal {name}",
-            found=f"{counts.min()} trials of class {_class_name(dataset, labels[counts.argmin()][0])!r}",
-            expected=f"at least {needed}, one for each of the {what}",
+            f"animal {animal.name}",
+            found=f"{counts.min()} trials of class {_class_name(animal.dataset, labels[counts.argmin()][0])!r}",
+            expected=f"at least {folds}, one for each of the folds",
             next_step="Drop the class with samples.keep, leave the animal out with data.animals, or use fewer folds",
         )
 
@@ -329,12 +317,12 @@ def _check_counts(name: str, dataset: xr.Dataset, used: NDArray[np.intp], needed
 def _check_classes(name: str, dataset: xr.Dataset, parts: Parts) -> None:
     labels = dataset["label"].to_numpy()
     present = set(labels[labels >= 0].tolist())
-    for number, part in enumerate(parts):
-        for side, wanted in (("training", Part.TRAIN), ("test", Part.TEST)):
-            missing = present - set(labels[np.isin(part, (wanted, Part.TRAIN_AND_TEST))].ravel().tolist())
+    for split, part in enumerate(parts):
+        for side, value in (("training", Part.TRAIN), ("test", Part.TEST)):
+            missing = present - set(labels[np.isin(part, (value, Part.TRAIN_AND_TEST))].ravel().tolist())
             if missing:
                 raise SplitError(
-                    f"split {number}, animal {name}",
+                    f"split {split}, animal {name}",
                     found=f"no {side} trial of class {_class_name(dataset, min(missing))!r}",
                     expected="every class on both sides",
                     next_step="Use split.kind=halves or kfold, which are stratified, or drop the class with samples.keep",

@@ -1,7 +1,7 @@
 """Rhythms in a local field potential: the phase of theta, 0 at its peaks and pi at its troughs, and the power of any band.
 
-Which way is up depends on where the electrode lies: the rhythm turns over between the pyramidal layer and the fissure, so phases
-of animals whose electrodes lie at other depths are shifted against each other by up to half a cycle.
+The phase depends on the depth of the electrode: theta reverses its polarity between the pyramidal layer and the hippocampal
+fissure, so phases of animals with electrodes at different depths may differ by up to half a cycle.
 """
 
 import numpy as np
@@ -10,36 +10,25 @@ from scipy.signal import butter, hilbert, sosfiltfilt
 
 from neuromvm.errors import DataFormatError
 
-BAND = (6.0, 10.0)  # [Hz] theta of a rat at work
+BAND = (6.0, 10.0)  # [Hz] theta of a behaving rat
 ORDER = 2  # of the filter, which runs once in each direction
-EDGE = 0.25  # [s] at the ends of a signal where the phase is wrong by more than 0.1 rad, and so is not given
-LEAST_CYCLES = 3  # of the slowest passed rhythm between the edges: a shorter stretch has no phase
-JITTER = 0.1  # of a sampling period by which samples may come early or late
-GAP = 1.5  # sampling periods without a sample that part a signal in two
+EDGE = 0.25  # [s] at the ends of a signal without a phase, because its error would exceed 0.1 rad
+LEAST_CYCLES = 3  # of the lowest frequency between the edges: a shorter piece has no phase
+JITTER = 0.1  # tolerated irregularity of sample times [sampling periods]
+GAP = 1.5  # interval between samples that divides a signal into two pieces [sampling periods]
 
 
 def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, float] = BAND) -> NDArray[np.complex128]:
-    """Return the phase of a rhythm at every sample, as numbers on the unit circle ``(..., sample)``.
+    """Return the phase of a rhythm at every sample as ``exp(i phase)``, and 0 where the filtered signal is 0 ``(..., sample)``.
 
-    A Butterworth filter is run forth and back, so that it delays nothing, and the angle of the analytic signal is taken.
+    It is the angle of the analytic signal after a Butterworth filter, which runs forward and backward to avoid a delay.
 
-    Parameters
-    ----------
-    signal
-        ``(..., sample)``, finite, in any unit.
-    rate
-        Samples a second [Hz].
-    band
-        Lowest and highest frequency that passes [Hz].
-
-    Returns
-    -------
-    Phase as ``exp(i phase)``; 0 where the filtered signal is exactly 0, which has no phase.
+    ``signal (..., sample)`` is finite, in any unit; ``rate``: samples a second [Hz]; ``band``: limits of the pass band [Hz].
 
     Raises
     ------
     DataFormatError
-        If the signal is sampled at no more than twice the highest frequency, or is too short to filter.
+        If the sampling rate is at most twice the highest frequency, or the signal is too short to filter.
 
     References
     ----------
@@ -54,77 +43,12 @@ def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, flo
     True
     """
     analytic = _analytic(signal, rate, band)
-    size = np.abs(analytic)
-    return np.asarray(np.divide(analytic, size, out=np.zeros_like(analytic), where=size > 0))
-
-
-def _analytic(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.complex128]:
-    check_rate(rate, band, "signal")
-    least = shortest(band)
-    if signal.shape[-1] < least * rate:
-        raise DataFormatError(
-            "signal",
-            found=f"{signal.shape[-1] / rate:.3g} s",
-            expected=f"at least {least:.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s",
-        )
-    filtered = sosfiltfilt(butter(ORDER, band, "bandpass", fs=rate, output="sos"), signal.astype(np.float64), axis=-1)
-    return np.asarray(hilbert(filtered, axis=-1))
-
-
-def phase_at(
-    signal: NDArray[np.floating],
-    times: NDArray[np.floating],
-    at: NDArray[np.floating],
-    band: tuple[float, float] = BAND,
-    where: str = "signal",
-) -> NDArray[np.float32]:
-    """Return the phase of a rhythm at given times, NaN where the signal does not say.
-
-    Samples that are not finite, and stretches without samples, part the signal: each piece is filtered for itself, and nothing is
-    said of the times within ``EDGE`` of its ends, nor of pieces shorter than :func:`shortest`.
-
-    Parameters
-    ----------
-    signal, times
-        ``(sample,)`` values, and their times in order [s].
-    at
-        Times wanted [s], of any shape.
-    band
-        [Hz]
-    where
-        What the signal is, for messages.
-
-    Returns
-    -------
-    ``at.shape``, from -pi to pi [rad].
-
-    Raises
-    ------
-    DataFormatError
-        If samples come irregularly, too rarely for the band, or no piece is long enough.
-
-    Examples
-    --------
-    >>> times = np.arange(1000) / 250
-    >>> signal = np.cos(2 * np.pi * 8 * times)
-    >>> signal[700:] = np.nan
-    >>> np.isfinite(phase_at(signal, times, np.array([0.1, 1.5, 3.0]))).tolist()
-    [False, True, False]
-    """
-    signal, times, period, pieces = stretches(signal, times, band, where)
-    phase = np.full(at.shape, np.nan, dtype=np.float32)
-    for piece in pieces:
-        own = times[piece]
-        known = (at >= own[0] + EDGE) & (at <= own[-1] - EDGE)
-        circle = band_phase(signal[piece], 1 / period, band)
-        angle = np.interp(at[known], own, np.unwrap(np.angle(circle)))
-        has_phase = np.interp(at[known], own, np.abs(circle)) > 0.5
-        phase[known] = np.where(has_phase, np.angle(np.exp(1j * angle)), np.nan)
-    return phase
+    amplitude = np.abs(analytic)
+    return np.asarray(np.divide(analytic, amplitude, out=np.zeros_like(analytic), where=amplitude > 0))
 
 
 def band_power(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the power of a band at every sample: the squared amplitude of the analytic signal, halved ``(..., sample)``.
+    """Return the power of a band at every sample, half the squared amplitude of the analytic signal ``(..., sample)``.
 
     A sine of amplitude a in the band has the power a^2 / 2, its mean square. Parameters and errors are those of
     :func:`band_phase`.
@@ -137,6 +61,54 @@ def band_power(signal: NDArray[np.floating], rate: float, band: tuple[float, flo
     True
     """
     return np.asarray(np.abs(_analytic(signal, rate, band)) ** 2 / 2)
+
+
+def _analytic(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.complex128]:
+    check_rate(rate, band, "signal")
+    if signal.shape[-1] < shortest(band) * rate:
+        raise DataFormatError("signal", found=f"{signal.shape[-1] / rate:.3g} s", expected=_at_least(band))
+    filtered = sosfiltfilt(butter(ORDER, band, "bandpass", fs=rate, output="sos"), signal.astype(np.float64), axis=-1)
+    return np.asarray(hilbert(filtered, axis=-1))
+
+
+def phase_at(
+    signal: NDArray[np.floating],
+    times: NDArray[np.floating],
+    at: NDArray[np.floating],
+    band: tuple[float, float] = BAND,
+    where: str = "signal",
+) -> NDArray[np.float32]:
+    """Return the phase of a rhythm at given times, NaN where it is unknown.
+
+    Samples that are not finite and gaps without samples divide the signal into pieces, which are filtered separately. The phase
+    is unknown within ``EDGE`` of the ends of a piece and in pieces shorter than :func:`shortest`.
+
+    ``signal`` and its sorted ``times`` [s] are ``(sample,)``; ``at``: times of the phase [s], of any shape, which is that of the
+    result, from -pi to pi [rad]; ``band``: limits of the pass band [Hz]; ``where``: name of the signal, for messages.
+
+    Raises
+    ------
+    DataFormatError
+        If the sampling is irregular or too slow for the band, or no piece is long enough.
+
+    Examples
+    --------
+    >>> times = np.arange(1000) / 250
+    >>> signal = np.cos(2 * np.pi * 8 * times)
+    >>> signal[700:] = np.nan
+    >>> np.isfinite(phase_at(signal, times, np.array([0.1, 1.5, 3.0]))).tolist()
+    [False, True, False]
+    """
+    signal, times, period, pieces = stretches(signal, times, band, where)
+    phase = np.full(at.shape, np.nan, dtype=np.float32)
+    for piece in pieces:
+        piece_times = times[piece]
+        known = (at >= piece_times[0] + EDGE) & (at <= piece_times[-1] - EDGE)
+        circle = band_phase(signal[piece], 1 / period, band)
+        angle = np.interp(at[known], piece_times, np.unwrap(np.angle(circle)))
+        has_phase = np.interp(at[known], piece_times, np.abs(circle)) > 0.5
+        phase[known] = np.where(has_phase, np.angle(np.exp(1j * angle)), np.nan)
+    return phase
 
 
 def stretches(
@@ -152,7 +124,7 @@ def stretches(
         raise DataFormatError(where, found=f"{len(times)} finite samples", expected="a signal")
     steps = np.diff(times)
     period = float(np.median(steps))
-    # times are stored with rounding errors, which count when they are large
+    # allows for the rounding errors of large times
     tolerance = JITTER * period + 4 * float(np.spacing(np.abs(times).max()))
     uneven = (np.abs(steps - period) > tolerance) & (steps < GAP * period)
     if period <= 0 or uneven.any():
@@ -160,31 +132,32 @@ def stretches(
             where,
             found=f"irregular timestamps: {int(uneven.sum())} of {len(steps)} intervals are not the usual {period:.4g} s",
             expected=f"intervals that differ by less than {JITTER:.0%}, or gaps",
-            next_step="Resample the signal to a constant rate and store it so",
+            next_step="Resample the signal to a constant rate and store it with that rate",
         )
     check_rate(1 / period, band, where)
     pieces = np.split(np.arange(len(times)), np.flatnonzero(steps >= GAP * period) + 1)
     long_enough = [piece for piece in pieces if len(piece) * period >= shortest(band)]
     if not long_enough:
-        raise DataFormatError(
-            where,
-            found=f"no stretch without a gap above {max(map(len, pieces)) * period:.3g} s",
-            expected=f"at least {shortest(band):.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s",
-        )
+        longest = max(map(len, pieces)) * period
+        raise DataFormatError(where, found=f"no stretch without a gap above {longest:.3g} s", expected=_at_least(band))
     return signal, times, period, long_enough
 
 
+def _at_least(band: tuple[float, float]) -> str:
+    return f"at least {shortest(band):.3g} s, {LEAST_CYCLES} cycles of {band[0]:g} Hz and two edges of {EDGE:g} s"
+
+
 def shortest(band: tuple[float, float] = BAND) -> float:
-    """Return the shortest stretch of signal that has a phase anywhere [s]."""
+    """Return the shortest duration of a signal with a phase [s]."""
     return LEAST_CYCLES / band[0] + 2 * EDGE
 
 
 def check_rate(rate: float, band: tuple[float, float], where: str) -> None:
-    """Raise DataFormatError unless a signal is sampled more than twice in the shortest passed cycle."""
+    """Raise DataFormatError unless the sampling rate exceeds twice the highest frequency of the band."""
     if rate <= 2 * band[1] * (1 + 1e-6):  # a rate from timestamps has rounding errors
         raise DataFormatError(
             where,
             found=f"{rate:.4g} samples a second",
             expected=f"more than {2 * band[1]:g}, twice the highest frequency of the band {band[0]:g} to {band[1]:g} Hz",
-            next_step="Take a signal that is sampled faster, or lower lfp.band",
+            next_step="Use a signal with a higher sampling rate, or lower lfp.band",
         )

@@ -1,11 +1,11 @@
-"""Simulated trials of an animal, drawn from a model of its training side: condition means plus correlated noise.
+"""Model of trials of an animal: condition means plus correlated noise, fitted to training-side samples.
 
-With a handful of trials a condition, an encoder fits the trials themselves. Trained on endless draws of
+With few trials per condition, an encoder overfits the recorded trials. An encoder trained on simulated trials
 
     x ~ N(m_k, C),   m_k shrunk condition means,   C shrunk covariance within conditions,
 
-it becomes the posterior of this model in place of that of the trials (amortised inference on simulated data). Both shrinkages
-are empirical Bayes: a unit whose condition means differ no more than chance is drawn towards its overall mean.
+approximates the posterior of this model instead (amortised inference). Both shrinkages are empirical Bayes: the condition means
+of a unit that differ no more than expected by chance are shrunk to its overall mean.
 """
 
 from typing import NamedTuple
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from neuromvm.data.features import SMALLEST_NOISE, Floats
 
-POOLED = 0.5  # share of a unit's prior variance that is taken from all units: single units estimate theirs badly
-SIGNAL_OF_ONE = 0.5  # share of the variance that is taken for signal where each condition has one trial and nothing can tell
-SMALLEST_SIGNAL = 1e-3  # [scaled feature]^2 least variance between conditions, so that noise alone is drawn to one point
+POOLED = 0.5  # share of a unit's prior variance that is estimated from all units: estimates from single units are noisy
+SIGNAL_OF_SINGLE_TRIALS = 0.5  # share of the variance assumed to be signal if no condition has more than one trial
+SMALLEST_SIGNAL = 1e-3  # [scaled feature]^2 least variance between conditions; pure noise is then shrunk to a point
 
 
 class TrialModel(NamedTuple):
-    """What trials of one animal are drawn from.
+    """Distribution of the trials of one animal.
 
-    ``mean (condition, feature)``, indexed by match code; ``deviations (sample, feature)``: a draw of standard-normal numbers
-    ``(sample,)`` times these has the sample part of the covariance; ``white``: standard deviation of the rest.
+    ``mean (condition, feature)``, indexed by match code; ``deviations (sample, feature)``: standard-normal numbers ``(sample,)``
+    times these have the sample part of the covariance; ``white``: standard deviation of the white part.
     """
 
     mean: Floats
@@ -35,20 +35,10 @@ class TrialModel(NamedTuple):
     def fit(
         cls, training: Floats, codes: NDArray[np.integer], units: int, conditions: int, covariance_shrinkage: float
     ) -> "TrialModel":
-        """Fit to training-side samples.
+        """Fit to scaled training-side samples ``(sample, feature)``, bin-major, with match codes ``(sample,)``.
 
-        Parameters
-        ----------
-        training
-            Scaled features ``(sample, feature)``, bin-major.
-        codes
-            Match code of each sample; those with a negative one are left out.
-        units
-            Number of units.
-        conditions
-            Number of match codes; one that does not occur gets the mean of all.
-        covariance_shrinkage
-            Share of the covariance that is white, 0 to 1.
+        Samples with a negative code are ignored; of ``conditions`` codes, those without samples get the overall mean.
+        ``covariance_shrinkage``, 0 to 1, is the share of the covariance that is white.
 
         Examples
         --------
@@ -59,8 +49,8 @@ class TrialModel(NamedTuple):
         >>> np.round(model.mean[1] - model.mean[0], 1).tolist(), round(model.white**2, 1)
         ([3.0, 1.0], 0.5)
         """
-        kept = codes >= 0
-        training, codes = training[kept].astype(np.float64), codes[kept]
+        matched = codes >= 0
+        training, codes = training[matched].astype(np.float64), codes[matched]
         counts = np.bincount(codes, minlength=conditions)
         sums = np.zeros((conditions, training.shape[1]))
         np.add.at(sums, codes, training)
@@ -69,8 +59,8 @@ class TrialModel(NamedTuple):
         mean = np.where(present[:, None], sums / np.maximum(counts, 1)[:, None], overall)
         free = len(training) - int(present.sum())
         deviations = training - mean[codes]
-        if free < 1:  # one trial a condition: what varies within cannot be told from what varies between
-            deviations, free = np.sqrt(1 - SIGNAL_OF_ONE) * (training - overall), max(len(training) - 1, 1)
+        if free < 1:  # single trials: variance within and between conditions cannot be separated
+            deviations, free = np.sqrt(1 - SIGNAL_OF_SINGLE_TRIALS) * (training - overall), max(len(training) - 1, 1)
         within = np.square(deviations).sum(axis=0) / free
         mean = overall + _shrinkage(mean[present], within, counts[present], units) * (mean - overall)
         white = max(np.sqrt(covariance_shrinkage * within.mean()), SMALLEST_NOISE)
@@ -79,7 +69,7 @@ class TrialModel(NamedTuple):
 
 
 def _shrinkage(means: Floats, within: Floats, counts: NDArray[np.integer], units: int) -> Floats:
-    """Return the factor of each feature's condition means, signal / (signal + error); the signal is pooled over a unit's bins."""
+    """Return the shrinkage factor of each feature, signal / (signal + error), with the signal pooled over the bins of a unit."""
     if len(means) < 2:
         return np.ones(means.shape[1], dtype=means.dtype)
     trials = len(counts) / (1 / counts).sum()

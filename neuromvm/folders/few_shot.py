@@ -1,4 +1,4 @@
-"""Where few-shot trainings lie in a run folder, and what may be read there without torch.
+"""Layout of few-shot trainings in a run folder, read without torch.
 
 ``few_shot/<model>/<animal>/``: ``base/``, the stack fitted without the animal; ``splits/k-<trials>.nc``, its few training
 trials; ``adapted/k-<trials>.nc`` and ``scratch/k-<trials>.nc``, latents of all animals.
@@ -15,7 +15,7 @@ from neuromvm.files import read_tree
 from neuromvm.folders.study import Study
 
 ALL = "all"
-Way = Literal["adapted", "scratch"]
+Content = Literal["splits", "adapted", "scratch"]
 Trials = int | None  # training trials a class of the new animal; None is all of them
 
 
@@ -34,34 +34,30 @@ class FewShotFolder:
 
     @property
     def models(self) -> list[str]:
-        """Models of the run of which there are few-shot latents."""
+        """Models of the run that have few-shot latents."""
         return [name for name in self.study.models if any(self.path.glob(f"{name}/*/adapted/k-*.nc"))]
 
     def animals(self, model: str) -> list[str]:
-        """Animals to which a model was adapted, in the order of the run."""
+        """Return the animals to which a model was adapted, in the order of the run."""
         return [name for name in self.study.splits.children if any((self.path / model / name).glob("adapted/k-*.nc"))]
 
     def trials(self, model: str, animal: str) -> list[Trials]:
-        """Numbers of training trials a class for which both ways were trained, from few to all."""
-        found = [read_trials(file.stem.removeprefix("k-")) for file in (self.path / model / animal / "adapted").glob("k-*.nc")]
-        whole = [one for one in found if one is None or self.latents_file(model, animal, "scratch", one).is_file()]
-        return sorted(whole, key=lambda one: float("inf") if one is None else one)
+        """Return the numbers of training trials a class with latents ``adapted`` and ``scratch``, from few to all."""
+        files = (self.path / model / animal / "adapted").glob("k-*.nc")
+        adapted = [read_trials(file.stem.removeprefix("k-")) for file in files]
+        return from_few_to_all([number for number in adapted if self.file(model, animal, "scratch", number).is_file()])
 
-    def splits_file(self, model: str, animal: str, trials: Trials) -> Path:
-        """Return the file of the splits in which an animal has few training trials."""
-        return self.path / model / animal / "splits" / f"k-{write_trials(trials)}.nc"
-
-    def latents_file(self, model: str, animal: str, way: Way, trials: Trials) -> Path:
-        """Return the file of latents; the full training with all trials is the run's own."""
-        if way == "scratch" and trials is None:
+    def file(self, model: str, animal: str, content: Content, trials: Trials) -> Path:
+        """Return the file of splits or latents; latents from scratch with all trials are those of the run."""
+        if content == "scratch" and trials is None:
             return self.study.model_folder(model) / "latents.nc"
-        return self.path / model / animal / way / f"k-{write_trials(trials)}.nc"
+        return self.path / model / animal / content / f"k-{write_trials(trials)}.nc"
 
     def splits(self, model: str, animal: str, trials: Trials) -> xr.DataTree:
         """Return the splits in which an animal has few training trials."""
-        return read_tree(self.splits_file(model, animal, trials))
+        return read_tree(self.file(model, animal, "splits", trials))
 
-    def latents(self, model: str, animal: str, way: Way, trials: Trials) -> xr.DataTree:
+    def latents(self, model: str, animal: str, method: Literal["adapted", "scratch"], trials: Trials) -> xr.DataTree:
         """Return latents of all animals.
 
         Raises
@@ -69,7 +65,7 @@ class FewShotFolder:
         RunFolderError
             If this has not been trained.
         """
-        file = self.latents_file(model, animal, way, trials)
+        file = self.file(model, animal, method, trials)
         if not file.is_file():
             raise RunFolderError(str(file), found="no such file", next_step=f"Train it: neuromvm few-shot {self.study.path}")
         return read_tree(file)
@@ -117,4 +113,4 @@ def from_few_to_all(per_class: Sequence[Trials]) -> list[Trials]:
     >>> from_few_to_all([None, 4, 1, 4])
     [1, 4, None]
     """
-    return sorted(set(per_class), key=lambda one: float("inf") if one is None else one)
+    return sorted(set(per_class), key=lambda number: float("inf") if number is None else number)

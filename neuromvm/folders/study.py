@@ -168,21 +168,21 @@ class Study:
         row
             A model or baseline.
         settings
-            Under which it stands in the table; refits made under others, or within other blocks, are passed over.
+            Its settings in the table; refits under other settings, or within other blocks, are left out.
 
         Returns
         -------
         Null data sets along ``permutation``; None if there are none.
         """
-        wanted = {"settings": json.dumps(settings), "within": self.spec.nulls.within or ""}
-        found = [read_dataset(file) for file in sorted((self.path / "refits" / row).glob("*.nc"))]
-        same = [one for one in found if all(one.attrs.get(key) == value for key, value in wanted.items())]
-        if not same:
+        attributes = {"settings": json.dumps(settings), "within": self.spec.nulls.within or ""}
+        files = sorted((self.path / "refits" / row).glob("*.nc"))
+        refits = [scores for scores in map(read_dataset, files) if attributes.items() <= scores.attrs.items()]
+        if not refits:
             return None
-        joined = xr.concat(
-            same, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"
+        merged = xr.concat(
+            refits, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"
         )
-        return joined.drop_duplicates("permutation").sortby("permutation")
+        return merged.drop_duplicates("permutation").sortby("permutation")
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -196,6 +196,6 @@ class Study:
         return content
 
 
-def refit_file(run: Path, row: str, first: int, last: int) -> Path:
-    """Return the file of the refits of one row on null data sets ``first`` to ``last``."""
-    return run / "refits" / row / f"{first:05d}-{last:05d}.nc"
+def refit_file(run: Path, row: str, permutations: range) -> Path:
+    """Return the file of the refits of one row on consecutive null data sets."""
+    return run / "refits" / row / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"

@@ -1,4 +1,4 @@
-"""Where the cells of a sweep lie, and what may be read there without torch.
+"""Layout of the folder of a sweep, read without torch.
 
 ``sweep.yaml``; ``plan.json``, the cells and their settings; ``cells/<hash>/``, a run folder each, with ``DONE`` or ``FAILED``,
 ``log.txt``, ``inner-<hash>.json`` where cells are selected and ``models/<name>/reconstruction.nc``; ``data/``, recordings that
@@ -47,7 +47,7 @@ class SweepFolder:
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """What is varied, over which cells, and how cells are selected."""
+        """Varied settings, cells, and how cells are selected."""
         if not (self.path / PLAN).is_file():
             raise RunFolderError(
                 str(self.path),
@@ -71,11 +71,11 @@ class SweepFolder:
     @property
     def cells(self) -> list[Cell]:
         """The cells, in the order of the spec."""
-        return [Cell(one["cell"], one["settings"]) for one in self.plan["cells"]]
+        return [Cell(cell["cell"], cell["settings"]) for cell in self.plan["cells"]]
 
     @property
     def selection(self) -> Selection | None:
-        """How cells are selected, if they are."""
+        """How cells are selected; None if they are not."""
         return None if self.plan["select"] is None else Selection.model_validate(self.plan["select"])
 
     def cell_folder(self, cell: str) -> Path:
@@ -87,7 +87,7 @@ class SweepFolder:
         return Study(self.cell_folder(cell))
 
     def state(self, cell: str) -> State:
-        """Say how far a cell is; one that lacks the inner scores that are asked for is waiting."""
+        """Return the state of a cell; a cell without inner scores is waiting if cells are selected."""
         folder = self.cell_folder(cell)
         inner = self.inner_file(cell, self.selection)
         if (folder / DONE).is_file() and (inner is None or inner.is_file()):
@@ -95,7 +95,7 @@ class SweepFolder:
         return "failed" if (folder / FAILED).is_file() else "waiting"
 
     def error(self, cell: str) -> str:
-        """Return the last line of the error of a cell that failed; the whole is in its ``FAILED``."""
+        """Return the last line of the error of a cell that failed; its file ``FAILED`` has the traceback."""
         file = self.cell_folder(cell) / FAILED
         lines = file.read_text("utf-8").strip().splitlines() if file.is_file() else []
         return lines[-1] if lines else ""

@@ -1,4 +1,4 @@
-"""What the result of a cell depends on, as hashes: they name cells and the trainings that cells share."""
+"""Hashes of the settings and data on which results depend: names of cells and of trainings that cells share."""
 
 import hashlib
 from typing import Any
@@ -13,17 +13,17 @@ from neuromvm.specs.training import NEUTRAL
 
 
 def fingerprint(recordings: xr.DataTree) -> str:
-    """Return a hash of all activity and labels; where the files lie does not matter."""
-    made = hashlib.sha256()
+    """Return a hash of all activity and labels, whatever the paths of the files."""
+    content = hashlib.sha256()
     for node in recordings.subtree:
         dataset = node.to_dataset(inherit=False)
-        made.update(node.path.encode())
+        content.update(node.path.encode())
         for name in sorted(map(str, dataset.variables)):
             values = np.ascontiguousarray(dataset[name].to_numpy())
             values = values.astype("U") if values.dtype.kind == "O" else values
-            made.update(f"{name}{values.dtype}{values.shape}{dataset[name].dims}".encode())
-            made.update(values.tobytes())
-    return made.hexdigest()[:16]
+            content.update(f"{name}{values.dtype}{values.shape}{dataset[name].dims}".encode())
+            content.update(values.tobytes())
+    return content.hexdigest()[:16]
 
 
 def cell_name(experiment: ExperimentSpec, data: str) -> str:
@@ -32,18 +32,18 @@ def cell_name(experiment: ExperimentSpec, data: str) -> str:
     Parameters
     ----------
     experiment
-        The resolved spec. Its name, description and data source, and what only changes how a training is run do not count.
+        The resolved spec. Its name, description and data source are left out, and settings that do not change a training.
     data
         Of :func:`fingerprint`.
     """
     content = experiment.model_dump(mode="json", exclude={"name", "description", "data"})
     content["training"] = _lasting(content["training"])
-    content["training_of"] = {name: _lasting(one) for name, one in content["training_of"].items()}
+    content["training_of"] = {name: _lasting(training) for name, training in content["training_of"].items()}
     return digest({**content, "data": data})
 
 
 def training_name(experiment: ExperimentSpec, model: str, data: str, selection: Selection | None = None) -> str:
-    """Return the name of one model's training, the same in all cells where it is the same; ``selection``: on inner folds."""
+    """Return the name of a model's training, equal in all cells with equal settings; ``selection``: on inner folds."""
     return digest(
         {
             "data": data,
@@ -57,7 +57,7 @@ def training_name(experiment: ExperimentSpec, model: str, data: str, selection: 
 
 
 def stack_name(experiment: ExperimentSpec, data: str) -> str:
-    """Return what cells have in common that differ in betas and seeds alone, and could be trained as one stack."""
+    """Return a hash that is equal for cells that differ in betas and seeds alone and can be trained as one stack."""
     content = experiment.model_dump(mode="json", exclude={"name", "description", "data", "analyses"})
     for model in content["models"].values():
         del model["beta"]

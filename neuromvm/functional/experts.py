@@ -33,7 +33,7 @@ def average(posteriors: Posteriors, available: Tensor) -> Experts:
     share = (available / available.sum(0).clamp(min=1))[..., None]
     mean = (share * posteriors.mean).sum(0, keepdim=True)
     scale = (share * posteriors.scale).sum(0, keepdim=True)
-    return _one(mean, scale, available)
+    return _single(mean, scale, available)
 
 
 def product_of_experts(posteriors: Posteriors, available: Tensor) -> Experts:
@@ -98,9 +98,9 @@ def sampled_products(posteriors: Posteriors, available: Tensor, noise: Tensor) -
     uniform = torch.special.ndtr(noise[..., -1])
     bits = (noise[..., :-1] > 0).to(available.dtype).movedim(-1, 1)
     present = available.sum(0)
-    first = torch.ceil(-torch.log2(1 - uniform * (1 - torch.exp2(-present)))).clamp(min=1).minimum(present)
+    lowest = torch.ceil(-torch.log2(1 - uniform * (1 - torch.exp2(-present)))).clamp(min=1).minimum(present)
     rank = available.cumsum(0)
-    members = ((rank == first[:, None]) | (rank > first[:, None]) & (bits > 0)).to(available.dtype) * available
+    members = ((rank == lowest[:, None]) | (rank > lowest[:, None]) & (bits > 0)).to(available.dtype) * available
     return product_of_subsets(posteriors, members)
 
 
@@ -130,11 +130,11 @@ def hellinger(posteriors: Posteriors, available: Tensor) -> Experts:
     pooled = (weight * center).sum((0, 1))
     variance = (weight * (2 / total + (center - pooled).square())).sum((0, 1))
     empty = (available.sum(0) == 0)[:, None]
-    return _one(pooled[None], torch.where(empty, 1.0, variance).sqrt()[None], available)
+    return _single(pooled[None], torch.where(empty, 1.0, variance).sqrt()[None], available)
 
 
-def _one(mean: Tensor, scale: Tensor, available: Tensor) -> Experts:
+def _single(mean: Tensor, scale: Tensor, available: Tensor) -> Experts:
     """Return a single component, standard normal in rows without any modality."""
-    nobody = (available.sum(0) == 0)[None, :, None]
-    scale = torch.where(nobody, torch.ones_like(scale), scale)
+    empty = (available.sum(0) == 0)[None, :, None]
+    scale = torch.where(empty, torch.ones_like(scale), scale)
     return Experts(Posteriors(mean, scale), torch.ones_like(available[:1]))

@@ -43,8 +43,8 @@ def gaussian_process_root(bins: int, timescale: float) -> Tensor:
     (True, True)
     """
     values, vectors = torch.linalg.eigh(torch.exp(-0.5 * (_lags(bins) / timescale).square()))
-    kept = values > NEGLIGIBLE * values.max()
-    root: Tensor = (vectors[:, kept] * values[kept].sqrt()).flip(1)
+    leading = values > NEGLIGIBLE * values.max()
+    root: Tensor = (vectors[:, leading] * values[leading].sqrt()).flip(1)
     return (root / root.square().sum(1, keepdim=True).sqrt()).float()
 
 

@@ -1,6 +1,6 @@
 """From raw decoder output to log-likelihood, mean and samples of activity."""
 
-from neuromvm.likelihoods.base import Likelihood, Support
+from neuromvm.likelihoods.base import Likelihood, LinearError, Support
 from neuromvm.likelihoods.counts import CountLikelihood, NegativeBinomial, Poisson
 from neuromvm.likelihoods.discrete import Bernoulli, Categorical
 from neuromvm.likelihoods.gaussian import Gaussian, Laplace, SquaredError
@@ -16,6 +16,7 @@ __all__ = [
     "Gaussian",
     "Laplace",
     "Likelihood",
+    "LinearError",
     "NegativeBinomial",
     "Poisson",
     "SquaredError",

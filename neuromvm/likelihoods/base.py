@@ -1,15 +1,26 @@
 """Base class of likelihoods. Leading dims of raw output and activity broadcast; log-likelihoods sum over features."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from neuromvm.errors import ArgumentError, ShapeError, SpecError
-from neuromvm.functional.reconstruction import ReadoutError, multiplying_out_pays
 
 Support = Literal["counts", "binary", "positive", "real"]
+
+
+class LinearError(NamedTuple):
+    """A log-likelihood ``-|target - z @ weight.T - bias|^2 - offset`` as a function of z.
+
+    ``weight (feature, latent)``, ``bias (feature,)``, ``target (batch, feature)``, ``offset ()``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    target: Tensor
+    offset: Tensor
 
 
 class Likelihood(nn.Module, ABC):
@@ -71,32 +82,8 @@ class Likelihood(nn.Module, ABC):
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the log-likelihood ``(...,)`` [nats]."""
 
-    def log_prob_of_linear(self, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
-        """Return the log-likelihood ``(source, batch)`` if raw output is ``hidden @ weight.T + bias``.
-
-        Parameters
-        ----------
-        hidden
-            ``(source, batch, width)``.
-        weight, bias
-            ``(feature, width)``, ``(feature,)``.
-        target
-            ``(batch, feature)``.
-        """
-        readout = self.readout_error(weight, bias, target) if multiplying_out_pays(hidden.shape, target.shape[-1]) else None
-        if readout is None:
-            return self.log_prob(torch.nn.functional.linear(hidden, weight, bias), target)
-        error, offset = readout
-        return -error.at(hidden) - offset
-
-    def readout_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[ReadoutError, Tensor] | None:
-        """Return a squared error and an offset ``()`` whose sum is minus the log-likelihood; None if there is no such form.
-
-        Parameters
-        ----------
-        weight, bias, target
-            As of :meth:`log_prob_of_linear`.
-        """
+    def linear_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> LinearError | None:
+        """Return the log-likelihood under the raw output ``z @ weight.T + bias`` as a squared error; None if it is not one."""
         return None
 
     @abstractmethod

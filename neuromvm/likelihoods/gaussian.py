@@ -6,8 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from neuromvm.functional.reconstruction import ReadoutError
-from neuromvm.likelihoods.base import Likelihood, Support
+from neuromvm.likelihoods.base import Likelihood, LinearError, Support
 
 
 class Real(Likelihood):
@@ -43,10 +42,10 @@ class Gaussian(Scaled):
         deviation = (target - raw) * torch.exp(-self.log_scale)
         return -(0.5 * deviation.square() + self.log_scale + 0.5 * math.log(2 * math.pi)).sum(-1)
 
-    def readout_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[ReadoutError, Tensor]:
+    def linear_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> LinearError:
         gain = math.sqrt(0.5) * torch.exp(-self.log_scale)
         offset = (self.log_scale + 0.5 * math.log(2 * math.pi)).sum()
-        return ReadoutError.of(weight * gain[:, None], bias * gain, target * gain), offset
+        return LinearError(weight * gain[:, None], bias * gain, target * gain, offset)
 
     def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         noise = torch.empty_like(raw).normal_(generator=generator)
@@ -61,8 +60,8 @@ class SquaredError(Real):
         # flattens its arguments under vmap.
         return -(raw - target).square().sum(-1)
 
-    def readout_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> tuple[ReadoutError, Tensor]:
-        return ReadoutError.of(weight, bias, target), weight.new_zeros(())
+    def linear_error(self, weight: Tensor, bias: Tensor, target: Tensor) -> LinearError:
+        return LinearError(weight, bias, target, weight.new_zeros(()))
 
     def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return raw + math.sqrt(0.5) * torch.empty_like(raw).normal_(generator=generator)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from neuromvm.functional.gaussian import Posteriors
 from neuromvm.likelihoods import Likelihood
 from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
-from neuromvm.models.decodable import decode_across
+from neuromvm.models.cross_reconstruction import decode_across
 
 
 class Autoencoder(MultimodalVAE):
@@ -41,5 +41,5 @@ class Autoencoder(MultimodalVAE):
         return self.shares_latents
 
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
-        decodable = decode_across(posteriors.mean, self.modalities, batch.available, self.cross_reconstruction)
-        return SharedLatents(decodable, torch.zeros_like(batch.available))
+        rate = torch.zeros_like(batch.available)
+        return decode_across(posteriors.mean, rate, batch.available, self.cross_reconstruction)

@@ -1,6 +1,5 @@
-"""What every multimodal VAE has in common: it encodes, shares, decodes and scores."""
+"""What every multimodal VAE has in common: it encodes, shares latents, decodes, and scores."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,10 +9,9 @@ from torch import Tensor, nn
 from neuromvm.errors import ShapeError
 from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors
-from neuromvm.functional.reconstruction import ReadoutError, moments_pay
-from neuromvm.likelihoods import Likelihood
-from neuromvm.models.decodable import Across, Decodable, mean_errors, read_together
-from neuromvm.networks import Decoder, decoders_hidden, encode_together
+from neuromvm.functional.reconstruction import Moments, ReadoutErrors
+from neuromvm.likelihoods import Likelihood, LinearError
+from neuromvm.networks import Decoder
 
 
 class Batch(NamedTuple):
@@ -21,7 +19,7 @@ class Batch(NamedTuple):
 
     ``inputs`` and ``targets``: modality -> ``(batch, feature)``, what the encoder sees and what the likelihood scores.
     ``available``: ``(modality, batch)``, 1 where the modality is present; values where it is not are never used.
-    ``condition``: ``(batch,)``, code of what the samples of a row have in common.
+    ``condition``: ``(batch,)``, code of the condition of a row.
     """
 
     inputs: Mapping[str, Tensor]
@@ -30,14 +28,34 @@ class Batch(NamedTuple):
     condition: Tensor
 
 
-class SharedLatents(NamedTuple):
-    """What a way of sharing decides: what each modality is decoded from, and the rate.
+class Sources(NamedTuple):
+    """Latents ``(source, batch, latent)`` from which every modality is decoded, with weights ``(source, batch)``."""
 
-    ``rate (term, batch)`` [nats], unreduced; its terms are named by :meth:`MultimodalVAE.rate_terms`.
+    latents: Tensor
+    weight: Tensor
+
+
+class SharedLatents(NamedTuple):
+    """What a way of sharing decides: the latents each modality is decoded from, and the rate.
+
+    The log-likelihood of modality m is ``own_weight * log p(x_m | own_m) + sum over sources s of weight_s * log p(x_m | z_s)``.
+
+    Attributes
+    ----------
+    rate
+        ``(term, batch)`` [nats], unreduced; its terms are named by :attr:`MultimodalVAE.rate_terms`.
+    own
+        The latent of each modality itself ``(modality, batch, latent)``; None if modalities are decoded from sources alone.
+    own_weight
+        ``(batch,)``, or 1.
+    sources
+        Latents that all modalities are decoded from; None if each is decoded from its own latent alone.
     """
 
-    decodable: Mapping[str, Decodable | Across]
     rate: Tensor
+    own: Tensor | None = None
+    own_weight: Tensor | float = 1.0
+    sources: Sources | None = None
 
 
 class Objective(NamedTuple):
@@ -48,16 +66,18 @@ class Objective(NamedTuple):
     loss: Tensor
 
 
-class MultimodalVAE(nn.Module, ABC):
+class MultimodalVAE(nn.Module):
     """A VAE with an encoder, a decoder and a likelihood for each modality.
-
-    Reductions are stated once: the loss is the mean over the batch of (beta * sum of rate terms - sum over modalities
-    of log-likelihoods, each summed over features). Rows in which no modality is present do not count.
 
     Parameters
     ----------
     encoders, decoders, likelihoods
         Modality -> module; the same modalities in each. An encoder says how many latents it infers (``latent``).
+
+    Raises
+    ------
+    ShapeError
+        If encoders, decoders and likelihoods are not of the same modalities.
     """
 
     def __init__(
@@ -84,7 +104,7 @@ class MultimodalVAE(nn.Module, ABC):
 
     @property
     def shared_latents(self) -> int:
-        """How many of the latents, the leading ones, are shared between modalities; the others are private."""
+        """Number of latents that are shared between modalities: the leading ones; the remaining ones are private."""
         return self.latent
 
     @property
@@ -104,17 +124,55 @@ class MultimodalVAE(nn.Module, ABC):
 
     @property
     def rate_terms(self) -> Sequence[str]:
-        """Names of the terms of the rate; by default one for each modality."""
+        """Names of the terms of the rate; by default a term for each modality."""
         return self.modalities
+
+    @property
+    def changes_with_progress(self) -> bool:
+        """Whether the objective depends on how much of the training is done."""
+        return False
+
+    def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
+        r"""Return the terms of the negative evidence lower bound and its mean over the batch.
+
+        .. math::
+
+            \mathcal{L} = \frac{1}{B} \sum_b \Big( \beta \sum_t \mathrm{rate}_{t}(x_b)
+                - \sum_m \mathbb{E}_{q}\big[\log p(x_{b,m} \mid z_m)\big] \Big)
+
+        For the MMVM VAE the rate of modality m is KL(q_m || (1/M) sum_k q_k) (Sutter et al., NeurIPS 2024, eq. 3).
+        Log-likelihoods are summed over features. Absent modalities, and rows without any modality, do not count.
+
+        Parameters
+        ----------
+        batch
+            Matched samples.
+        noise
+            Standard normal ``(draw, batch, width)``, see :attr:`noise_shape`.
+        beta
+            Weight of the rate.
+        progress
+            Share of the training done, 0 to 1.
+
+        Returns
+        -------
+        Log-likelihoods, rates and loss [nats].
+        """
+        posteriors = self.encode(batch.inputs)
+        shared = self.share(posteriors, noise, batch, progress)
+        log_likelihood = self.reconstruct(batch.targets, shared) * batch.available
+        loss = mean_over_rows(beta * shared.rate.sum(0) - log_likelihood.sum(0), batch.available)
+        return Objective(log_likelihood, shared.rate, loss)
+
+    forward = objective
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Posteriors:
         """Return the posteriors of all modalities, stacked in the order of ``modalities``."""
-        encoders = [self.encoders[name] for name in self.modalities]
-        return Posteriors(*encode_together(encoders, [inputs[name] for name in self.modalities]))
+        means, scales = zip(*(self.encoders[name](inputs[name]) for name in self.modalities), strict=True)
+        return Posteriors(torch.stack(means), torch.stack(scales))
 
-    @abstractmethod
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
-        """Decide what each modality is decoded from and what it costs.
+        """Return the latents that each modality is decoded from, and the rate; every way of sharing implements this.
 
         Parameters
         ----------
@@ -123,20 +181,53 @@ class MultimodalVAE(nn.Module, ABC):
         noise
             Standard normal, see :attr:`noise_shape`.
         batch
-            Says which modalities are present and what the condition of each row is; its values are already encoded.
+            Which modalities are present, and the condition of each row.
         progress
-            Share of the training done, 0 to 1, for what changes while training goes on.
+            Share of the training done, 0 to 1, for schedules.
         """
+        raise NotImplementedError
+
+    def reconstruct(self, targets: Mapping[str, Tensor], shared: SharedLatents) -> Tensor:
+        """Return the log-likelihood of each modality ``(modality, batch)`` [nats] under the latents it is decoded from."""
+        if shared.sources is not None and (errors := self._linear_errors(targets)):
+            return _reconstruct_linearly(errors, shared, shared.sources)
+        log_likelihoods = []
+        for index, name in enumerate(self.modalities):
+            log_likelihood = torch.zeros_like(shared.rate[0])
+            if shared.own is not None:
+                log_likelihood = shared.own_weight * self.log_likelihood(name, targets[name], shared.own[index])
+            if shared.sources is not None:
+                of_sources = self.log_likelihood(name, targets[name], shared.sources.latents)
+                log_likelihood = log_likelihood + (of_sources * shared.sources.weight).sum(0)
+            log_likelihoods.append(log_likelihood)
+        return torch.stack(log_likelihoods)
+
+    def log_likelihood(self, name: str, target: Tensor, latents: Tensor) -> Tensor:
+        """Return log p(target | latents) ``(..., batch)`` [nats] of a modality, for latents ``(..., batch, latent)``."""
+        raw = self.decoders[name](latents.reshape(-1, latents.shape[-1]))
+        return self.likelihood(name).log_prob(raw.reshape(*latents.shape[:-1], -1), target)
+
+    def _linear_errors(self, targets: Mapping[str, Tensor]) -> list[LinearError]:
+        """Return the squared error of each modality if all decoders are linear with Gaussian errors, else an empty list."""
+        errors = []
+        for name, decoder in self.decoders.items():
+            if not isinstance(decoder, Decoder) or len(decoder.layers):
+                return []
+            error = self.likelihood(name).linear_error(decoder.readout.weight, decoder.readout.bias, targets[name])
+            if error is None:
+                return []
+            errors.append(error)
+        return errors
 
     def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
-        """Say where the latents of a modality lie that was not recorded, given those present.
+        """Return the distribution of the latents of a modality that was not recorded, given those present.
 
-        By default anywhere where one of those present lies, each as probable as the other.
+        By default it is the equal mixture of the posteriors of the modalities present.
 
         Parameters
         ----------
         posteriors, noise, available
-            As in :meth:`share`; of absent modalities anything.
+            As in :meth:`share`; values of absent modalities are not used.
         target
             The modality to be decoded.
         """
@@ -144,63 +235,19 @@ class MultimodalVAE(nn.Module, ABC):
 
     def likelihood(self, name: str) -> Likelihood:
         """Return the likelihood of a modality."""
-        found = self.likelihoods[name]
-        assert isinstance(found, Likelihood)
-        return found
+        likelihood = self.likelihoods[name]
+        assert isinstance(likelihood, Likelihood)
+        return likelihood
 
-    def log_likelihoods(self, targets: Mapping[str, Tensor], latents: Mapping[str, Tensor]) -> Tensor:
-        """Return the log-likelihood ``(modality, source, batch)`` of each modality given latents ``(source, batch, latent)``."""
-        sources, rows = latents[self.modalities[0]].shape[:2]
-        flat = [latents[name].reshape(sources * rows, -1) for name in self.modalities]
-        decoders = [decoder for decoder in self.decoders.values() if isinstance(decoder, Decoder)]
-        each = []
-        if len(decoders) < len(flat):
-            for name, values in zip(self.modalities, flat, strict=True):
-                raw = self.decoders[name](values).reshape(sources, rows, -1)
-                each.append(self.likelihood(name).log_prob(raw, targets[name]))
-            return torch.stack(each)
-        for name, decoder, values in zip(self.modalities, decoders, decoders_hidden(decoders, flat), strict=True):
-            hidden, readout = values.reshape(sources, rows, -1), decoder.readout
-            each.append(self.likelihood(name).log_prob_of_linear(hidden, readout.weight, readout.bias, targets[name]))
-        return torch.stack(each)
 
-    def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
-        """Return log-likelihoods, rate terms and the loss of a batch."""
-        shared = self.share(self.encode(batch.inputs), noise, batch, progress)
-        log_likelihood = self._mean_log_likelihoods(batch, [shared.decodable[name] for name in self.modalities])
-        log_likelihood = log_likelihood * batch.available
-        per_row = beta * shared.rate.sum(0) - log_likelihood.sum(0)
-        return Objective(log_likelihood, shared.rate, mean_over_rows(per_row, batch.available))
-
-    forward = objective
-
-    def _mean_log_likelihoods(self, batch: Batch, decodable: Sequence[Decodable | Across]) -> Tensor:
-        """Return the log-likelihood of each modality ``(modality, batch)``, averaged over what it is decoded from."""
-        readouts = self._readout_errors(batch.targets, decodable)
-        if readouts is None:
-            latents = {name: one.latent for name, one in zip(self.modalities, decodable, strict=True)}
-            return (self.log_likelihoods(batch.targets, latents) * torch.stack([one.weight for one in decodable])).sum(1)
-        each, offsets = zip(*readouts, strict=True)
-        errors = ReadoutError(*(torch.stack(same) for same in zip(*each, strict=True)))
-        total = torch.stack([one.total for one in decodable])
-        return -mean_errors(errors, decodable) - torch.stack(offsets)[:, None] * total
-
-    def _readout_errors(
-        self, targets: Mapping[str, Tensor], decodable: Sequence[Decodable | Across]
-    ) -> list[tuple[ReadoutError, Tensor]] | None:
-        """Return errors and offsets of all readouts; None unless these are linear, read the same latents, and moments pay."""
-        features = sum(one.shape[-1] for one in targets.values()) / len(targets)
-        if not read_together(decodable) or not moments_pay(len(decodable), decodable[0].latent.shape, features):
-            return None
-        found = []
-        for name, decoder in self.decoders.items():
-            if not isinstance(decoder, Decoder) or len(decoder.layers):
-                return None
-            error = self.likelihood(name).readout_error(decoder.readout.weight, decoder.readout.bias, targets[name])
-            if error is None:
-                return None
-            found.append(error)
-        return found
+def _reconstruct_linearly(errors: Sequence[LinearError], shared: SharedLatents, sources: Sources) -> Tensor:
+    """Return what :meth:`MultimodalVAE.reconstruct` does, from the moments of the sources."""
+    quadratic = ReadoutErrors.of((error.weight, error.bias, error.target) for error in errors)
+    moments = Moments.of(*sources)
+    total, weight = quadratic.summed(moments), moments.total
+    if shared.own is not None:
+        total, weight = total + shared.own_weight * quadratic.at(shared.own), weight + shared.own_weight
+    return -total - torch.stack([error.offset for error in errors])[:, None] * weight
 
 
 def mean_over_rows(values: Tensor, available: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ from neuromvm.functional import experts
 from neuromvm.functional.experts import Experts
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, sample
 from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
-from neuromvm.models.decodable import Decodable
+from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, Sources
 
 
 class Aggregation(Protocol):
@@ -152,9 +151,8 @@ class JointVAE(MultimodalVAE):
 
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         joint, weight = self.aggregation(posteriors, batch.available, noise[..., self.latent :])
-        decodable = Decodable(sample(joint, noise[..., : self.latent]), weight)
         rate = (weight * kl_to_standard_normal(joint)).sum(0, keepdim=True)
-        return SharedLatents(dict.fromkeys(self.modalities, decodable), rate)
+        return SharedLatents(rate, sources=Sources(sample(joint, noise[..., : self.latent]), weight))
 
     def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
         """Return the joint posterior of those present."""

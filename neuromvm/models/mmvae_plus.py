@@ -11,15 +11,14 @@ from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors, log_density, sample
 from neuromvm.functional.mixture import log_mixture_density
 from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, Objective, SharedLatents, mean_over_rows
-from neuromvm.models.decodable import Decodable
+from neuromvm.models.base import Batch, MultimodalVAE, Objective, mean_over_rows
 
 
 class _Draws(NamedTuple):
-    """Latents of every draw and source and what they cost, the first dim being draw * source."""
+    """Latents of every draw and source, and their rates."""
 
     latent: Tensor  # (draw, source, batch, latent)
-    auxiliary: Tensor  # (draw, modality, batch, private), private parts to decode a modality from the latent of another
+    private: Tensor  # (draw, modality, batch, private), draws of the prior with which other modalities are decoded
     rate: Tensor  # (term, draw, source, batch)
 
 
@@ -65,27 +64,21 @@ class MMVAEPlus(MultimodalVAE):
     def rate_terms(self) -> tuple[str, ...]:
         return ("shared", "private")
 
-    def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
-        draws = self._draw(posteriors, noise, batch.available)
-        source = batch.available / batch.available.sum(0).clamp(min=1)
-        weight = (source / self.samples).repeat(self.samples, 1)
-        decodable = {name: Decodable(self._for(name, draws).flatten(0, 1), weight) for name in self.modalities}
-        return SharedLatents(decodable, (draws.rate.mean(1) * source).sum(1))
-
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
-        """Return log-likelihoods and rate terms, averaged over draws and sources, and the importance-weighted loss."""
+        """Return log-likelihoods and rates, averaged over draws and sources, and the importance-weighted loss."""
         draws = self._draw(self.encode(batch.inputs), noise, batch.available)
-        latents = {name: self._for(name, draws).flatten(0, 1) for name in self.modalities}
-        each = self.log_likelihoods(batch.targets, latents)
-        places = (len(self.modalities), self.samples, len(self.modalities), -1)
-        each = each.reshape(places)  # (modality, draw, source, batch)
-        each = each * batch.available[:, None, None]
-        source = batch.available / batch.available.sum(0).clamp(min=1)
-        log_weight = each.sum(0) - beta * draws.rate.sum(0)
-        bound = ((torch.logsumexp(log_weight, 0) - math.log(self.samples)) * source).sum(0)
-        log_likelihood = (each.mean(1) * source).sum(1)
-        rate = (draws.rate.mean(1) * source).sum(1)
-        return Objective(log_likelihood, rate, -mean_over_rows(bound, batch.available))
+        log_likelihood = torch.stack(
+            [self.log_likelihood(name, batch.targets[name], self.latents_for(name, draws)) for name in self.modalities]
+        )  # (modality, draw, source, batch)
+        log_likelihood = log_likelihood * batch.available[:, None, None]
+        source_weight = batch.available / batch.available.sum(0).clamp(min=1)
+        log_weight = log_likelihood.sum(0) - beta * draws.rate.sum(0)
+        bound = ((torch.logsumexp(log_weight, 0) - math.log(self.samples)) * source_weight).sum(0)
+        return Objective(
+            (log_likelihood.mean(1) * source_weight).sum(1),
+            (draws.rate.mean(1) * source_weight).sum(1),
+            -mean_over_rows(bound, batch.available),
+        )
 
     forward = objective
 
@@ -105,19 +98,21 @@ class MMVAEPlus(MultimodalVAE):
         noise = noise.reshape(self.samples, len(self.modalities), *noise.shape[1:])
         latent = sample(posteriors, noise[..., : self.latent])
         scales = torch.exp(torch.stack([self.auxiliary[name] for name in self.modalities]))
-        auxiliary = noise[..., self.latent :] * scales[:, None]
+        private = noise[..., self.latent :] * scales[:, None]
         inferred = Posteriors(mean[..., :shared], scale[..., :shared])
-        log_shared = torch.stack([log_mixture_density(one[..., :shared], inferred, available) for one in latent])
+        log_shared = torch.stack([log_mixture_density(draw[..., :shared], inferred, available) for draw in latent])
         log_private = log_density(latent[..., shared:], mean[..., shared:], scale[..., shared:])
         prior = log_density(latent[..., None], torch.zeros_like(latent[..., None]), torch.ones_like(latent[..., None]))
         rate = torch.stack([log_shared - prior[..., :shared].sum(-1), log_private - prior[..., shared:].sum(-1)])
-        return _Draws(latent, auxiliary, rate * available)
+        return _Draws(latent, private, rate * available)
 
-    def _for(self, target: str, draws: _Draws) -> Tensor:
-        """Return the latents from which a modality is decoded ``(draw, source, batch, latent)``."""
-        place = self.modalities.index(target)
-        borrowed = draws.auxiliary[:, place : place + 1].expand(-1, len(self.modalities), -1, -1)
-        own = torch.zeros(len(self.modalities), 1, 1, device=borrowed.device, dtype=borrowed.dtype)
-        own[place] = 1
-        private = own * draws.latent[..., self.shared_latents :] + (1 - own) * borrowed
+    def latents_for(self, target: str, draws: _Draws) -> Tensor:
+        """Return the latents from which a modality is decoded ``(draw, source, batch, latent)``.
+
+        The private part is the target's own where it is the source, and a draw of its prior elsewhere.
+        """
+        modality = self.modalities.index(target)
+        is_target = torch.eye(len(self.modalities), device=draws.latent.device, dtype=draws.latent.dtype)[modality][:, None, None]
+        inferred, drawn = draws.latent[..., self.shared_latents :], draws.private[:, modality : modality + 1]
+        private = is_target * inferred + (1 - is_target) * drawn
         return torch.cat([draws.latent[..., : self.shared_latents], private], -1)

@@ -14,7 +14,6 @@ from neuromvm.functional.published import (
 )
 from neuromvm.likelihoods import Likelihood
 from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
-from neuromvm.models.decodable import decode_own
 
 
 def published_average(posteriors: Posteriors, available: Tensor) -> Posteriors:
@@ -68,7 +67,7 @@ class PublishedJointVAE(MultimodalVAE):
         # Every modality is decoded from a draw of its own of the joint posterior.
         latents = sample(Posteriors(joint.mean[None], joint.scale[None]), noise)
         rate = published_rate(joint, len(self.modalities)) * batch.available.amax(0)
-        return SharedLatents(decode_own(latents, self.modalities), rate[None])
+        return SharedLatents(rate[None], own=latents)
 
     def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
         """Return the correct average of those present: the published functions cannot leave a modality out."""

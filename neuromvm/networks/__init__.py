@@ -3,7 +3,6 @@
 from neuromvm.networks.convolution import PathDecoder, PathEncoder
 from neuromvm.networks.encoder import ConstantScale, Encoder, NoScale, PredictedScale, SimplexMean
 from neuromvm.networks.mlp import Decoder, mlp
-from neuromvm.networks.side_by_side import decoders_hidden, encode_together
 
 __all__ = [
     "ConstantScale",
@@ -14,7 +13,5 @@ __all__ = [
     "PathEncoder",
     "PredictedScale",
     "SimplexMean",
-    "decoders_hidden",
-    "encode_together",
     "mlp",
 ]

@@ -32,13 +32,13 @@ class Decoder(nn.Sequential):
     @property
     def readout(self) -> nn.Linear:
         """The last layer."""
-        last = self[1]
-        assert isinstance(last, nn.Linear)
-        return last
+        readout = self[1]
+        assert isinstance(readout, nn.Linear)
+        return readout
 
     @property
     def layers(self) -> nn.Sequential:
-        """The hidden layers: what they return is what the readout reads."""
-        first = self[0]
-        assert isinstance(first, nn.Sequential)
-        return first
+        """The hidden layers, before the readout."""
+        layers = self[0]
+        assert isinstance(layers, nn.Sequential)
+        return layers

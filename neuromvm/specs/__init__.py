@@ -1,14 +1,6 @@
-"""What a user writes in YAML, validated before anything is computed."""
+"""Specs: settings that users write in YAML files, validated before any computation."""
 
-from neuromvm.specs.data import (
-    DataSpec,
-    LfpPowerActivity,
-    PositionGrid,
-    RoiActivity,
-    SpikeActivity,
-    TimeGrid,
-    TrialSpec,
-)
+from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid, TrialSpec
 from neuromvm.specs.experiment import DataChoice, ExperimentSpec
 from neuromvm.specs.files import load_data_spec, load_experiment_spec, to_yaml
 from neuromvm.specs.model import ModelSpec

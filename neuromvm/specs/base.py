@@ -1,9 +1,9 @@
-"""The strict base of every spec."""
+"""Base class of specs."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """Frozen; refuses unknown fields, so that a typo is an error and not a silent default."""
+    """Frozen model that refuses unknown fields, so that a typo is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)

@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from neuromvm.errors import did_you_mean
 from neuromvm.specs.base import Spec
@@ -12,10 +12,18 @@ Scalar = bool | int | float | str
 Values = Annotated[list[Scalar], Field(min_length=1)]
 # Names that trees of recordings and samples use themselves
 RESERVED_LABELS = {
-    *("trial", "unit", "time", "window", "bin", "onset", "start_time", "stop_time", "session", "trial_id"),
-    *("theta_phase",),
+    *("trial", "unit", "time", "window", "bin", "onset", "start_time", "stop_time", "session", "trial_id", "theta_phase"),
     *("spike_count", "event_amplitude", "activity", "label", "match"),
 }
+
+
+def _check_band(band: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < band[0] < band[1]:
+        raise ValueError(f"band {band[0]:g} to {band[1]:g} Hz does not rise from above 0")
+    return band
+
+
+Band = Annotated[tuple[float, float], AfterValidator(_check_band)]
 
 
 class SpikeActivity(Spec):
@@ -46,21 +54,15 @@ class LfpPowerActivity(Spec):
     kind: Literal["lfp_power"]
     series: str | None = Field(None, description="Path of the ElectricalSeries; default: the only one in the file")
     channels: list[int] | None = Field(None, min_length=1, description="Which of its channels, from 0; default: all")
-    bands: list[tuple[float, float]] = Field(
+    bands: list[Band] = Field(
         [(4.0, 12.0), (15.0, 30.0), (30.0, 60.0)], min_length=1, description="From, to: what passes each filter [Hz]"
     )
 
-    @field_validator("bands")
-    @classmethod
-    def _rising(cls, bands: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        for band in bands:
-            _check_band(band)
-        return bands
 
-
-def _check_band(band: tuple[float, float]) -> None:
-    if not 0 < band[0] < band[1]:
-        raise ValueError(f"band {band[0]:g} to {band[1]:g} Hz does not rise from above 0")
+def _is_whole_bins(window: tuple[float, float], bin_width: float) -> bool:
+    """Return whether a window rises and is a whole number of bins."""
+    bins = (window[1] - window[0]) / bin_width
+    return window[1] > window[0] and abs(bins - round(bins)) <= 1e-6
 
 
 class BinnedSpikeActivity(Spec):
@@ -97,9 +99,8 @@ class TimeGrid(Spec):
 
     @model_validator(mode="after")
     def _whole_bins(self) -> "TimeGrid":
-        start, stop = self.window
-        bins = (stop - start) / self.bin_width
-        if stop <= start or abs(bins - round(bins)) > 1e-6:
+        if not _is_whole_bins(self.window, self.bin_width):
+            start, stop = self.window
             raise ValueError(f"window {start}..{stop} s is not a positive whole number of bins of {self.bin_width} s")
         return self
 
@@ -133,13 +134,7 @@ class LfpSpec(Spec):
         "binned_spikes: the file (trial, bin, channel) is the folder's name and this",
     )
     channel: int = Field(0, ge=0, description="Which of its channels, from 0")
-    band: tuple[float, float] = Field((6.0, 10.0), description="From, to: what passes the filter [Hz]")
-
-    @field_validator("band")
-    @classmethod
-    def _rising(cls, band: tuple[float, float]) -> tuple[float, float]:
-        _check_band(band)
-        return band
+    band: Band = Field((6.0, 10.0), description="From, to: what passes the filter [Hz]")
 
 
 class TrialSpec(Spec):
@@ -202,15 +197,15 @@ class DataSpec(Spec):
 
     @model_validator(mode="after")
     def _calcium_or_spikes(self) -> "DataSpec":
-        if self.activity.kind != "roi_response" and self.grid.kind == "position":
-            raise ValueError(
-                f"a position grid is offered for roi_response activity only; use a time grid for {self.activity.kind}"
-            )
-        if self.grid.kind == "position" and self.shift:
+        if self.grid.kind == "time":
+            return self
+        if self.activity.kind != "roi_response":
+            raise ValueError(f"a position grid requires roi_response activity; use a time grid for {self.activity.kind}")
+        if self.shift:
             raise ValueError("shift moves the time of an animal, and a position grid has none: leave it out")
-        if self.grid.kind == "position" and "position" in self.trials.labels:
+        if "position" in self.trials.labels:
             raise ValueError("label 'position': the position grid has that name; choose another")
-        if self.grid.kind == "position" and self.lfp is not None:
+        if self.lfp is not None:
             raise ValueError("lfp: bins of a position grid have no theta phase; use a time grid")
         return self
 
@@ -223,11 +218,10 @@ class DataSpec(Spec):
         if self.lfp is not None and self.lfp.series is None:
             raise ValueError("lfp.series: name the file of field potentials, e.g. _lfp_data_sampled.npy")
         assert isinstance(self.grid, TimeGrid)
-        start, stop = self.activity.window
-        bins = (stop - start) / self.grid.bin_width
-        if stop <= start or abs(bins - round(bins)) > 1e-6:
+        if not _is_whole_bins(self.activity.window, self.grid.bin_width):
+            start, stop = self.activity.window
             raise ValueError(
                 f"activity.window {start:g}..{stop:g} s is not a positive whole number of bins of grid.bin_width, "
-                f"{self.grid.bin_width:g} s: spikes that are binned cannot be binned anew"
+                f"{self.grid.bin_width:g} s: binned spikes cannot be divided into other bins"
             )
         return self

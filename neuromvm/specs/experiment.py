@@ -43,7 +43,7 @@ class ExperimentSpec(Spec):
     nulls: NullSpec = NullSpec()
 
     def training_for(self, model: str) -> TrainingSpec:
-        """Return how one model is trained: as all are, but for what ``training_of`` says."""
+        """Return the training of a model: ``training`` with the settings in ``training_of``."""
         return TrainingSpec.model_validate({**self.training.model_dump(), **self.training_of.get(model, {})})
 
     @field_validator("training_of")
@@ -66,8 +66,8 @@ class ExperimentSpec(Spec):
 
     @model_validator(mode="after")
     def _patience_needs_validation(self) -> "ExperimentSpec":
-        patience = [self.training_for(model).patience for model in self.models]
-        if any(one is not None for one in patience) and self.split.validation == 0:
+        patience = {self.training_for(model).patience for model in self.models}
+        if patience != {None} and self.split.validation == 0:
             raise ValueError("training.patience stops on validation trials: set split.validation above 0")
         for name in self.models:
             if not name.replace("_", "").replace("-", "").isalnum():

@@ -1,4 +1,4 @@
-"""Reading, overriding and writing spec files."""
+"""Spec files: reading with overrides, and writing."""
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -19,23 +19,18 @@ AnySpec = TypeVar("AnySpec", bound=Spec)
 
 
 def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec:
-    """Return the data spec of that name in ``data_specs``, or in that YAML file.
+    """Return the data spec with this name in ``data_specs``, such as ``"odor_piriform"``, or in a YAML file ``"my_lab.yaml"``.
 
-    Parameters
-    ----------
-    name_or_path
-        ``"odor_piriform"`` or ``"my_lab.yaml"``.
-    overrides
-        ``"a.b=value"`` settings, values read as YAML.
+    ``overrides`` are settings ``"a.b=value"``, with values read as YAML.
 
     Raises
     ------
     SpecError
-        If there is no such spec, or it does not describe a data set.
+        If there is no such spec, it is not YAML, or a setting is unknown or out of range.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
-        return _load(path, DataSpec, overrides)
+        return _parse(_read(path), str(path), DataSpec, overrides)
     shipped = {file.stem: file for file in _data_specs().glob("*.yaml")}
     if name_or_path not in shipped:
         raise SpecError(
@@ -47,25 +42,19 @@ def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec
 
 
 def _data_specs() -> Path:
-    """Return the folder of the data specs: inside the installed package, or at the top of a checkout."""
+    """Return the folder of the data specs: in the installed package, or at the top of a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "data_specs"
     return installed if installed.is_dir() else package.parent / "data_specs"
 
 
 def load_experiment_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
-    """Return the experiment in a YAML file, with ``"a.b=value"`` overrides applied.
-
-    Raises
-    ------
-    SpecError
-        If the file is missing, is not YAML, or a setting is unknown or out of range.
-    """
-    return _load(Path(path), ExperimentSpec, overrides)
+    """Return the experiment in a YAML file, with overrides and errors as of :func:`load_data_spec`."""
+    return _parse(_read(Path(path)), str(path), ExperimentSpec, overrides)
 
 
 def to_yaml(spec: Spec) -> str:
-    """Return a spec as YAML text with every default written out."""
+    """Return a spec as YAML text, including defaults."""
     stream = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.representer.sort_base_mapping_type_on_output = False  # keep the order of models
@@ -74,15 +63,11 @@ def to_yaml(spec: Spec) -> str:
     return stream.getvalue()
 
 
-def _load(path: Path, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
-    return _parse(_read(path), str(path), kind, overrides)
-
-
 def _read(path: Path) -> str:
     if path.is_dir():
         raise SpecError(str(path), found="a folder", expected="a YAML file")
     if not path.is_file():
-        siblings = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        siblings = sorted(map(str, path.parent.glob("*.yaml")))
         raise SpecError(str(path), found="no such file", next_step=did_you_mean(str(path), siblings))
     if path.stat().st_size > LARGEST_FILE:
         raise SpecError(str(path), found=f"{path.stat().st_size} bytes", expected="a YAML spec of less than 1 MB")
@@ -100,24 +85,12 @@ def _parse(text: str, where: str, kind: type[AnySpec], overrides: Sequence[str])
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the settings in a YAML file as they are written, not validated.
-
-    Raises
-    ------
-    SpecError
-        If the file is missing or is no mapping in YAML.
-    """
+    """Return the settings in a YAML file without validation."""
     return _mapping(_read(path), str(path))
 
 
 def validated(content: Mapping[str, Any], where: str, kind: type[AnySpec]) -> AnySpec:
-    """Return settings as a spec.
-
-    Raises
-    ------
-    SpecError
-        If a setting is unknown or out of range; it is named, beside ``where``.
-    """
+    """Return settings as a spec, or raise SpecError with the setting that is unknown or out of range."""
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -130,8 +103,8 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
     except YAMLError as error:
         raise SpecError(where, found=f"not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        found = "an empty file" if content is None else f"a {type(content).__name__}"
-        raise SpecError(where, found=found, expected="a mapping of settings")
+        content_type = "an empty file" if content is None else f"a {type(content).__name__}"
+        raise SpecError(where, found=content_type, expected="a mapping of settings")
     return content
 
 
@@ -153,12 +126,7 @@ def parse_override(override: str) -> tuple[str, Any]:
 
 
 def set_value(content: dict[str, Any], path: str, value: Any, *, where: str) -> None:
-    """Set what lies at a dotted path of nested settings, groups being made where there are none.
-
-    Raises
-    ------
-    SpecError
-        If the path leads through a value.
+    """Set the value at a dotted path of nested settings; missing groups are created.
 
     Examples
     --------
@@ -167,37 +135,37 @@ def set_value(content: dict[str, Any], path: str, value: Any, *, where: str) -> 
     >>> content
     {'training': {'epochs': 50}}
     """
-    *parents, last = path.split(".")
+    *parents, setting = path.split(".")
     node: Any = content
     for parent in parents:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
             raise SpecError(where, found=f"{parent!r} is a value, not a group of settings")
-    node[last] = value
+    node[setting] = value
 
 
 def _spec_error(where: str, error: ValidationError, kind: type[Spec]) -> SpecError:
-    """Say what is wrong with the first offending setting, and how many more there are."""
+    """Return an error for the first invalid setting, with the number of further ones."""
     problems = error.errors()
-    first = problems[0]
-    setting = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+    problem = problems[0]
+    setting = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
         message = f"unknown setting '{setting}'"
-        next_step = did_you_mean(str(first["loc"][-1]), _settings_at(kind, first["loc"][:-1]))
-    elif first["type"] == "missing":
+        next_step = did_you_mean(str(problem["loc"][-1]), _settings_at(kind, problem["loc"][:-1]))
+    elif problem["type"] == "missing":
         message, next_step = f"setting '{setting}' is missing", "Add it"
     else:
-        found = first.get("input")
-        shown = "" if isinstance(found, Mapping) else f" (found {found!r})"
+        value = problem.get("input")
+        shown = "" if isinstance(value, Mapping) else f" (found {value!r})"
         message = f"'{setting}': {message}{shown}" if setting else message
-        next_step = "Mend it and run again"
+        next_step = "Correct it and run again"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return SpecError(where, found=message + more, next_step=next_step)
 
 
 def _settings_at(kind: type[Spec], location: tuple[int | str, ...]) -> list[str]:
-    """Return the setting names at a location of a spec, through optional, mapped and tagged fields."""
+    """Return the setting names at a location of a spec, within optional, mapped and tagged fields."""
     schema: dict[str, Any] = kind.model_json_schema()
     definitions = schema.get("$defs", {})
     node = schema
@@ -211,7 +179,7 @@ def _settings_at(kind: type[Spec], location: tuple[int | str, ...]) -> list[str]
 
 
 def _resolve(node: dict[str, Any], definitions: dict[str, Any], part: int | str | None) -> dict[str, Any]:
-    """Follow references and tagged unions; ``part`` is then the tag of the union and stays at its node."""
+    """Return the node that references and unions point to; ``part`` may be the tag of a union."""
     while True:
         if "$ref" in node:
             node = definitions[node["$ref"].rpartition("/")[2]]

@@ -1,4 +1,4 @@
-"""Spec of samples and splits: how trials become windows with labels, and on which side of a split they lie."""
+"""Specs of samples (windows of trials with labels) and of splits of trials into training and test sides."""
 
 from typing import Any, Literal
 

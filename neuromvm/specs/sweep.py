@@ -1,4 +1,4 @@
-"""Spec of a sweep: an experiment and what of it is varied."""
+"""Spec of a sweep: an experiment and the settings that vary."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from neuromvm.specs.files import parse_override, read_mapping, set_value, valida
 
 
 class Drawn(Spec):
-    """Where values of a setting are drawn from: one of these."""
+    """Distribution of the values of a setting: exactly one of the fields."""
 
     uniform: tuple[float, float] | None = Field(None, description="Between two numbers")
     log_uniform: tuple[float, float] | None = Field(None, description="Between two numbers above 0, uniformly on a log scale")
@@ -21,11 +21,10 @@ class Drawn(Spec):
 
     @model_validator(mode="after")
     def _one_rising(self) -> "Drawn":
-        given = self.model_dump(exclude_none=True)
-        if len(given) != 1:
-            found = " and ".join(given) or "nothing"
-            raise ValueError(f"give one of {', '.join(type(self).model_fields)}, not {found}")
-        (name, value), *_ = given.items()
+        ranges = self.model_dump(exclude_none=True)
+        if len(ranges) != 1:
+            raise ValueError(f"give one of {', '.join(type(self).model_fields)}, not {' and '.join(ranges) or 'nothing'}")
+        (name, value), *_ = ranges.items()
         if name != "choice" and not value[0] < value[1]:
             raise ValueError(f"{name}: {value[0]:g} to {value[1]:g} does not rise")
         if name == "log_uniform" and value[0] <= 0:
@@ -34,7 +33,7 @@ class Drawn(Spec):
 
 
 class RandomSearch(Spec):
-    """So many settings drawn at random. A larger ``n`` keeps the draws of a smaller one, another field shifts none."""
+    """Settings drawn at random. A larger ``n`` adds draws to those of a smaller one; fields are drawn independently."""
 
     n: int = Field(..., ge=1, description="Number of draws")
     seed: int = Field(0, ge=0)
@@ -42,7 +41,7 @@ class RandomSearch(Spec):
 
 
 class Selection(Spec):
-    """How a cell is chosen for every split, by trials of its training side alone."""
+    """Choice of a cell for each split, from trials of its training side."""
 
     metric: Literal["within", "cross", "others", "pooled"] = Field(
         "cross", description="Balanced accuracy of the analysis decoding, in this setting, on inner test trials"
@@ -52,7 +51,7 @@ class Selection(Spec):
 
 
 class SweepSpec(Spec):
-    """An experiment, and which settings are varied. A path may say ``models.*`` for every model (``beta``: all with a rate)."""
+    """An experiment and the settings that vary. The path ``models.*`` refers to every model (``beta``: to all with a rate)."""
 
     name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
     description: str = ""
@@ -63,7 +62,7 @@ class SweepSpec(Spec):
 
     @property
     def fields(self) -> list[str]:
-        """Paths of the settings that are varied."""
+        """Paths of the settings that vary."""
         return [*self.grid, *(self.random.over if self.random is not None else ())]
 
     @model_validator(mode="after")
@@ -83,9 +82,8 @@ class SweepSpec(Spec):
         models = self.experiment.get("models")
         known = sorted(models) if isinstance(models, dict) else []
         for field in self.fields:
-            first, _, rest = field.partition(".")
-            model, _, setting = rest.partition(".")
-            if first == "models" and (not setting or model not in [*known, "*"]):
+            group, model, setting = (*field.split(".", 2), "", "")[:3]
+            if group == "models" and (not setting or model not in [*known, "*"]):
                 raise ValueError(f"{field!r}: no setting of a model. {did_you_mean(model, known)}")
         return self
 
@@ -101,14 +99,9 @@ class SweepSpec(Spec):
 
 
 def load_sweep_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Return the sweep in a YAML file, its experiment read if it is given as a file.
+    """Return the sweep in a YAML file; ``experiment: odors.yaml`` is read from the folder of this file.
 
-    Parameters
-    ----------
-    path
-        Where ``experiment: odors.yaml`` is a file beside it.
-    overrides
-        ``"a.b=value"`` settings of the experiment.
+    ``overrides`` are settings ``"a.b=value"`` of the experiment.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from neuromvm.specs.base import Spec
 
-# These change how a training is run, not what results, but for rounding.
+# Settings that do not change results, except by rounding.
 NEUTRAL = {"device", "threads", "checkpoint_every", "compile"}
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from neuromvm import schema
 from neuromvm.build import build_model
-from neuromvm.data.closed_form_start import Known, Start, join
+from neuromvm.data.closed_form_start import ClosedFormStart, EncodedAnimal, fit_closed_form_start
 from neuromvm.data.windows import window_shape
 from neuromvm.errors import SchemaError, SpecError, SplitError, TrainingError, did_you_mean, expect
 from neuromvm.inference.fitted_stack import FittedStack
@@ -141,15 +141,15 @@ def _start_from_others(
             encoder = cast(Encoder, member.encoders[name])
             mean, scale = (moment.double().numpy() for moment in encoder(torch.from_numpy(features)))
             code = _logits(mean / encoder.mean.gain) if isinstance(encoder.mean, SimplexMean) else mean
-            references.append(Known(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
+            references.append(EncodedAnimal(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
         for name in new:
-            start = join(*batches.animals[name].training_samples(number), references)
+            start = fit_closed_form_start(*batches.animals[name].training_samples(number), references)
             for parameter, value in _parameters_of(architecture, name, start).items():
                 starts[parameter].append(value)
     return {parameter: torch.stack(replicas) for parameter, replicas in starts.items()}
 
 
-def _parameters_of(architecture: MultimodalVAE, animal: str, start: Start) -> dict[str, Tensor]:
+def _parameters_of(architecture: MultimodalVAE, animal: str, start: ClosedFormStart) -> dict[str, Tensor]:
     """Return the parameters of one animal's encoder, decoder and likelihood, by their names in the model."""
     encoder = cast(Encoder, architecture.encoders[animal])
     mean = "mean.logit" if isinstance(encoder.mean, SimplexMean) else "mean"

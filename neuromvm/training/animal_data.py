@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 
 from neuromvm import schema
 from neuromvm.data.features import Floats, Scaler, Transform, fit_scaler, recorded_features
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import SplitError
 from neuromvm.schema import Part
@@ -79,8 +79,8 @@ class AnimalData:
         self.condition = torch.from_numpy(self.match.astype(np.int64)).to(device)
         self._source: Tensor | None = None  # (replica, sample): where a sample of null data takes its activity from
         if any(replica.permutation for replica in replicas):
-            sources = [carry(name, dataset, replica.permutation, within=replica.within).samples() for replica in replicas]
-            self._source = torch.from_numpy(np.stack(sources)).to(device)
+            draws = [draw_permutation(name, dataset, replica.permutation, within=replica.within) for replica in replicas]
+            self._source = torch.from_numpy(np.stack([permutation.samples() for permutation in draws])).to(device)
         self.scalers = scalers or self._fit_scalers(spec)
         self._offset = torch.from_numpy(np.stack([-scaler.center / scaler.spread for scaler in self.scalers])).to(device)
         self._gain = torch.from_numpy(np.stack([1 / scaler.spread for scaler in self.scalers])).to(device)

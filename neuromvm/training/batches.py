@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neuromvm import schema
 from neuromvm.data.features import Scaler
-from neuromvm.data.pairing import PAIRINGS, Pairing
+from neuromvm.data.pairing import PAIRINGS, PublishedPairing, RedrawnPairing
 from neuromvm.data.replicas import NOISE, PAIRS, VALIDATION, Replica
 from neuromvm.data.trial_model import TrialModel
 from neuromvm.data.windows import sample_spec, window_shape
@@ -22,6 +22,8 @@ from neuromvm.models import Batch
 from neuromvm.schema import Part
 from neuromvm.training.animal_data import AnimalData
 from neuromvm.training.augmentation import Augmentation, Drawing, Resampler, Streams
+
+Pairing = RedrawnPairing | PublishedPairing
 
 
 class BatchSettings(NamedTuple):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm.data.features import FLOAT, Transform
-from neuromvm.data.memory import Room, is_mapped, row_blocks
+from neuromvm.data.memory import MemoryBudget, is_mapped, row_blocks
 
 LITTLE = 16 * 2**20  # [bytes] of an animal's features
 LARGEST_TABLE = 2**16 - 1  # larger numbers are not spike counts of a bin
@@ -43,7 +43,9 @@ class DeviceActivity:
             self._table = torch.from_numpy(transform(np.arange(256**recorded.dtype.itemsize))).to(device)
         else:
             blocks = row_blocks(len(recorded), recorded.shape[1] * FLOAT)
-            self._features = _Gathered(Room().filled(len(recorded), (transform(recorded[rows]) for rows in blocks)), device)
+            self._features = _Gathered(
+                MemoryBudget().concatenate(len(recorded), (transform(recorded[rows]) for rows in blocks)), device
+            )
 
     def recorded(self, samples: Tensor) -> Tensor:
         """Return activity as recorded ``(..., feature)`` of samples ``(...)``, as a new array of floats."""

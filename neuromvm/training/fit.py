@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,19 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from neuromvm import schema
-from neuromvm.build import likelihood_class
+from neuromvm.build import build_model, likelihood_class
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import expect
 from neuromvm.files import claim, write_atomically, write_tree
+from neuromvm.functional.schedules import constant, cosine
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.training import NEUTRAL
 from neuromvm.training.batches import BatchSettings, StackBatches
 from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.training.device import choose_device
-from neuromvm.training.trainer import EpochRecord, StackTrainer, moving_share
+from neuromvm.training.step import StepSettings
+from neuromvm.training.trainer import EpochRecord, StackTrainer, TrainerSettings
 
 log = logging.getLogger(__name__)
 LONG = 300.0  # [s] of training on a CPU above which a compiled step pays: it takes a minute to compile and saves up to half
@@ -126,7 +129,7 @@ def train_stack(
         device=choose_device(training.device),
         scalers=frozen.scalers if frozen is not None else None,
     )
-    trainer = StackTrainer(
+    trainer = make_trainer(
         model,
         training,
         batches,
@@ -135,7 +138,7 @@ def train_stack(
     )
     record = _Record(Path(folder)) if folder is not None else None
     if record is not None:
-        record.begin(trainer, samples, splits, frozen, has_start=start is not None)
+        record.begin(trainer, model, training, samples, splits, frozen, has_start=start is not None)
     new = [name for name in samples.children if frozen is not None and name not in frozen.scalers]
     label = f"{model.sharing.kind}{' + ' if new else ''}{', '.join(new)} ({len(replicas)} replicas)"
     seconds: list[float] = []
@@ -144,21 +147,58 @@ def train_stack(
             bar.set_postfix(loss=f"{np.mean(epoch.loss):.4g}", refresh=False)
             bar.update()
             if record is not None:
-                record.add(epoch, trainer)
+                record.add(epoch, trainer, training)
             seconds.append(epoch.seconds)
             if len(seconds) == TIMED:
                 _advise_on(trainer, float(np.median(seconds)), label)
-    fitted = trainer.fitted_stack()
+    fitted = fitted_stack(model, trainer)
     if record is not None:
         fitted.save(record.folder)
     return fitted
 
 
+def make_trainer(
+    model: ModelSpec,
+    training: TrainingSpec,
+    batches: StackBatches,
+    frozen: Mapping[str, Tensor] | None = None,
+    start: Mapping[str, Tensor] | None = None,
+) -> StackTrainer:
+    """Build the replicas of a stack and their trainer; arguments are those of :class:`StackTrainer`, settings as specs."""
+    members = [
+        build_model(
+            model,
+            batches.windows,
+            replica.seed,
+            partial(batches.training_targets, number),
+            batches.trial_models(number, model.start_shrinkage) if model.start == "bayes" else None,
+        ).to(batches.device)
+        for number, replica in enumerate(batches.replicas)
+    ]
+    betas = [model.beta if replica.beta is None else replica.beta for replica in batches.replicas]
+    rate = training.learning_rate
+    settings = TrainerSettings(
+        training.epochs,
+        constant(rate) if training.schedule == "constant" else cosine(rate, 0.0),
+        StepSettings(training.weight_decay, training.clip_norm),
+        training.patience,
+        training.precision,
+        (model.model_dump_json(), *batches.windows.items()) if training.compile else None,
+    )
+    return StackTrainer(members, betas, settings, batches, frozen, start)
+
+
+def fitted_stack(model: ModelSpec, trainer: StackTrainer) -> FittedStack:
+    """Return the trained replicas with the scaling of their data."""
+    data = trainer.all_batches
+    return FittedStack(model, data.replicas, trainer.weights(), data.scalers, data.windows, data.sample_spec, data.conditions)
+
+
 def _advise_on(trainer: StackTrainer, seconds: float, label: str) -> None:
     """Log how a long training on a CPU would be shorter."""
-    remaining = seconds * (trainer.training.epochs - trainer.epoch)
-    on_cpu = trainer.batches.device.type == "cpu"
-    if remaining > LONG and on_cpu and not trainer.training.compile and moving_share(trainer.spec) is None:
+    remaining = seconds * (trainer.settings.epochs - trainer.epoch)
+    on_cpu, compiled = trainer.batches.device.type == "cpu", trainer.settings.compiled_as is not None
+    if remaining > LONG and on_cpu and not compiled and not trainer.model.changes_with_progress:
         log.info(
             "%s: about %.0f minutes to go. With training.compile=true a step may take half as long; compiling takes about a "
             "minute and needs a C++ compiler.",
@@ -176,12 +216,20 @@ class _Record:
         self.checkpoints = folder / "checkpoints"
 
     def begin(
-        self, trainer: StackTrainer, samples: xr.DataTree, splits: xr.DataTree, frozen: FittedStack | None, *, has_start: bool
+        self,
+        trainer: StackTrainer,
+        model: ModelSpec,
+        training: TrainingSpec,
+        samples: xr.DataTree,
+        splits: xr.DataTree,
+        frozen: FittedStack | None,
+        *,
+        has_start: bool,
     ) -> None:
         """Restore the newest checkpoint of the same training, and cut the record back to it."""
         settings = {
-            "model": trainer.spec.model_dump(mode="json"),
-            "training": trainer.training.model_dump(mode="json", exclude=NEUTRAL),
+            "model": model.model_dump(mode="json"),
+            "training": training.model_dump(mode="json", exclude=NEUTRAL),
             "replicas": [replica.about() for replica in trainer.batches.replicas],
             "rate_terms": list(trainer.model.rate_terms),
             "data": _fingerprint(samples, splits),
@@ -195,13 +243,13 @@ class _Record:
         lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.is_file() else []
         past = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= trainer.epoch]
         write_atomically(self.metrics, "".join(past).encode())
-        write_tree(self.folder / "pairs.nc", first_pairs(trainer.batches, samples, trainer.training.pairing))
+        write_tree(self.folder / "pairs.nc", first_pairs(trainer.batches, samples, training.pairing))
 
-    def add(self, epoch: EpochRecord, trainer: StackTrainer) -> None:
+    def add(self, epoch: EpochRecord, trainer: StackTrainer, training: TrainingSpec) -> None:
         """Append an epoch, and save a checkpoint when one is due."""
         with self.metrics.open("a") as file:
             file.write(json.dumps(epoch._asdict()) + "\n")
-        if epoch.epoch % trainer.training.checkpoint_every == 0 or epoch.epoch == trainer.training.epochs:
+        if epoch.epoch % training.checkpoint_every == 0 or epoch.epoch == training.epochs:
             save_checkpoint(self.checkpoints, trainer.state())
 
 

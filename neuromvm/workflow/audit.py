@@ -1,12 +1,12 @@
-"""Audit of an experiment: its own pipeline on data that hold nothing, and on data whose test trials were tampered with.
+"""Audit of an experiment: its pipeline on data without signal, and a check that test trials change nothing in training.
 
-A pipeline that scores above chance on noise will do so on recordings. Three questions are asked. Does any trial, spike or
-statistic cross a split? Does any score leave chance when labels are permuted, or when activity is Poisson noise? And what can
-scores of this experiment mean, and what not?
+A pipeline that scores above chance on noise will do so on recordings. The audit asks whether a trial, a spike or a statistic
+crosses a split, whether a score leaves chance on permuted labels or Poisson noise, and what scores of the experiment can mean.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from types import SimpleNamespace
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,17 +15,19 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from neuromvm import schema
-from neuromvm.analysis.decoding.audit import caveats, scores_without_signal, verdicts
+from neuromvm.analysis.decoding.audit import scores_without_signal, verdicts
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.report.caveats import caveats
 from neuromvm.data.matched_noise import matched_noise
 from neuromvm.data.permutation import permuted
 from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
+from neuromvm.folders.study import Study
 from neuromvm.schema import is_fitted, is_scored
 from neuromvm.specs import ExperimentSpec
 from neuromvm.training.batches import StackBatches
-from neuromvm.training.fit import batch_settings, fit
-from neuromvm.training.trainer import StackTrainer
+from neuromvm.training.fit import batch_settings, fit, make_trainer
 from neuromvm.workflow.experiment import load_experiment_recordings
 
 Kind = Literal["labels permuted", "matched noise"]
@@ -33,22 +35,22 @@ KINDS: tuple[Kind, ...] = ("labels permuted", "matched noise")
 
 
 class Check(NamedTuple):
-    """One thing looked for, whether it was as it should be, and what was found."""
+    """A property that a split should have, whether it holds, and the evidence in words."""
 
-    what: str
+    claim: str
     passed: bool
-    found: str
+    evidence: str
 
 
 class Audit(NamedTuple):
-    """What an audit found.
+    """Result of an audit.
 
     Attributes
     ----------
     checks
         Whether anything crosses a split.
     scores
-        Each score of the pipeline on data that hold nothing, against chance; see
+        Each score of the pipeline on data without signal, against chance; see
         :func:`neuromvm.analysis.decoding.audit.verdicts`.
     caveats
         In words, what scores of this experiment can and cannot mean.
@@ -65,7 +67,7 @@ class Audit(NamedTuple):
 
 
 def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: bool = True) -> Audit:
-    """Audit an experiment; nothing is written.
+    """Audit an experiment; no file is written.
 
     Parameters
     ----------
@@ -82,28 +84,33 @@ def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: boo
     ------
     NeuromvmError
         If the experiment itself cannot be run.
-
-    Examples
-    --------
-    >>> found = audit(load_experiment_spec("experiment.yaml"))  # doctest: +SKIP
-    >>> found.passed, found.checks, found.caveats  # doctest: +SKIP
     """
     recordings = load_experiment_recordings(spec)
     samples = make_samples(recordings, spec.samples)
     splits = make_splits(samples, spec.split)
     checks = list(crossings(spec, recordings, samples, splits))
-    tasks = [(kind, number) for number in range(1, draws + 1) for kind in KINDS]
+    tasks = [(kind, number) for kind in KINDS for number in range(1, draws + 1)]
     work = Parallel(n_jobs=jobs, return_as="generator")(
         delayed(_score_without_signal)(spec, recordings, samples, splits, *task) for task in tasks
     )
-    found = list(tqdm(work, total=len(tasks), desc="audit", unit="data set", disable=None if progress else True))
-    by_kind = [xr.concat(found[place :: len(KINDS)], dim="draw", combine_attrs="override") for place in range(len(KINDS))]
-    scores = xr.concat(by_kind, dim=xr.DataArray(list(KINDS), dims="kind"), combine_attrs="override")
-    return Audit(checks, verdicts(scores), caveats(spec, recordings, samples, splits))
+    scores = list(tqdm(work, total=len(tasks), desc="audit", unit="data set", disable=None if progress else True))
+    by_kind = [
+        xr.concat(scores[start : start + draws], dim="draw", combine_attrs="override") for start in range(0, len(scores), draws)
+    ]
+    drawn = xr.concat(by_kind, dim=xr.DataArray(list(KINDS), dims="kind"), combine_attrs="override")
+    return Audit(checks, verdicts(drawn), _caveats(spec, recordings, samples, splits))
+
+
+def _caveats(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> list[str]:
+    """Return the caveats of the report, before the experiment is run."""
+    shared = [name for name, model in spec.models.items() if model.sharing.kind != "independent"]
+    baselines = Options.model_validate(spec.analyses.get("decoding", {})).baselines
+    planned = SimpleNamespace(spec=spec, recordings=recordings, samples=samples, splits=splits, models=list(spec.models))
+    return caveats(cast(Study, planned), shared, [*spec.models, *baselines])
 
 
 def crossings(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> Iterator[Check]:
-    """Look for trials, spikes and statistics that are on both sides of a split.
+    """Yield the checks for trials, spikes and statistics that are on both sides of a split.
 
     Parameters
     ----------
@@ -112,21 +119,21 @@ def crossings(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTre
     recordings, samples, splits
         Its trees.
     """
-    both = {
+    counts = {
         name: int((is_fitted(node["part"]) & is_scored(node["part"])).any(axis=0).sum()) for name, node in schema.animals(splits)
     }
-    shared = {name: count for name, count in both.items() if count}
-    said = ", ".join(f"{count} trials of {name}" for name, count in shared.items())
-    yield Check("no trial is fitted and scored", not shared, f"{said} both train and test" if shared else "none in any split")
-    yield _overlaps(recordings, samples, splits)
+    shared = [f"{count} trials of {name}" for name, count in counts.items() if count]
+    evidence = f"{', '.join(shared)} both train and test" if shared else "none in any split"
+    yield Check("no trial is fitted and scored", not shared, evidence)
+    yield _overlaps(samples, splits)
     for name in spec.models:
         yield _ignores_test_trials(spec, name, samples, splits)
 
 
-def _overlaps(recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> Check:
+def _overlaps(samples: xr.DataTree, splits: xr.DataTree) -> Check:
     """Say whether the windows of a training trial and of a test trial of an animal overlap in time, so that they share spikes."""
-    what = "no spike is on both sides"
-    found, known = [], False
+    claim = "no spike is on both sides"
+    overlapping, known = [], False
     for name, node in schema.animals(samples):
         window = node["window"]
         if "onset" not in node.coords or str(window.attrs.get("dim", "time")) != "time":
@@ -134,39 +141,42 @@ def _overlaps(recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree
         known = True
         span = float(window[-1] - window[0]) + float(window.attrs.get("width", 0))
         onset = node["onset"].to_numpy()
-        first, second = np.nonzero(np.abs(onset[:, None] - onset) < span - 1e-9)
+        fit_trial, score_trial = np.nonzero(np.abs(onset[:, None] - onset) < span - 1e-9)
         part = splits[name]["part"].to_numpy()
-        fitted, scored = is_fitted(part), is_scored(part)
-        apart = (first != second) & fitted[:, first] & scored[:, second]
-        if apart.any():
-            found.append(f"{int(apart.any(axis=0).sum())} pairs of trials of {name}")
+        crossing = (fit_trial != score_trial) & is_fitted(part)[:, fit_trial] & is_scored(part)[:, score_trial]
+        if crossing.any():
+            overlapping.append(f"{int(crossing.any(axis=0).sum())} pairs of trials of {name}")
     if not known:
-        return Check(what, True, "trials have no onset in seconds: could not be looked at")
-    return Check(
-        what, not found, f"windows overlap in {', '.join(found)}" if found else "windows of trials do not overlap in time"
-    )
+        return Check(claim, True, "not checked: trials have no onset in seconds")
+    if overlapping:
+        return Check(claim, False, f"windows overlap in {', '.join(overlapping)}")
+    return Check(claim, True, "windows of trials do not overlap in time")
 
 
 def _ignores_test_trials(spec: ExperimentSpec, name: str, samples: xr.DataTree, splits: xr.DataTree) -> Check:
     """Say whether scaling, pairs and weights of a model stay the same, bit for bit, when activity of test trials is replaced."""
-    what = f"{name}: scaling, pairs and training ignore test trials"
-    true, tampered = (_trained(spec, name, each, splits) for each in (samples, _tampered(samples, splits)))
-    for what_of, before, after in zip(("scaling", "pairs", "weights"), true, tampered, strict=True):
-        if any(not np.array_equal(one, other) for one, other in zip(before, after, strict=True)):
-            return Check(what, False, f"{what_of} changed with the activity of test trials")
-    return Check(what, True, "the same, bit for bit, with other activity in the test trials of the first split")
+    claim = f"{name}: scaling, pairs and training ignore test trials"
+    before, after = _trained(spec, name, samples, splits), _trained(spec, name, _tampered(samples, splits), splits)
+    for quantity in before:
+        if not all(map(np.array_equal, before[quantity], after[quantity])):
+            return Check(claim, False, f"{quantity} changed with the activity of test trials")
+    return Check(claim, True, "the same, bit for bit, with other activity in the test trials of the first split")
 
 
-def _trained(spec: ExperimentSpec, name: str, samples: xr.DataTree, splits: xr.DataTree) -> tuple[list[np.ndarray], ...]:
+def _trained(spec: ExperimentSpec, name: str, samples: xr.DataTree, splits: xr.DataTree) -> dict[str, list[np.ndarray]]:
+    """Train the first replica of a model for at most two epochs; return arrays of ``scaling``, ``pairs`` and ``weights``."""
     training = spec.training_for(name)
     replicas = [Replica(0, training.seeds[0])]
     settings = batch_settings(spec.models[name], training, samples.children)
     batches = StackBatches(samples, splits, settings, replicas, device=torch.device("cpu"))
-    trainer = StackTrainer(spec.models[name], training.model_copy(update={"epochs": min(training.epochs, 2)}), batches)
+    trainer = make_trainer(spec.models[name], training.model_copy(update={"epochs": min(training.epochs, 2)}), batches)
     for _ in trainer.run():
         pass
-    scaling = [one for each in batches.scalers.values() for one in (each[0].center, each[0].spread)]
-    return scaling, [batches.epoch_pairs(0)], [value.numpy() for value in trainer.weights().values()]
+    return {
+        "scaling": [values for scalers in batches.scalers.values() for values in (scalers[0].center, scalers[0].spread)],
+        "pairs": [batches.epoch_pairs(0)],
+        "weights": [weight.numpy() for weight in trainer.weights().values()],
+    }
 
 
 def _tampered(samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
@@ -186,7 +196,7 @@ def _score_without_signal(
 ) -> xr.Dataset:
     """Run the pipeline on one data set without signal."""
     make: dict[Kind, Callable[[], xr.DataTree]] = {
-        # Among all trials, blocks or not: scores are compared with guessing.
+        # Labels are permuted among all trials, not within blocks: scores are compared with guessing.
         "labels permuted": lambda: permuted(samples, number),
         "matched noise": lambda: make_samples(matched_noise(recordings, number), spec.samples),
     }

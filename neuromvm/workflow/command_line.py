@@ -3,8 +3,10 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from neuromvm.folders.study import Study
-    from neuromvm.specs import DataSpec
+    from neuromvm.workflow.sweep.engines import Engine
 
 app = typer.Typer(
     help="A latent space shared by several animals, from NWB files to decoded odors.",
@@ -27,12 +29,16 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at recordings before using them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Experiment = Annotated[Path, typer.Argument(help="YAML of the experiment.")]
+DataName = Annotated[str, typer.Argument(help="Name in data_specs, or a YAML file.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
 Root = Annotated[str | None, typer.Option("--root", help="Folder of the recordings, in place of the spec's own.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is one paragraph and exit code 2."""
+    """Run the command line; an error that the user can correct is printed as one paragraph, with exit code 2."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
@@ -49,11 +55,26 @@ def main() -> None:
 def _global() -> None: ...
 
 
+@contextmanager
+def _interruptible(message: str) -> Iterator[None]:
+    """Print a message on Ctrl-C and exit with code 130."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo(f"\nInterrupted. {message}", err=True)
+        raise typer.Exit(130) from error
+
+
+def _log_progress() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("neuromvm").setLevel(logging.INFO)
+
+
 @app.command()
 def simulate(
     directory: Annotated[Path, typer.Argument(help="Where to write the files.")],
-    seed: Annotated[int, typer.Option(help="Of everything random in it.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an experiment that is there.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     layout: Annotated[
         Literal["nwb", "published"], typer.Option(help="NWB files, or .npy arrays as the published rat recordings are.")
     ] = "nwb",
@@ -62,7 +83,7 @@ def simulate(
         typer.Option(min=0, max=1, help="How far spikes and odor information follow the theta phase of the field potential."),
     ] = 0.0,
 ) -> None:
-    """Write a simulated experiment: five rats, an odor sequence task, and the truth behind them."""
+    """Write a simulated experiment: five rats in an odor sequence task, and the true latents."""
     from neuromvm.data.simulate.experiment import SimulationConfig
     from neuromvm.data.simulate.write_npy import write_published_layout
     from neuromvm.data.simulate.write_nwb import write_experiment
@@ -73,38 +94,28 @@ def simulate(
 
 
 @data_app.command("describe")
-def describe_data(
-    spec: Annotated[str, typer.Argument(help="Name in data_specs, or a YAML file.")],
-    root: Root = None,
-    overrides: Overrides = None,
-) -> None:
-    """Load recordings and print one row an animal, and what was dropped and why."""
+def describe_data(spec: DataName, root: Root = None, overrides: Overrides = None) -> None:
+    """Load recordings and print a row for each animal, and what was dropped and why."""
     from neuromvm.data.describe import describe
-    from neuromvm.data.loaders import load_recordings
 
-    recordings = load_recordings(_data_spec(spec, overrides), root)
+    recordings = _load(spec, root, overrides)
     _print_table(describe(recordings).reset_index(), f"{spec}: {_animals(len(recordings.children))}")
     _print_left_out(recordings)
 
 
 @data_app.command("validate")
-def validate_data(
-    spec: Annotated[str, typer.Argument(help="Name in data_specs, or a YAML file.")],
-    root: Root = None,
-    overrides: Overrides = None,
-) -> None:
-    """Load recordings and say whether they fit the spec."""
-    from neuromvm.data.loaders import load_recordings
+def validate_data(spec: DataName, root: Root = None, overrides: Overrides = None) -> None:
+    """Load recordings and check that they fit the spec."""
     from neuromvm.schema import validate_recordings
 
-    recordings = validate_recordings(load_recordings(_data_spec(spec, overrides), root))
+    recordings = validate_recordings(_load(spec, root, overrides))
     typer.echo(f"{spec}: valid, {_animals(len(recordings.children))}")
     _print_left_out(recordings)
 
 
 @data_app.command("inspect")
 def inspect_data(file: Annotated[Path, typer.Argument(help="An NWB file.")]) -> None:
-    """Print the tables, columns and series of a file, to write a spec from."""
+    """Print the tables, columns and series of a file, from which to write a spec."""
     from neuromvm.data.describe import inspect_file
 
     _print_table(inspect_file(file), str(file))
@@ -112,12 +123,12 @@ def inspect_data(file: Annotated[Path, typer.Argument(help="An NWB file.")]) -> 
 
 @app.command()
 def run(
-    experiment: Annotated[Path, typer.Argument(help="YAML of the experiment.")],
+    experiment: Experiment,
     out: Annotated[Path, typer.Option("--out", help="Run folder to make.")],
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this folder.")] = False,
 ) -> None:
-    """Load, split, train, embed, analyze and report: everything in a YAML."""
+    """Load, split, train, embed, analyze and report an experiment."""
     from neuromvm.analysis.pipeline import analyze, check_analyses
     from neuromvm.analysis.report import write_report
     from neuromvm.specs import load_experiment_spec
@@ -125,9 +136,8 @@ def run(
 
     spec = load_experiment_spec(experiment, overrides or ())
     check_analyses(spec)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("neuromvm").setLevel(logging.INFO)
-    try:
+    _log_progress()
+    with _interruptible("Finished steps are kept: add --resume to the same command to continue."):
         study = run_experiment(spec, out, resume=resume)
         for name in spec.analyses:
             typer.echo(f"analysis: {name}", err=True)
@@ -135,20 +145,17 @@ def run(
         if spec.nulls.refits and "decoding" in spec.analyses:
             _refit(study, spec.nulls.refits, None, spec.nulls.jobs)
         typer.echo(f"report: {write_report(study)}", err=True)
-    except KeyboardInterrupt as error:
-        typer.echo("\nInterrupted. What is finished is kept: add --resume to the same command to go on.", err=True)
-        raise typer.Exit(130) from error
     if spec.analyses:
         _print_scores(study)
 
 
 @app.command()
 def audit(
-    experiment: Annotated[Path, typer.Argument(help="YAML of the experiment.")],
+    experiment: Experiment,
     overrides: Overrides = None,
     draws: Annotated[int, typer.Option("--n", min=3, help="Data sets without signal of each kind.")] = 10,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    out: Annotated[Path | None, typer.Option("--out", help="Also write what is found to this JSON file.")] = None,
+    jobs: Jobs = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the results to this JSON file.")] = None,
 ) -> None:
     """Run an experiment's pipeline on permuted labels and on noise; exit code 1 if a score leaves chance or a split leaks."""
     from neuromvm.analysis.pipeline import check_analyses
@@ -158,78 +165,71 @@ def audit(
 
     spec = load_experiment_spec(experiment, overrides or ())
     check_analyses(spec)
-    found = run_audit(spec, draws=draws, jobs=jobs)
-    table = found.scores.to_dataframe().dropna(subset="mean").reset_index()
-    for check in found.checks:
-        typer.secho(f"{'ok  ' if check.passed else 'FAIL'} {check.what}: {check.found}", fg=None if check.passed else "red")
+    result = run_audit(spec, draws=draws, jobs=jobs)
+    table = result.scores.to_dataframe().dropna(subset="mean").reset_index()
+    for check in result.checks:
+        color = None if check.passed else "red"
+        typer.secho(f"{'ok  ' if check.passed else 'FAIL'} {check.claim}: {check.evidence}", fg=color)
     _print_table(table, f"{spec.name}: scores on data without signal, {draws} data sets of each kind")
-    for caveat in found.caveats:
+    for caveat in result.caveats:
         typer.echo(f"- {caveat}")
-    verdict = "passed" if found.passed else "FAILED: do not trust scores of this experiment"
+    verdict = "passed" if result.passed else "FAILED: do not trust scores of this experiment"
     typer.secho(f"{spec.name}: {verdict}", bold=True)
     if out is not None:
-        checks = [check._asdict() for check in found.checks]
-        rows = table.to_dict("records")
-        write_json(out, {"passed": found.passed, "checks": checks, "scores": rows, "caveats": found.caveats})
-    if not found.passed:
+        checks = [{"what": check.claim, "passed": check.passed, "found": check.evidence} for check in result.checks]
+        scores = table.to_dict("records")
+        write_json(out, {"passed": result.passed, "checks": checks, "scores": scores, "caveats": result.caveats})
+    if not result.passed:
         raise typer.Exit(1)
 
 
 @app.command()
 def analyze(
     name: Annotated[str, typer.Argument(help="The analysis.")],
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     overrides: Overrides = None,
 ) -> None:
-    """Compute one analysis of a run again, perhaps with other options (--set option=value), and renew the report."""
+    """Compute one analysis of a run again, with other options (--set option=value) if given, and write the report."""
     from neuromvm.analysis.pipeline import analyze
     from neuromvm.analysis.report import write_report
     from neuromvm.folders.study import Study
-    from neuromvm.specs.files import parse_override
 
-    options = dict(parse_override(override) for override in overrides or ())
     study = Study(run_folder)
-    analyze(study, name, options)
+    analyze(study, name, _settings(overrides))
     write_report(study)
     _print_scores(study, name)
 
 
 @app.command("few-shot")
 def few_shot(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     model: Annotated[str | None, typer.Option(help="A model of the run; default: the first.")] = None,
-    animals: Annotated[str | None, typer.Option(help="New in turn, e.g. mitt,stella; default: every animal.")] = None,
+    animals: Annotated[str | None, typer.Option(help="New animals in turn, e.g. mitt,stella; default: every animal.")] = None,
     trials: Annotated[str, typer.Option(help="Training trials of each class in the new animal.")] = "1,2,4,8,all",
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw of these trials.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of these trials.")] = 0,
     start: Annotated[
         Literal["random", "others"],
-        typer.Option(help="Where the new animal's weights begin: drawn, or at a regression on the others' latents."),
+        typer.Option(help="Start of the new animal's weights: random, or a regression on the latents of the others."),
     ] = "random",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="a=c", help="Change the training of the new animal, e.g. epochs=100.")
     ] = None,
 ) -> None:
-    """Leave out each animal of a run in turn, adapt the model to it with few trials, and score what decoders of the others read.
+    """Leave out each animal of a run in turn, adapt the model to it with few trials, and score decoders of the other animals.
 
-    What is trained is kept: the same command goes on where it was interrupted, and adds animals or numbers of trials.
+    Trainings are kept: the same command continues after an interruption, and adds animals or numbers of trials.
     """
     from neuromvm.analysis.pipeline import analyze
     from neuromvm.analysis.report import write_report
     from neuromvm.folders.few_shot import read_trials
     from neuromvm.folders.study import Study
-    from neuromvm.specs.files import parse_override
     from neuromvm.workflow.few_shot import change_adaptation, run_few_shot
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("neuromvm").setLevel(logging.INFO)
-    adaptation = change_adaptation(dict(parse_override(override) for override in overrides or ()), start)
-    chosen = None if animals is None else [name.strip() for name in animals.split(",")]
-    per_class = [read_trials(one) for one in trials.split(",")]
-    try:
-        study = run_few_shot(Study(run_folder), model, chosen, per_class, adaptation, start=start, seed=seed)
-    except KeyboardInterrupt as error:
-        typer.echo("\nInterrupted. What is finished is kept: the same command goes on.", err=True)
-        raise typer.Exit(130) from error
+    _log_progress()
+    adaptation = change_adaptation(_settings(overrides), start)
+    per_class = [read_trials(number) for number in trials.split(",")]
+    with _interruptible("Finished trainings are kept: the same command continues."):
+        study = run_few_shot(Study(run_folder), model, _names(animals), per_class, adaptation, start=start, seed=seed)
     analyze(study, "few_shot", {})
     typer.echo(f"report: {write_report(study)}", err=True)
     _print_scores(study, "few_shot")
@@ -237,12 +237,12 @@ def few_shot(
 
 @app.command()
 def refit(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    count: Annotated[int, typer.Option("--n", min=1, help="Null data sets, on each of which everything is fitted again.")] = 200,
+    run_folder: RunFolder,
+    count: Annotated[int, typer.Option("--n", min=1, help="Null data sets; every row is fitted again on each.")] = 200,
     rows: Annotated[str | None, typer.Option(help="Models and baselines, e.g. mmvm,mcca; default: all but cebra.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
 ) -> None:
-    """Fit every row of the decoding table again with labels permuted, as its null. What is made is kept: add more at any time."""
+    """Fit every row of the decoding table again with labels permuted, as its null. Refits are kept: add more at any time."""
     from neuromvm.analysis.pipeline import analyze
     from neuromvm.analysis.report import write_report
     from neuromvm.folders.study import Study
@@ -250,13 +250,14 @@ def refit(
     study = Study(run_folder)
     if not (study.path / "scores" / "decoding.nc").is_file():
         analyze(study, "decoding")
-    try:
-        _refit(study, count, None if rows is None else [row.strip() for row in rows.split(",")], jobs)
-    except KeyboardInterrupt as error:
-        typer.echo("\nInterrupted. What is finished is kept: the same command goes on.", err=True)
-        raise typer.Exit(130) from error
+    with _interruptible("Finished refits are kept: the same command continues."):
+        _refit(study, count, _names(rows), jobs)
     write_report(study)
     _print_scores(study, "decoding")
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int) -> None:
@@ -265,13 +266,13 @@ def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int) -> Non
 
     for line in run_refits(study, count, rows, jobs=jobs):
         typer.secho(f"failed, and counts as reaching the score: {line}", fg="red", err=True)
-    analyze(study, "decoding", study.summary["analyses"]["decoding"]["options"])  # those that were refitted
+    analyze(study, "decoding", study.summary["analyses"]["decoding"]["options"])  # the options under which rows were refitted
 
 
 @app.command()
 def sweep(
-    spec: Annotated[Path, typer.Argument(metavar="SWEEP", help="YAML of the sweep: an experiment, and what of it is varied.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the sweep; the same command goes on with it.")],
+    spec: Annotated[Path, typer.Argument(metavar="SWEEP", help="YAML of the sweep: an experiment, and the settings to vary.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the sweep; the same command continues it.")],
     overrides: Overrides = None,
     engine: Annotated[
         Literal["serial", "processes", "slurm", "dask"], typer.Option(help="Where cells are computed; results are the same.")
@@ -279,7 +280,7 @@ def sweep(
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once: processes; slurm (of the array).")] = None,
     pack: Annotated[
         int | None,
-        typer.Option(min=1, help="Cells for each call of the engine (a job of slurm), trained together if alike."),
+        typer.Option(min=1, help="Cells for each call of the engine (a job of slurm), trained as a stack where possible."),
     ] = None,
     part: Annotated[
         str | None, typer.Option("--shard", metavar="i/n", help="Only every n-th cell, for a job array of your own.")
@@ -290,37 +291,17 @@ def sweep(
     ] = None,
 ) -> None:
     """Run an experiment with many settings, and compare them in one table. Cells that are done are not done again."""
-    from neuromvm.specs.files import parse_override
     from neuromvm.specs.sweep import load_sweep_spec
-    from neuromvm.workflow.sweep.engines import Engine, Processes, Serial
     from neuromvm.workflow.sweep.runner import count_cells, run_sweep
     from neuromvm.workflow.sweep.table import brief
 
-    loaded = load_sweep_spec(spec, overrides or ())
-    chosen: Engine
-    match engine:
-        case "serial":
-            chosen = Serial()
-        case "processes":
-            chosen = Processes(jobs)
-        case "slurm":
-            from neuromvm.workflow.sweep.slurm import Slurm
-
-            chosen = Slurm(out / "slurm", jobs, dict(parse_override(one) for one in slurm or ()))
-        case "dask":
-            from neuromvm.workflow.sweep.dask_cluster import Dask
-
-            if scheduler is None:
-                raise SpecError("engine dask", found="no scheduler", next_step="Add --scheduler tcp://HOST:8786")
-            chosen = Dask(scheduler)
-    try:
-        folder = run_sweep(loaded, out, chosen, part=part, pack=pack)
-    except KeyboardInterrupt as error:
-        typer.echo("\nInterrupted. Cells that are done are kept, others go on from their checkpoints: same command.", err=True)
-        raise typer.Exit(130) from error
+    settings = load_sweep_spec(spec, overrides or ())
+    computer = _engine(engine, out, jobs, scheduler, slurm)
+    with _interruptible("Cells that are done are kept, others continue from their checkpoints: same command."):
+        folder = run_sweep(settings, out, computer, part=part, pack=pack)
     count = count_cells(folder)
     if part is not None and count.waiting:
-        typer.echo(f"{count.waiting} cells are left to other shards; the last of them writes the table.", err=True)
+        typer.echo(f"{count.waiting} cells are waiting for other shards; the last shard to end writes the table.", err=True)
     else:
         _print_table(brief(folder), f"{folder.name}: {count.done} of {sum(count)} cells done")
         typer.echo(f"table: {folder.path / 'table.csv'}", err=True)
@@ -329,8 +310,26 @@ def sweep(
         raise typer.Exit(1)
 
 
+def _engine(name: str, out: Path, jobs: int | None, scheduler: str | None, slurm: list[str] | None) -> "Engine":
+    from neuromvm.workflow.sweep.engines import Processes, Serial
+
+    if name == "processes":
+        return Processes(jobs)
+    if name == "slurm":
+        from neuromvm.workflow.sweep.slurm import Slurm
+
+        return Slurm(out / "slurm", jobs, _settings(slurm))
+    if name == "dask":
+        from neuromvm.workflow.sweep.dask_cluster import Dask
+
+        if scheduler is None:
+            raise SpecError("engine dask", found="no scheduler", next_step="Add --scheduler tcp://HOST:8786")
+        return Dask(scheduler)
+    return Serial()
+
+
 @app.command()
-def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+def report(run_folder: RunFolder) -> None:
     """Write report.html of a run."""
     from neuromvm.analysis.report import write_report
     from neuromvm.folders.study import Study
@@ -340,7 +339,7 @@ def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run
 
 @app.command()
 def scores(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run_folder: RunFolder,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False,
 ) -> None:
     """Print every score of a run with its interval, floor, chance and n."""
@@ -353,10 +352,17 @@ def scores(
         _print_scores(study)
 
 
-def _data_spec(name: str, overrides: list[str] | None) -> "DataSpec":
+def _load(spec: str, root: str | None, overrides: list[str] | None) -> "xr.DataTree":
+    from neuromvm.data.loaders import load_recordings
     from neuromvm.specs import load_data_spec
 
-    return load_data_spec(name, overrides or ())
+    return load_recordings(load_data_spec(spec, overrides or ()), root)
+
+
+def _settings(overrides: list[str] | None) -> dict[str, Any]:
+    from neuromvm.specs.files import parse_override
+
+    return dict(map(parse_override, overrides or ()))
 
 
 def _animals(number: int) -> str:
@@ -364,7 +370,7 @@ def _animals(number: int) -> str:
 
 
 def _print_left_out(recordings: "xr.DataTree") -> None:
-    """Say which whole animals were left out, and why."""
+    """Print which whole animals were left out, and why."""
     from neuromvm.schema import dropped
 
     for line in dropped(recordings.to_dataset()):
@@ -379,15 +385,16 @@ def _print_scores(study: "Study", only: str | None = None) -> None:
         raise SpecError(f"analysis {only!r}", found="no scores in this run")
     for name, entry in analyses.items():
         if only in (None, name) and entry["scores"]:
-            rows = pd.DataFrame(entry["scores"])
-            _print_table(_brief(rows), name)
+            scores = pd.DataFrame(entry["scores"])
+            _print_table(_brief(scores), name)
             for column, title in (("interval", "interval"), ("null_kind", "null")):
-                for words in dict.fromkeys(rows.get(column, pd.Series(dtype=str))):
-                    typer.echo(f"  {title}: {words}" if words else "", nl=bool(words))
+                for description in dict.fromkeys(scores.get(column, pd.Series(dtype=str))):
+                    if description:
+                        typer.echo(f"  {title}: {description}")
 
 
 def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the columns of scores that a line has room for; ``--json`` prints all."""
+    """Return the columns of scores that fit a line; ``--json`` prints all."""
     import pandas as pd
 
     table = scores[["what", "representation", "setting"]].copy()
@@ -406,29 +413,28 @@ def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":
         table["to"] = scores["baseline"].where(scores["difference"].notna(), "")
     table[["p", "chance"]] = scores[["p", "chance"]]
     counts = {"n_animals": "animals", "n_trials": "trials", "n_windows": "windows", "n_splits": "splits", "null_n": "null n"}
-    table = pd.concat([table, scores[[one for one in counts if one in scores]].rename(columns=counts)], axis=1)
+    table = pd.concat([table, scores[[column for column in counts if column in scores]].rename(columns=counts)], axis=1)
     return table.loc[:, [bool((table[column].astype(str) != "").any()) for column in table.columns]]
 
 
 def _with_interval(value: float | str | None, low: float | None, high: float | None) -> str:
-    def number(one: float | str | None) -> str:
-        return f"{one:.3f}" if isinstance(one, float) and one == one else ""
+    def text(number: float | str | None) -> str:
+        return f"{number:.3f}" if isinstance(number, float) and number == number else ""
 
-    return f"{number(value)} [{number(low)}, {number(high)}]".strip() if number(low) else number(value)
+    return f"{text(value)} [{text(low)}, {text(high)}]".strip() if text(low) else text(value)
 
 
 def _print_table(table: "pd.DataFrame", title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left")
+    printed = Table(title=title, title_justify="left")
     for column in table.columns:
-        drawn.add_column(str(column), overflow="fold", justify="right" if table[column].dtype.kind in "fiu" else "left")
+        printed.add_column(str(column), overflow="fold", justify="right" if table[column].dtype.kind in "fiu" else "left")
     for _, row in table.iterrows():
-        drawn.add_row(*(_cell(value) for value in row))
-    console = Console()
-    # A pipe has no width: print tables whole there, for grep and for logs.
-    Console(width=None if console.is_terminal else 200).print(drawn)
+        printed.add_row(*map(_cell, row))
+    # A pipe has no width: use a fixed one that holds whole tables, for grep and for logs.
+    Console(width=None if Console().is_terminal else 200).print(printed)
 
 
 def _cell(value: object) -> str:

@@ -1,6 +1,5 @@
-"""From an experiment's spec to a run folder with fitted models and their latents. Every step done is kept and not redone."""
+"""Run an experiment: from its spec to a run folder with fitted models and their latents. Finished steps are kept."""
 
-import json
 import logging
 import platform
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import xarray as xr
 
 from neuromvm import schema
+from neuromvm.analysis.latents.agreement_warnings import agreement_warnings
 from neuromvm.analysis.pipeline import needs_of
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.memory import read_recordings
@@ -20,6 +20,7 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.files import (
+    is_empty,
     kept_tree,
     locked,
     read_dataset,
@@ -30,7 +31,7 @@ from neuromvm.files import (
     write_tree,
 )
 from neuromvm.folders.study import Study
-from neuromvm.inference.agreement import agreement_of
+from neuromvm.inference.agreement import posterior_agreement
 from neuromvm.inference.attribution import traverse, unit_effects
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.transfer import impute_each, transfer
@@ -39,7 +40,7 @@ from neuromvm.training.device import choose_device
 from neuromvm.training.fit import fit
 
 log = logging.getLogger(__name__)
-# What an analysis may need of a model (its NEEDS), computed with the run: analyses have no model at hand.
+# Files that analyses need of a model (their NEEDS). They are computed with the run, since analyses do not load models.
 MAKERS: dict[str, Callable[[FittedStack, xr.DataTree, xr.DataTree], xr.DataTree]] = {
     "units": unit_effects,
     "traversals": traverse,
@@ -50,7 +51,7 @@ RECORDED_PACKAGES = ("neuromvm", "torch", "numpy", "scipy", "xarray", "h5py", "s
 
 
 def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = False, progress: bool = True) -> Study:
-    """Load, split, fit and embed; analyses come after.
+    """Load, split, fit and embed; analyses are computed later.
 
     Parameters
     ----------
@@ -59,29 +60,31 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     out
         The run folder to make.
     resume
-        Continue the run that is there: what is whole is kept, a training goes on from its last checkpoint.
+        Continue the run in the folder: finished steps are kept, and a training continues from its last checkpoint.
     progress
         Show bars.
 
     Raises
     ------
     RunFolderError
-        If the folder holds something and ``resume`` is off, or holds a run of another spec.
+        If the folder is not empty and ``resume`` is off, or it holds a run of another spec.
     """
     out = Path(out)
     _check_folder(out, spec, resume)
-    # Whatever is wrong with data, samples or splits is said before the folder exists.
-    recordings = _there_or(out / "recordings.nc", partial(load_experiment_recordings, spec), read_recordings)
+    # Errors in data, samples or splits are raised before the folder exists.
+    recordings_file, splits_file = out / "recordings.nc", out / "splits.nc"
+    recordings = read_recordings(recordings_file) if recordings_file.is_file() else load_experiment_recordings(spec)
     samples = make_samples(recordings, spec.samples)
     _check_paths(spec, samples)
-    splits = _there_or(out / "splits.nc", partial(make_splits, samples, spec.split))
+    splits = read_tree(splits_file) if splits_file.is_file() else make_splits(samples, spec.split)
     path_samples = make_path_samples(recordings, spec.samples)
     with locked(out):
-        _check_folder(out, spec, resume)  # again: another process may have been quicker
+        _check_folder(out, spec, resume)  # again: another process may have written to it
         write_atomically(out / "spec.yaml", to_yaml(spec).encode())
         _record_provenance(out / "provenance.json", provenance(spec, recordings))
-        _keep(out / "recordings.nc", recordings)
-        _keep(out / "splits.nc", splits)
+        for file, tree in ((recordings_file, recordings), (splits_file, splits)):
+            if not file.is_file():
+                write_tree(file, tree)
         for name, model in spec.models.items():
             folder = out / "models" / name
             if (folder / "fitted.json").is_file():
@@ -109,10 +112,10 @@ def _describe(
     folder: Path,
     analyses: Collection[str],
 ) -> None:
-    """Say which animals agree and which latents carry nothing, warn of it, and compute what the analyses need."""
+    """Write which animals agree and which latents carry no information, log warnings, and write the needs of the analyses."""
     if not (folder / "agreement.nc").is_file():
-        write_tree(folder / "agreement.nc", agreement_of(latents, splits, fitted.spec))
-    for warning in json.loads(read_dataset(folder / "agreement.nc").attrs["warnings"]):
+        write_tree(folder / "agreement.nc", posterior_agreement(latents, splits))
+    for warning in agreement_warnings(read_dataset(folder / "agreement.nc"), fitted.spec):
         log.warning("%s: %s.", model, warning)
     for name in dict.fromkeys(name for analysis in analyses for name in needs_of(analysis)):
         if not (folder / f"{name}.nc").is_file():
@@ -120,7 +123,7 @@ def _describe(
 
 
 def _check_paths(spec: ExperimentSpec, samples: xr.DataTree) -> None:
-    """Refuse latent paths over anything but whole trials of several bins."""
+    """Raise SpecError if a model infers latent paths but samples are not whole trials of several bins."""
     sizes = next(iter(samples.children.values())).sizes
     for name, model in spec.models.items():
         if model.networks.kind == "convolution" and (sizes["window"] != 1 or sizes["bin"] < 2):
@@ -144,19 +147,18 @@ def load_experiment_recordings(spec: ExperimentSpec) -> xr.DataTree:
     if spec.data.min_units is not None:
         data = data.model_copy(update={"min_units": spec.data.min_units})
     recordings = load_recordings(data, spec.data.root)
-    wanted = spec.data.animals
-    if wanted is None:
+    if spec.data.animals is None:
         return recordings
-    there = list(recordings.children)
-    for animal in wanted:
-        if animal not in there:
-            raise SpecError("data.animals", found=f"no animal {animal!r}", next_step=did_you_mean(animal, there))
-    chosen = {name: node.copy() for name, node in recordings.children.items() if name in wanted}
+    known = list(recordings.children)
+    for animal in spec.data.animals:
+        if animal not in known:
+            raise SpecError("data.animals", found=f"no animal {animal!r}", next_step=did_you_mean(animal, known))
+    chosen = {name: node.copy() for name, node in recordings.children.items() if name in spec.data.animals}
     return xr.DataTree(dataset=recordings.to_dataset(), children=chosen)
 
 
 def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, object]:
-    """Say what made this run: versions, device, threads, command and the hashes of the files read."""
+    """Return versions, device, threads, command and the hashes of the files read."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -173,20 +175,18 @@ def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, objec
     }
 
 
-def _record_provenance(path: Path, about: dict[str, object]) -> None:
-    """Write what made a run; a resumed run keeps that of the first and lists the others."""
+def _record_provenance(path: Path, record: dict[str, object]) -> None:
+    """Write the provenance of a run; a resumed run keeps the original record and appends to its list ``resumed``."""
     if path.is_file():
-        before = read_json(path)
-        before.setdefault("resumed", []).append(about)
-        about = before
-    write_json(path, about)
+        original = read_json(path)
+        original.setdefault("resumed", []).append(record)
+        record = original
+    write_json(path, record)
 
 
 def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
-    """Refuse a folder that holds anything, unless it is the same experiment and is to be resumed."""
-    if out.exists() and not out.is_dir():
-        raise RunFolderError(str(out), found="a file", expected="a folder to make", next_step="Choose another --out")
-    if not out.exists() or all(path.name.startswith(".") for path in out.iterdir()):
+    """Raise RunFolderError for a folder that is not empty, unless the same experiment is resumed."""
+    if is_empty(out):
         return
     if not resume:
         raise RunFolderError(
@@ -206,14 +206,3 @@ def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
             expected="the same experiment",
             next_step="Resume with the settings in its spec.yaml, or choose another --out",
         )
-
-
-def _there_or(path: Path, make: Callable[[], xr.DataTree], read: Callable[[Path], xr.DataTree] = read_tree) -> xr.DataTree:
-    """Return the tree in a file, or make it."""
-    return read(path) if path.is_file() else make()
-
-
-def _keep(path: Path, tree: xr.DataTree) -> None:
-    """Write a tree unless it is there."""
-    if not path.is_file():
-        write_tree(path, tree)

@@ -1,7 +1,6 @@
-"""Nulls that refit: hundreds of trainings on null data as stacks, in packs that processes share and that are kept when done.
+"""Nulls that refit: models and baselines are fitted again on null data, in batches that processes share and that are kept.
 
-What null data are, :mod:`neuromvm.data.permutation` says; how latents of them are decoded and scored is an analysis's business,
-which is found by the entry point group ``neuromvm.pipeline``.
+:mod:`neuromvm.data.permutation` defines null data; :mod:`neuromvm.analysis.decoding.refit` decodes and scores their latents.
 """
 
 import json
@@ -25,18 +24,12 @@ from neuromvm.training.fit import train_stack
 from neuromvm.training.stack_size import stack_size
 
 
-class Pack(NamedTuple):
-    """Refits that are made in one go: a row of the table, its settings, and the null data from number ``first`` to ``last``."""
+class Batch(NamedTuple):
+    """Refits of one row of the table under its settings, on consecutive null data sets, numbered from 1."""
 
     row: str
     settings: tuple[str, ...]
-    first: int
-    last: int
-
-    @property
-    def permutations(self) -> range:
-        """Numbers of the null data."""
-        return range(self.first, self.last + 1)
+    permutations: range
 
 
 def refit(
@@ -65,16 +58,12 @@ def refit(
     Returns
     -------
     Latents as of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`, a replica for each permutation, split and seed.
-
-    Examples
-    --------
-    >>> null = refit(samples, splits, model, training, range(1, 101))  # doctest: +SKIP
     """
-    first = next(iter(splits.children.values()))
+    numbers = next(iter(splits.children.values()))["split"].to_numpy()
     replicas = [
-        Replica(int(split), seed, number, within)
-        for number in permutations
-        for split in first["split"].to_numpy()
+        Replica(int(split), seed, permutation, within)
+        for permutation in permutations
+        for split in numbers
         for seed in training.seeds
     ]
     return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
@@ -88,9 +77,9 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     study
         A run with scores of the analysis ``decoding``.
     count
-        Null data sets 1 to so many; those that are there are not made again.
+        Number of null data sets; refits in the folder are not made again.
     rows
-        Models and baselines; default: all of the table but those that are refitted only where they are named.
+        Models and baselines; default: all of the table except those that are refitted only if named here.
     jobs
         Processes, each with the threads of the run's training.
     progress
@@ -98,7 +87,7 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
 
     Returns
     -------
-    One line for each null data set on which a row could not be fitted; it counts as reaching the score.
+    A line for each null data set on which a row could not be fitted; it counts as reaching the score.
 
     Raises
     ------
@@ -109,74 +98,72 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
         raise SpecError(
             "refits",
             found="trials that train and test",
-            expected="held-out trials: what is fitted to noise and scored on the same noise is no null",
+            expected="held-out trials: a fit to noise that is scored on the same noise is no null",
             next_step="Use split.kind=halves or kfold",
         )
-    unnamed = dict.fromkeys(study.models, True) | null.rows(study)
-    known = list(unnamed)
-    chosen = list(rows or (row for row in known if unnamed[row]))
+    by_default = dict.fromkeys(study.models, True) | null.rows(study)
+    chosen = list(rows or (row for row, default in by_default.items() if default))
     for row in chosen:
-        if row not in known:
-            raise SpecError("refits", found=f"no row {row!r} in the table of the run", expected=", ".join(known))
+        if row not in by_default:
+            raise SpecError("refits", found=f"no row {row!r} in the table of the run", expected=", ".join(by_default))
+    failed: list[str] = []
     with locked(study.path):
-        packs = [pack for row in chosen for pack in _packs(study, row, count)]
-        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_make)(study.path, pack) for pack in packs)
-        with tqdm(total=len(packs), desc="refits", unit="pack", disable=None if progress else True) as bar:
-            failed: list[str] = []
-            for row, problems in done:
-                failed += problems
+        batches = [batch for row in chosen for batch in _batches(study, row, count)]
+        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_refit)(study.path, batch) for batch in batches)
+        with tqdm(total=len(batches), desc="refits", unit="batch", disable=None if progress else True) as bar:
+            for row, failures in done:
+                failed += failures
                 bar.set_postfix_str(row, refresh=False)
                 bar.update()
     return failed
 
 
-def _packs(study: Study, row: str, count: int) -> list[Pack]:
-    """Divide the refits of a row that are not there yet."""
+def _batches(study: Study, row: str, count: int) -> list[Batch]:
+    """Divide the refits of a row that are missing, a stack of replicas or ten baselines in each batch."""
     settings = tuple(null.settings_of(study, row))
-    there = study.refits(row, list(settings))
-    made = set() if there is None else set(there["permutation"].to_numpy().tolist())
+    refits = study.refits(row, list(settings))
+    done = set() if refits is None else set(refits["permutation"].to_numpy().tolist())
     size = 10
     if row in study.models:
         training = study.spec.training_for(row)
         replicas = len(training.seeds) * next(iter(study.splits.children.values())).sizes["split"]
         size = max(1, stack_size(study.samples, study.spec.models[row], training) // replicas)
-    missing = [number for number in range(1, count + 1) if number not in made]
-    runs: list[Pack] = []
-    for number in missing:
-        if runs and runs[-1].last == number - 1 and number - runs[-1].first < size:
-            runs[-1] = runs[-1]._replace(last=number)
+    batches: list[range] = []
+    for number in range(1, count + 1):
+        if number in done:
+            continue
+        if batches and batches[-1].stop == number and len(batches[-1]) < size:
+            batches[-1] = range(batches[-1].start, number + 1)
         else:
-            runs.append(Pack(row, settings, number, number))
-    return runs
+            batches.append(range(number, number + 1))
+    return [Batch(row, settings, permutations) for permutations in batches]
 
 
-def _make(path: Path, pack: Pack) -> tuple[str, list[str]]:
-    """Make one pack and keep its scores; if it fails, one by one, so that one null data set does not cost the others."""
-    study = Study(path)
+def _refit(path: Path, batch: Batch) -> tuple[str, list[str]]:
+    """Refit one batch and keep its scores; return its row and its failures.
+
+    A batch that fails is divided into single null data sets, so that only those that cannot be fitted are lost.
+    """
+    study, failures = Study(path), []
+    within = study.spec.nulls.within
     try:
-        scores = _scores(study, pack)
-    except CompilerError:  # the machine's, not the null data's
+        scores = _scores(study, batch, within)
+    except CompilerError:  # missing for every batch, so not a failure of null data
         raise
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        if pack.first < pack.last:
-            singles = [_make(path, pack._replace(first=number, last=number)) for number in pack.permutations]
-            return pack.row, [problem for _, problems in singles for problem in problems]
-        _keep(study, pack, null.without_score(study, pack.first, study.spec.nulls.within))
-        return pack.row, [f"{pack.row}, null data {pack.first}: {error}"]
-    _keep(study, pack, scores)
-    return pack.row, []
+        if len(batch.permutations) > 1:
+            singles = [_refit(path, batch._replace(permutations=range(number, number + 1))) for number in batch.permutations]
+            return batch.row, [failure for _, single_failures in singles for failure in single_failures]
+        scores = null.without_score(study, batch.permutations[0], within)
+        failures = [f"{batch.row}, null data {batch.permutations[0]}: {error}"]
+    attributes = {"settings": json.dumps(list(batch.settings)), "within": within or ""}
+    write_tree(refit_file(path, batch.row, batch.permutations), scores.assign_attrs(attributes))
+    return batch.row, failures
 
 
-def _keep(study: Study, pack: Pack, scores: xr.Dataset) -> None:
-    about = {"settings": json.dumps(list(pack.settings)), "within": study.spec.nulls.within or ""}
-    write_tree(refit_file(study.path, pack.row, pack.first, pack.last), scores.assign_attrs(about))
-
-
-def _scores(study: Study, pack: Pack) -> xr.Dataset:
-    within = study.spec.nulls.within
-    if pack.row in study.models:
-        training = study.spec.training_for(pack.row)
-        model = study.spec.models[pack.row]
-        latents = refit(study.samples, study.splits, model, training, pack.permutations, within=within)
-        return null.score_latents(study, pack.settings, latents, within)
-    return null.score_baseline(study, pack.row, pack.settings, pack.permutations, within)
+def _scores(study: Study, batch: Batch, within: str | None) -> xr.Dataset:
+    if batch.row not in study.models:
+        return null.score_baseline(study, batch.row, batch.settings, batch.permutations, within)
+    model, training = study.spec.models[batch.row], study.spec.training_for(batch.row)
+    latents = refit(study.samples, study.splits, model, training, batch.permutations, within=within)
+    return null.score_latents(study, batch.settings, latents, within)

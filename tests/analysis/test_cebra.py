@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neuromvm.analysis.baselines import cebra
-from neuromvm.analysis.baselines.catalogue import ROWS, baseline
+from neuromvm.analysis.baselines.catalogue import BASELINES, baseline
 from neuromvm.analysis.baselines.cebra import Contrast, contrastive_embedding
 from neuromvm.analysis.decoding import decoding, refit
 from neuromvm.analysis.decoding.decoding import Options
@@ -42,7 +42,7 @@ def not_installed(monkeypatch):
 
 
 def test_it_is_no_row_unless_it_is_named():
-    assert "cebra" in ROWS
+    assert "cebra" in BASELINES
     assert "cebra" not in Options().baselines
 
 
@@ -153,7 +153,7 @@ def test_a_class_that_an_animal_lacks_has_no_partner_in_another_class(study):
 
 def test_settings_are_tuned_as_those_of_other_rows_and_an_embedding_is_fitted_once_for_all_penalties(study, monkeypatch):
     grid = {"cebra_iterations": (1, 60), "cebra_inverse_penalty": (0.01, 1.0)}
-    monkeypatch.setitem(ROWS, "cebra", ROWS["cebra"]._replace(grid=grid))
+    monkeypatch.setitem(BASELINES, "cebra", BASELINES["cebra"]._replace(grid=grid))
     fitted = []
 
     def counted(training, settings):

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy.stats import chisquare
 
-from neuromvm.analysis.consistency.class_means import Side, carry_tested, class_means, layout_of
+from neuromvm.analysis.consistency.class_means import Side, permute_tested, class_means, layout_of
 from neuromvm.analysis.readouts.representations import Latents
 from neuromvm.data.splits import make_splits
 from neuromvm.specs import SplitSpec
@@ -28,7 +28,7 @@ def test_products_are_means_over_pairs_of_different_trials(codes):
     codes, rng = np.array(codes), np.random.default_rng(0)
     values = rng.standard_normal((*codes.shape, 5))
     side = Side(values, codes, 4)
-    carried = carry_tested("rat0", labelled(codes), np.ones(len(codes), dtype=bool), [3])[0]
+    carried = permute_tested("rat0", labelled(codes), np.ones(len(codes), dtype=bool), [3])[0]
     for draw in (None, carried):
         moved = values if draw is None else values.reshape(-1, 5)[draw.samples()].reshape(values.shape)
         means = side.means(draw)
@@ -66,21 +66,21 @@ def test_one_trial_has_no_pair():
 
 def test_test_trials_take_the_place_of_one_another_with_equal_chance():
     node, tested = labelled([[0], [1], [0], [1], [-1], [0]]), np.array([True, True, True, False, True, False])
-    orders = np.array([one.trial for one in carry_tested("rat0", node, tested, range(1, 1201))])
+    orders = np.array([one.trial for one in permute_tested("rat0", node, tested, range(1, 1201))])
     assert (orders[:, 3] == 3).all()  # a trial without label, the fourth test trial, keeps its own
     counts = [(orders[:, :3] == order).all(axis=1).sum() for order in itertools.permutations(range(3))]
     assert sum(counts) == 1200
     assert chisquare(counts).pvalue > 1e-3
-    assert carry_tested("rat0", node, tested, [0])[0].trial.tolist() == [0, 1, 2, 3]
+    assert permute_tested("rat0", node, tested, [0])[0].trial.tolist() == [0, 1, 2, 3]
 
 
 def test_windows_are_shifted_only_where_labels_differ_between_them():
     tested = np.ones(6, dtype=bool)
-    places = carry_tested("rat0", labelled([[0, 1, 2]] * 6), tested, range(1, 50))
+    places = permute_tested("rat0", labelled([[0, 1, 2]] * 6), tested, range(1, 50))
     assert set(np.concatenate([one.shift for one in places]).tolist()) == {0, 1, 2}
-    odors = carry_tested("rat0", labelled([[0, 0, 0], [1, 1, 1]] * 3), tested, range(50))
+    odors = permute_tested("rat0", labelled([[0, 0, 0], [1, 1, 1]] * 3), tested, range(50))
     assert not np.any([one.shift for one in odors])
-    assert not carry_tested("rat0", labelled([[0, 1, 2]] * 6), tested, [0])[0].shift.any()
+    assert not permute_tested("rat0", labelled([[0, 1, 2]] * 6), tested, [0])[0].shift.any()
 
 
 def test_a_trial_that_splits_share_takes_about_the_same_label_in_all():
@@ -91,7 +91,7 @@ def test_a_trial_that_splits_share_takes_about_the_same_label_in_all():
         taken = np.full((2, 120), -1)
         for split, tested in enumerate(parts):
             number = np.flatnonzero(tested)
-            taken[split, number[carry_tested("rat0", labelled(codes), tested, [draw])[0].trial]] = codes[number, 0]
+            taken[split, number[permute_tested("rat0", labelled(codes), tested, [draw])[0].trial]] = codes[number, 0]
         both = (taken >= 0).all(axis=0)
         alike.append(np.mean(taken[0, both] == taken[1, both]))
     assert np.mean(alike) > 0.8
@@ -105,7 +105,7 @@ def test_null_draws_leave_training_trials_as_they_are(study):
     part = study.splits["rat0"]["part"].values[0]
     for draw in range(3):
         moved, test = values.copy(), np.flatnonzero(part == 3)
-        moved[test] = values[test][carry_tested("rat0", study.samples["rat0"].to_dataset(), part == 3, [draw])[0].trial]
+        moved[test] = values[test][permute_tested("rat0", study.samples["rat0"].to_dataset(), part == 3, [draw])[0].trial]
         means = [
             [moved[(labels[:, 0] == label) & (part == side), window].mean(axis=0) for label in range(4) for window in range(2)]
             for side in (1, 3)

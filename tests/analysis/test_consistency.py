@@ -148,8 +148,8 @@ def test_trials_that_train_and_test_have_no_floor():
     assert found.attrs["in_sample"] == 1
     lines = consistency.summarize(found.expand_dims("representation"))
     assert len(lines) == 4
-    assert all(line.in_sample and "none: the scored trials were fitted on" in line.null_kind for line in lines)
-    assert all(line.missing() == [] for line in lines)
+    assert all(line.in_sample and "the scored trials were fitted on" in line.null.reason for line in lines)
+    assert all(line.row()["null_kind"].startswith("none: the scored trials were fitted on") for line in lines)
 
 
 def test_summary_has_the_value_as_it_is_and_between_floor_and_ceiling(scores):
@@ -159,15 +159,15 @@ def test_summary_has_the_value_as_it_is_and_between_floor_and_ceiling(scores):
     one = scores.sel(representation="ideal", measure="dissimilarities", null="conditions")
     assert raw.value == one["value"]
     assert scaled.value == pytest.approx(one["calibrated"].item())
-    assert scaled.low == pytest.approx(one["calibrated_low"].item())
-    assert raw.p == scaled.p
-    assert "refitted" in raw.null_kind
+    assert scaled.interval.low == pytest.approx(one["calibrated_low"].item())
+    assert raw.null.p == scaled.null.p
+    assert "refitted" in raw.null.kind
     against = scores["calibrated"].sel(measure="dissimilarities", null="conditions")
     expected = against.sel(representation="ideal") - against.sel(representation="raw")
-    assert (scaled.baseline, scaled.difference) == ("raw", pytest.approx(expected.item()))
-    assert scaled.difference_low < scaled.difference < scaled.difference_high
-    assert all(line.missing() == [] for line in lines)
-    kinds = {line.null_kind for line in lines if "through a linear map" in line.what}
+    difference = scaled.difference
+    assert (difference.baseline, difference.value) == ("raw", pytest.approx(expected.item()))
+    assert difference.interval.low < difference.value < difference.interval.high
+    kinds = {line.null.kind for line in lines if "through a linear map" in line.what}
     assert len(kinds) == 1
     assert "among the test trials" in kinds.pop()
 
@@ -180,7 +180,8 @@ def test_two_animals_have_no_interval_and_it_is_said(study):
     samples.attrs = study.samples.attrs
     found = consistency.compute(study_of(samples, splits, {"ideal": latents}), FAST)
     lines = consistency.summarize(found)
-    assert all(line.missing() == [] and np.isnan(line.low) and "fewer than 3 animals" in line.interval for line in lines)
+    assert all("fewer than 3 animals" in line.interval.reason for line in lines)
+    assert all(np.isnan(line.row()["low"]) and "none: fewer than 3 animals" in line.row()["interval"] for line in lines)
 
 
 def test_an_animal_without_one_side_is_refused():

@@ -6,11 +6,12 @@ import xarray as xr
 from scipy import stats
 
 from neuromvm.analysis.consistency import consistency, groups
-from neuromvm.analysis.consistency.group_tests import among, compare_animals, compare_pairs, group_members, hedges_g, own_group
+from neuromvm.analysis.consistency.group_tests import among, compare, compare_animals, group_members, hedges_g, own_group
 from neuromvm.analysis.consistency.groups import Options, compare_groups
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.pipeline import options_of
+from neuromvm.analysis.scores import Absent, Interval
 from neuromvm.errors import RunFolderError, SpecError
 from tests.analysis.simulation import shared_latents, simulate, study_of, with_node
 
@@ -71,8 +72,8 @@ def test_p_values_are_uniform_where_groups_are_alike(first, second):
         own = rng.standard_normal(len(label))
         pairs = own[:, None] + rng.standard_normal(len(label)) + rng.standard_normal((len(label), len(label)))
         p["animals"].append(compare_animals(own, label, members).p)
-        p["among"].append(compare_pairs(pairs, among, label, members).p)
-        p["own group"].append(compare_pairs(pairs, own_group, label, members).p)
+        p["among"].append(compare(among(pairs), label, members).p)
+        p["own group"].append(compare(own_group(pairs), label, members).p)
     for values in p.values():  # p takes as many values as there are ways, each as often, which is uniform from above
         for level in (0.1, 0.3, 0.5, 0.8):
             attained = np.floor(level * len(members) / 2) * 2 / len(members) if first == second else level
@@ -120,14 +121,14 @@ def test_the_interval_of_pairs_holds_the_true_difference():
     members = label[None]
     for _ in range(studies):
         pairs = rng.standard_normal((12, 1)) + rng.standard_normal(12) + 0.3 * rng.standard_normal((12, 12))
-        found = compare_pairs(pairs, among, label, members)
+        found = compare(among(pairs), label, members)
         held += found.low <= 0 <= found.high
     assert abs(held / studies - 0.95) < 4 * np.sqrt(0.95 * 0.05 / studies)
 
 
 def test_two_animals_a_group_have_no_interval_of_pairs():
     label = np.array([True, True, False, False])
-    found = compare_pairs(np.random.default_rng(0).random((4, 4)), among, label, members_of(label))
+    found = compare(among(np.random.default_rng(0).random((4, 4))), label, members_of(label))
     assert np.isfinite(found.p)
     assert np.isnan(found.low)
 
@@ -182,10 +183,7 @@ def test_scores_of_fitted_trials_are_not_tested(scores):
     found = decoding.compute(in_groups(), FAST).assign_attrs(in_sample=1)
     lines = groups.summarize(compare_groups(found, Options(groups=GROUPS), UNITS))
     assert all(
-        np.isnan(line.p)
-        and line.missing() == []
-        and line.in_sample
-        and "none: the scored trials were fitted on" in line.null_kind
+        line.in_sample and line.null == Absent(groups.FITTED.removeprefix("none: ")) and line.row()["null_n"] == 0
         for line in lines
     )
 
@@ -193,10 +191,9 @@ def test_scores_of_fitted_trials_are_not_tested(scores):
 def test_summary_says_how_small_p_can_be(scores):
     lines = groups.summarize(scores)
     assert len(lines) == 1 + 4
-    assert all(line.missing() == [] for line in lines)
-    assert all("p cannot be below 0.0286" in line.null_kind for line in lines)
+    assert all("p cannot be below 0.0286" in line.null.kind for line in lines)
     assert {line.setting for line in lines} == {"young - aged", "pairs in a group - pairs of two groups"}
-    assert all((line.n_animals, line.null_n, line.chance) == (8, 69, 0) for line in lines)
+    assert all((line.n.animals, line.null.draws, line.chance) == (8, 69, 0) for line in lines)
 
 
 def test_consistency_of_groups_is_compared():
@@ -208,7 +205,7 @@ def test_consistency_of_groups_is_compared():
     assert (one["p"] > 2 / 70 - 1e-9).all()
     assert set(groups.plot(one)) == {"blocks"}
     assert len(groups.summarize(one)) == 2
-    assert all(line.missing() == [] for line in groups.summarize(one))
+    assert all(isinstance(line.interval, Interval) for line in groups.summarize(one))
 
 
 def test_figures_are_drawn_from_saved_scores(scores, tmp_path):

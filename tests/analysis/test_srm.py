@@ -34,7 +34,7 @@ def log_likelihood(model, training):
             for trial in one.features[one.match == code]:
                 trials.append(trial)
                 means.append(model.maps[name].center)
-                maps.append(model.maps[name].basis)
+                maps.append(model.maps[name].axes)
                 noise.append(np.full(len(trial), model.noise[name]))
         stacked = np.concatenate(maps)
         covariance = stacked @ model.covariance @ stacked.T + np.diag(np.concatenate(noise))
@@ -61,9 +61,9 @@ def test_no_neighbour_of_the_fit_is_more_likely():
     for name in training:
         for size in (0.03, 0.1):
             one = model.maps[name]
-            basis = np.linalg.qr(one.basis + size * rng.standard_normal(one.basis.shape))[0]
-            basis *= np.sign((basis * one.basis).sum(axis=0))
-            maps = {**model.maps, name: one._replace(basis=basis)}
+            basis = np.linalg.qr(one.axes + size * rng.standard_normal(one.axes.shape))[0]
+            basis *= np.sign((basis * one.axes).sum(axis=0))
+            maps = {**model.maps, name: one._replace(axes=basis)}
             assert log_likelihood(model._replace(maps=maps), training) < best
             assert (
                 log_likelihood(model._replace(noise={**model.noise, name: model.noise[name] * (1 + size)}), training)
@@ -79,8 +79,8 @@ def test_the_shared_response_is_recovered():
     np.testing.assert_allclose(centred @ turn, response - response.mean(axis=0), atol=0.1)
     np.testing.assert_allclose(turn.T @ turn, np.eye(2), atol=0.05)  # a rotation: responses keep their size
     for place, (name, basis) in enumerate(bases.items()):
-        assert subspace_angles(model.maps[name].basis, basis).max() < 0.1
-        np.testing.assert_allclose(model.maps[name].basis.T @ model.maps[name].basis, np.eye(2), atol=1e-10)
+        assert subspace_angles(model.maps[name].axes, basis).max() < 0.1
+        np.testing.assert_allclose(model.maps[name].axes.T @ model.maps[name].axes, np.eye(2), atol=1e-10)
         assert np.sqrt(model.noise[name]) == pytest.approx(0.01 * (place + 1), rel=0.15)
 
 

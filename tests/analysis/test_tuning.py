@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
-from neuromvm.analysis.baselines.catalogue import ROWS, SplitBySplit, baseline
+from neuromvm.analysis.baselines.catalogue import BASELINES, SplitBySplit, baseline
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.decoding import Options
 from neuromvm.analysis.decoding.tuning import inner_folds, training_accuracy, tuned_options, tuned_penalties
@@ -34,7 +34,7 @@ OPTIONS = Options(tune=True, inner_folds=2, bootstraps=100, permutations=500)
 @pytest.fixture(autouse=True)
 def _small_grids(monkeypatch):
     for name, grid in SMALL.items():
-        monkeypatch.setitem(ROWS, name, ROWS[name]._replace(grid=grid))
+        monkeypatch.setitem(BASELINES, name, BASELINES[name]._replace(grid=grid))
 
 
 def test_every_training_trial_is_held_out_once_and_no_other():
@@ -120,7 +120,7 @@ def test_what_is_needed_is_chosen_in_every_split():
 
 def test_candidates_with_more_components_than_dimensions_are_passed_over(monkeypatch):
     study = simulate()
-    monkeypatch.setitem(ROWS, "mcca", ROWS["mcca"]._replace(grid={"canonical_components": (500, 3)}))
+    monkeypatch.setitem(BASELINES, "mcca", BASELINES["mcca"]._replace(grid={"canonical_components": (500, 3)}))
     found = tuned_options(study.samples, study.splits, OPTIONS.model_copy(update={"baselines": ("mcca",)}))
     assert [one.canonical_components for one in found["mcca"]] == [3, 3]
 

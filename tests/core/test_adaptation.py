@@ -19,10 +19,10 @@ from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training.adapt import TRAINING_AFTER, adapt
 from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
-from neuromvm.training.fit import fit
+from neuromvm.training.fit import fit, make_trainer
 from neuromvm.training.trainer import StackTrainer
 from tests.conftest import tuned_recordings
-from tests.core.test_training import trainer_of
+from tests.core.test_training import trainer_of, training_spec
 
 PARTS = {"latent": 3, "networks": "linear", "dropout": 0.3, "input_noise": 0.2}
 MODEL = ModelSpec(sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.5}, **PARTS)
@@ -216,8 +216,9 @@ def test_training_trials_have_influence(base):
 @pytest.mark.parametrize("stop_after", [2, 5])
 def test_a_restored_adaptation_goes_on_bit_for_bit(base, tmp_path, stop_after):
     def trainer() -> StackTrainer:
-        plain = trainer_of(base.replicas, MODEL, SAMPLES, FEW, schedule="cosine", clip_norm=1.0)
-        return StackTrainer(MODEL, plain.training, plain.batches, frozen=base.weights)
+        settings = {"schedule": "cosine", "clip_norm": 1.0}
+        plain = trainer_of(base.replicas, MODEL, SAMPLES, FEW, **settings)
+        return make_trainer(MODEL, training_spec(**settings), plain.batches, frozen=base.weights)
 
     through = trainer()
     expected = [record._replace(seconds=0) for record in through.run()]
@@ -300,11 +301,11 @@ def test_samples_made_in_another_way_are_refused(base, setting):
 def test_frozen_weights_of_another_model_are_refused(base):
     plain = trainer_of(base.replicas, MODEL, SAMPLES, FEW)
     with pytest.raises(TrainingError, match="no weight of this name"):
-        StackTrainer(MODEL, plain.training, plain.batches, frozen={"encoders.nobody.mean.bias": torch.zeros(4, 3)})
+        make_trainer(MODEL, training_spec(), plain.batches, frozen={"encoders.nobody.mean.bias": torch.zeros(4, 3)})
     with pytest.raises(TrainingError, match=r"encoders\.mitt\.mean\.bias"):
-        StackTrainer(MODEL, plain.training, plain.batches, frozen={"encoders.mitt.mean.bias": torch.zeros(4, 2)})
+        make_trainer(MODEL, training_spec(), plain.batches, frozen={"encoders.mitt.mean.bias": torch.zeros(4, 2)})
     with pytest.raises(TrainingError, match="every parameter"):
-        StackTrainer(MODEL, plain.training, plain.batches, frozen=plain.weights())
+        make_trainer(MODEL, training_spec(), plain.batches, frozen=plain.weights())
 
 
 def test_few_trials_keeps_so_many_of_each_class_and_more_of_the_same():

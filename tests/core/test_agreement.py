@@ -1,6 +1,5 @@
 """Agreement and collapse are found where they were put, and nowhere else."""
 
-import json
 import math
 
 import numpy as np
@@ -10,9 +9,10 @@ import xarray as xr
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from neuromvm.analysis.latents.agreement_warnings import agreement_warnings, shares_latents
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.inference.agreement import agreement, posterior_agreement, shares_latents, warnings_of
+from neuromvm.inference.agreement import posterior_agreement
 from neuromvm.inference.posterior_pairs import TrialMeans, other_condition, same_condition
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
@@ -101,9 +101,9 @@ def test_other_conditions_agree_less_and_an_animal_at_random_agrees_with_none():
     pair = about.isel(replica=0).sel(animal="mitt", other="stella")
     assert pair["agreement"] > pair["agreement_unmatched"] + 0.2
     assert pair["closer"] > 0.9
-    (said,) = warnings_of(about, shares=True)
+    (said,) = agreement_warnings(about, ModelSpec(sharing="mmvm"))
     assert "posteriors of barat agree with none" in said
-    assert warnings_of(about, shares=False) == []
+    assert agreement_warnings(about, ModelSpec(sharing="independent")) == []
 
 
 def test_standard_errors_are_those_over_trials():
@@ -171,12 +171,12 @@ def test_a_fitted_model_is_described_and_its_weights_can_be_silenced(trained, sh
     fitted = fit(samples, splits, model, TrainingSpec(epochs=10, seeds=[0, 1]), progress=False)
     for name in ("encoders.mitt.mean.weight",):
         fitted.weights[name][:, 1] = 0
-    about = agreement(fitted, samples, splits)
+    about = posterior_agreement(fitted.embed(samples), splits)
     assert about["collapsed"].sel(animal="mitt").sum("replica").values.tolist()[1] == 2
     assert not about["collapsed"].sel(animal="stella").any()
     assert np.isfinite(about["agreement"]).all() == (sharing != "autoencoder")
-    assert f"1 of {about.sizes['latent']} latents of mitt carry nothing" in json.loads(about.attrs["warnings"])[0]
-    xr.testing.assert_identical(about, agreement(fitted, samples, splits))
+    assert f"1 of {about.sizes['latent']} latents of mitt carry nothing" in agreement_warnings(about, model)[0]
+    xr.testing.assert_identical(about, posterior_agreement(fitted.embed(samples), splits))
     about.to_netcdf(tmp_path / "agreement.nc", engine="h5netcdf")
     assert xr.load_dataset(tmp_path / "agreement.nc", engine="h5netcdf")["collapsed"].dtype == bool
 

@@ -8,8 +8,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from neuromvm.build import build_model
 from neuromvm.data.replicas import Replica
 from neuromvm.data.windows import WindowShape
-from neuromvm.models import Batch, base
-from neuromvm.models.decodable import mean_errors
+from neuromvm.models import Batch, MultimodalVAE, base
 from neuromvm.specs import ModelSpec
 from tests.core.golden.make_losses import SAMPLES, SPLITS
 from tests.core.test_step import can_compile
@@ -55,17 +54,18 @@ def found(spec: ModelSpec, batch: Batch) -> list[torch.Tensor]:
 
 @pytest.fixture
 def moments(monkeypatch):
-    """Return what says whether moments are to be used from now on; at the end it is held to have been as last said."""
-    said, calls = [False], []
+    """Return a function that turns moments on or off; at the end they must have been used as last said."""
+    states, calls = [False], []
+    linear_errors, reconstruct = MultimodalVAE._linear_errors, base._reconstruct_linearly
 
-    def say(used: bool) -> None:
-        said[0] = used
+    def use(used: bool) -> None:
+        states[0] = used
         calls.clear()
-        monkeypatch.setattr(base, "moments_pay", lambda readouts, latents, features: used)
+        monkeypatch.setattr(MultimodalVAE, "_linear_errors", linear_errors if used else lambda model, targets: [])
 
-    monkeypatch.setattr(base, "mean_errors", lambda *given: (calls.append(given), mean_errors(*given))[1])
-    yield say
-    assert bool(calls) is said[0]
+    monkeypatch.setattr(base, "_reconstruct_linearly", lambda *arguments: (calls.append(1), reconstruct(*arguments))[1])
+    yield use
+    assert bool(calls) is states[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,6 +125,6 @@ def numbers_in_a_step(animals: int) -> int:
 
 
 def test_a_step_grows_with_animals_not_with_their_pairs(monkeypatch):
-    assert numbers_in_a_step(24) < 2.1 * numbers_in_a_step(12)  # moments pay here, nobody says so
-    monkeypatch.setattr(base, "moments_pay", lambda readouts, latents, features: False)
+    assert numbers_in_a_step(24) < 2.1 * numbers_in_a_step(12)
+    monkeypatch.setattr(MultimodalVAE, "_linear_errors", lambda model, targets: [])
     assert numbers_in_a_step(24) > 3 * numbers_in_a_step(12)

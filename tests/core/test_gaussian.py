@@ -25,12 +25,6 @@ def posteriors(modalities: int, batch: int, latent: int, seed: int, spread: floa
     return Posteriors(mean, scale)
 
 
-@pytest.fixture(params=[math.inf, 0], ids=["one_by_one", "products"])
-def pairs(request, monkeypatch):
-    """Compare latents with posteriors in either way, however few there are."""
-    monkeypatch.setattr("neuromvm.functional.mixture.MOST_DEVIATIONS", request.param)
-
-
 def test_kl_divergence_is_that_of_torch():
     one, other = posteriors(1, 6, 3, seed=0), posteriors(1, 6, 3, seed=1)
     expected = kl_divergence(Independent(Normal(one.mean, one.scale), 1), Independent(Normal(other.mean, other.scale), 1))
@@ -100,7 +94,6 @@ def test_the_mixture_rate_has_a_ceiling_and_the_pairwise_rate_has_none():
     assert mean_pairwise_kl(far, everyone)[:, 0].sum().item() == pytest.approx(640.0)
 
 
-@pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 @pytest.mark.parametrize("modalities", [10, 11, 40])
 def test_rates_to_a_mixture_of_many_components_are_those_of_torch(modalities, alpha):
@@ -119,7 +112,6 @@ def test_rates_to_a_mixture_of_many_components_are_those_of_torch(modalities, al
         torch.testing.assert_close(kl_to_pooled_mixture(Posteriors(mean, scale), latents, available, conditions), expected)
 
 
-@pytest.mark.usefixtures("pairs")
 def test_equal_posteriors_have_no_rate():
     one = posteriors(1, 7, 3, seed=5)
     same = Posteriors(one.mean.expand(4, 7, 3), one.scale.expand(4, 7, 3))
@@ -129,7 +121,6 @@ def test_equal_posteriors_have_no_rate():
     assert mean_pairwise_kl(same, everyone).abs().max() < 1e-12
 
 
-@pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("rate", ["mixture", "pairwise"])
 def test_an_absent_modality_changes_nothing(rate):
     one = posteriors(4, 6, 2, seed=7)
@@ -149,7 +140,6 @@ def test_an_absent_modality_changes_nothing(rate):
     assert (masked[2] == 0).all()
 
 
-@pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_scales_of_one_row_are_the_scales_of_all(share):
     mean, scale = posteriors(4, 6, 2, seed=8)
@@ -161,7 +151,6 @@ def test_scales_of_one_row_are_the_scales_of_all(share):
     torch.testing.assert_close(kl_to_mixture(one, latents, available, share), kl_to_mixture(all_rows, latents, available, share))
 
 
-@pytest.mark.usefixtures("pairs")
 def test_a_row_without_any_modality_is_finite_in_value_and_gradient():
     one = posteriors(3, 2, 2, seed=8)
     mean = one.mean.clone().requires_grad_()
@@ -173,22 +162,6 @@ def test_a_row_without_any_modality_is_finite_in_value_and_gradient():
     assert (rate[:, 1] == 0).all()
 
 
-@pytest.mark.parametrize(("dtype", "offset", "tolerance"), [(torch.float64, 1000.0, 1e-7), (torch.float32, 0.0, 1e-4)])
-def test_a_few_pairs_one_by_one_and_many_as_products_are_the_same(dtype, offset, tolerance, monkeypatch):
-    one, everyone = posteriors(5, 40, 3, seed=10), torch.ones(5, 40, dtype=dtype)
-    everyone[1, ::3] = 0
-    noise = torch.randn(5, 40, 3, generator=torch.Generator().manual_seed(2), dtype=dtype)
-    found = []
-    for most in (5 * noise.numel(), 5 * noise.numel() - 1):
-        monkeypatch.setattr("neuromvm.functional.mixture.MOST_DEVIATIONS", most)
-        mean, scale = (offset + one.mean).to(dtype).requires_grad_(), one.scale.to(dtype).clone().requires_grad_()
-        rate = kl_to_mixture(Posteriors(mean, scale), mean + scale * noise, everyone)
-        found.append([rate, *torch.autograd.grad(rate.square().sum(), (mean, scale))])
-    for few, many in zip(*found, strict=True):
-        torch.testing.assert_close(few, many, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.usefixtures("pairs")
 def test_order_of_modalities_is_irrelevant():
     one = posteriors(4, 6, 2, seed=9)
     noise = torch.randn(4, 6, 2, dtype=torch.float64)

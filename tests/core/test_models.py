@@ -155,9 +155,10 @@ def test_cross_reconstruction_weights_sum_to_one_over_those_present():
     model = build_model(ModelSpec(sharing={"kind": "mmvm", "cross_reconstruction": 0.6}, latent=3), WINDOWS, seed=0)
     batch = batch_of(3)._replace(available=torch.tensor([[1.0, 1, 0], [1, 0, 1], [1, 0, 0]]))
     shared = model.share(model.encode(batch.inputs), noise_of(model, 3), batch, 1.0)
-    mitt = shared.decodable["mitt"].weight
+    mitt = shared.sources.weight + torch.tensor([[1.0], [0], [0]]) * shared.own_weight
     torch.testing.assert_close(mitt[:, 0], torch.tensor([0.4, 0.3, 0.3]))
-    torch.testing.assert_close(mitt[:, 1], torch.tensor([1.0, 0.0, 0.0]))  # alone: from itself
+    torch.testing.assert_close(mitt[:, 1], torch.tensor([1.0, 0.0, 0.0]))  # alone: from its own latent
+    torch.testing.assert_close(shared.sources.latents, shared.own)
 
 
 def test_an_absent_animal_is_inferred_with_the_final_share_of_the_standard_normal():

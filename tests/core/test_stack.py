@@ -11,6 +11,7 @@ from neuromvm.data.windows import make_samples
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec
 from neuromvm.training import trainer as training
 from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
+from neuromvm.training.fit import fitted_stack
 from tests.conftest import tuned_recordings, with_trial_label
 from tests.core.test_training import MODEL, SAMPLES, trainer_of
 
@@ -38,8 +39,8 @@ def test_null_data_in_a_stack_are_a_training_on_permuted_samples(model):
     alone = trainer_of([Replica(1, 0)], model, permuted(SAMPLES, 5))
     losses = [record.loss[0] for record in alone.run()]
     np.testing.assert_allclose([record.loss[1] for record in together], losses, rtol=1e-4)
-    fitted = stack.fitted_stack()
-    single = alone.fitted_stack()
+    fitted = fitted_stack(model, stack)
+    single = fitted_stack(model, alone)
     latents, expected = fitted.embed(SAMPLES), single.embed(permuted(SAMPLES, 5))
     assert latents["mitt"]["permutation"].values.tolist() == [0, 5, 7]
     for name in latents.children:
@@ -51,7 +52,7 @@ def test_latents_of_null_data_stay_within_their_block():
     samples = with_trial_label(SAMPLES, "block", lambda animal: np.arange(animal.sizes["trial"]) // 12)
     stack = trainer_of([Replica(0, 0), Replica(0, 0, 5, "block")], samples=samples)
     weights = {name: torch.stack([value[0], value[0]]) for name, value in stack.weights().items()}
-    fitted = stack.fitted_stack()
+    fitted = fitted_stack(MODEL, stack)
     fitted.weights = weights
     fitted.scalers = {name: [scaler, scaler] for name, (scaler, _) in fitted.scalers.items()}
     for node in fitted.embed(samples).children.values():
@@ -157,11 +158,14 @@ def test_a_stack_that_has_stopped_altogether_is_restored(tmp_path):
 
 def test_parts_are_of_about_equal_size_and_as_large_as_they_may_be(largest):
     parts = trainer_of(EACH)._take_step._parts
-    assert [part.replicas for part in parts] == {
-        60: [slice(0, 4)],
-        3: [slice(0, 2), slice(2, 4)],
-        1: [slice(0, 1), slice(1, 2), slice(2, 3), slice(3, 4)],
-    }[largest]
+    assert (
+        parts
+        == {
+            60: [slice(0, 4)],
+            3: [slice(0, 2), slice(2, 4)],
+            1: [slice(0, 1), slice(1, 2), slice(2, 3), slice(3, 4)],
+        }[largest]
+    )
 
 
 def test_a_model_that_fills_a_processor_is_trained_one_replica_after_the_other():

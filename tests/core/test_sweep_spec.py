@@ -15,9 +15,9 @@ from neuromvm.schema import Part, is_fitted
 from neuromvm.specs import ExperimentSpec, SplitSpec
 from neuromvm.specs.files import validated
 from neuromvm.specs.sweep import Drawn, RandomSearch, SweepSpec, load_sweep_spec
+from neuromvm.workflow.sweep.batches import CellTask, cell_batches, remaining_batches
 from neuromvm.workflow.sweep.engines import shard
 from neuromvm.workflow.sweep.grid import draw, variations
-from neuromvm.workflow.sweep.tasks import Task, packs, packs_ahead
 from tests.analysis.simulation import simulate
 from tests.conftest import tuned_recordings
 
@@ -161,51 +161,51 @@ def test_cells_that_differ_in_beta_and_seeds_could_be_one_stack():
     assert stack_name(experiment(training={"epochs": 4}), "data") != stack_name(experiment(), "data")
 
 
-def tasks_of(folder, **settings) -> list[Task]:
+def tasks_of(folder, **settings) -> list[CellTask]:
     cells = variations(sweep(**settings))
     return [
-        Task(str(folder), cell_name(one.experiment, "data"), one.experiment.model_dump(mode="json"), "data", None)
+        CellTask(str(folder), cell_name(one.experiment, "data"), one.experiment.model_dump(mode="json"), "data", None)
         for one in cells
     ]
 
 
 def sizes(found) -> list[int]:
-    return [len(pack) for pack in found]
+    return [len(batch) for batch in found]
 
 
-def test_packs_are_cells_that_can_be_trained_together_shared_out_over_the_jobs(tmp_path):
+def test_batches_are_stackable_cells_divided_over_the_jobs(tmp_path):
     betas = {"models.mmvm.beta": [1, 2, 3, 4, 5, 6]}
     tasks = tasks_of(tmp_path, grid={"training.epochs": [1, 2], **betas})
-    assert sizes(packs(tasks, None, 1)) == [6, 6]
-    assert sizes(packs(tasks, None, 4)) == [3, 3, 3, 3]
-    assert sizes(packs(tasks, None, 5)) == [3, 3, 3, 3]
-    assert sizes(packs(tasks, None, 100)) == sizes(packs(tasks, None, None)) == [1] * 12
-    assert sizes(packs(tasks, 5, None)) == sizes(packs(tasks, 5, 2)) == [5, 5, 2]
-    for pack in packs(tasks, None, 4):
-        assert len({task.spec.training.epochs for task in pack}) == 1
+    assert sizes(cell_batches(tasks, None, 1)) == [6, 6]
+    assert sizes(cell_batches(tasks, None, 4)) == [3, 3, 3, 3]
+    assert sizes(cell_batches(tasks, None, 5)) == [3, 3, 3, 3]
+    assert sizes(cell_batches(tasks, None, 100)) == sizes(cell_batches(tasks, None, None)) == [1] * 12
+    assert sizes(cell_batches(tasks, 5, None)) == sizes(cell_batches(tasks, 5, 2)) == [5, 5, 2]
+    for batch in cell_batches(tasks, None, 4):
+        assert len({task.spec.training.epochs for task in batch}) == 1
     # What no stack can join is not kept waiting for one another.
-    assert sizes(packs(tasks_of(tmp_path, grid={"training.epochs": [1, 2, 3]}), None, 1)) == [1, 1, 1]
+    assert sizes(cell_batches(tasks_of(tmp_path, grid={"training.epochs": [1, 2, 3]}), None, 1)) == [1, 1, 1]
 
 
-def test_a_pack_is_no_larger_than_a_stack(tmp_path):
+def test_a_batch_is_no_larger_than_a_stack(tmp_path):
     many = {"models.mmvm.beta": [0.01 * number for number in range(1, 14)], "training.seeds": [[0, 1]]}
     content = {**deepcopy(EXPERIMENT), "split": {"kind": "kfold", "folds": 5}}
-    assert sizes(packs(tasks_of(tmp_path, experiment=content, grid=many), None, 1)) == [4, 4, 5]
+    assert sizes(cell_batches(tasks_of(tmp_path, experiment=content, grid=many), None, 1)) == [4, 4, 5]
 
 
-def test_packs_of_a_sweep_that_goes_on_are_what_is_left_of_them(tmp_path):
+def test_batches_of_a_continued_sweep_are_the_remaining_parts(tmp_path):
     tasks = tasks_of(tmp_path, grid={"models.mmvm.beta": [1, 2, 3, 4, 5, 6]})
-    assert packs_ahead(tasks, None, 2) == [tuple(tasks[:3]), tuple(tasks[3:])]
+    assert remaining_batches(tasks, None, 2) == [tuple(tasks[:3]), tuple(tasks[3:])]
     for number, task in enumerate(tasks[:3]):
         done = SweepFolder(tmp_path).cell_folder(task.cell) / "DONE"
         done.parent.mkdir(parents=True)
         done.touch()
-        ahead = packs_ahead(tasks, None, 2)
+        ahead = remaining_batches(tasks, None, 2)
         if number < 2:
             assert ahead == [tuple(tasks[number + 1 : 3]), tuple(tasks[3:])]
         else:  # one job would be idle
             assert ahead == [(tasks[3],), tuple(tasks[4:])]
-    assert packs_ahead(tasks[:3], None, 2) == []
+    assert remaining_batches(tasks[:3], None, 2) == []
 
 
 def test_a_fingerprint_is_of_activity_and_labels():

@@ -17,7 +17,7 @@ from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training.batches import StackBatches
 from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.training.device import choose_device
-from neuromvm.training.fit import batch_settings, fit
+from neuromvm.training.fit import batch_settings, fit, make_trainer
 from neuromvm.training.trainer import StackTrainer
 from tests.conftest import tuned_recordings
 
@@ -32,8 +32,12 @@ SAMPLES = make_samples(tuned_recordings({"mitt": (6, 36), "stella": (4, 48)}), S
 SPLITS = make_splits(SAMPLES, SplitSpec(repeats=2, validation=1 / 3))
 
 
+def training_spec(**settings) -> TrainingSpec:
+    return TrainingSpec(**{"epochs": 6, "batch_size": 9, "learning_rate": 0.01, **settings})
+
+
 def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, steps=None, **settings) -> StackTrainer:
-    training = TrainingSpec(**{"epochs": 6, "batch_size": 9, "learning_rate": 0.01, **settings})
+    training = training_spec(**settings)
     batches = StackBatches(
         samples,
         splits,
@@ -42,7 +46,7 @@ def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, steps=None
         device=torch.device("cpu"),
         steps=steps,
     )
-    return StackTrainer(model, training, batches)
+    return make_trainer(model, training, batches)
 
 
 @pytest.mark.parametrize("likelihood", ["squared_error", "gaussian", "poisson"])

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from neuromvm.data.closed_form_start import Known, join, ridge_of
+from neuromvm.data.closed_form_start import EncodedAnimal, fit_closed_form_start, ridge_of
 from neuromvm.errors import SplitError
 
 LATENT, CONDITIONS = 4, 3
 
 
-def animal(random: np.random.Generator, counts: tuple[int, ...]) -> Known:
+def animal(random: np.random.Generator, counts: tuple[int, ...]) -> EncodedAnimal:
     match = np.repeat(np.arange(CONDITIONS), counts)
     mean = random.normal(size=(CONDITIONS, LATENT))[match] + random.normal(size=(len(match), LATENT))
-    return Known(mean, mean, np.log(random.uniform(0.3, 2, size=mean.shape)), match)
+    return EncodedAnimal(mean, mean, np.log(random.uniform(0.3, 2, size=mean.shape)), match)
 
 
-def problem(seed: int, features: int, counts=(5, 3, 4)) -> tuple[np.ndarray, np.ndarray, list[Known]]:
+def problem(seed: int, features: int, counts=(5, 3, 4)) -> tuple[np.ndarray, np.ndarray, list[EncodedAnimal]]:
     random = np.random.default_rng(seed)
     match = random.permutation(np.repeat(np.arange(CONDITIONS), counts))
     values = random.normal(size=(CONDITIONS, features))[match] + random.normal(size=(len(match), features)) + 2
@@ -24,7 +24,7 @@ def problem(seed: int, features: int, counts=(5, 3, 4)) -> tuple[np.ndarray, np.
     return values.astype(np.float32), match, [animal(random, (8, 6, 7)), animal(random, (9, 0, 5))]
 
 
-def aims(others: list[Known]) -> np.ndarray:
+def aims(others: list[EncodedAnimal]) -> np.ndarray:
     each = [
         [one.code[one.match == code].mean(axis=0) for one in others if (one.match == code).any()] for code in range(CONDITIONS)
     ]
@@ -38,7 +38,7 @@ def test_the_encoder_is_ridge_regression_on_condition_means_scaled_back_to_their
     strength = np.linalg.eigvalsh(np.cov(values.T.astype(float), bias=True))
     assert ridge_of(values.astype(float)) == pytest.approx(np.average(strength, weights=strength))
     ridge = Ridge(alpha=len(values) * ridge_of(values.astype(float))).fit(values, wanted).predict(values)
-    start = join(values, match, others)
+    start = fit_closed_form_start(values, match, others)
     reached = values @ start.encoder_weight.T + start.encoder_bias
     assert reached.mean(axis=0) == pytest.approx(wanted.mean(axis=0))
     axes = np.linalg.svd(wanted - wanted.mean(axis=0), full_matrices=False)[2][: CONDITIONS - 1]
@@ -51,7 +51,7 @@ def test_the_encoder_is_ridge_regression_on_condition_means_scaled_back_to_their
 
 def test_the_decoder_is_the_regression_on_endless_draws_of_matched_latents():
     values, match, others = problem(1, 6)
-    start = join(values, match, others)
+    start = fit_closed_form_start(values, match, others)
     # Every pair of a trial with one of another animal; posterior noise of scale s is a ridge of s^2 on the latents.
     rows, targets, weights, noise = [], [], [], []
     for value, code in zip(values, match, strict=True):
@@ -74,12 +74,12 @@ def test_the_decoder_is_the_regression_on_endless_draws_of_matched_latents():
 
 def test_the_unit_of_features_does_not_matter_and_other_conditions_do_not_count():
     values, match, others = problem(2, 30)
-    start, scaled = join(values, match, others), join(7 * values, match, others)
+    start, scaled = fit_closed_form_start(values, match, others), fit_closed_form_start(7 * values, match, others)
     assert 7 * scaled.encoder_weight == pytest.approx(start.encoder_weight, rel=1e-4)
     assert scaled.decoder_weight == pytest.approx(7 * start.decoder_weight, rel=1e-4)
     strange = np.concatenate([values, 100 * values]), np.concatenate([match, np.full(len(match), -1)])
     for more in (strange, (strange[0], np.where(strange[1] < 0, CONDITIONS, strange[1]))):
-        assert join(*more, others).encoder_weight == pytest.approx(start.encoder_weight)
+        assert fit_closed_form_start(*more, others).encoder_weight == pytest.approx(start.encoder_weight)
 
 
 def test_it_finds_the_way_into_the_space_of_the_others():
@@ -88,7 +88,7 @@ def test_it_finds_the_way_into_the_space_of_the_others():
     match = np.repeat(np.arange(CONDITIONS), 40)
     latent = means[match] + 0.1 * random.normal(size=(120, LATENT))
     features = means[match] @ random.normal(size=(LATENT, 50)) + 0.5 * random.normal(size=(120, 50))
-    start = join(features[::2], match[::2], [Known(latent, latent, np.full(latent.shape, -3.0), match)])
+    start = fit_closed_form_start(features[::2], match[::2], [EncodedAnimal(latent, latent, np.full(latent.shape, -3.0), match)])
     reached = features[1::2] @ start.encoder_weight.T + start.encoder_bias
     distance = np.linalg.norm(reached[:, None] - means, axis=2)
     assert (distance.argmin(axis=1) == match[1::2]).mean() > 0.95
@@ -100,10 +100,10 @@ def test_it_finds_the_way_into_the_space_of_the_others():
 def test_nothing_in_common_and_nothing_that_varies():
     values, match, others = problem(4, 10)
     with pytest.raises(SplitError, match="common conditions"):
-        join(values, match + CONDITIONS, others)
-    one = join(values, np.zeros_like(match), others)
+        fit_closed_form_start(values, match + CONDITIONS, others)
+    one = fit_closed_form_start(values, np.zeros_like(match), others)
     assert one.encoder_weight == pytest.approx(0)
     assert one.encoder_bias == pytest.approx(aims(others)[0])
-    silent = join(np.zeros_like(values), match, others)
+    silent = fit_closed_form_start(np.zeros_like(values), match, others)
     assert all(np.isfinite(part).all() for part in silent)
     assert silent.encoder_weight == pytest.approx(0)

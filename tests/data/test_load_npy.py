@@ -399,7 +399,7 @@ def test_settings_that_do_not_fit_the_files(folder, changes, kind, found):
     ("changes", "found"),
     [
         ({"animal": "subject_id"}, "set 'folder'"),
-        ({"grid": {"bin_width": 0.03, "window": [0, 0.9]}}, "cannot be binned anew"),
+        ({"grid": {"bin_width": 0.03, "window": [0, 0.9]}}, "cannot be divided into other bins"),
         ({"activity": {"window": [2, -2]}}, "positive whole number of bins"),
         ({"activity": {"columns": ["odor", "odor"]}}, "a name occurs twice"),
         ({"activity": {"samples_per_bin": 0}}, "greater than or equal to 1"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuromvm.data.permutation import carry, permuted
+from neuromvm.data.permutation import draw_permutation, permuted
 from neuromvm.errors import SchemaError
 from tests.analysis.simulation import simulate
 from tests.conftest import with_trial_label
@@ -38,11 +38,11 @@ def test_trials_stay_in_their_block():
     samples = simulate().samples
     samples = with_trial_label(samples, "block", lambda node: np.arange(node.sizes["trial"]) // 10)
     for name, node in samples.children.items():
-        source = carry(name, node.to_dataset(), 1, within="block").trial
+        source = draw_permutation(name, node.to_dataset(), 1, within="block").trial
         np.testing.assert_array_equal(source // 10, np.arange(node.sizes["trial"]) // 10)
         assert (source != np.arange(len(source))).any()
     with pytest.raises(SchemaError, match="Did you mean 'block'"):
-        carry(name, node.to_dataset(), 1, within="blok")
+        draw_permutation(name, node.to_dataset(), 1, within="blok")
 
 
 def test_labels_of_windows_are_shifted_circularly():
@@ -50,9 +50,9 @@ def test_labels_of_windows_are_shifted_circularly():
     name = next(iter(samples.children))
     dataset = samples[name].to_dataset().copy(deep=True)
     dataset["label"][:] = (dataset["label"].to_numpy() + np.arange(3)) % 4
-    shift = carry(name, dataset, 1).shift
+    shift = draw_permutation(name, dataset, 1).shift
     assert set(shift.tolist()) == {0, 1, 2}
-    source = carry(name, dataset, 1).samples().reshape(-1, 3)
+    source = draw_permutation(name, dataset, 1).samples().reshape(-1, 3)
     assert (source // 3 == source[:, :1] // 3).all()
     np.testing.assert_array_equal((source[:, 1] - source[:, 0]) % 3, 1)
 
@@ -62,12 +62,12 @@ def test_unlabelled_trials_keep_their_activity():
     name = next(iter(samples.children))
     dataset = samples[name].to_dataset().copy(deep=True)
     dataset["label"][:5] = -1
-    assert carry(name, dataset, 4).trial[:5].tolist() == [0, 1, 2, 3, 4]
+    assert draw_permutation(name, dataset, 4).trial[:5].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_animals_with_equal_trials_are_permuted_differently():
     dataset = next(iter(simulate(windows=3).samples.children.values())).to_dataset()
     dataset = dataset.assign(label=(dataset["label"] + np.arange(3)) % 4)  # labels of windows differ: they are shifted too
-    mitt, stella = (carry(name, dataset, 1) for name in ("mitt", "stella"))
+    mitt, stella = (draw_permutation(name, dataset, 1) for name in ("mitt", "stella"))
     assert (mitt.trial != stella.trial).any()
     assert (mitt.shift != stella.shift).any()

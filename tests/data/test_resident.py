@@ -6,9 +6,9 @@ import torch
 import xarray as xr
 from sklearn.preprocessing import StandardScaler
 
-from neuromvm.data import memory as room
+from neuromvm.data import memory
 from neuromvm.data.features import SMALLEST_NOISE, Scaler, Transform, features, recorded_features
-from neuromvm.data.memory import Room
+from neuromvm.data.memory import MemoryBudget
 from neuromvm.specs import SampleSpec
 from neuromvm.training import device_data as resident_activity
 from neuromvm.training.device_data import DeviceActivity
@@ -21,7 +21,7 @@ def activity(kind: str, *, mapped: bool) -> xr.DataArray:
     counts = random.poisson(2.0, (6, 2, 4, 5))
     counts[0, 0, 0, 0], counts[3, 1, 2, 4] = {"uint16": (65_535, 40_000), "uint32": (100_000, 70_000)}.get(kind, (255, 200))
     values = random.normal(size=counts.shape).astype(kind) if kind.startswith("float") else counts.astype(kind)
-    kept = Room(0 if mapped else 10**9).filled(len(values), [values])
+    kept = MemoryBudget(0 if mapped else 10**9).concatenate(len(values), [values])
     attrs = {"kind": "spike_count" if kind.startswith("u") else "event_amplitude", "bin_width": 0.1}
     return xr.DataArray(kept, dims=("trial", "window", "bin", "unit"), attrs=attrs)
 
@@ -53,7 +53,7 @@ def test_features_are_the_same_where_recorded_activity_is_not_scored(settings, k
 def test_little_activity_that_is_in_a_file_stays_there_alone(monkeypatch):
     values = activity("uint8", mapped=True)
     recorded = recorded_features(values).reshape(12, 20)
-    monkeypatch.setattr(resident_activity, "Room", lambda: pytest.fail("features were made beforehand"))
+    monkeypatch.setattr(resident_activity, "MemoryBudget", lambda: pytest.fail("features were made beforehand"))
     DeviceActivity(recorded, Transform.of(values, SampleSpec(label="odor")), torch.device("cpu"))
 
 
@@ -69,7 +69,7 @@ def test_what_is_done_to_features_does_not_reach_the_recording():
 
 @pytest.mark.parametrize("block", [100, 2**22])
 def test_scalers_fitted_in_blocks_are_those_of_all_samples(block, monkeypatch):
-    monkeypatch.setattr(room.row_blocks, "__defaults__", (block,))
+    monkeypatch.setattr(memory.row_blocks, "__defaults__", (block,))
     random = np.random.default_rng(0)
     training = (random.normal(size=(60, 6)) * [1, 2, 3, 4, 5, 0] + 1000).astype(np.float32)
     found, expected = Scaler.fit(training), StandardScaler().fit(training.astype(np.float64))

@@ -7,15 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from neuromvm import schema
-from neuromvm.data import splits as splits_module
-from neuromvm.data.splits import few_trials, make_splits, trial_strata
+from neuromvm.data.splits import SPLIT_KINDS, few_trials, make_splits, trial_strata
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SplitError
 from neuromvm.schema import Part
 from neuromvm.specs import SampleSpec, SplitSpec
 from tests.conftest import tuned_recordings, with_trial_label
 
-OTHER_KINDS = [kind for kind in get_args(SplitSpec.model_fields["kind"].annotation) if kind != "published"]
+KINDS = get_args(SplitSpec.model_fields["kind"].annotation)
+OTHER_KINDS = [kind for kind in KINDS if kind != "published"]
 
 
 def samples_of(animals=None, **settings):
@@ -27,6 +27,10 @@ def sorted_samples():
     recordings = tuned_recordings({"mitt": (4, 30), "stella": (3, 30)})
     recordings = with_trial_label(recordings, "odor", lambda animal: np.sort(animal["odor"].values))
     return make_samples(recordings, SampleSpec(label=["odor"]))
+
+
+def test_every_kind_that_a_spec_can_name_is_in_the_table():
+    assert set(SPLIT_KINDS) == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", ["halves", "kfold", "chronological", "blocks"])
@@ -116,7 +120,7 @@ def test_no_other_split_may_test_on_training_trials(kind, monkeypatch):
     parts = make_splits(samples, SplitSpec(kind=kind))
     for node in parts.children.values():
         assert not (schema.is_fitted(node["part"]) & schema.is_scored(node["part"])).any()
-    monkeypatch.setitem(splits_module._DIVIDE, kind, splits_module._DIVIDE["published"])
+    monkeypatch.setitem(SPLIT_KINDS, kind, SPLIT_KINDS[kind]._replace(divide=SPLIT_KINDS["published"].divide))
     with pytest.raises(SplitError, match=rf"split\.kind={kind}, animal mitt: trials that train and test"):
         make_splits(samples, SplitSpec(kind=kind))
 

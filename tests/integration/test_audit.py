@@ -80,7 +80,7 @@ def test_scoring_what_was_fitted_fails_on_noise(data, tmp_path):
 
 def checks_of(recordings, spec):
     samples = make_samples(recordings, spec.samples)
-    return {check.what: check for check in crossings(spec, recordings, samples, make_splits(samples, spec.split))}
+    return {check.claim: check for check in crossings(spec, recordings, samples, make_splits(samples, spec.split))}
 
 
 def test_trials_that_share_spikes_are_found():
@@ -90,7 +90,7 @@ def test_trials_that_share_spikes_are_found():
     close = with_trial_label(apart, "onset", lambda node: np.arange(node.sizes["trial"]) * 0.9)
     check = checks_of(close, spec)["no spike is on both sides"]
     assert not check.passed
-    assert "mitt" in check.found
+    assert "mitt" in check.evidence
     twice = with_trial_label(
         apart, "onset", lambda node: np.arange(node.sizes["trial"]) // 3 * 100 + np.arange(node.sizes["trial"]) % 3 * 0.4
     )

@@ -26,7 +26,8 @@ from neuromvm.schema import is_fitted
 from neuromvm.specs import ExperimentSpec
 from neuromvm.workflow import command_line as cli
 from neuromvm.workflow.experiment import run_experiment
-from neuromvm.workflow.sweep.cells import Task, run_cell
+from neuromvm.workflow.sweep.batches import CellTask
+from neuromvm.workflow.sweep.cells import run_batch
 from neuromvm.workflow.sweep.dask_cluster import Dask
 from neuromvm.workflow.sweep.engines import Lost, Processes
 from neuromvm.workflow.sweep.runner import count_cells, run_sweep
@@ -173,9 +174,9 @@ def test_test_trials_take_no_part_in_choosing(lab, tmp_path):
         )
     write_tree(tmp_path / "other" / "data" / data.name, recordings)
     experiment = clean.study(cell.name).spec.model_dump(mode="json")
-    task = Task(str(tmp_path / "other"), cell.name, experiment, data.stem, spec.select.model_dump(mode="json"))
+    task = CellTask(str(tmp_path / "other"), cell.name, experiment, data.stem, spec.select.model_dump(mode="json"))
     (tmp_path / "other" / "plan.json").write_bytes((clean.path / "plan.json").read_bytes())
-    assert run_cell(task).state == "done"
+    assert run_batch((task,)) == ["done"]
     other = SweepFolder(tmp_path / "other")
     files = [folder.inner_file(cell.name, spec.select) for folder in (clean, other)]
     assert files[0].read_text() == files[1].read_text()

@@ -18,9 +18,9 @@ from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training import fit as fitting
 from neuromvm.training.fit import fit
 from neuromvm.workflow.experiment import run_experiment
-from neuromvm.workflow.sweep import together
+from neuromvm.workflow.sweep import stacked_trainings
 from neuromvm.workflow.sweep.runner import run_sweep
-from neuromvm.workflow.sweep.together import Part, fit_together
+from neuromvm.workflow.sweep.stacked_trainings import CellTraining, fit_stacked
 from tests.conftest import tuned_recordings
 from tests.integration import small_sweep
 
@@ -137,21 +137,21 @@ def test_trainings_that_stop_early_at_different_times_are_those_alone(tmp_path):
     model = ModelSpec(sharing="mmvm", latent=2, networks="linear")
     training = TrainingSpec(epochs=60, patience=4, learning_rate=0.03, weight_decay=1e-3, clip_norm=5.0)
     parts = [
-        Part(model.model_copy(update={"beta": beta}), training.model_copy(update={"seeds": seeds}), tmp_path / f"part{number}")
+        CellTraining(f"part{number}", model.model_copy(update={"beta": beta}), training.model_copy(update={"seeds": seeds}))
         for number, (beta, seeds) in enumerate([(1e-4, [3]), (0.3, [0]), (0.3, [0, 3])])
     ]
-    fit_together(SAMPLES, SPLITS, parts, tmp_path / "stack")
+    fit_stacked(SAMPLES, SPLITS, parts, tmp_path / "stack")
     lengths = []
     for number, part in enumerate(parts):
         fit(SAMPLES, SPLITS, part.model, part.training, folder=tmp_path / f"alone{number}", progress=False)
-        same_folders(part.folder, tmp_path / f"alone{number}")
-        lengths.append(len((part.folder / "metrics.jsonl").read_text().splitlines()))
+        same_folders(tmp_path / "stack" / "parts" / part.name, tmp_path / f"alone{number}")
+        lengths.append(len((tmp_path / "stack" / "parts" / part.name / "metrics.jsonl").read_text().splitlines()))
     assert len(set(lengths)) > 1
     # What two parts have in common is trained once.
     assert len(FittedStack.load(tmp_path / "stack").replicas) == 6
     other = parts[1]._replace(model=model.model_copy(update={"latent": 3}))
     with pytest.raises(TrainingError, match="none but beta and seeds"):
-        fit_together(SAMPLES, SPLITS, [parts[0], other], tmp_path / "other")
+        fit_stacked(SAMPLES, SPLITS, [parts[0], other], tmp_path / "other")
 
 
 def test_a_stack_that_is_cut_off_goes_on_from_its_checkpoint(lab, tmp_path, monkeypatch):
@@ -186,7 +186,7 @@ def test_a_killed_pack_keeps_the_stacks_that_are_trained(lab, tmp_path, monkeypa
         trained.append(model.sharing.kind)
         return fitting.train_stack(samples, splits, model, *rest, **more)
 
-    monkeypatch.setattr(together, "train_stack", counted)
+    monkeypatch.setattr(stacked_trainings, "train_stack", counted)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(spec, tmp_path / "out", progress=False)
     done = run_sweep(spec, tmp_path / "out", progress=False)

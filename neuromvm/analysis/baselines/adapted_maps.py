@@ -1,33 +1,33 @@
-"""The linear counterpart of a model adapted to a new animal: maps of all others frozen, one regression for the new one."""
+"""The linear counterpart of a model adapted to a new animal: maps of all known animals frozen, a regression for the new one."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from neuromvm.analysis.baselines.mcca import multiset_cca
+from neuromvm.analysis.baselines.mcca import scaled_maps
 from neuromvm.analysis.baselines.procrustes import class_means
-from neuromvm.analysis.readouts.classifiers import Classifier, Logistic
-from neuromvm.analysis.readouts.representations import Floats, Inputs, Representation, Training
+from neuromvm.analysis.baselines.projections import LinearMap, Map, Projections, fit_splits
+from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 from neuromvm.errors import SplitError
 
 
-class FrozenCanonicalVariates(Representation):
-    """Canonical variates of the other animals, and a map of the new one onto them by ridge regression.
+class FrozenCanonicalVariates(Projections):
+    """Canonical variates of known animals, and a map of a new animal onto them by ridge regression.
 
-    The maps of the others are fitted without the new animal. In the objective of multiset canonical correlation, with these
-    maps fixed, the best map of one more animal is the regression of its whitened features on the variates of the others; over
-    endless draws of matched samples those are their class means. Each variate of the new animal is then
-    scaled to the spread that the class means have, since a penalised regression shrinks it and the decoders are not refitted.
+    The maps of the known animals are fitted without the new animal. In the objective of multiset canonical correlation, with
+    these maps fixed, the best map of one more animal is the regression of its whitened features on the variates of the known
+    animals; over infinitely many draws of matched samples these are the class means. Each variate of the new animal is then
+    scaled to the spread of the class means, since a penalised regression shrinks it and the decoders are not refitted.
 
     Parameters
     ----------
     inputs
         Features of all animals, as splits with few trials of the new one see them.
     animal
-        The new one.
+        The new animal.
     components, ridge
-        As in :func:`neuromvm.analysis.baselines.mcca.multiset_cca`, of the other animals.
+        As in :func:`neuromvm.analysis.baselines.mcca.multiset_cca`, of the known animals.
     map_ridge
         Added to the covariance of the new animal's scaled features.
     inverse_penalty
@@ -37,56 +37,41 @@ class FrozenCanonicalVariates(Representation):
     def __init__(
         self, inputs: Inputs, animal: str, *, components: int, ridge: float, map_ridge: float, inverse_penalty: float
     ) -> None:
-        super().__init__(range(inputs.splits), shared=True)
-        self._inputs, self._inverse_penalty = inputs, inverse_penalty
-        self.maps: list[dict[str, Floats]] = []
-        for split in self.replicas:
-            others = {name: inputs.training(split, name) for name in inputs.fitted(split) if name != animal}
-            maps = multiset_cca(others, components, ridge)
-            spread = np.concatenate([one.features @ maps[name] for name, one in others.items()]).std(axis=0)
-            maps = {name: one / spread for name, one in maps.items()}
-            self.maps.append({**maps, animal: map_onto(inputs.training(split, animal), others, maps, map_ridge)})
+        def fit(training: Mapping[str, Training]) -> dict[str, LinearMap]:
+            known = {name: side for name, side in training.items() if name != animal}
+            maps = scaled_maps(known, components, ridge)
+            return {**maps, animal: LinearMap(0.0, map_onto(training[animal], known, maps, map_ridge))}
 
-    def classifier(self, replica: int) -> Classifier:
-        """Return a logistic regression."""
-        return Logistic(self._inverse_penalty)
-
-    def seen(self, replica: int, source: str, target: str) -> Floats | None:
-        """Return the target's canonical variates, whatever the source."""
-        if target not in self.maps[replica]:
-            return None
-        variates: Floats = self._inputs.scaled(self.replicas[replica], target) @ self.maps[replica][target]
-        return variates
+        super().__init__(inputs, fit_splits(inputs, None, fit), None, inverse_penalty=inverse_penalty, shared=True)
 
 
-def map_onto(new: Training, others: Mapping[str, Training], maps: Mapping[str, Floats], ridge: float) -> Floats:
-    """Regress the canonical variates of other animals on the features of a new one, ``(feature, component)``.
+def map_onto(new: Training, known: Mapping[str, Training], maps: Mapping[str, Map], ridge: float) -> Floats:
+    """Regress the canonical variates of known animals on the features of a new animal, ``(feature, component)``.
 
     Parameters
     ----------
-    new, others
+    new, known
         Training sides.
     maps
-        Of the others, ``(feature, component)``.
+        Of the known animals.
     ridge
         In units of the variance of a scaled feature.
 
     Raises
     ------
     SplitError
-        If no class of the new animal is known of the others.
+        If the known animals have no class of the new one.
     """
-    codes = np.unique(np.concatenate([one.match for one in others.values()]))
-    variates = {name: one.features @ maps[name] for name, one in others.items()}
-    aim = {}
+    codes = np.unique(np.concatenate([side.match for side in known.values()]))
+    variates = {name: maps[name](side.features) for name, side in known.items()}
+    means = {}
     for code in codes:
-        means = [class_means(variates[name], one.match, np.array([code])) for name, one in others.items() if code in one.match]
-        aim[int(code)] = np.mean(means, axis=0)[0]
-    known = np.isin(new.match, codes)
-    if not known.any():
+        having = [name for name, side in known.items() if code in side.match]
+        means[int(code)] = np.mean([class_means(variates[name], known[name].match, code[None])[0] for name in having], axis=0)
+    labelled = np.isin(new.match, codes)
+    if not labelled.any():
         raise SplitError("linear map", found="a new animal without any class of the others", expected="common classes")
-    wanted = np.stack([aim[int(code)] for code in new.match[known]])
-    features = new.features[known]
-    fitted = Ridge(alpha=ridge * len(features), fit_intercept=False).fit(features, wanted).coef_.T
-    reached = np.sqrt(np.square(features @ fitted).mean(axis=0))
-    return np.asarray(fitted * np.sqrt(np.square(wanted).mean(axis=0)) / np.where(reached > 0, reached, 1))
+    target, features = np.stack([means[int(code)] for code in new.match[labelled]]), new.features[labelled]
+    weights = Ridge(alpha=ridge * len(features), fit_intercept=False).fit(features, target).coef_.T
+    size = np.sqrt(np.square(features @ weights).mean(axis=0))
+    return np.asarray(weights * np.sqrt(np.square(target).mean(axis=0)) / np.where(size > 0, size, 1))

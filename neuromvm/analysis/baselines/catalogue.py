@@ -1,12 +1,12 @@
-"""The rows of baselines: their settings, what these are chosen among, and how each is fitted."""
+"""The baselines of decoding: settings, the grid on which they are tuned, and how each baseline is fitted."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import xarray as xr
 from pydantic import Field
 
-from neuromvm.analysis.baselines.cebra import Contrast, ContrastiveEmbeddings, require_package
+from neuromvm.analysis.baselines.cebra import ContrastiveEmbeddings, require_package
 from neuromvm.analysis.baselines.components import PrincipalComponents
 from neuromvm.analysis.baselines.hyperalignment import Hyperaligned
 from neuromvm.analysis.baselines.mcca import CanonicalVariates
@@ -25,7 +25,7 @@ class BaselineOptions(Spec):
     """Which baselines, and their settings. Defaults suit some tens of units and about a hundred trials an animal."""
 
     baselines: tuple[Name, ...] = Field(
-        default_factory=lambda: tuple(name for name in get_args(Name) if ROWS[name].require is None)
+        default_factory=lambda: tuple(name for name in get_args(Name) if BASELINES[name].require is None)
     )
     tune: bool = Field(
         False, description="Choose these settings, and C of latents, for each split on inner folds of its training side"
@@ -55,99 +55,59 @@ class BaselineOptions(Spec):
     cebra_seed: int = Field(0, ge=0, description="cebra: of weights and of the samples drawn")
 
 
-class Row(NamedTuple):
-    """One baseline.
+class Baseline(NamedTuple):
+    """How a baseline is fitted and tuned.
 
-    Attributes
-    ----------
-    fit
-        Fits it on the training sides of some splits.
-    grid
-        Setting -> values that ``tune`` tries, the simplest first.
-    animals
-        How many it needs at least.
-    counts
-        Whether it needs counts of spikes.
-    linear
-        Whether what it shares is a linear map of features.
-    require
-        Raises SpecError unless the package is installed that the row needs. Such a row is fitted, and refitted on null data, only
-        where it is named.
+    A baseline that requires an optional package is fitted, and refitted on null data, only if it is named in the options.
     """
 
-    fit: Callable[[Inputs, BaselineOptions, Sequence[int]], Representation]
-    grid: Mapping[str, tuple[Setting, ...]]
-    animals: int = 1
-    counts: bool = False
-    linear: bool = True
-    require: Callable[[], None] | None = None
+    representation: Callable[..., Representation]
+    settings: Mapping[str, str]  # argument of the representation -> setting of BaselineOptions
+    grid: Mapping[str, tuple[Setting, ...]]  # setting -> values that tune tries, the simplest first
+    animals: int = 1  # needed
+    counts: bool = False  # whether it needs spike counts
+    linear: bool = True  # whether the map to the shared space is linear
+    require: Callable[[], None] | None = None  # raises SpecError unless the optional package is installed
+
+    def fit(self, inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
+        """Fit it on the training sides of ``splits``."""
+        settings = {argument: getattr(options, setting) for argument, setting in self.settings.items()}
+        return self.representation(inputs, splits=splits, **settings)
 
 
 RAW_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
 PENALTIES = (0.01, 0.1, 1.0)
-
-
-def _raw(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
-    return RawFeatures(inputs, inverse_penalty=options.raw_inverse_penalty, splits=splits)
-
-
-def _raw_lda(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
-    return Discriminants(inputs, shrinkage=options.lda_shrinkage, splits=splits)
-
-
-def _poisson_bayes(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
-    return SpikeCounts(inputs, prior_trials=options.prior_trials, splits=splits)
-
-
-def _of_components(
-    kind: type[PrincipalComponents] | type[Hyperaligned],
-) -> Callable[[Inputs, BaselineOptions, Sequence[int]], Representation]:
-    def fit(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
-        components, penalty = options.principal_components, options.component_inverse_penalty
-        return kind(inputs, components=components, inverse_penalty=penalty, splits=splits)
-
-    return fit
-
-
-def _srm(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
-    components, penalty = options.response_components, options.response_inverse_penalty
-    return SharedResponses(inputs, components=components, inverse_penalty=penalty, splits=splits)
-
-
-def _mcca(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
-    components, penalty = options.canonical_components, options.canonical_inverse_penalty
-    return CanonicalVariates(inputs, components=components, ridge=options.ridge, inverse_penalty=penalty, splits=splits)
-
-
-def _cebra(inputs: Inputs, options: BaselineOptions, splits: Sequence[int]) -> Representation:
-    settings = Contrast(options.cebra_dimensions, options.cebra_iterations, options.cebra_temperature, options.cebra_seed)
-    return ContrastiveEmbeddings(inputs, settings, inverse_penalty=options.cebra_inverse_penalty, splits=splits)
-
-
-OF_COMPONENTS: Mapping[str, tuple[Setting, ...]] = {
-    "principal_components": (10, 20, 40),
-    "component_inverse_penalty": PENALTIES,
-}
-ROWS: Mapping[str, Row] = {
-    "raw": Row(_raw, {"raw_inverse_penalty": RAW_PENALTIES}),
-    "raw_lda": Row(_raw_lda, {"lda_shrinkage": ("auto", 0.9, 0.6, 0.3)}),
-    "poisson_bayes": Row(_poisson_bayes, {"prior_trials": (10.0, 3.0, 1.0, 0.3)}, counts=True),
-    "pca": Row(_of_components(PrincipalComponents), OF_COMPONENTS),
-    "procrustes": Row(_of_components(ProcrustesAligned), OF_COMPONENTS, animals=2),
-    "hyperalignment": Row(_of_components(Hyperaligned), OF_COMPONENTS, animals=2),
-    "srm": Row(_srm, {"response_components": (5, 10, 20), "response_inverse_penalty": PENALTIES}, animals=2),
-    "mcca": Row(
-        _mcca,
+COMPONENTS = {"components": "principal_components", "inverse_penalty": "component_inverse_penalty"}
+COMPONENT_GRID: Mapping[str, tuple[Setting, ...]] = {"principal_components": (10, 20, 40), "component_inverse_penalty": PENALTIES}
+BASELINES: Mapping[str, Baseline] = {
+    "raw": Baseline(RawFeatures, {"inverse_penalty": "raw_inverse_penalty"}, {"raw_inverse_penalty": RAW_PENALTIES}),
+    "raw_lda": Baseline(Discriminants, {"shrinkage": "lda_shrinkage"}, {"lda_shrinkage": ("auto", 0.9, 0.6, 0.3)}),
+    "poisson_bayes": Baseline(
+        SpikeCounts, {"prior_trials": "prior_trials"}, {"prior_trials": (10.0, 3.0, 1.0, 0.3)}, counts=True
+    ),
+    "pca": Baseline(PrincipalComponents, COMPONENTS, COMPONENT_GRID),
+    "procrustes": Baseline(ProcrustesAligned, COMPONENTS, COMPONENT_GRID, animals=2),
+    "hyperalignment": Baseline(Hyperaligned, COMPONENTS, COMPONENT_GRID, animals=2),
+    "srm": Baseline(
+        SharedResponses,
+        {"components": "response_components", "inverse_penalty": "response_inverse_penalty"},
+        {"response_components": (5, 10, 20), "response_inverse_penalty": PENALTIES},
+        animals=2,
+    ),
+    "mcca": Baseline(
+        CanonicalVariates,
+        {"components": "canonical_components", "ridge": "ridge", "inverse_penalty": "canonical_inverse_penalty"},
         {"canonical_components": (7, 14, 20), "ridge": (30.0, 10.0, 3.0, 1.0), "canonical_inverse_penalty": (0.1, 1.0)},
         animals=2,
     ),
-    "cebra": Row(
-        _cebra,
+    "cebra": Baseline(
+        ContrastiveEmbeddings,
+        {key: f"cebra_{key}" for key in ("dimensions", "iterations", "temperature", "seed", "inverse_penalty")},
         {
             "cebra_iterations": (100, 400),
             "cebra_dimensions": (16, 32),
             "cebra_temperature": (1.0, "auto"),
-            "cebra_inverse_penalty": PENALTIES,  # last, so that an embedding is fitted once for all of them
+            "cebra_inverse_penalty": PENALTIES,  # varies fastest, so that an embedding is fitted once for all of them
         },
         animals=2,
         linear=False,
@@ -157,20 +117,20 @@ ROWS: Mapping[str, Row] = {
 
 
 def require(names: Sequence[str]) -> None:
-    """Refuse baselines whose package is not installed, before anything is fitted; other rows, models, need none.
+    """Check that the packages of baselines are installed, before anything is fitted; names of models are ignored.
 
     Raises
     ------
     SpecError
-        With the command that installs it.
+        With the command that installs the package.
     """
-    for row in (ROWS[name] for name in names if name in ROWS):
-        if row.require is not None:
-            row.require()
+    for name in names:
+        if name in BASELINES and (check := BASELINES[name].require) is not None:
+            check()
 
 
 def missing(name: str, samples: xr.DataTree) -> str:
-    """Say what a baseline needs and these samples do not have; '' if nothing.
+    """Return what a baseline needs and these samples lack; '' if nothing.
 
     Examples
     --------
@@ -179,10 +139,9 @@ def missing(name: str, samples: xr.DataTree) -> str:
     >>> missing("poisson_bayes", xr.DataTree.from_dict({"mitt": xr.Dataset({"activity": ("unit", [0.5])})}))
     'activity of mitt is no count of spikes'
     """
-    row = ROWS[name]
-    if len(samples.children) < row.animals:
+    if len(samples.children) < BASELINES[name].animals:
         return f"one animal; {name} aligns several"
-    if row.counts:
+    if BASELINES[name].counts:
         for animal, node in samples.children.items():
             if node["activity"].dtype.kind not in "ui":
                 return f"activity of {animal} is no count of spikes"
@@ -190,58 +149,46 @@ def missing(name: str, samples: xr.DataTree) -> str:
 
 
 def baseline(name: str, inputs: Inputs, options: BaselineOptions | Sequence[BaselineOptions]) -> Representation:
-    """Fit a baseline on the training side of every split: the same samples, splits and options give the same.
+    """Fit a baseline on the training side of every split; the result is deterministic.
 
     Parameters
     ----------
     name
-        One of ``ROWS``.
+        A key of ``BASELINES``.
     inputs
         Samples and splits.
     options
-        For all splits, or one for each (of :func:`neuromvm.analysis.decoding.tuning.tuned_options`).
+        For all splits, or for each split (of :func:`neuromvm.analysis.decoding.tuning.tuned_options`).
 
     Raises
     ------
     SpecError, SchemaError, ShapeError
-        If the samples lack what :func:`missing` says, or it has more components than the animals have dimensions.
-
-    Examples
-    --------
-    >>> aligned = baseline("mcca", Inputs(samples, splits), Options(ridge=10))  # doctest: +SKIP
-    >>> decode(aligned, samples, splits)  # doctest: +SKIP
+        If the samples lack what :func:`missing` says, or the animals have fewer dimensions than the components asked for.
     """
-    fit = ROWS[name].fit
+    method = BASELINES[name]
     if isinstance(options, BaselineOptions):
-        return fit(inputs, options, range(inputs.splits))
-    own = list(ROWS[name].grid)
-    alike: dict[tuple[Setting, ...], list[int]] = {}
-    for split, one in enumerate(options):
-        alike.setdefault(tuple(getattr(one, setting) for setting in own), []).append(split)
-    if len(alike) == 1:
-        return fit(inputs, options[0], range(inputs.splits))
-    return SplitBySplit.of({tuple(splits): fit(inputs, options[splits[0]], splits) for splits in alike.values()})
+        return method.fit(inputs, options, range(inputs.splits))
+    splits_of: dict[tuple[Setting, ...], list[int]] = {}
+    for split, of_split in enumerate(options):
+        splits_of.setdefault(tuple(getattr(of_split, setting) for setting in method.grid), []).append(split)
+    if len(splits_of) == 1:
+        return method.fit(inputs, options[0], range(inputs.splits))
+    return SplitBySplit({tuple(splits): method.fit(inputs, options[splits[0]], splits) for splits in splits_of.values()})
 
 
 class SplitBySplit(Representation):
-    """A baseline with settings of its own in every split."""
+    """A baseline with different settings in different splits, of baselines that were fitted on some splits each."""
 
-    def __init__(self, parts: Sequence[tuple[Representation, int]]) -> None:
-        super().__init__(range(len(parts)), shared=parts[0][0].shared)
-        self._parts = parts
-
-    @classmethod
-    def of(cls, fitted: Mapping[tuple[int, ...], Representation]) -> Self:
-        """Put together representations of some splits each."""
-        found = {split: (one, place) for splits, one in fitted.items() for place, split in enumerate(splits)}
-        return cls([found[split] for split in sorted(found)])
+    def __init__(self, parts: Mapping[tuple[int, ...], Representation]) -> None:
+        self._parts = {split: (part, number) for splits, part in parts.items() for number, split in enumerate(splits)}
+        super().__init__(range(len(self._parts)), shared=self._parts[0][0].shared)
 
     def classifier(self, replica: int) -> Classifier:
         """Return the classifier of the split."""
-        part, place = self._parts[replica]
-        return part.classifier(place)
+        part, number = self._parts[replica]
+        return part.classifier(number)
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
         """Return what a decoder of the source sees in the split."""
-        part, place = self._parts[replica]
-        return part.seen(place, source, target)
+        part, number = self._parts[replica]
+        return part.seen(number, source, target)

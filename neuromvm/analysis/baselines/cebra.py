@@ -1,7 +1,7 @@
-"""CEBRA: a network an animal to one sphere, on which samples of the same class lie together, whichever animal they are of.
+"""CEBRA: a network for each animal to a common sphere, on which samples of the same class are close, whatever their animal.
 
-Contrastive learning over several sessions; its discrete label is what samples of a pair share, as for every other alignment. The
-method is that of the package ``cebra``, which is only called, and only where a baseline of that name is asked for.
+Contrastive learning over several sessions; its discrete label is the match code, as for all alignments. The method is that of
+the package ``cebra``, which is imported only where a baseline of that name is asked for.
 
 References
 ----------
@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from neuromvm.analysis.baselines.projections import Map, Projections
+from neuromvm.analysis.baselines.projections import Map, Projections, training_sides
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 from neuromvm.errors import SpecError, SplitError
 
@@ -28,54 +28,40 @@ ARCHITECTURE = "offset1-model"  # sees one sample at a time: trials are no time 
 UNITS = 128  # of the hidden layers
 DRAWN = 64  # samples of each animal in an iteration
 LEARNING_RATE = 1e-3
-COLDEST = 0.1  # below which no temperature is learned
+COLDEST = 0.1  # lower bound of a learned temperature
 
 
 class Contrast(NamedTuple):
-    """Settings of an embedding.
+    """Settings of an embedding."""
 
-    Attributes
-    ----------
-    dimensions
-        Of the space around the sphere.
-    iterations
-        Steps of training, each on 64 samples of every animal.
-    temperature
-        Of the contrast; ``auto``: learned.
-    seed
-        Of the weights and of the samples that are drawn.
-    """
-
-    dimensions: int
-    iterations: int
-    temperature: float | Literal["auto"] = 1.0
-    seed: int = 0
+    dimensions: int  # of the space around the sphere
+    iterations: int  # steps of training, each on 64 samples of every animal
+    temperature: float | Literal["auto"] = 1.0  # auto: learned
+    seed: int = 0  # of the weights and of the samples that are drawn
 
 
 class Embedded(NamedTuple):
-    """The network of one animal, and what its outputs are divided by."""
+    """The network of an animal, and the divisor of its outputs."""
 
     networks: Any  # cebra.CEBRA, of all animals
-    place: int
+    session: int
     spread: Floats | float = 1.0  # (dimension,)
 
     def __call__(self, values: Floats) -> Floats:
         """Embed ``(..., feature)`` as ``(..., dimension)``."""
         flat = values.reshape(-1, values.shape[-1]).astype(np.float32)
-        found = self.networks.transform(flat, session_id=self.place)
-        return np.asarray(found.reshape(*values.shape[:-1], -1) / self.spread, dtype=np.float64)
+        embedded = self.networks.transform(flat, session_id=self.session)
+        return np.asarray(embedded.reshape(*values.shape[:-1], -1) / self.spread, dtype=np.float64)
 
 
 def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) -> dict[str, Embedded]:
-    """Fit one network an animal by contrast of samples with the same match code, of any animal, and all others.
+    """Fit a network for each animal by contrast of samples with the same match code, of any animal, with all samples.
 
     Parameters
     ----------
     training
         Scaled features ``(sample, feature)`` and match codes of each animal's training side. Codes that an animal lacks are left
-        out of all: a partner of such a code would be looked for in that animal.
-    settings
-        How.
+        out of all: CEBRA looks for a partner of each code in every animal.
 
     Returns
     -------
@@ -87,14 +73,9 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
         If the package is not installed.
     SplitError
         If there are fewer than two codes that all animals have.
-
-    Examples
-    --------
-    >>> contrastive_embedding(training, Contrast(8, 400))["mitt"](features).shape  # doctest: +SKIP
-    (75, 8)
     """
     require_package()
-    codes = np.array(sorted(set.intersection(*(set(one.match.tolist()) for one in training.values()))))
+    codes = np.array(sorted(set.intersection(*(set(side.match.tolist()) for side in training.values()))))
     if len(codes) < 2:
         raise SplitError(
             "baseline cebra",
@@ -102,9 +83,9 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
             expected="two, to contrast them",
             next_step="Leave 'cebra' out of baselines",
         )
-    kept = {name: np.isin(one.match, codes) for name, one in training.items()}
-    features = [one.features[kept[name]].astype(np.float32) for name, one in training.items()]
-    labels = [np.searchsorted(codes, one.match[kept[name]]) for name, one in training.items()]
+    common = {name: np.isin(side.match, codes) for name, side in training.items()}
+    features = [side.features[common[name]].astype(np.float32) for name, side in training.items()]
+    labels = [np.searchsorted(codes, side.match[common[name]]) for name, side in training.items()]
     learned = settings.temperature == "auto"
     networks = import_module(PACKAGE).CEBRA(
         model_architecture=ARCHITECTURE,
@@ -118,33 +99,41 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
         min_temperature=COLDEST,
         device="cpu",
     )
-    with _drawn_from(settings.seed):
+    with _global_seed(settings.seed):
         networks.fit(features, labels)
-    maps = {name: Embedded(networks, place) for place, name in enumerate(training)}
-    spread = np.concatenate([maps[name](one.features) for name, one in training.items()]).std(axis=0)
-    return {name: one._replace(spread=np.where(spread > 0, spread, 1.0)) for name, one in maps.items()}
+    maps = {name: Embedded(networks, session) for session, name in enumerate(training)}
+    spread = np.concatenate([maps[name](side.features) for name, side in training.items()]).std(axis=0)
+    return {name: embedded._replace(spread=np.where(spread > 0, spread, 1.0)) for name, embedded in maps.items()}
 
 
 class ContrastiveEmbeddings(Projections):
-    """Trials embedded by the networks of CEBRA."""
+    """Trials embedded by the networks of CEBRA; ``dimensions`` to ``seed`` are those of :class:`Contrast`."""
 
     def __init__(
-        self, inputs: Inputs, settings: Contrast, *, inverse_penalty: float, splits: Sequence[int] | None = None
+        self,
+        inputs: Inputs,
+        *,
+        dimensions: int,
+        iterations: int,
+        temperature: float | Literal["auto"],
+        seed: int,
+        inverse_penalty: float,
+        splits: Sequence[int] | None = None,
     ) -> None:
         if len(inputs.animals) < 2:
             raise SpecError("analysis decoding", found="cebra with one animal", next_step="Leave 'cebra' out of baselines")
-        splits = range(inputs.splits) if splits is None else splits
-        maps = [_fitted(inputs, split, settings) for split in splits]
+        settings = Contrast(dimensions, iterations, temperature, seed)
+        maps = [_cached(inputs, split, settings) for split in (range(inputs.splits) if splits is None else splits)]
         super().__init__(inputs, maps, splits, inverse_penalty=inverse_penalty, shared=True)
 
 
 def require_package() -> None:
-    """Refuse to go on without the package.
+    """Check that the package is installed.
 
     Raises
     ------
     SpecError
-        If it is not installed.
+        If it is not.
     """
     if find_spec(PACKAGE) is None:
         raise SpecError(
@@ -154,29 +143,29 @@ def require_package() -> None:
         )
 
 
-# The C of decoders is chosen among several for one embedding, and embeddings take their time: the last settings' are kept.
-_LAST: "WeakKeyDictionary[Inputs, tuple[Contrast, dict[int, dict[str, Embedded]]]]" = WeakKeyDictionary()
+# Training is slow, and the C of decoders is chosen among several for the same embedding: the most recent settings are cached.
+_CACHE: "WeakKeyDictionary[Inputs, tuple[Contrast, dict[int, dict[str, Embedded]]]]" = WeakKeyDictionary()
 
 
-def _fitted(inputs: Inputs, split: int, settings: Contrast) -> Mapping[str, Map]:
-    if inputs not in _LAST or _LAST[inputs][0] != settings:
-        _LAST[inputs] = (settings, {})
-    of_split = _LAST[inputs][1]
-    if split not in of_split:
-        training = {name: inputs.training(split, name) for name in inputs.fitted(split)}
-        of_split[split] = contrastive_embedding(training, settings) if len(training) > 1 else {}
-    return of_split[split]
+def _cached(inputs: Inputs, split: int, settings: Contrast) -> Mapping[str, Map]:
+    if inputs not in _CACHE or _CACHE[inputs][0] != settings:
+        _CACHE[inputs] = (settings, {})
+    embeddings = _CACHE[inputs][1]
+    if split not in embeddings:
+        training = training_sides(inputs, split)
+        embeddings[split] = contrastive_embedding(training, settings) if len(training) > 1 else {}
+    return embeddings[split]
 
 
 @contextmanager
-def _drawn_from(seed: int) -> Iterator[None]:
-    """Seed what CEBRA draws from, the generators that a process shares: it takes no seed. They are left as they were found."""
+def _global_seed(seed: int) -> Iterator[None]:
+    """Seed the global generators of numpy and torch, since CEBRA takes no seed, and restore their state afterwards."""
     torch = sys.modules["torch"]  # which cebra has loaded
-    before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    states = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     torch.manual_seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(before[0])  # noqa: NPY002
-        torch.set_rng_state(before[1])
+        np.random.set_state(states[0])  # noqa: NPY002
+        torch.set_rng_state(states[1])

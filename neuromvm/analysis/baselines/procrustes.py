@@ -1,22 +1,23 @@
-"""Class-mean Procrustes: one animal's principal components turned into another's.
+"""Class-mean Procrustes: the principal components of an animal rotated into those of another.
 
 References
 ----------
 Schönemann, P. H. (1966). A generalized solution of the orthogonal Procrustes problem. *Psychometrika* 31, 1-10.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromvm.analysis.baselines.components import PrincipalAxes, PrincipalComponents
-from neuromvm.analysis.readouts.representations import Floats, Inputs
+from neuromvm.analysis.baselines.components import PrincipalComponents
+from neuromvm.analysis.baselines.projections import Map, training_sides
+from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 
 
 class RigidMap(NamedTuple):
-    """Rotation, with reflection, that carries one animal's class means onto another's."""
+    """Rotation, with reflection, of the class means of a target onto those of a source."""
 
     origin: Floats  # (component of target,)
     rotation: Floats  # (component of target, component of source)
@@ -27,51 +28,47 @@ class RigidMap(NamedTuple):
         return (values - self.origin) @ self.rotation + self.destination
 
 
-def class_means(samples: Floats, classes: NDArray[np.integer], wanted: NDArray[np.integer]) -> Floats:
-    """Return the mean of each wanted class, ``(class, feature)``."""
-    return np.stack([samples[classes == one].mean(axis=0) for one in wanted])
+def class_means(samples: Floats, labels: NDArray[np.integer], classes: NDArray[np.integer]) -> Floats:
+    """Return the mean of the samples of each of ``classes``, ``(class, feature)``."""
+    return np.stack([samples[labels == label].mean(axis=0) for label in classes])
 
 
 def procrustes(target: Floats, source: Floats) -> RigidMap:
-    """Find the rigid map that brings class means of the target nearest to those of the source.
-
-    Parameters
-    ----------
-    target, source
-        Means of the same classes in the same order, ``(class, component)``; the numbers of components may differ.
-    """
+    """Find the rigid map that brings class means ``(class, component)`` of the target nearest to those of the source."""
     origin, destination = target.mean(axis=0), source.mean(axis=0)
-    left, _, right = np.linalg.svd((target - origin).T @ (source - destination), full_matrices=False)
-    return RigidMap(origin, left @ right, destination)
+    left_axes, _, right_axes = np.linalg.svd((target - origin).T @ (source - destination), full_matrices=False)
+    return RigidMap(origin, left_axes @ right_axes, destination)
 
 
 class ProcrustesAligned(PrincipalComponents):
-    """Principal components, the target's turned into the source's by class-mean Procrustes on both training sides.
+    """Principal components, those of the target rotated into the source's by class-mean Procrustes on both training sides.
 
     There is a map for every pair and no space common to all animals, hence no decoder of several animals.
     """
 
     def __init__(self, inputs: Inputs, *, components: int, inverse_penalty: float, splits: Sequence[int] | None = None) -> None:
         super().__init__(inputs, components=components, inverse_penalty=inverse_penalty, splits=splits)
-        self.maps = [_fit(inputs, split, axes) for split, axes in zip(self.replicas, self.axes, strict=True)]
+        self._rotations = [
+            _rotations(training_sides(inputs, split), axes) for split, axes in zip(self.replicas, self.maps, strict=True)
+        ]
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
         """Return the target's principal components in the source's space."""
-        own = super().seen(replica, target, target)
-        if own is None or source == target:
-            return own
-        rigid = self.maps[replica].get((source, target))
-        return None if rigid is None else rigid(own)
+        components = super().seen(replica, target, target)
+        if components is None or source == target:
+            return components
+        rotation = self._rotations[replica].get((source, target))
+        return None if rotation is None else rotation(components)
 
 
-def _fit(inputs: Inputs, split: int, axes: dict[str, PrincipalAxes]) -> dict[tuple[str, str], RigidMap]:
-    training = {name: inputs.training(split, name) for name in axes}
-    scores = {name: axes[name](one.features) for name, one in training.items()}
-    maps = {}
+def _rotations(training: Mapping[str, Training], axes: Mapping[str, Map]) -> dict[tuple[str, str], RigidMap]:
+    """Fit a map for each ``(source, target)`` with two common classes."""
+    components = {name: axes[name](side.features) for name, side in training.items()}
+    rotations = {}
     for source in axes:
         for target in axes:
             common = np.intersect1d(training[source].match, training[target].match)
             if source != target and len(common) > 1:
-                means = (class_means(scores[name], training[name].match, common) for name in (target, source))
-                maps[source, target] = procrustes(*means)
-    return maps
+                means = (class_means(components[name], training[name].match, common) for name in (target, source))
+                rotations[source, target] = procrustes(*means)
+    return rotations

@@ -1,54 +1,76 @@
-"""What linear baselines have in common: one map for each animal and split, fitted on training sides."""
+"""Base class of linear baselines: a map for each animal and split, fitted on training sides."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from neuromvm.analysis.readouts.classifiers import Classifier, Logistic
-from neuromvm.analysis.readouts.representations import Floats, Inputs, Representation
+from neuromvm.analysis.readouts.representations import Floats, Inputs, Representation, Training
 
 
 class Map(Protocol):
-    """What carries the features of one animal to components."""
+    """A function from the features of an animal to components."""
 
     def __call__(self, values: Floats) -> Floats:
         """Map ``(..., feature)`` to ``(..., component)``."""
 
 
-class LinearMap(NamedTuple):
-    """Weights of one animal's features, ``(feature, component)``."""
+FittedMap = TypeVar("FittedMap", bound=Map)
 
-    weights: Floats
+
+class LinearMap(NamedTuple):
+    """Centre and axes of an animal's features."""
+
+    center: Floats | float  # (feature,)
+    axes: Floats  # (feature, component)
 
     def __call__(self, values: Floats) -> Floats:
         """Project ``(..., feature)`` to ``(..., component)``."""
-        return values @ self.weights
+        return (values - self.center) @ self.axes
+
+
+def training_sides(inputs: Inputs, split: int) -> dict[str, Training]:
+    """Return the training side of every animal that has one."""
+    return {name: inputs.training(split, name) for name in inputs.fitted(split)}
+
+
+def fit_splits(
+    inputs: Inputs, splits: Sequence[int] | None, fit: Callable[[Mapping[str, Training]], Mapping[str, FittedMap]]
+) -> list[Mapping[str, FittedMap]]:
+    """Return the maps that ``fit`` gives for the training sides of each split."""
+    return [fit(training_sides(inputs, split)) for split in (range(inputs.splits) if splits is None else splits)]
 
 
 class Projections(Representation):
-    """Each animal through a map of its own, read by logistic regression.
+    """Scaled features of each animal, projected by the map of the animal and split, and read by logistic regression.
 
     Parameters
     ----------
     inputs
         Scaled features.
     maps
-        Animal -> its map, for each of ``splits``; animals without one are not seen.
+        Animal -> map, for each of ``splits``, see :func:`fit_splits`. Animals without a map are not seen.
     splits
-        Those that the maps were fitted on.
+        Splits of the maps; by default all.
     inverse_penalty
         ``C`` of the logistic regressions.
     shared
-        Whether the maps lead to one space.
+        Whether all maps lead to the same space.
     """
 
     def __init__(
-        self, inputs: Inputs, maps: Sequence[Mapping[str, Map]], splits: Sequence[int], *, inverse_penalty: float, shared: bool
+        self,
+        inputs: Inputs,
+        maps: Sequence[Mapping[str, Map]],
+        splits: Sequence[int] | None,
+        *,
+        inverse_penalty: float,
+        shared: bool,
     ) -> None:
-        super().__init__(splits, shared=shared)
-        self._inverse_penalty = inverse_penalty
-        self._views = [
-            {name: one(inputs.scaled(split, name)) for name, one in fitted.items()}
-            for split, fitted in zip(splits, maps, strict=True)
+        super().__init__(range(inputs.splits) if splits is None else splits, shared=shared)
+        self.maps, self._inverse_penalty = maps, inverse_penalty
+        self._projected = [
+            {name: project(inputs.scaled(split, name)) for name, project in of_split.items()}
+            for split, of_split in zip(self.replicas, maps, strict=True)
         ]
 
     def classifier(self, replica: int) -> Classifier:
@@ -56,5 +78,5 @@ class Projections(Representation):
         return Logistic(self._inverse_penalty)
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
-        """Return the projected target, to every source if the space is shared, else to itself alone."""
-        return self._views[replica].get(target) if self.shared or source == target else None
+        """Return the projected target, to every source if the space is shared, else to the target alone."""
+        return self._projected[replica].get(target) if self.shared or source == target else None

@@ -1,4 +1,4 @@
-"""Raw activity read by other classifiers than logistic regression; an animal's decoder sees that animal only."""
+"""Raw activity read by classifiers other than logistic regression; a decoder sees the animal it was fitted on only."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,11 +18,11 @@ class Discriminants(Unaligned):
 
 
 class SpikeCounts(Unaligned):
-    """Counts in every bin, neither transformed, smoothed nor scaled, read by Poisson naive Bayes."""
+    """Spike counts in every bin, not transformed, smoothed or scaled, read by Poisson naive Bayes."""
 
     def __init__(self, inputs: Inputs, *, prior_trials: float, splits: Sequence[int] | None = None) -> None:
         super().__init__(inputs, partial(PoissonBayes, prior_trials), splits)
 
     def own(self, split: int, animal: str) -> Floats:
-        """Return its counts ``(trial, window, feature)``, the same in every split."""
+        """Return the counts of the animal, ``(trial, window, feature)``, the same in every split."""
         return self.inputs.counts(animal).astype(np.float32)

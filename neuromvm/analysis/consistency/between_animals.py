@@ -1,4 +1,4 @@
-"""All pairs of animals compared in one representation: how alike they are, and how alike an animal is to itself."""
+"""Comparison of all pairs of animals in one representation, and of each animal with itself on other trials."""
 
 import zlib
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from neuromvm.analysis.consistency import similarity
 from neuromvm.analysis.consistency.class_means import ClassMeans, Layout, class_means
@@ -15,45 +16,52 @@ from neuromvm.errors import SchemaError
 
 Measure = Literal["linear map", "new conditions", "dissimilarities", "cka"]
 TRIALS, CONDITIONS = "trials", "conditions"
-# A map of as many directions as there are conditions fits any conditions to any others: it cannot tell which is which.
+# The null under which a measure is reported. With as many directions as conditions, a linear map fits any assignment of
+# conditions; only permuted trials tell its score from chance.
 OWN_NULL = {"linear map": TRIALS, "new conditions": CONDITIONS, "dissimilarities": CONDITIONS, "cka": CONDITIONS}
 OF_DISTANCES = "dissimilarities", "cka"
 FEWEST_FOR_KERNELS = 6  # debiased kernels of n conditions have n (n - 3) / 2 dimensions: 2 of four, 9 of six
 
 
 class Compared(NamedTuple):
-    """All pairs of animals in one representation, mean over replicas; the first draw is as observed."""
+    """All pairs of animals in one representation, mean over replicas; draw 0 is the observed score."""
 
     values: Floats  # (measure, null, draw, source, target)
-    ceiling: Floats  # (measure, draw, source, target), of null trials
+    ceiling: Floats  # (measure, draw, source, target), draws of null trials
     reliability: Floats  # (measure, animal)
     in_sample_r2: Floats  # (source, target)
     distance: Floats  # (source, target)
     own_distance: Floats  # (animal,)
-    points: dict[int, list[Floats]]  # split -> held-out class means of each animal (condition, feature), first replica
+    points: dict[int, list[Floats]]  # split -> held-out class means of each animal (condition, feature), replica 0 of the split
+
+    @property
+    def features(self) -> NDArray[np.intp]:
+        """Return the number of features of each animal, ``(animal,)``."""
+        return np.array([means.shape[1] for means in self.points[0]])
 
 
-def left_out(measures: Sequence[Measure], layout: Layout) -> dict[str, str]:
-    """Return the measures that so few conditions or trials cannot give, and why.
+def measures_left_out(measures: Sequence[Measure], layout: Layout) -> dict[str, str]:
+    """Return the measures for which there are too few conditions or trials, with the reason.
 
     Raises
     ------
     SchemaError
-        If none is left.
+        If no measure remains.
     """
-    few = f"{len(layout.groups)} conditions, {FEWEST_FOR_KERNELS} needed"
-    reasons = {"cka": few} if len(layout.groups) < FEWEST_FOR_KERNELS else {}
+    reasons = {}
+    if len(layout.groups) < FEWEST_FOR_KERNELS:
+        reasons["cka"] = f"{len(layout.groups)} conditions, {FEWEST_FOR_KERNELS} needed"
     if not layout.repeated:
         reasons |= dict.fromkeys(OF_DISTANCES, "a label with one training or test trial in a split, two needed")
-    lacking: dict[str, str] = {measure: reasons[measure] for measure in measures if measure in reasons}
-    if len(lacking) == len(measures):
+    left_out: dict[str, str] = {measure: reasons[measure] for measure in measures if measure in reasons}
+    if len(left_out) == len(measures):
         raise SchemaError(
             "analyses.consistency.measures",
-            found="; ".join(f"{measure}: {reason}" for measure, reason in lacking.items()),
+            found="; ".join(f"{measure}: {reason}" for measure, reason in left_out.items()),
             expected="a measure that these conditions and trials can give",
             next_step="Add a linear map to the measures, or leave more trials to each side of a split",
         )
-    return lacking
+    return left_out
 
 
 def compare_pairs(
@@ -67,7 +75,7 @@ def compare_pairs(
     draws: int,
     seed: int,
 ) -> Compared:
-    """Compare the class means of all pairs of animals, as they are and under both nulls.
+    """Compare the class means of all pairs of animals, as observed and under both nulls.
 
     Parameters
     ----------
@@ -76,91 +84,97 @@ def compare_pairs(
     layout
         Conditions.
     measures
-        Without those of :func:`left_out`.
+        Without those of :func:`measures_left_out`.
     ridge
         Of linear maps.
     draws, seed
-        Number of draws of each null, and seed of those of conditions.
+        Number of draws of each null, and seed of the exchanges of conditions.
     """
-    names = list(samples.children)
-    generators = [np.random.default_rng([seed, zlib.crc32(name.encode())]) for name in names]
+    animals = list(samples.children)
+    generators = [np.random.default_rng([seed, zlib.crc32(animal.encode())]) for animal in animals]
     orders = [layout.relabelled(draws, generator) for generator in generators]
-    parts: list[tuple[Floats, ...]] = []
+    replicas: list[tuple[Floats, ...]] = []
     points: dict[int, list[Floats]] = {}
     for replica, split in enumerate(representation.replicas):
-        means = [class_means(representation, replica, name, samples, splits, layout, draws) for name in names]
-        relabelled = [one.relabelled(order) for one, order in zip(means, orders, strict=True)]
-        values = [[_each_pair(measure, some, layout, ridge) for some in (means, relabelled)] for measure in measures]
-        reliability = np.stack([[_reliability(measure, one) for one in means] for measure in measures])
-        ceiling = np.stack([_ceiling(*one) for one in zip(measures, reliability, strict=True)])
-        fitted, held = ([one.points[side] for one in means] for side in (0, 1))
-        distance = np.array([[similarity.shape_distance(one, other) for other in held] for one in held])
-        linear = np.array([[similarity.in_sample_r2(one, other) for other in fitted] for one in fitted])
-        own = np.array([similarity.shape_distance(*one.points) for one in means])
-        parts.append((np.array(values), ceiling, reliability[..., 0], linear, distance, own))
-        points.setdefault(split, held)
-    fields = [over_trials.mean_of_scored(np.stack(one), axis=0) for one in zip(*parts, strict=True)]
-    return Compared(fields[0], fields[1], fields[2], fields[3], fields[4], fields[5], points)
+        means = [class_means(representation, replica, animal, samples, splits, layout, draws) for animal in animals]
+        exchanged = [mean.relabelled(order) for mean, order in zip(means, orders, strict=True)]
+        replicas.append(_scores_of_replica(means, exchanged, layout, measures, ridge))
+        points.setdefault(split, [mean.points[1] for mean in means])
+    values, ceiling, reliability, in_sample_r2, distance, own_distance = (
+        over_trials.mean_of_scored(np.stack(field), axis=0) for field in zip(*replicas, strict=True)
+    )
+    return Compared(values, ceiling, reliability, in_sample_r2, distance, own_distance, points)
 
 
-def _each_pair(measure: Measure, means: Sequence[ClassMeans], layout: Layout, ridge: float) -> Floats:
-    """Return one measure of all pairs, ``(draw, source, target)``.
+def _scores_of_replica(
+    means: Sequence[ClassMeans], exchanged: Sequence[ClassMeans], layout: Layout, measures: Sequence[Measure], ridge: float
+) -> tuple[Floats, ...]:
+    """Return the fields of :class:`Compared` but ``points``; ``exchanged`` are the class means with their labels exchanged."""
+    values = [[_pairs(measure, animals, layout, ridge) for animals in (means, exchanged)] for measure in measures]
+    reliability = np.stack([[_reliability(measure, animal) for animal in means] for measure in measures])
+    ceiling = np.stack([_ceiling(measure, of_animals) for measure, of_animals in zip(measures, reliability, strict=True)])
+    fitted, held = zip(*(animal.points for animal in means), strict=True)
+    return (
+        np.array(values),
+        ceiling,
+        reliability[..., 0],
+        np.array([[similarity.in_sample_r2(source, target) for target in fitted] for source in fitted]),
+        np.array([[similarity.shape_distance(source, target) for target in held] for source in held]),
+        np.array([similarity.shape_distance(*animal.points) for animal in means]),
+    )
 
-    All but ``linear map`` are of held-out trials alone. A model that has learnt its training trials by heart has made them alike
-    in all animals, and would lend that to products of them with others.
+
+def _pairs(measure: Measure, means: Sequence[ClassMeans], layout: Layout, ridge: float) -> Floats:
+    """Return a measure of all pairs of animals, ``(draw, source, target)``.
+
+    All measures but ``linear map`` use held-out trials alone: a model that has memorised its training trials has made them alike
+    in all animals, and products with training trials would show that.
     """
     match measure:
         case "linear map":
-            return similarity.linear_map_r2([one.products for one in means], ridge)
+            return similarity.linear_map_r2([animal.products for animal in means], ridge)
         case "new conditions":
-            return similarity.new_conditions_r2([one.products.held for one in means], ridge, layout.groups)
+            return similarity.new_conditions_r2([animal.products.held for animal in means], ridge, layout.groups)
         case "dissimilarities" | "cka":
-            return similarity.cosines([_geometry(measure, one.apart) for one in means])
+            return similarity.cosines([_geometry(measure, animal.apart) for animal in means])
 
 
 def _geometry(measure: Measure, apart: Floats) -> Floats:
     """Return the vector ``(..., pair)`` whose cosine between animals is the measure."""
     if measure == "cka":
         return similarity.debiased(apart)
-    found = similarity.dissimilarities(apart)
-    return np.asarray(found - found.mean(-1, keepdims=True))
+    distances = similarity.dissimilarities(apart)
+    return np.asarray(distances - distances.mean(-1, keepdims=True))
 
 
 def _reliability(measure: Measure, means: ClassMeans) -> Floats:
-    """Return how much an animal's held-out trials are like its fitted ones, ``(draw,)``; not below 0."""
+    """Return the similarity of an animal's held-out and fitted trials, ``(draw,)``, at least 0."""
     if measure in OF_DISTANCES:
         held = _geometry(measure, means.apart)
         fitted = np.broadcast_to(_geometry(measure, means.fitted_apart), held.shape)
-        found = similarity.cosines([fitted, held])[..., 0, 1]
-    else:
-        found = similarity.pattern_reliability(means.products)
-    return np.maximum(found, 0)
+        return np.maximum(similarity.cosines([fitted, held])[..., 0, 1], 0)
+    return np.maximum(similarity.pattern_reliability(means.products), 0)
 
 
 def _ceiling(measure: Measure, reliability: Floats) -> Floats:
-    """Return what two animals that differ by noise alone would reach, ``(animal, draw)`` to ``(draw, source, target)``.
+    """Return the score of two animals that differ by noise alone, ``(animal, draw)`` to ``(draw, source, target)``.
 
-    Noise on both sides lowers a correlation by the square root of both reliabilities (Spearman 1904), and explained variance by
-    their product.
+    Noise on both sides lowers a correlation by the square root of the product of reliabilities (Spearman 1904), and explained
+    variance by the product.
     """
     product = reliability.T[:, :, None] * reliability.T[:, None, :]
     return np.sqrt(product) if measure in OF_DISTANCES else product
 
 
-def distances_between(every: Sequence[Compared]) -> Floats:
-    """Return the shape distance of each representation to each, mean over animals and splits."""
+def distances_between(representations: Sequence[Compared]) -> Floats:
+    """Return the shape distances between representations, mean over animals and splits, ``(representation, reference)``."""
+    shapes = [[points for split in sorted(compared.points) for points in compared.points[split]] for compared in representations]
     return np.array(
         [
             [
-                np.mean(
-                    [
-                        similarity.shape_distance(*pair)
-                        for split in one.points
-                        for pair in zip(one.points[split], other.points[split], strict=True)
-                    ]
-                )
-                for other in every
+                np.mean([similarity.shape_distance(*pair) for pair in zip(representation, reference, strict=True)])
+                for reference in shapes
             ]
-            for one in every
+            for representation in shapes
         ]
     )

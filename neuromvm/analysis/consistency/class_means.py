@@ -1,6 +1,6 @@
-"""Class means of every animal on both sides of a split, as they are and with test trials permuted.
+"""Class means of every animal on both sides of a split, as observed and with test trials permuted.
 
-Only their inner products leave this module, but for the means as observed: see :mod:`neuromvm.analysis.consistency.similarity`.
+Of permuted class means only inner products are kept, see :mod:`neuromvm.analysis.consistency.similarity`.
 """
 
 import zlib
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neuromvm.analysis.consistency.similarity import FEWEST_CONDITIONS, Products
 from neuromvm.analysis.readouts.representations import Floats, Representation, held_out, training_side
-from neuromvm.data.permutation import Carried
+from neuromvm.data.permutation import Permutation
 from neuromvm.data.splits import trial_strata
 from neuromvm.errors import SchemaError, SplitError
 
@@ -22,8 +22,8 @@ class Layout(NamedTuple):
     """Conditions that are compared, the same in all animals and splits."""
 
     labels: NDArray[np.intp]  # (label,) codes
-    windows: int  # windows that are conditions of their own; 1 where labels change within a trial
-    repeated: bool  # whether every condition has two trials on each side of every split, so that noise can be told from means
+    windows: int  # windows that are separate conditions; 1 where labels change within a trial
+    repeated: bool  # whether every condition has two trials on each side of every split, to tell noise from means
 
     @property
     def groups(self) -> NDArray[np.intp]:
@@ -31,22 +31,22 @@ class Layout(NamedTuple):
         return np.repeat(np.arange(len(self.labels)), self.windows)
 
     def conditions(self, labels: NDArray[np.int16]) -> NDArray[np.intp]:
-        """Return the condition of each sample, ``(trial, window)``; -1 where it is of none."""
-        place = np.searchsorted(self.labels, labels).clip(max=len(self.labels) - 1)
+        """Return the condition of each sample, ``(trial, window)``; -1 for a label that is not compared."""
+        number = np.searchsorted(self.labels, labels).clip(max=len(self.labels) - 1)
         window = np.arange(labels.shape[1]) if self.windows > 1 else 0
-        return np.where(self.labels[place] == labels, place * self.windows + window, -1)
+        return np.where(self.labels[number] == labels, number * self.windows + window, -1)
 
     def relabelled(self, draws: int, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Exchange labels as wholes, windows in their order; the first draw leaves all in place, ``(1 + draws, condition)``."""
+        """Exchange labels, each with all its windows, ``(1 + draws, condition)``; draw 0 is the original order."""
         order = np.tile(np.arange(len(self.labels)), (1 + draws, 1))
         order[1:] = rng.permuted(order[1:], axis=1)
         return np.asarray((order[:, :, None] * self.windows + np.arange(self.windows)).reshape(1 + draws, -1))
 
 
 class ClassMeans(NamedTuple):
-    """One animal's class means, by their inner products ``(draw, condition, condition)``; the first draw is as observed."""
+    """Inner products of an animal's class means ``(draw, condition, condition)``; draw 0 is as observed."""
 
-    products: Products  # fitted is (1, condition, condition) where only held-out trials were drawn again
+    products: Products  # fitted is (1, condition, condition) where test trials alone were permuted
     apart: Floats  # of held-out trials, over pairs of different trials; NaN where there is no pair
     fitted_apart: Floats  # (condition, condition), the same of fitted trials as observed
     points: tuple[Floats, Floats]  # (condition, feature): fitted and held-out means as observed
@@ -54,7 +54,7 @@ class ClassMeans(NamedTuple):
     def relabelled(self, order: NDArray[np.intp]) -> "ClassMeans":
         """Return the observed class means with their labels exchanged on both sides, ``(draw, condition)``."""
         rows, columns = order[:, :, None], order[:, None, :]
-        products = Products(*(one[0][rows, columns] for one in self.products))
+        products = Products(*(product[0][rows, columns] for product in self.products))
         return self._replace(products=products, apart=self.apart[0][rows, columns])
 
 
@@ -66,19 +66,19 @@ def layout_of(samples: xr.DataTree, splits: xr.DataTree) -> Layout:
     SplitError
         If an animal has no training or no test trials in a split.
     SchemaError
-        If fewer than four conditions are left.
+        If fewer than four conditions remain.
     """
     sides: list[NDArray[np.int16]] = []
     steady, windows = True, 1
-    for name, node in samples.children.items():
+    for animal, node in samples.children.items():
         labels = node["label"].to_numpy()
         steady &= bool((labels == labels[:, :1]).all())
         windows = labels.shape[1]
-        for split in range(splits[name].sizes["split"]):
-            for side in (training_side(splits, split, name), held_out(splits, split, name)):
+        for split in range(splits[animal].sizes["split"]):
+            for side in (training_side(splits, split, animal), held_out(splits, split, animal)):
                 if not side.any():
                     raise SplitError(
-                        f"split {split}, animal {name}",
+                        f"split {split}, animal {animal}",
                         found="no trials on one side",
                         expected="training and test trials of every animal, to fit and to score how animals compare",
                         next_step="Use split.kind=halves or kfold, or leave the analysis consistency out",
@@ -86,8 +86,8 @@ def layout_of(samples: xr.DataTree, splits: xr.DataTree) -> Layout:
                 sides.append(labels[side])
     common = set.intersection(*(set(side.ravel().tolist()) for side in sides)) - {-1}
     labels = np.array(sorted(common), dtype=np.intp)
-    twice = all((side == label).any(axis=1).sum() > 1 for side in sides for label in labels)
-    layout = Layout(labels, windows if steady else 1, twice)
+    repeated = all((side == label).any(axis=1).sum() > 1 for side in sides for label in labels)
+    layout = Layout(labels, windows if steady else 1, repeated)
     if len(layout.groups) < FEWEST_CONDITIONS or len(layout.labels) < 2:
         raise SchemaError(
             "analysis consistency",
@@ -101,68 +101,63 @@ def layout_of(samples: xr.DataTree, splits: xr.DataTree) -> Layout:
 def class_means(
     representation: Representation,
     replica: int,
-    name: str,
+    animal: str,
     samples: xr.DataTree,
     splits: xr.DataTree,
     layout: Layout,
     draws: int,
 ) -> ClassMeans:
-    """Average one animal's trials of each condition, as they are and for each permutation of test trials.
+    """Average an animal's trials of each condition, as observed and for each permutation of test trials.
 
-    Training trials stay as they are: a model has seen their labels, and may hold more of these than of those of other trials.
+    Training trials are not permuted: a model was fitted to their labels, and its latents may carry more about them than about
+    the labels of other trials.
 
-    Parameters
-    ----------
-    representation, replica, name
-        What is averaged; the animal.
-    samples, splits
-        Trees of :mod:`neuromvm.schema`.
-    layout
-        Conditions.
-    draws
-        Permutations of :func:`carry_tested`, the same in all representations.
+    ``draws`` is the number of permutations of :func:`permute_tested`, which are the same in all representations.
     """
-    node, split = samples[name].to_dataset(), representation.replicas[replica]
-    seen = representation.seen(replica, name, name)
-    if seen is None:
-        raise SplitError(f"split {split}, animal {name}", found="no latents of it", expected="latents of all animals")
-    codes, tested = layout.conditions(node["label"].to_numpy()), held_out(splits, split, name)
-    training = training_side(splits, split, name)
-    fitted, held = (Side(seen[side], codes[side], len(layout.groups)) for side in (training, tested))
-    own = fitted.means()
-    drawn = carry_tested(name, node, tested, range(1 + draws))
-    points = [held.means(one) for one in drawn]
-    found = [Products.of(own, one) for one in points]
-    cross, other = (np.stack([getattr(one, field) for one in found]) for field in ("cross", "held"))
-    apart = np.stack([held.apart(mean, one) for mean, one in zip(points, drawn, strict=True)])
-    return ClassMeans(Products(found[0].fitted[None], cross, other), apart, fitted.apart(own), (own, points[0]))
+    node, split = samples[animal].to_dataset(), representation.replicas[replica]
+    values = representation.seen(replica, animal, animal)
+    if values is None:
+        raise SplitError(f"split {split}, animal {animal}", found="no latents of it", expected="latents of all animals")
+    codes, tested = layout.conditions(node["label"].to_numpy()), held_out(splits, split, animal)
+    training = training_side(splits, split, animal)
+    fitted, held = (Side(values[trials], codes[trials], len(layout.groups)) for trials in (training, tested))
+    fitted_means = fitted.means()
+    permutations = permute_tested(animal, node, tested, range(1 + draws))
+    held_means = [held.means(permutation) for permutation in permutations]
+    products = [Products.of(fitted_means, means) for means in held_means]
+    return ClassMeans(
+        Products(products[0].fitted[None], *(np.stack([getattr(draw, key) for draw in products]) for key in ("cross", "held"))),
+        np.stack([held.apart(means, permutation) for means, permutation in zip(held_means, permutations, strict=True)]),
+        fitted.apart(fitted_means),
+        (fitted_means, held_means[0]),
+    )
 
 
-def carry_tested(name: str, node: xr.Dataset, tested: NDArray[np.bool_], draws: Iterable[int]) -> list[Carried]:
-    """Draw from where each test trial of an animal takes what it has, among its test trials; draw 0 leaves all in place.
+def permute_tested(animal: str, node: xr.Dataset, tested: NDArray[np.bool_], draws: Iterable[int]) -> list[Permutation]:
+    """Permute the activity of an animal's test trials among them; draw 0 changes nothing.
 
-    As :func:`neuromvm.data.permutation.carry`, within the test trials of a split. A trial that is tested in several splits goes
-    to about the same label in all of them (its rank among trials, in an order that all splits share, to the same rank of
-    labels), so that scores of splits are as dependent under the null as they are.
+    As :func:`neuromvm.data.permutation.carry`, within the test trials of a split. A trial that is tested in several splits takes
+    about the same label in all of them (its rank among trials, in an order that all splits share, is matched to the same rank
+    of labels), so that scores of splits are as dependent under the null as they are.
 
     Returns
     -------
-    One for each draw. Numbers are of test trials, not of all.
+    A permutation for each draw; it numbers test trials, not all trials.
     """
-    strata, labels = trial_strata(node), node["label"].to_numpy()
-    used = strata[tested] >= 0
-    members = np.flatnonzero(used)
-    by_label = members[np.argsort(strata[tested][used], kind="stable")]
-    shifts = used & bool((labels != labels[:, :1]).any())
-    found = []
+    strata, labels = trial_strata(node)[tested], node["label"].to_numpy()
+    labelled = strata >= 0
+    members = np.flatnonzero(labelled)
+    by_label = members[np.argsort(strata[labelled], kind="stable")]
+    shifted = labelled & bool((labels != labels[:, :1]).any())
+    permutations = []
     for draw in draws:
-        random = np.random.default_rng([draw, zlib.crc32(name.encode())])
+        random = np.random.default_rng([draw, zlib.crc32(animal.encode())])
         rank, shift = random.permutation(len(labels))[tested], random.integers(labels.shape[1], size=len(labels))[tested]
         order: NDArray[np.int64] = np.arange(len(rank))
         if draw:
-            order[by_label] = members[np.argsort(rank[used])]
-        found.append(Carried(order, np.where(shifts, shift, 0) if draw else np.zeros_like(order), labels.shape[1]))
-    return found
+            order[by_label] = members[np.argsort(rank[labelled])]
+        permutations.append(Permutation(order, np.where(shifted, shift, 0) if draw else np.zeros_like(order), labels.shape[1]))
+    return permutations
 
 
 class Side:
@@ -183,31 +178,32 @@ class Side:
         self._flat = values.reshape(-1, values.shape[-1])
         self._member = (codes.reshape(-1) == np.arange(conditions)[:, None]).astype(np.float64)
         self._count = self._member.sum(axis=1)
-        self._within = values @ values.swapaxes(1, 2)  # (trial, window, window): products of samples of one trial
-        there = (codes[:, :, None] >= 0) & (codes[:, None, :] >= 0)
-        self._pair = np.where(there, codes[:, :, None] * conditions + codes[:, None, :], conditions**2).reshape(-1)
+        self._within = values @ values.swapaxes(1, 2)  # (trial, window, window): products of samples of the same trial
+        compared = (codes[:, :, None] >= 0) & (codes[:, None, :] >= 0)
+        self._pair = np.where(compared, codes[:, :, None] * conditions + codes[:, None, :], conditions**2).reshape(-1)
         self._pairs = np.outer(self._count, self._count) - self._by_condition(np.ones(len(self._pair)))
 
-    def means(self, carried: Carried | None = None) -> Floats:
+    def means(self, permutation: Permutation | None = None) -> Floats:
         """Return the class means, ``(condition, feature)``."""
-        flat = self._flat if carried is None else self._flat[carried.samples()]
+        flat = self._flat if permutation is None else self._flat[permutation.samples()]
         return np.asarray(self._member @ flat / self._count[:, None])
 
-    def apart(self, means: Floats, carried: Carried | None = None) -> Floats:
+    def apart(self, means: Floats, permutation: Permutation | None = None) -> Floats:
         """Return the products of class means over pairs of different trials, ``(condition, condition)``; NaN without a pair.
 
-        Products of samples of one trial, which hold the square of its noise, are left out; so their mean is the product of
-        the true means (Walther et al. 2016).
+        Products of samples of the same trial, which contain the square of its noise, are left out; so the expectation is the
+        product of the true means (Walther et al. 2016).
         """
         within = self._within
-        if carried is not None:
-            window = (np.arange(carried.windows) + carried.shift[:, None]) % carried.windows
-            within = within[carried.trial[:, None, None], window[:, :, None], window[:, None, :]]
+        if permutation is not None:
+            window = (np.arange(permutation.windows) + permutation.shift[:, None]) % permutation.windows
+            within = within[permutation.trial[:, None, None], window[:, :, None], window[:, None, :]]
         sums = means * self._count[:, None]
-        left = sums @ sums.T - self._by_condition(within.reshape(-1))
-        return np.where(self._pairs > 0, left / np.maximum(self._pairs, 1), np.nan)
+        products = sums @ sums.T - self._by_condition(within.reshape(-1))
+        return np.where(self._pairs > 0, products / np.maximum(self._pairs, 1), np.nan)
 
     def _by_condition(self, products: Floats) -> Floats:
+        """Sum products of samples of the same trial over pairs of conditions, ``(condition, condition)``."""
         size = len(self._count)
         summed = np.bincount(self._pair, weights=products, minlength=size**2 + 1)
         return np.asarray(summed[:-1].reshape(size, size))

@@ -5,7 +5,7 @@ The animal is the unit: trials, units and splits of an animal are one number, an
 
 import json
 from collections.abc import Mapping
-from math import comb
+from math import comb, nan
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,12 +18,12 @@ from neuromvm.analysis.consistency.group_tests import (
     Comparison,
     among,
     block_mean,
+    compare,
     compare_animals,
-    compare_pairs,
     group_members,
     own_group,
 )
-from neuromvm.analysis.flat_score import NAN, REASON, Score
+from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Interval, Null, Score
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.specs.base import Spec
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from neuromvm.folders.study import Study
 
 AMONG, OWN = "among", "own group"
-FITTED = "none: the scored trials were fitted on, and groups may differ in how closely they were fitted"
+UNTESTED = dict.fromkeys(("p", "smallest_p", "null_mean", "null_low", "null_high"), nan)
+FITTED = f"{NO_REASON}the scored trials were fitted on, and groups may differ in how closely they were fitted"
 
 
 class Options(Spec):
@@ -53,10 +54,9 @@ class Options(Spec):
         for name, animals in groups.items():
             if len(set(animals)) < 2:
                 raise ValueError(f"group {name!r} has {len(set(animals))} animal: at least 2 are needed to know how animals vary")
-        first, second = groups.values()
-        twice = sorted((set(first) & set(second)) | {one for each in (first, second) for one in each if each.count(one) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} named twice: an animal is in one group, once")
+        named = [animal for animals in groups.values() for animal in animals]
+        if repeated := sorted({animal for animal in named if named.count(animal) > 1}):
+            raise ValueError(f"{', '.join(repeated)} named twice: an animal is in one group, once")
         return groups
 
 
@@ -71,11 +71,10 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         If the scores have not been computed.
     """
     known = list(study.samples.children)
-    for group, animals in options.groups.items():
-        for animal in animals:
-            if animal not in known:
-                where = f"analyses.groups.groups.{group}"
-                raise SpecError(where, found=f"no animal {animal!r} in the run", next_step=did_you_mean(animal, known))
+    for group, animal in ((group, animal) for group, animals in options.groups.items() for animal in animals):
+        if animal not in known:
+            setting = f"analyses.groups.groups.{group}"
+            raise SpecError(setting, found=f"no animal {animal!r} in the run", next_step=did_you_mean(animal, known))
     file = study.path / "scores" / f"{options.analysis}.nc"
     if not file.is_file():
         command = f"neuromvm analyze {options.analysis} {study.path}"
@@ -94,12 +93,12 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     options
         Groups, which representations, permutations.
     units
-        Animal -> recorded units: shown, since groups that differ in them differ in scores, too.
+        Animal -> number of recorded units; groups that differ in it differ in scores, too.
 
     Returns
     -------
     ``difference, low, high, p, smallest_p, null_mean, null_low, null_high, hedges_g (representation, comparison)``. Comparisons
-    are: each setting of decoding, mean of the first group minus that of the second; ``among``, pairs of animals within the first
+    are each setting of decoding, mean of the first group minus that of the second; ``among``, pairs of animals within the first
     group minus pairs within the second; ``own group``, pairs within a group minus pairs of two groups; of consistency, the last
     two for each measure. The interval is Welch's (of pairs: each animal is left out in turn, on both axes); ``p`` is two-sided,
     of all ways to make groups of these sizes, or of a sample of them. ``animal_value (representation, setting, animal)``; ``block
@@ -111,52 +110,36 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     SpecError
         If a representation is unknown.
     """
-    saved = [str(name) for name in scores["representation"].values]
-    names = list(options.representations or saved)
-    for name in names:
-        if name not in saved:
-            found = f"no scores of {name!r} in {options.analysis}"
-            raise SpecError("analyses.groups.representations", found=found, next_step=did_you_mean(name, saved))
-    (first, one), (second, other) = options.groups.items()
-    animals = [*one, *other]
+    names = _representations(scores, options)
+    animals = [animal for group in options.groups.values() for animal in group]
     chosen = scores.sel(representation=names, source=animals, target=animals)
-    first_group = np.isin(animals, one)
+    groups = np.array([group for group, members in options.groups.items() for _ in members])
+    sides = list(options.groups)
+    members = groups == sides[0]
     values, matrices = _scores_of(chosen, options.analysis)
     in_sample = bool(scores.attrs.get("in_sample", 0))
-    members = group_members(first_group, options.permutations, np.random.default_rng(options.seed))
-    comparisons: dict[str, list[Comparison]] = {}
-    for setting, each in values.items():
-        comparisons[setting] = [compare_animals(row, first_group, members) for row in each]
-    for prefix, each in matrices.items():
-        for kind, statistic in ((AMONG, among), (OWN, own_group)):
-            comparisons[prefix + kind] = [compare_pairs(pairs, statistic, first_group, members) for pairs in each]
-    dims = ("representation", "comparison")
-    variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {
-        key: (dims, np.array([[getattr(one, key) for one in column] for column in comparisons.values()]).T)
-        for key in Comparison._fields
-    }
-    if in_sample:
-        for key in ("p", "smallest_p", "null_mean", "null_low", "null_high"):
-            variables[key] = (dims, np.full((len(names), len(comparisons)), NAN))
-    blocks = np.array([[_blocks(pairs, first_group) for pairs in each] for each in matrices.values()])
-    every = np.array(list(values.values())).reshape(len(values), len(names), len(animals))
-    variables |= {
-        "animal_value": (("representation", "setting", "animal"), every.swapaxes(0, 1)),
-        "block": (("representation", "matrix", "source_group", "target_group"), blocks.swapaxes(0, 1)),
-        "units": (("animal",), np.array([units[name] for name in animals])),
-        "trials": (("animal",), chosen["trials"].to_numpy()),
-    }
-    ways, sides = comb(len(animals), len(one)), [first, second]
-    exact = len(members) == ways
-    drawn = f"all {ways} ways to make them" if exact else f"{len(members)} of {ways} ways to make them, drawn at random"
+    permuted = group_members(members, options.permutations, np.random.default_rng(options.seed))
+    comparisons = _comparisons(values, matrices, members, permuted, in_sample=in_sample)
+    tests = np.array(list(comparisons.values()))
+    means = [_block_means(of_matrix, members) for of_matrix in matrices.values()]
+    animal_values = np.array(list(values.values())).reshape(len(values), len(names), len(animals))
+    ways = comb(len(animals), int(members.sum()))
+    exact = len(permuted) == ways
+    drawn = f"all {ways} ways to make them" if exact else f"{len(permuted)} of {ways} ways to make them, drawn at random"
     return xr.Dataset(
-        variables,
+        {
+            **{key: (("comparison", "representation"), tests[..., field]) for field, key in enumerate(Comparison._fields)},
+            "animal_value": (("setting", "representation", "animal"), animal_values),
+            "block": (("matrix", "representation", "source_group", "target_group"), means),
+            "units": (("animal",), [units[animal] for animal in animals]),
+            "trials": (("animal",), chosen["trials"].to_numpy()),
+        },
         coords={
             "representation": names,
             "comparison": list(comparisons),
             "setting": list(values),
             "animal": animals,
-            "group": ("animal", np.where(first_group, first, second)),
+            "group": ("animal", groups),
             "matrix": [name.removesuffix(": ") or "accuracy" for name in matrices],
             "source_group": sides,
             "target_group": sides,
@@ -166,13 +149,42 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
             "groups": json.dumps(options.groups),
             "null": FITTED if in_sample else f"animals permuted between groups, {drawn}; two-sided; scores as they were saved",
             "interval": "95 %, Welch's t over animals; of pairs, each animal left out as source and target (jackknife)",
-            "permutations": 0 if in_sample else len(members) - exact,
+            "permutations": 0 if in_sample else len(permuted) - exact,
             "in_sample": int(in_sample),
             "windows": int(scores.attrs.get("windows", 0)),
             "splits": int(scores.attrs.get("splits", scores.sizes.get("split", 0))),
             "label": scores.attrs.get("label", ""),
         },
-    )
+    ).transpose("representation", ...)
+
+
+def _representations(scores: xr.Dataset, options: Options) -> list[str]:
+    saved = [str(name) for name in scores["representation"].values]
+    for name in options.representations or ():
+        if name not in saved:
+            absent = f"no scores of {name!r} in {options.analysis}"
+            raise SpecError("analyses.groups.representations", found=absent, next_step=did_you_mean(name, saved))
+    return list(options.representations or saved)
+
+
+def _comparisons(
+    values: Mapping[str, Floats],
+    matrices: Mapping[str, Floats],
+    members: NDArray[np.bool_],
+    permuted: NDArray[np.bool_],
+    *,
+    in_sample: bool,
+) -> dict[str, list[Comparison]]:
+    """Return the comparisons of each representation, without tests if the scored trials were fitted on."""
+    comparisons = {
+        setting: [compare_animals(row, members, permuted) for row in of_setting] for setting, of_setting in values.items()
+    }
+    for prefix, of_matrix in matrices.items():
+        for kind, statistic in ((AMONG, among), (OWN, own_group)):
+            comparisons[prefix + kind] = [compare(statistic(pairs), members, permuted) for pairs in of_matrix]
+    if in_sample:
+        return {name: [test._replace(**UNTESTED) for test in tests] for name, tests in comparisons.items()}
+    return comparisons
 
 
 def _scores_of(scores: xr.Dataset, analysis: str) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -182,54 +194,52 @@ def _scores_of(scores: xr.Dataset, analysis: str) -> tuple[dict[str, Floats], di
         values = {setting: scores["target_value"].sel(setting=setting).to_numpy() for setting in settings}
         return values, {"": scores["accuracy"].mean("split").transpose("representation", "source", "target").to_numpy()}
     pairs = {}
-    for measure in scores["measure"].values:
-        null = None if scores.attrs["in_sample"] else OWN_NULL[str(measure)]
-        found = scores["pair_value"] if null is None else scores["pair_calibrated"].sel(null=null)
-        pairs[f"{measure}: "] = found.sel(measure=measure).transpose("representation", "source", "target").to_numpy()
+    for measure in map(str, scores["measure"].values):
+        fitted = bool(scores.attrs["in_sample"])
+        matrix = scores["pair_value"] if fitted else scores["pair_calibrated"].sel(null=OWN_NULL[measure])
+        pairs[f"{measure}: "] = matrix.sel(measure=measure).transpose("representation", "source", "target").to_numpy()
     return {}, pairs
 
 
-def _blocks(pairs: Floats, first: NDArray[np.bool_]) -> Floats:
-    """Return the mean over pairs of two animals within and between groups, ``(source group, target group)``."""
-    groups, mean = (first[None].astype(float), (~first)[None].astype(float)), block_mean(pairs)
-    return np.array([[mean(source, target)[0] for target in groups] for source in groups])
+def _block_means(matrix: Floats, members: NDArray[np.bool_]) -> list[list[list[float]]]:
+    """Return means over pairs of two animals within and between groups, ``[representation][source group][target group]``."""
+    groups = members[None].astype(float), (~members)[None].astype(float)
+    means = [block_mean(pairs) for pairs in matrix]
+    return [[[float(mean(source, target)[0]) for target in groups] for source in groups] for mean in means]
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return one line for each representation and comparison that exists."""
-    groups, lines = json.loads(scores.attrs["groups"]), []
-    first, second = groups
-    for representation in scores["representation"].values:
+    lines = []
+    for representation in map(str, scores["representation"].values):
         for comparison in map(str, scores["comparison"].values):
-            one = scores.sel(representation=representation, comparison=comparison)
-            if not np.isfinite(one["difference"]):
-                continue
-            least = f"; p cannot be below {float(one['smallest_p']):.3g}" if np.isfinite(one["smallest_p"]) else ""
-            lines.append(
-                Score(
-                    what=f"difference between groups in {scores.attrs['analysis']}: {comparison}",
-                    representation=str(representation),
-                    setting="pairs in a group - pairs of two groups" if comparison.endswith(OWN) else f"{first} - {second}",
-                    value=float(one["difference"]),
-                    low=float(one["low"]),
-                    high=float(one["high"]),
-                    interval=scores.attrs["interval"] if np.isfinite(one["low"]) else "none: needs 3 animals in each group",
-                    null_kind=scores.attrs["null"] + least,
-                    null_n=int(scores.attrs["permutations"]),
-                    floor=float(one["null_mean"]),
-                    floor_low=float(one["null_low"]),
-                    floor_high=float(one["null_high"]),
-                    p=float(one["p"]),
-                    chance=0.0,
-                    baseline=f"{REASON}the score is itself a difference",
-                    n_animals=scores.sizes["animal"],
-                    n_trials=int(scores["trials"].sum()),
-                    n_windows=int(scores.attrs["windows"]),
-                    n_splits=int(scores.attrs["splits"]),
-                    in_sample=bool(scores.attrs["in_sample"]),
-                )
-            )
+            score = scores.sel(representation=representation, comparison=comparison)
+            if np.isfinite(score["difference"]):
+                lines.append(_line(score, representation, comparison))
     return lines
+
+
+def _line(score: xr.Dataset, representation: str, comparison: str) -> Score:
+    attrs, words = score.attrs, str(score.attrs["null"])
+    null: Null | Absent = Absent(words.removeprefix(NO_REASON))
+    if not attrs["in_sample"]:
+        words = f"{words}; p cannot be below {float(score['smallest_p']):.3g}"
+        numbers = (float(score[key]) for key in ("null_mean", "null_low", "null_high", "p"))
+        null = Null(words, int(attrs["permutations"]), *numbers)
+    known = bool(np.isfinite(score["low"]))
+    return Score(
+        f"difference between groups in {attrs['analysis']}: {comparison}",
+        representation,
+        "pairs in a group - pairs of two groups" if comparison.endswith(OWN) else " - ".join(json.loads(attrs["groups"])),
+        float(score["difference"]),
+        Counts(score.sizes["animal"], int(score["trials"].sum()), int(attrs["windows"]), int(attrs["splits"])),
+        interval=Interval(float(score["low"]), float(score["high"])) if known else Absent("needs 3 animals in each group"),
+        resampled=attrs["interval"],
+        null=null,
+        chance=0.0,
+        difference=Absent("the score is itself a difference"),
+        in_sample=bool(attrs["in_sample"]),
+    )
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:

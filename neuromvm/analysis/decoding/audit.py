@@ -1,8 +1,6 @@
-"""What an audit asks of scores: do those of data without signal stay at chance, and what could scores mean at all?"""
+"""Test whether scores of data without signal stay at chance."""
 
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -10,8 +8,6 @@ from scipy import stats
 
 from neuromvm.analysis.decoding.decoding import Options, predict
 from neuromvm.analysis.decoding.scoring import null_scores
-from neuromvm.analysis.report.caveats import caveats as caveats_of
-from neuromvm.folders.study import Study
 from neuromvm.specs import ExperimentSpec
 
 SAME = 1e-6  # scores are sums of 32-bit numbers
@@ -88,14 +84,6 @@ def verdicts(drawn: xr.Dataset) -> xr.Dataset:
         },
         attrs={"draws": draws},
     )
-
-
-def caveats(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> list[str]:
-    """Say in words what scores of an experiment can and cannot mean, before it is run."""
-    shared = [name for name, model in spec.models.items() if model.sharing.kind != "independent"]
-    baselines = Options.model_validate(spec.analyses.get("decoding", {})).baselines
-    planned = SimpleNamespace(spec=spec, recordings=recordings, samples=samples, splits=splits, models=list(spec.models))
-    return caveats_of(cast(Study, planned), shared, [*spec.models, *baselines])
 
 
 def _holm(p: np.ndarray) -> np.ndarray:

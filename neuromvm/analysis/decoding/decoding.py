@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 
-from neuromvm.analysis.baselines.catalogue import ROWS, BaselineOptions, baseline, missing, require
+from neuromvm.analysis.baselines.catalogue import BASELINES, BaselineOptions, baseline, missing, require
 from neuromvm.analysis.decoding.scoring import Resampling, score
 from neuromvm.analysis.decoding.tuning import tuned_options, tuned_penalties
 from neuromvm.analysis.flat_score import Score, difference, numbers
@@ -157,7 +157,7 @@ def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.
     inputs = Inputs(samples, splits)
     for name, settings in tuned_options(samples, splits, options).items():
         predictions[name] = decode(baseline(name, inputs, settings), samples, splits)
-        chosen[name] = [json.dumps({setting: getattr(one, setting) for setting in ROWS[name].grid}) for one in settings]
+        chosen[name] = [json.dumps({setting: getattr(one, setting) for setting in BASELINES[name].grid}) for one in settings]
     return Predicted(predictions, chosen, left_out)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from neuromvm.analysis.baselines.catalogue import ROWS, baseline, require
+from neuromvm.analysis.baselines.catalogue import BASELINES, baseline, require
 from neuromvm.analysis.decoding.decoding import LATENT_PENALTY, Options
 from neuromvm.analysis.decoding.scoring import null_scores, shifted
 from neuromvm.analysis.readouts.decoders import decode
@@ -33,7 +33,7 @@ def options(study: "Study") -> Options:
 def rows(study: "Study") -> dict[str, bool]:
     """Return the baselines of a run's analysis ``decoding`` that its data allow, and whether each is refitted unasked."""
     names = [str(name) for name in study.scores(DECODING)["representation"].values]
-    return {name: ROWS[name].require is None for name in names if name not in study.models}
+    return {name: BASELINES[name].require is None for name in names if name not in study.models}
 
 
 def settings_of(study: "Study", name: str) -> list[str]:

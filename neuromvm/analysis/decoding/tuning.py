@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.analysis.baselines.catalogue import PENALTIES, ROWS, BaselineOptions, Setting, baseline
+from neuromvm.analysis.baselines.catalogue import BASELINES, PENALTIES, BaselineOptions, Setting, baseline
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, training_side
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
@@ -172,7 +172,7 @@ def training_accuracy(representation: Representation, samples: xr.DataTree, spli
 
 def _tuned(name: str, inputs: Inputs, samples: xr.DataTree, inner: Inner, options: Options) -> list[Options]:
     candidates, scores = [], []
-    for settings in _candidates(ROWS[name].grid):
+    for settings in _candidates(BASELINES[name].grid):
         one = options.model_copy(update=settings)
         try:
             fitted = baseline(name, inputs, one)

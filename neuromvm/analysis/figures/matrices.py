@@ -1,27 +1,38 @@
-"""What matrices of animals by animals have in common: names along their sides, numbers in their cells."""
+"""Matrices of animals by animals: names along their sides, numbers in their cells."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from matplotlib.image import AxesImage
 
 from neuromvm.analysis.figures.style import Axes
 
-CELLS_WITH_NUMBERS = 8  # animals up to which every cell carries its number
+CELLS_WITH_NUMBERS = 8  # number of animals up to which numbers are written into cells
+
+
+def draw_matrix(
+    axes: Axes, values: np.ndarray, limits: tuple[float, float], names: Sequence[str], *, left: bool, bottom: bool
+) -> AxesImage:
+    """Draw a square matrix with :func:`side_names` and :func:`write_numbers`; ``limits`` are those of the colors."""
+    image = axes.imshow(values, cmap="viridis", vmin=limits[0], vmax=limits[1])
+    write_numbers(axes, values, sum(limits) / 2)
+    side_names(axes, names, left=left, bottom=bottom)
+    return image
 
 
 def side_names(axes: Axes, names: Sequence[str], *, left: bool, bottom: bool, row: str = "", column: str = "") -> None:
-    """Name rows and columns of a square matrix, where no other panel of its grid names them.
+    """Name rows and columns of a square matrix.
 
     Parameters
     ----------
     axes
-        With the matrix in it.
+        The panel of the matrix.
     names
-        In its order.
+        In the order of the matrix.
     left, bottom
         Whether this panel names rows, and columns.
     row, column
-        What they are, if that is to be said.
+        Labels of the two sides.
     """
     size = 6 if len(names) <= 2 * CELLS_WITH_NUMBERS else 4
     axes.set_xticks(range(len(names)), names if bottom else [], rotation=90, fontsize=size)
@@ -32,7 +43,7 @@ def side_names(axes: Axes, names: Sequence[str], *, left: bool, bottom: bool, ro
 
 
 def write_numbers(axes: Axes, matrix: np.ndarray, black_above: float, written: Callable[[float], str] = "{:.2f}".format) -> None:
-    """Write the number of every cell if they are few enough, black on the light colors of large values, else white."""
+    """Write values into the cells of a small matrix, black on the light colors of large values, else white."""
     if len(matrix) > CELLS_WITH_NUMBERS:
         return
     for (row, column), value in np.ndenumerate(matrix):
@@ -42,7 +53,7 @@ def write_numbers(axes: Axes, matrix: np.ndarray, black_above: float, written: C
 
 
 def without_zero(value: float) -> str:
-    """Write a share as short as can be.
+    """Format a share without the leading zero.
 
     Examples
     --------

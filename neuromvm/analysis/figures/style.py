@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 __all__ = [
     "DOUBLE",
@@ -23,6 +24,7 @@ __all__ = [
     "applied",
     "caption",
     "colors",
+    "handles",
     "legend",
     "line_styles",
     "markers",
@@ -33,7 +35,7 @@ __all__ = [
 LineStyle = Literal["-", "--", ":", "-."]
 
 SINGLE, DOUBLE = 3.5, 7.2  # widths of one and two columns of a journal [inch]
-MANY = 6  # names above which bands and clouds hide one another, so that they are drawn in another way
+MANY = 6  # number of names above which bands and clouds would hide each other, and are drawn differently
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 RC: dict[str, Any] = {
@@ -68,40 +70,51 @@ def applied() -> Iterator[None]:
 
 
 def colors(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    """Give each name a color: up to ten that the color-blind can tell apart, more as hues, dark and light in turn."""
+    """Return a color for each name: up to ten are safe for the color-blind, more are hues, alternately dark and light."""
     palette = sns.color_palette("colorblind")
     if len(names) > len(palette):
         dark, light = (sns.husl_palette(len(names), s=0.9, l=lightness) for lightness in (0.45, 0.7))
-        palette = [(light if place % 2 else dark)[place] for place in range(len(names))]
+        palette = [(light if number % 2 else dark)[number] for number in range(len(names))]
     return dict(zip(names, palette, strict=False))
 
 
 def markers(names: Sequence[str]) -> dict[str, str]:
-    """Give each name a marker; neighbors in hue differ in it."""
-    return {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(names)}
+    """Return a marker for each name, different for neighboring hues."""
+    return {name: MARKERS[number % len(MARKERS)] for number, name in enumerate(names)}
 
 
 def line_styles(names: Sequence[str]) -> dict[str, LineStyle]:
-    """Give each name a line: solid where :func:`colors` tells all apart, else neighbors in hue differ in it."""
+    """Return a line style for each name: solid if colors suffice, else different for neighboring hues."""
     used = LINE_STYLES if len(names) > len(sns.color_palette("colorblind")) else LINE_STYLES[:1]
-    return {name: used[place % len(used)] for place, name in enumerate(names)}
+    return {name: used[number % len(used)] for number, name in enumerate(names)}
 
 
-def legend(figure: Figure, handles: Sequence[Artist], title: str = "") -> None:
-    """Put one legend right of all panels, in as many columns as its entries need."""
-    columns = 1 + (len(handles) - 1) // 16
+def handles(names: Sequence[str], labels: Sequence[str] | None = None, *, marked: bool = True) -> list[Artist]:
+    """Return legend entries in the colors of names, with their markers or line styles; labels replace the names."""
+    color, marker, line_style = colors(names), markers(names), line_styles(names)
+    look: dict[str, dict[str, Any]] = {
+        name: {"marker": marker[name], "markersize": 4} if marked else {"linestyle": line_style[name]} for name in names
+    }
+    return [
+        Line2D([], [], color=color[name], label=label, **look[name]) for name, label in zip(names, labels or names, strict=True)
+    ]
+
+
+def legend(figure: Figure, entries: Sequence[Artist], title: str = "") -> None:
+    """Add a legend right of all panels, in as many columns as its entries need."""
+    columns = 1 + (len(entries) - 1) // 16
     figure.legend(
-        handles=list(handles), loc="outside right upper", ncols=columns, title=title, alignment="left", handlelength=1.5
+        handles=list(entries), loc="outside right upper", ncols=columns, title=title, alignment="left", handlelength=1.5
     )
 
 
 def caption(figure: Figure, text: str) -> None:
-    """Write below the panels what lines, bands and bars are."""
+    """Write the caption below the panels."""
     figure.supxlabel(text, fontsize=6, x=0.01, ha="left", wrap=True)
 
 
 def save(figure: Figure, scores: xr.Dataset, path: Path) -> None:
-    """Write ``path.png``, ``path.pdf`` and, with the numbers behind the figure, ``path.csv``; the same bytes every time."""
+    """Write ``path.png``, ``path.pdf`` and, with the numbers behind the figure, ``path.csv``; the bytes are reproducible."""
     with applied():
         figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
         figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
@@ -109,7 +122,7 @@ def save(figure: Figure, scores: xr.Dataset, path: Path) -> None:
 
 
 def tidy(scores: xr.Dataset) -> pd.DataFrame:
-    """Return scores as one table: variables over the same dims are columns of the same rows."""
+    """Return scores as one table: variables over the same dims share rows."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, variable in scores.data_vars.items():
         groups.setdefault(tuple(map(str, variable.dims)), []).append(str(name))

@@ -1,23 +1,23 @@
-"""Figures of a sweep, drawn from its saved table: what rises and falls with beta (Sutter et al. 2024, Figs. 3 and 5)."""
+"""Figures of a sweep over beta, drawn from its saved table (Sutter et al. 2024, Figs. 3 and 5)."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.style import Axes, Figure
 
-BOUNDED = ("independent", "mmvm")  # each animal decoded from its own latent, so that the plain autoencoder bounds them
+BOUNDED = ("independent", "mmvm")  # an animal is decoded from its latent, so that the plain autoencoder is a bound
 Floats = NDArray[np.floating]
 
 
 class Curve(NamedTuple):
-    """One line of a figure, a point for each beta, rising; mean and standard deviation over splits and repeated cells."""
+    """A line of a figure, a point for each beta, rising; mean and standard deviation over splits and repeated cells."""
 
     name: str
     beta: Floats  # (point,)
@@ -26,40 +26,35 @@ class Curve(NamedTuple):
 
 
 def tradeoff(table: xr.Dataset) -> Figure | None:
-    """Draw accuracy against reconstruction error, a line a model with arrows along rising beta; None if no beta is swept."""
+    """Draw accuracy against reconstruction error, a line for each model along rising beta; None if no beta is swept."""
     if "accuracy" not in table:
         return None
-    shown = _curves(table, ("accuracy", "reconstruction_error"))
-    if not shown:
+    curves = _curves(table, ("accuracy", "reconstruction_error"))
+    if not curves:
         return None
-    names = [curve.name for curve in shown]
+    names = [curve.name for curve in curves]
     color, marker = style.colors(names), style.markers(names)
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 3.0), layout="constrained")
         axes = figure.subplots()
-        for curve in shown:
+        for curve in curves:
             _path(axes, curve, color[curve.name], marker[curve.name])
-        handles: list[Artist] = [
-            Line2D([], [], color=color[name], marker=marker[name], markersize=4, linewidth=0.8, label=name) for name in names
-        ]
+        handles = style.handles(names)
         reference = table.attrs.get("reference", "")
         if reference and "reference_accuracy" in table:
-            level = float(table["reference_accuracy"].mean())
-            axes.axhline(level, color="0.2", linewidth=0.8, linestyle=":", zorder=0)
-            handles.append(Line2D([], [], color="0.2", linestyle=":", label=f"{reference}, {level:.3g}"))
+            accuracy = float(table["reference_accuracy"].mean())
+            handles.append(_level(axes.axhline, accuracy, f"{reference}, {accuracy:.3g}", color="0.2", linestyle=":"))
         chance = float(table.attrs["chance"])
-        axes.axhline(chance, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
-        handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {chance:.3g}"))
-        none = float(table["error_of_mean"].mean())
-        axes.axvline(none, color="0.7", linewidth=0.8, linestyle="-.", zorder=0)
-        handles.append(Line2D([], [], color="0.7", linestyle="-.", label="error of the\ntraining mean"))
+        handles.append(_level(axes.axhline, chance, f"chance, {chance:.3g}", color="0.4", linestyle="--"))
+        error = float(table["error_of_mean"].mean())
+        handles.append(_level(axes.axvline, error, "error of the\ntraining mean", color="0.7", linestyle="-."))
         across = "across animals" if table.attrs["setting"] == "cross" else "within the animal"
         axes.set_xlabel("reconstruction error of test trials (mean square, scaled features)")
         axes.set_ylabel(f"balanced accuracy of {table.attrs['label']},\n{across}")
         style.legend(figure, handles)
         style.caption(
             figure,
-            "A point for each beta, written beside the first and the last; arrows: rising beta.\n"
+            "A point for each beta, written beside the lowest and the highest; arrows: rising beta.\n"
             f"Bars: {_bars(table)}.\n{_n(table)}.",
         )
     return figure
@@ -69,99 +64,86 @@ def objective(table: xr.Dataset) -> Figure | None:
     """Draw the objective against beta, and minus the error of plain autoencoders that bounds it; None if no beta is swept."""
     if "objective" not in table:
         return None
-    shown = _curves(table.where(table["sharing"].isin(BOUNDED), drop=False), ("objective",))
-    if not shown:
+    curves = _curves(table.where(table["sharing"].isin(BOUNDED), drop=False), ("objective",))
+    if not curves:
         return None
-    bounds = _bounds(table, {curve.name for curve in shown})
-    names = [curve.name for curve in shown]
+    names = [curve.name for curve in curves]
+    bounds = _bounds(table, set(names))
     color, marker = style.colors(names), style.markers(names)
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 2.8), layout="constrained")
         axes = figure.subplots()
-        for curve in shown:
-            axes.errorbar(
-                curve.beta,
-                curve.mean["objective"],
-                yerr=curve.deviation["objective"],
-                color=color[curve.name],
-                marker=marker[curve.name],
-                markersize=4,
-                elinewidth=0.8,
-            )
-        handles: list[Artist] = [
-            Line2D([], [], color=color[name], marker=marker[name], markersize=4, label=name) for name in names
-        ]
-        for place, (name, level) in enumerate(bounds.items()):
-            line = style.LINE_STYLES[1:][place % 3]
-            axes.axhline(level, color="0.3", linewidth=0.9, linestyle=line, zorder=0)
-            handles.append(Line2D([], [], color="0.3", linestyle=line, label=f"{name}\n(plain autoencoder)"))
-        smallest = min(curve.beta[curve.beta > 0].min() for curve in shown if (curve.beta > 0).any())
-        axes.set_xscale("symlog", linthresh=smallest) if any((curve.beta == 0).any() for curve in shown) else axes.set_xscale(
-            "log"
-        )
+        for curve in curves:
+            look: dict[str, Any] = {"color": color[curve.name], "marker": marker[curve.name], "markersize": 4, "elinewidth": 0.8}
+            axes.errorbar(curve.beta, curve.mean["objective"], yerr=curve.deviation["objective"], **look)
+        handles = style.handles(names)
+        for number, (name, bound) in enumerate(bounds.items()):
+            line = style.LINE_STYLES[1 + number % 3]
+            handles.append(_level(axes.axhline, bound, f"{name}\n(plain autoencoder)", color="0.3", linestyle=line))
+        betas = np.concatenate([curve.beta for curve in curves])
+        if (betas == 0).any():
+            axes.set_xscale("symlog", linthresh=betas[betas > 0].min())
+        else:
+            axes.set_xscale("log")
         axes.set_xlabel("beta")
         axes.set_ylabel("objective: log-likelihood\n- beta * rate [nats]")
         style.legend(figure, handles)
-        bound = "The plain autoencoder, trained to its optimum, bounds all others. " if bounds else ""
+        words = "The plain autoencoder, trained to its optimum, bounds all others. " if bounds else ""
         style.caption(
-            figure, f"Training trials of the last epoch. {bound}Bars: {_bars(table)}; lines without bars are means.\n{_n(table)}."
+            figure, f"Training trials of the last epoch. {words}Bars: {_bars(table)}; lines without bars are means.\n{_n(table)}."
         )
     return figure
 
 
+def _level(draw: Callable[..., Line2D], value: float, label: str, **look: Any) -> Line2D:
+    """Draw a horizontal or vertical reference line, and return its legend entry."""
+    draw(value, linewidth=0.8, zorder=0, **look)
+    return Line2D([], [], label=label, **look)
+
+
 def _curves(table: xr.Dataset, quantities: Sequence[str]) -> list[Curve]:
-    """Return what can be followed along two betas or more; a training that several cells share counts once."""
+    """Return the lines with two betas or more; a training that several cells share counts once."""
     flat = table[[*quantities, "line", "training", "beta"]].stack(point=("cell", "model"))
-    found = []
+    curves = []
     for name in dict.fromkeys(str(line) for line in flat["line"].values if isinstance(line, str) and line):
-        own = flat.isel(point=flat["line"].values == name)
-        own = own.isel(point=np.unique(own["training"].values.astype(str), return_index=True)[1])
-        betas = np.unique(own["beta"].values[np.isfinite(own["beta"].values)])
+        points = flat.isel(point=flat["line"].values == name)
+        points = points.isel(point=np.unique(points["training"].values.astype(str), return_index=True)[1])
+        beta = points["beta"].values
+        betas = np.unique(beta[np.isfinite(beta)])
         if len(betas) < 2:
             continue
-        values = {key: [own[key].values[:, own["beta"].values == beta].ravel() for beta in betas] for key in quantities}
-        finite = {key: [one[np.isfinite(one)] for one in each] for key, each in values.items()}
-        found.append(
-            Curve(
-                name,
-                betas,
-                {key: np.array([one.mean() if len(one) else np.nan for one in each]) for key, each in finite.items()},
-                {key: np.array([one.std(ddof=1) if len(one) > 1 else 0.0 for one in each]) for key, each in finite.items()},
-            )
-        )
-    return found
+        mean: dict[str, Floats] = {}
+        deviation: dict[str, Floats] = {}
+        for key in quantities:
+            samples = [points[key].values[:, beta == value].ravel() for value in betas]
+            samples = [values[np.isfinite(values)] for values in samples]
+            mean[key] = np.array([values.mean() if len(values) else np.nan for values in samples])
+            deviation[key] = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for values in samples])
+        curves.append(Curve(name, betas, mean, deviation))
+    return curves
 
 
 def _bounds(table: xr.Dataset, lines: set[str]) -> dict[str, float]:
-    """Return the objective of each plain autoencoder that has the networks, likelihood and data of one of these lines."""
+    """Return the objective of each plain autoencoder with the networks, likelihood and data of a model in ``lines``."""
     flat = table[["objective", "line", "comparable", "sharing"]].mean("split", keep_attrs=True).stack(point=("cell", "model"))
-    wanted = {str(key) for key, line in zip(flat["comparable"].values, flat["line"].values, strict=True) if line in lines}
-    plain = (flat["sharing"].values == "autoencoder") & np.isin(flat["comparable"].values.astype(str), sorted(wanted))
-    own = flat.isel(point=plain)
-    return {name: float(own["objective"].values[own["line"].values == name].mean()) for name in dict.fromkeys(own["line"].values)}
+    line, comparable = flat["line"].values, flat["comparable"].values.astype(str)
+    bounded = {key for key, name in zip(comparable, line, strict=True) if name in lines}
+    plain = (flat["sharing"].values == "autoencoder") & np.isin(comparable, sorted(bounded))
+    return {name: float(flat["objective"].values[plain & (line == name)].mean()) for name in dict.fromkeys(line[plain])}
 
 
 def _path(axes: Axes, curve: Curve, color: tuple[float, float, float], marker: str) -> None:
-    """Draw one model's way as beta rises."""
+    """Draw the points of a model with arrows along rising beta."""
     x, y = curve.mean["reconstruction_error"], curve.mean["accuracy"]
-    axes.errorbar(
-        x,
-        y,
-        xerr=curve.deviation["reconstruction_error"],
-        yerr=curve.deviation["accuracy"],
-        fmt=marker,
-        color=color,
-        markersize=4,
-        elinewidth=0.6,
-        alpha=0.9,
-    )
-    for start, stop in zip(range(len(x) - 1), range(1, len(x)), strict=True):
-        arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 0.8, "shrinkA": 2, "shrinkB": 3, "mutation_scale": 7}
-        axes.annotate("", xy=(x[stop], y[stop]), xytext=(x[start], y[start]), arrowprops=arrow)
-    for place in (0, len(x) - 1):
-        axes.annotate(
-            f"{curve.beta[place]:g}", (x[place], y[place]), xytext=(4, 4), textcoords="offset points", fontsize=6, color=color
-        )
+    bars: dict[str, Any] = {"xerr": curve.deviation["reconstruction_error"], "yerr": curve.deviation["accuracy"]}
+    axes.errorbar(x, y, **bars, fmt=marker, color=color, markersize=4, elinewidth=0.6, alpha=0.9)
+    points = list(zip(x, y, strict=True))
+    arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 0.8, "shrinkA": 2, "shrinkB": 3, "mutation_scale": 7}
+    for start, stop in itertools.pairwise(points):
+        axes.annotate("", xy=stop, xytext=start, arrowprops=arrow)
+    for end in (0, -1):
+        offset: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points"}
+        axes.annotate(f"{curve.beta[end]:g}", points[end], **offset, fontsize=6, color=color)
 
 
 def _bars(table: xr.Dataset) -> str:

@@ -12,9 +12,9 @@ SHORTEST = 3  # characters of a common beginning that is worth leaving out
 
 
 def shortened(names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the beginning that all names share, and the names without it; '' and the names where leaving it out would harm.
+    """Return the common beginning of names and the names without it; '' and the names if it is too short to leave out.
 
-    Numbers stay whole, and every name keeps something.
+    Numbers are not cut, and no name becomes empty.
 
     Examples
     --------
@@ -23,11 +23,16 @@ def shortened(names: Sequence[str]) -> tuple[str, list[str]]:
     >>> shortened(["rat", "rat2"]), shortened(["barat", "buchanan"])
     (('', ['rat', 'rat2']), ('', ['barat', 'buchanan']))
     """
-    pairs = zip(min(names), max(names), strict=False)
-    prefix = re.sub(r"[\d.]+$", "", "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
+    prefix = re.sub(r"[\d.]+$", "", "".join(letter for letter, _ in pairs))
     if len(prefix) < SHORTEST or prefix in names:
         return "", list(names)
     return prefix, [name.removeprefix(prefix) for name in names]
+
+
+def without_prefix(prefix: str) -> str:
+    """Return the sentence of a caption about names that are :func:`shortened`; '' if they are not."""
+    return f" Names of animals without their common beginning, {prefix}." if prefix else ""
 
 
 def ordered(names: Sequence[str]) -> list[str]:
@@ -49,7 +54,7 @@ def _parts(name: str) -> list[tuple[int, int, str]]:
 
 
 def span(values: Sequence[int]) -> str:
-    """Write a number that may differ, e.g. between splits.
+    """Format the range of a number that may differ, e.g. between splits.
 
     Examples
     --------
@@ -71,7 +76,7 @@ def tested_trials(attrs: Mapping[str, object]) -> str:
 
 
 def numbers_of(scores: "xr.Dataset") -> str:
-    """Write n of animals, trials, windows and splits of scores with ``trials (target)`` and attributes windows, splits."""
+    """Return numbers of animals, trials, windows and splits of scores with ``trials (target)`` and attributes windows, splits."""
     return (
         f"Animals: {scores.sizes['target']}; {tested_trials(scores.attrs)}: {int(scores['trials'].sum())}; "
         f"windows of a trial: {scores.attrs['windows']}; splits: {scores.attrs['splits']}"
@@ -79,7 +84,7 @@ def numbers_of(scores: "xr.Dataset") -> str:
 
 
 def counted(values: int | Sequence[int], noun: str) -> str:
-    """Write a number, or a :func:`span` of numbers, of things; the noun takes an s unless there is one.
+    """Format a number, or a :func:`span` of numbers, with a noun, in the plural unless the number is 1.
 
     Examples
     --------
@@ -88,3 +93,15 @@ def counted(values: int | Sequence[int], noun: str) -> str:
     """
     number = span([values] if isinstance(values, int) else values)
     return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Write names as an enumeration; beyond ``most`` names, the number of the remaining names.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
+    ('a, b and c', 'a, b and 1 more')
+    """
+    names = list(names) if len(names) <= most else [*names[:most], f"{len(names) - most} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

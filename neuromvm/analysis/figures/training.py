@@ -1,10 +1,11 @@
-"""Figure of a training: what each epoch gave, for every replica and animal."""
+"""Figure of a training: loss, log-likelihood and rate of every replica and animal over epochs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 
 from neuromvm.analysis.figures import style
@@ -17,11 +18,11 @@ def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str], terms:
     Parameters
     ----------
     records
-        One an epoch, as :meth:`neuromvm.folders.study.Study.metrics` returns them; at least one.
+        A record for each epoch, as :meth:`neuromvm.folders.study.Study.metrics` returns them; not empty.
     animals
         In the order of the model's modalities.
     terms
-        Names of the terms of the rate: the animals, or others.
+        Names of the terms of the rate; often the animals.
 
     Returns
     -------
@@ -33,8 +34,8 @@ def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str], terms:
     likelihood = np.array([record["log_likelihood"] for record in records], dtype=float)
     rate = np.array([record["rate"] for record in records], dtype=float)
     epoch = np.array([record["epoch"] for record in records])
-    over = np.array([record["stopped"] for record in records], dtype=bool)
-    stopped = np.where(over.any(axis=0), epoch[over.argmax(axis=0)], np.nan)
+    ended = np.array([record["stopped"] for record in records], dtype=bool)
+    stopped = np.where(ended.any(axis=0), epoch[ended.argmax(axis=0)], np.nan)
     return xr.Dataset(
         {
             "loss": (("epoch", "replica"), loss),
@@ -50,50 +51,48 @@ def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str], terms:
 def curves(records: xr.Dataset) -> Figure:
     """Draw the loss of every replica, and log-likelihood and rate of every animal, from :func:`history`."""
     animals, terms = ([str(name) for name in records[dim].values] for dim in ("animal", "term"))
-    validated = bool(np.isfinite(records["validation_loss"]).any())
+    stopped = np.unique(records["stopped"].values[np.isfinite(records["stopped"].values)])
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 2.5), layout="constrained")
-        left, middle, right = figure.subplots(1, 3)
-        _replicas(left, records["loss"], "black", "-")
-        handles = [Line2D([], [], color="black", label="loss, training")]
-        if validated:
-            _replicas(left, records["validation_loss"], "tab:red", "--")
-            handles.append(Line2D([], [], color="tab:red", linestyle="--", label="loss, validation"))
-        for epoch in np.unique(records["stopped"].values[np.isfinite(records["stopped"].values)]):
-            left.axvline(epoch, color="0.6", linewidth=0.6, linestyle=":")
-        left.set_ylabel("loss")
-        _animals(middle, records["log_likelihood"], animals)
-        middle.set_ylabel("log-likelihood [nats]")
-        _animals(right, records["rate"], terms)
-        right.set_ylabel("rate [nats]")
-        for axes in (left, middle, right):
+        loss, likelihood, rate = figure.subplots(1, 3)
+        handles: list[Artist] = [_replicas(loss, records["loss"], "loss, training", "black", "-")]
+        if np.isfinite(records["validation_loss"]).any():
+            handles.append(_replicas(loss, records["validation_loss"], "loss, validation", "tab:red", "--"))
+        for epoch in stopped:
+            loss.axvline(epoch, color="0.6", linewidth=0.6, linestyle=":")
+        _animals(likelihood, records["log_likelihood"], animals)
+        _animals(rate, records["rate"], terms)
+        for axes, label in ((loss, "loss"), (likelihood, "log-likelihood [nats]"), (rate, "rate [nats]")):
             axes.set_xlabel("epoch")
-        color, line_style = style.colors(animals), style.line_styles(animals)
-        handles += [Line2D([], [], color=color[name], linestyle=line_style[name], label=name) for name in animals]
+            axes.set_ylabel(label)
+        handles += style.handles(animals, marked=False)
         if terms != animals:
-            color, line_style = style.colors(terms), style.line_styles(terms)
-            handles += [Line2D([], [], color=color[name], linestyle=line_style[name], label=f"rate: {name}") for name in terms]
+            handles += style.handles(terms, [f"rate: {name}" for name in terms], marked=False)
         style.legend(figure, handles)
-        dotted = " Dotted: epochs at which replicas stopped." if np.isfinite(records["stopped"]).any() else ""
+        spread = "" if len(animals) > style.MANY else " and range"
+        dotted = " Dotted: epochs at which replicas stopped." if len(stopped) else ""
         style.caption(
             figure,
-            f"Loss: thin lines are replicas, the thick one their mean. Log-likelihood and rate: mean"
-            f"{'' if len(animals) > style.MANY else ' and range'} over replicas.\n"
+            f"Loss: thin lines are replicas, the thick one their mean. Log-likelihood and rate: mean{spread} over replicas.\n"
             f"Replicas: {records.sizes['replica']}; epochs: {int(records['epoch'][-1])}.{dotted}",
         )
     return figure
 
 
-def _replicas(axes: Axes, values: xr.DataArray, color: str, linestyle: str) -> None:
+def _replicas(axes: Axes, values: xr.DataArray, label: str, color: str, linestyle: style.LineStyle) -> Line2D:
+    """Draw replicas and their mean, and return the legend entry."""
     axes.plot(values["epoch"], values.transpose("epoch", "replica"), color=color, alpha=0.3, linewidth=0.5, linestyle=linestyle)
     axes.plot(values["epoch"], values.mean("replica"), color=color, linewidth=1.4, linestyle=linestyle)
+    return Line2D([], [], color=color, linestyle=linestyle, label=label)
 
 
 def _animals(axes: Axes, values: xr.DataArray, names: Sequence[str]) -> None:
+    """Draw the mean over replicas of each name in the last dimension, with the range unless there are many names."""
     color, line_style = style.colors(names), style.line_styles(names)
-    dim = str(values.dims[-1])
     for name in names:
-        one = values.sel({dim: name})
+        curve = values.sel({values.dims[-1]: name})
         if len(names) <= style.MANY:
-            axes.fill_between(one["epoch"], one.min("replica"), one.max("replica"), color=color[name], alpha=0.2, linewidth=0)
-        axes.plot(one["epoch"], one.mean("replica"), color=color[name], linestyle=line_style[name])
+            axes.fill_between(
+                curve["epoch"], curve.min("replica"), curve.max("replica"), color=color[name], alpha=0.2, linewidth=0
+            )
+        axes.plot(curve["epoch"], curve.mean("replica"), color=color[name], linestyle=line_style[name])

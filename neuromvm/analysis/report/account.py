@@ -1,4 +1,4 @@
-"""What the recordings hold, what was left out of them, and how their trials were divided."""
+"""Tables of the report on recordings, excluded data, classes and splits."""
 
 import numpy as np
 import pandas as pd
@@ -15,18 +15,19 @@ NO_LABEL = "no label"
 
 
 def recordings_table(study: Study) -> Table:
-    """Lay out units, trials, bins and mean activity of every animal."""
-    about = describe(study.recordings)[["units", "trials", "bins", "mean_activity"]].reset_index()
+    """Return units, trials, bins and mean activity of every animal."""
+    table = describe(study.recordings)[["units", "trials", "bins", "mean_activity"]].reset_index()
     used = {name: node.sizes["trial"] for name, node in animals(study.samples)}
-    about.insert(3, "trials used", about["animal"].map(used))
+    table.insert(3, "trials used", table["animal"].map(used))
     grid = str(next(iter(animals(study.samples)))[1]["window"].attrs["dim"])
-    measure = "spikes per second and unit" if grid == "time" and "spike_count" in _activity_names(study) else "in the data's unit"
-    about = about.rename(columns={"mean_activity": f"mean activity ({measure})"})
-    return Table.of("Recordings: one row an animal. Trials used are those left by the filter of the samples.", about)
+    counted_spikes = any("spike_count" in node for _, node in animals(study.recordings))
+    measure = "spikes per second and unit" if grid == "time" and counted_spikes else "in the data's unit"
+    table = table.rename(columns={"mean_activity": f"mean activity ({measure})"})
+    return Table.of("Recordings: one row an animal. Trials used are those left by the filter of the samples.", table)
 
 
 def dropped_table(study: Study) -> Table | None:
-    """Lay out what was left out and why, whole animals first; None if nothing was."""
+    """Return what was left out and why, whole animals first; None if nothing was."""
     whole = dropped(study.recordings.to_dataset())
     lines = [(line.what.removeprefix("animal "), "whole animal", line.reason, line.count) for line in whole]
     lines += [(name, *line) for name, node in animals(study.samples) for line in dropped(node)]
@@ -35,7 +36,7 @@ def dropped_table(study: Study) -> Table | None:
 
 
 def classes_table(study: Study) -> Table:
-    """Lay out the number of trials of every class, one row an animal; many classes are named without their common beginning."""
+    """Return the number of trials of every class and animal; many classes are named without their common beginning."""
     names = classes(study.samples)
     counts = {name: trials_of_classes(node["label"].to_numpy(), len(names)) for name, node in animals(study.samples)}
     frame = pd.DataFrame.from_dict(counts, orient="index", columns=[*names, NO_LABEL])[[*ordered(names), NO_LABEL]]
@@ -62,14 +63,14 @@ def trials_of_classes(labels: np.ndarray, classes: int) -> list[int]:
 
 
 def splits_table(study: Study) -> Table:
-    """Lay out how many trials train, validate and test in each animal."""
+    """Return the number of trials on each side of a split for every animal."""
     rows = []
     for name, node in animals(study.splits):
         part = node["part"].to_numpy()
-        kinds = [
-            kind for kind in Part if kind is not Part.UNUSED and (kind is not Part.TRAIN_AND_TEST or in_sample(study.splits))
+        sides = [
+            side for side in Part if side is not Part.UNUSED and (side is not Part.TRAIN_AND_TEST or in_sample(study.splits))
         ]
-        counts = {kind.name.lower().replace("_", " "): span((part == kind).sum(axis=1).tolist()) for kind in kinds}
+        counts = {side.name.lower().replace("_", " "): span((part == side).sum(axis=1).tolist()) for side in sides}
         ever = int(is_scored(part).any(axis=0).sum())
         unused = span((part == Part.UNUSED).sum(axis=1).tolist())
         rows.append({"animal": name, **counts, "tested in any split": ever, "unused": unused})
@@ -78,7 +79,7 @@ def splits_table(study: Study) -> Table:
 
 
 def splits_sentence(study: Study) -> str:
-    """Say in words how trials were divided."""
+    """Describe how trials were divided."""
     spec = study.spec.split
     number = next(iter(animals(study.splits)))[1].sizes["split"]
     kinds = {
@@ -89,9 +90,7 @@ def splits_sentence(study: Study) -> str:
         "leave_one_animal_out": "each animal is left out of training and tested once",
         "published": "trials that train are those that test: of each class as many as the animal with fewest has, the first ones",
     }
-    kept = f"; {spec.validation:.0%} of the training trials are kept for early stopping" if spec.validation else ""
-    return f"Kind {spec.kind}: {kinds[spec.kind]}; {counted(number, 'split')}{kept}. Windows of a trial never lie on two sides."
-
-
-def _activity_names(study: Study) -> set[str]:
-    return {str(name) for _, node in animals(study.recordings) for name in node.data_vars}
+    stopping = f"; {spec.validation:.0%} of the training trials are kept for early stopping" if spec.validation else ""
+    return (
+        f"Kind {spec.kind}: {kinds[spec.kind]}; {counted(number, 'split')}{stopping}. Windows of a trial never lie on two sides."
+    )

@@ -1,4 +1,4 @@
-"""What the numbers of a run can and cannot mean, said from its data and settings."""
+"""Caveats about the scores of a run that follow from its data and settings."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,27 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neuromvm.analysis.figures.text import counted
+from neuromvm.analysis.figures.text import counted, listed
 from neuromvm.analysis.report.account import trials_of_classes
-from neuromvm.analysis.report.tables import listed
 from neuromvm.data.describe import label_counts
 from neuromvm.data.splits import sorted_by_label, trial_strata
 from neuromvm.data.windows import classes
 from neuromvm.folders.study import Study
 from neuromvm.schema import animals, in_sample, is_scored
 
-ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca")  # baselines that pair by label
+ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca")  # baselines that pair animals by label
 FEW_ANIMALS = 10
-FEW_TRIALS = 10  # of a class, tested in one split
-UNEQUAL = 1.5  # majority share over that of equal classes
+FEW_TRIALS = 10  # of a class, tested in a split
+UNEQUAL = 1.5  # share of the largest class relative to equal classes
 SAME = 0.9  # share of trials on which a label follows from another
+SETTINGS_CHOSEN = (
+    "This folder cannot tell how the settings of its models were chosen. If by looking at scores on these test trials, the "
+    "scores of the models are too high."
+)
 
 
 def caveats(study: Study, shared: Sequence[str], representations: Sequence[str]) -> list[str]:
-    """Return every caveat that holds for a run, in the order of how much it can change the reading.
+    """Return the caveats that apply to a run, those with the largest consequences first.
 
     Parameters
     ----------
@@ -32,9 +35,9 @@ def caveats(study: Study, shared: Sequence[str], representations: Sequence[str])
     shared
         Names of the models that share a latent space.
     representations
-        What was scored: models and baselines.
+        Names of scored models and baselines.
     """
-    every = [
+    candidates = [
         scored_as_trained(study.splits),
         sorted_trials(study.samples, study.spec.split.order or "onset"),
         *confounded_labels(study),
@@ -46,13 +49,13 @@ def caveats(study: Study, shared: Sequence[str], representations: Sequence[str])
         few_test_trials(study),
         dependent_splits(study),
         overlapping_windows(study),
-        settings_chosen(),
+        SETTINGS_CHOSEN,
     ]
-    return [caveat for caveat in every if caveat]
+    return [caveat for caveat in candidates if caveat]
 
 
 def scored_as_trained(splits: xr.DataTree) -> str:
-    """Warn that trials were scored that were fitted on, as in the published computation."""
+    """Warn that the scored trials were fitted on, as in the published computation."""
     if not in_sample(splits):
         return ""
     return (
@@ -62,7 +65,7 @@ def scored_as_trained(splits: xr.DataTree) -> str:
 
 
 def sorted_trials(samples: xr.DataTree, order: str) -> str:
-    """Warn of animals whose classes are unbroken runs of trials, in the order of a trial label, else of the file."""
+    """Warn of animals whose classes are unbroken runs of trials, in the order of the trial label ``order`` or of the file."""
     names = []
     for name, node in animals(samples):
         in_time = np.argsort(node[order].to_numpy(), kind="stable") if order in node.coords else slice(None)
@@ -79,87 +82,84 @@ def sorted_trials(samples: xr.DataTree, order: str) -> str:
 
 
 def confounded_labels(study: Study) -> list[str]:
-    """Warn of other trial labels from which the decoded one follows on most trials used."""
+    """Warn of trial labels that determine the decoded label on most trials."""
     decoded = study.samples.attrs["label"]
-    found = []
-    for other in label_counts(study.recordings)["label"].unique():
-        if other in study.spec.samples.label:
+    warnings = []
+    for label in label_counts(study.recordings)["label"].unique():
+        if label in study.spec.samples.label:
             continue
-        shares = [_follows(node, other) for _, node in animals(study.samples) if other in node.coords]
+        shares = [_follows(node, label) for _, node in animals(study.samples) if label in node.coords]
         if shares and min(shares) >= SAME:
-            found.append(
-                f"{decoded} follows from {other} on {min(shares):.0%} of the trials or more in every animal: what is decoded may "
-                f"be {other}. Only trials on which the two differ can tell."
+            warnings.append(
+                f"{decoded} follows from {label} on {min(shares):.0%} of the trials or more in every animal: what is decoded may "
+                f"be {label}. Only trials on which the two differ can tell."
             )
-    return found
+    return warnings
 
 
-def _follows(node: xr.Dataset, other: str) -> float:
-    """Return the share of trials whose class is the most frequent one at their value of another label; 0 if trivially so."""
+def _follows(node: xr.Dataset, label: str) -> float:
+    """Return the share of trials whose class is the most frequent class at their value of ``label``; 0 if trivially so."""
     strata = trial_strata(node)
     used = strata >= 0
-    table = pd.crosstab(node[other].to_numpy().astype(str)[used], strata[used]).to_numpy()
+    table = pd.crosstab(node[label].to_numpy().astype(str)[used], strata[used]).to_numpy()
     values, labels = table.shape
     return float(table.max(axis=1).sum() / used.sum()) if labels > 1 and values <= 2 * labels else 0.0
 
 
 def pairing(study: Study, shared: Sequence[str], representations: Sequence[str]) -> str:
-    """Say who saw labels through the pairing of training trials."""
+    """Name the representations that used labels through the pairing of training trials."""
     by = study.spec.samples.match_by
     common = set(by) & set(study.spec.samples.label)
     aligned = [name for name in ALIGNED if name in representations and name not in study.models]
     if not common or not shared:
         return ""
     alone = [name for name in study.models if name not in shared]
-    said = (
+    caveat = (
         f"Samples of different animals are paired by {' and '.join(by)}, of training trials only. So "
         f"{listed([*shared, *aligned])} saw the labels of training trials before any decoder did"
     )
-    said += f"; {listed(alone)} did not, which is part of any difference between them" if alone else ""
+    caveat += f"; {listed(alone)} did not, which is part of any difference between them" if alone else ""
     if study.spec.nulls.refits:
-        return f"{said}. The null does so too: it pairs by permuted labels and fits again."
+        return f"{caveat}. The null does so too: it pairs by permuted labels and fits again."
     return (
-        f"{said}. A null that pairs by permuted labels and fits again would be stricter than the floor, and is not in this run: "
-        "set nulls.refits, or use neuromvm refit."
+        f"{caveat}. A null that pairs by permuted labels and fits again would be stricter than the floor, and is not in this "
+        "run: set nulls.refits, or use neuromvm refit."
     )
 
 
 def repeated_animals(recordings: xr.DataTree) -> str:
-    """Warn of nodes that are recordings of one animal, by the subject that their files name."""
+    """Warn of animals that are recordings of the same subject, as named in their files."""
     sessions: dict[str, list[str]] = {}
     for name, node in animals(recordings):
         if subject := str(node.attrs.get("subject_id", "")):
             sessions.setdefault(subject, []).append(name)
-    same = [f"{subject}: {listed(names)}" for subject, names in sessions.items() if len(names) > 1]
-    if not same:
+    repeated = [f"{subject}: {listed(names)}" for subject, names in sessions.items() if len(names) > 1]
+    if not repeated:
         return ""
     return (
-        f"Some animals of this run are recordings of the same subject ({'; '.join(same)}). Scores across animals ('cross' and "
-        "'others') then include decoding between sessions of one animal, and the number of animals is smaller than the number "
-        "of rows."
+        f"Some animals of this run are recordings of the same subject ({'; '.join(repeated)}). Scores across animals ('cross' "
+        "and 'others') then include decoding between sessions of one animal, and the number of animals is smaller than the "
+        "number of rows."
     )
 
 
 def lacking_classes(samples: xr.DataTree) -> str:
-    """Warn of animals without trials of a class that others have."""
+    """Warn of animals without trials of a class."""
     label, names = samples.attrs["label"], classes(samples)
     counts = {name: trials_of_classes(node["label"].to_numpy(), len(names))[:-1] for name, node in animals(samples)}
-    there = np.any(list(counts.values()), axis=0)
-    lacks = {
-        name: [known for known, number, some in zip(names, one, there, strict=True) if some and not number]
-        for name, one in counts.items()
-    }
-    said = [f"{name} lacks {', '.join(absent)}" for name, absent in lacks.items() if absent]
-    if not said:
+    present = np.any(list(counts.values()), axis=0)
+    absent = {name: np.array(names)[present & (np.array(count) == 0)] for name, count in counts.items()}
+    lacking = [f"{name} lacks {', '.join(absent[name])}" for name in counts if absent[name].size]
+    if not lacking:
         return ""
     return (
-        f"Not every animal has every class of {label}: {listed(said)}. Each decoder is scored on the classes that it and its "
+        f"Not every animal has every class of {label}: {listed(lacking)}. Each decoder is scored on the classes that it and its "
         "target share, so chance differs between cells, and averages mix easier and harder problems."
     )
 
 
 def unequal_classes(samples: xr.DataTree) -> str:
-    """Warn if a class is much more frequent than the others."""
+    """Warn if a class is much more frequent than if all were equal."""
     number = len(classes(samples))
     shares = {}
     for name, node in animals(samples):
@@ -176,7 +176,7 @@ def unequal_classes(samples: xr.DataTree) -> str:
 
 
 def few_animals(samples: xr.DataTree) -> str:
-    """Warn that intervals say nothing about animals that were not recorded."""
+    """Warn that intervals do not generalise to other animals."""
     number = len(samples.children)
     if number >= FEW_ANIMALS:
         return ""
@@ -204,7 +204,7 @@ def few_test_trials(study: Study) -> str:
 
 
 def dependent_splits(study: Study) -> str:
-    """Say that splits share trials."""
+    """State that splits share trials."""
     number = next(iter(animals(study.splits)))[1].sizes["split"]
     if number == 1:
         return ""
@@ -212,7 +212,7 @@ def dependent_splits(study: Study) -> str:
 
 
 def overlapping_windows(study: Study) -> str:
-    """Say that windows share spikes."""
+    """State that windows share spikes."""
     node = next(iter(animals(study.samples)))[1]
     windows = node["window"].to_numpy()
     if len(windows) < 2:
@@ -221,11 +221,3 @@ def overlapping_windows(study: Study) -> str:
     shared = max(0.0, 1 - step / width)
     overlap = f" and share {shared:.0%} of their span with the next" if shared else ""
     return f"The {len(windows)} windows of a trial are not independent{overlap}: n is the number of trials, not of windows."
-
-
-def settings_chosen() -> str:
-    """Say what a run folder cannot know."""
-    return (
-        "This folder cannot tell how the settings of its models were chosen. If by looking at scores on these test trials, the "
-        "scores of the models are too high."
-    )

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else."""
+"""The report of a run: a single HTML file without external resources."""
 
 import json
 import shlex
@@ -27,8 +27,8 @@ LONG = 30  # rows above which a table is folded
 def write_report(study: Study) -> Path:
     """Write ``report.html`` into a run folder and return its path.
 
-    The file holds its figures, its styles and the library behind the interactive clouds, and loads nothing. Names that came
-    from recordings are shown as text, whatever they contain. What a run lacks is named, with the command that makes it.
+    Figures, styles and the plotting library of the interactive clouds are embedded. Names from recordings are escaped. Missing
+    results are listed with the command that computes them.
 
     Raises
     ------
@@ -53,20 +53,21 @@ def render(study: Study) -> str:
 
 
 def _content(study: Study) -> dict[str, Any]:
-    """Gather all that the template shows."""
+    """Return the variables of the template."""
     attrs = study.recordings.attrs
     shared = [name for name, model in study.spec.models.items() if model.sharing.kind != "independent"]
     summary = read_summary(study)
     rows = summary.analyses[DECODING].rows if DECODING in summary.analyses else []
     comparisons = compare(rows, saved_scores(study, DECODING).scores, shared, study.models)
     headline = [(comparison.verdict, sentences(comparison)) for comparison in comparisons]
-    new = leave_one_out(saved_scores(study, FEW_SHOT).scores) if FEW_SHOT in summary.analyses else None
+    if FEW_SHOT in summary.analyses and (few_shot := leave_one_out(saved_scores(study, FEW_SHOT).scores)) is not None:
+        headline.append(few_shot)
     representations = list(dict.fromkeys(str(row["representation"]) for row in rows))
     return {
         "name": study.spec.name,
         "about": study.spec.description or attrs.get("description", ""),
         "data": {"spec": study.spec.data.spec, **{key: attrs.get(key, "") for key in ("licence", "citation", "doi")}},
-        "headline": headline if new is None else [*headline, new],
+        "headline": headline,
         "scored": bool(rows),
         "shared": shared,
         "run": shlex.quote(str(study.path)),
@@ -90,15 +91,15 @@ def _content(study: Study) -> dict[str, Any]:
 
 
 def _provenance(study: Study) -> dict[str, Any]:
-    """Lay out versions, device, command, seeds and the files read, or say why they are unknown."""
+    """Return tables of versions, device, command, seeds and input files, or the reason why they are unknown."""
     try:
-        made = dict(study.provenance)
+        provenance = dict(study.provenance)
     except RunFolderError as error:
         return {"provenance": [], "provenance_problem": error.found}
-    files, versions, seeds = (made.pop(key, {}) for key in ("files", "versions", "seeds"))
-    made["command"] = shlex.join(made.get("command", []))
-    made |= {f"seed of {key}" if key == "split" else f"seeds of {key}": json.dumps(value) for key, value in seeds.items()}
-    rows = [[str(key), str(value)] for key, value in (made | versions).items()]
+    files, versions, seeds = (provenance.pop(key, {}) for key in ("files", "versions", "seeds"))
+    provenance["command"] = shlex.join(provenance.get("command", []))
+    provenance |= {f"seed of {key}" if key == "split" else f"seeds of {key}": json.dumps(value) for key, value in seeds.items()}
+    rows = [[str(key), str(value)] for key, value in (provenance | versions).items()]
     hashes = [[name, str(file.get("source_file", "")), str(file.get("sha256", ""))] for name, file in files.items()]
     tables = [
         Table("Where and with what the run was made.", ["what", "value"], rows, [False, False]),

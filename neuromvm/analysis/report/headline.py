@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import xarray as xr
 
-from neuromvm.analysis.baselines.catalogue import ROWS
+from neuromvm.analysis.baselines.catalogue import BASELINES
 from neuromvm.analysis.decoding.decoding import RENAMED
 from neuromvm.analysis.figures.text import counted
 from neuromvm.analysis.report.tables import interval
@@ -140,7 +140,7 @@ def sentences(comparison: Comparison) -> list[str]:
     if baseline is None:
         return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]
     name = baseline["representation"]
-    kind = "baseline" if name in ROWS and not ROWS[name].linear else "linear baseline"
+    kind = "baseline" if name in BASELINES and not BASELINES[name].linear else "linear baseline"
     reached = interval(baseline["value"], baseline["low"], baseline["high"])
     said.append(f"In comparison, {_chosen(kind, baseline, comparison.baselines)} reaches {reached}.")
     if comparison.difference is not None:

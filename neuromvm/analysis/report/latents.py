@@ -1,4 +1,4 @@
-"""The interactive clouds of the report: latents of the first replica of every model."""
+"""Section of the report: interactive clouds of the latents of the first replica of every model."""
 
 import json
 from typing import NamedTuple
@@ -20,7 +20,7 @@ SPLIT = 0
 
 
 class Cloud(NamedTuple):
-    """A cloud of one model, or why there is none."""
+    """A cloud of a model with its caption; html is '' and the caption says why if there is none."""
 
     model: str
     html: Markup
@@ -28,22 +28,22 @@ class Cloud(NamedTuple):
 
 
 def clouds(study: Study) -> list[Cloud]:
-    """Draw every model; the library that draws is inside the first cloud, once."""
+    """Draw every model; the first cloud contains the plotting library."""
     drawn: list[Cloud] = []
-    for place, model in enumerate(study.models):
+    for number, model in enumerate(study.models):
         try:
             points, axes = samples_of(study, model)
         except RunFolderError as error:
             drawn.append(Cloud(model, Markup(""), f"No latents of {model}: {error}"))
             continue
-        everything = len(points)
-        points = points.iloc[:: -(-everything // MOST_POINTS)]
+        samples = len(points)
+        points = points.iloc[:: -(-samples // MOST_POINTS)]
         figure = cloud(points, axes, study.samples.attrs["label"], ordered(json.loads(study.samples.attrs["classes"])))
-        first = not any(one.html for one in drawn)
-        html = to_html(figure, CONFIG, include_plotlyjs=first, full_html=False, div_id=f"cloud-{place}")
+        needs_library = not any(model_cloud.html for model_cloud in drawn)
+        html = to_html(figure, CONFIG, include_plotlyjs=needs_library, full_html=False, div_id=f"cloud-{number}")
         caption = f"Latents of {model}, first replica (split {SPLIT}): {_shown_sentence(points)} {_axes_sentence(axes)}"
-        if len(points) < everything:
-            caption += f" Of {everything} samples, evenly spaced ones are drawn."
+        if len(points) < samples:
+            caption += f" Of {samples} samples, evenly spaced ones are drawn."
         # plotly writes names into JSON with <, > and / escaped, so nothing from a file can end the script
         drawn.append(Cloud(model, Markup(html), caption))  # noqa: S704
     return drawn
@@ -52,7 +52,7 @@ def clouds(study: Study) -> list[Cloud]:
 def samples_of(study: Study, model: str) -> tuple[pd.DataFrame, list[str]]:
     """Return labelled samples of the first replica on at most three axes, and the names of the axes.
 
-    Columns ``animal, trial, window, label, part`` and one for each axis; ``part`` is ``test``, ``training`` or both of them.
+    Columns ``animal, trial, window, label, part`` and one for each axis; ``part`` is ``test``, ``training`` or both.
     """
     shown = projected(study.latents(model), study.splits, SPLIT, fit_pca, axes=3)
     classes = np.array(json.loads(study.samples.attrs["classes"]))
@@ -70,7 +70,7 @@ def samples_of(study: Study, model: str) -> tuple[pd.DataFrame, list[str]]:
             "label": classes[labels[trial, window]],
             "part": np.select([is_scored(part) & is_fitted(part), is_scored(part)], [IN_SAMPLE, TEST], "training")[trial],
         }
-        columns |= {name: values[trial, window, place] for place, name in enumerate(shown.axes)}
+        columns |= {name: values[trial, window, axis] for axis, name in enumerate(shown.axes)}
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True), shown.axes
 

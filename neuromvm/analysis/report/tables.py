@@ -1,7 +1,6 @@
-"""Tables of the report, and how numbers are written in it."""
+"""Tables of the report, and the format of numbers."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -10,7 +9,7 @@ NONE = "–"
 
 
 class Table(NamedTuple):
-    """A table ready to be shown: text in every cell."""
+    """A table with text in every cell."""
 
     caption: str
     columns: list[str]
@@ -20,21 +19,21 @@ class Table(NamedTuple):
 
     @classmethod
     def of(cls, caption: str, frame: pd.DataFrame) -> "Table":
-        """Take a data frame, its index left out."""
+        """Convert a data frame, without its index."""
         numeric = [bool(kind.kind in "iuf") for kind in frame.dtypes]
         rows = [[cell(value) for value in row] for row in frame.itertuples(index=False)]
         return cls(caption, [str(name) for name in frame.columns], rows, numeric)
 
 
 def cell(value: object) -> str:
-    """Write a value of any type."""
+    """Format a value of any type."""
     if isinstance(value, float):
         return number(value)
     return NONE if value is None or value == "" else str(value)
 
 
 def number(value: float | None, signed: bool = False) -> str:
-    """Write a number with as many digits as a reader needs; a minus sign, not a hyphen.
+    """Format a number with three to four digits and a minus sign in place of a hyphen.
 
     Examples
     --------
@@ -48,7 +47,7 @@ def number(value: float | None, signed: bool = False) -> str:
 
 
 def interval(value: float | None, low: float | None, high: float | None, signed: bool = False) -> str:
-    """Write ``value [low, high]``, or the value alone where there is no interval.
+    """Format ``value [low, high]``, or the value alone where there is no interval.
 
     Examples
     --------
@@ -62,7 +61,7 @@ def interval(value: float | None, low: float | None, high: float | None, signed:
 
 
 def between(low: float | None, high: float | None) -> str:
-    """Write an interval alone, or nothing.
+    """Format an interval; '' if there is none.
 
     Examples
     --------
@@ -70,15 +69,3 @@ def between(low: float | None, high: float | None) -> str:
     ('[0.163, 0.218]', '')
     """
     return "" if NONE in (number(low), number(high)) else f"[{number(low)}, {number(high)}]"
-
-
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """Write names one after another, the rest as a number.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
-    ('a, b and c', 'a, b and 1 more')
-    """
-    names = list(names) if len(names) <= most else [*names[:most], f"{len(names) - most} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

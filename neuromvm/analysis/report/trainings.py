@@ -1,4 +1,4 @@
-"""How the models of a run were trained, for the report."""
+"""Section of the report: training curves."""
 
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from neuromvm.folders.study import Study
 
 
 class Training(NamedTuple):
-    """Curves of one model, or '' if nothing was recorded."""
+    """Sentence and curves (base64 PNG, '' if nothing was recorded) of a model."""
 
     model: str
     sentence: str
@@ -22,7 +22,7 @@ class Training(NamedTuple):
 
 
 def trainings(study: Study) -> list[Training]:
-    """Draw the curves of every model that has any."""
+    """Return the curves of every model."""
     return [_training(study, model) for model in study.models]
 
 
@@ -35,21 +35,22 @@ def _training(study: Study, model: str) -> Training:
         return Training(model, "Not trained, as the experiment says: the model as it starts.", "")
     if not records:
         return Training(model, "No epoch is recorded. Go on with the run: neuromvm run EXPERIMENT.yaml --out RUN --resume", "")
-    about = history(records, list(study.samples.children), study.rate_terms(model))
+    epochs = history(records, list(study.samples.children), study.rate_terms(model))
     seconds = sum(record["seconds"] for record in records)
-    last, wanted = int(about["epoch"][-1]), study.spec.training_for(model).epochs
-    loss, end = float(about["loss"][-1].mean()), _end(about["stopped"].to_numpy(), last, wanted)
+    trained, planned = int(epochs["epoch"][-1]), study.spec.training_for(model).epochs
+    loss = float(epochs["loss"][-1].mean())
     sentence = (
-        f"{counted(about.sizes['replica'], 'replica')}, {last} of {wanted} epochs, {number(seconds)} s; "
-        f"mean loss at the last epoch {number(loss)}. {end}"
+        f"{counted(epochs.sizes['replica'], 'replica')}, {trained} of {planned} epochs, {number(seconds)} s; "
+        f"mean loss at the last epoch {number(loss)}. {_end(epochs['stopped'].to_numpy(), trained, planned)}"
     )
-    return Training(model, sentence, embedded_figure(partial(curves, about)))
+    return Training(model, sentence, embedded_figure(partial(curves, epochs)))
 
 
-def _end(stopped: np.ndarray, last: int, wanted: int) -> str:
+def _end(stopped: np.ndarray, trained: int, planned: int) -> str:
+    """Describe how a training ended."""
     early = stopped[np.isfinite(stopped)].astype(int).tolist()
     if early:
         return f"Early stopping ended {len(early)} of {counted(len(stopped), 'replica')}, at epoch {span(early)}."
-    if last < wanted:
+    if trained < planned:
         return "The training was cut off and can be resumed."
     return "No replica was stopped early: the loss need not have settled, look at the curves."

@@ -21,7 +21,7 @@ from neuromvm.analysis.sequence.inputs import View, views_of_activity, views_of_
 from neuromvm.analysis.sequence.means import Draws, line_of, over_animals, resampled_mean, seeds, shuffled_within
 from neuromvm.analysis.sequence.trials import SequenceTrials, WindowOptions, cut_sequence, read_trials, refuse_without_animals
 from neuromvm.analysis.statistics import over_trials
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.errors import SplitError
 from neuromvm.schema import in_sample, is_fitted, is_scored
 from neuromvm.specs import SplitSpec
@@ -149,7 +149,7 @@ def tell_apart(
             continue
         observed = _decoded(view, np.arange(len(fitted)), fitted)
         if null == "refitted":
-            orders = (carry(name, dataset, number).trial for number in range(1, options.permutations + 1))
+            orders = (draw_permutation(name, dataset, number).trial for number in range(1, options.permutations + 1))
             broken = [_read(_decoded(view, order, fitted), trials, tested).mean(axis=0) for order in orders]
         else:
             broken = _exchanged(observed[tested], trials.take(tested), options, name)

@@ -27,7 +27,7 @@ from neuromvm.analysis.sequence.trials import WindowOptions, cut_sequence, read_
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows
 from neuromvm.data.features import features
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError
 from neuromvm.specs import SplitSpec
@@ -170,7 +170,7 @@ def _follow_one(name: str, dataset: xr.Dataset, window: Floats, seen: Floats, od
     observed = _relations(found, once)[0]
     bootstrap = _relations(found, over_trials.bootstrap(rows, options.bootstraps, random))
     exchanged = _relations(found, over_trials.permutations(rows, EXCHANGES, random))
-    orders = (carry(name, dataset, permutation).trial for permutation in range(1, options.permutations + 1))
+    orders = (draw_permutation(name, dataset, permutation).trial for permutation in range(1, options.permutations + 1))
     refitted = np.concatenate([_relations(decoded(order), once) for order in orders])
     return Followed(Draws(observed, bootstrap, refitted), Draws(observed, bootstrap, exchanged))
 

@@ -11,7 +11,7 @@ from neuromvm.analysis.sequence.distances import Products, distances, nearness, 
 from neuromvm.analysis.sequence.inputs import View
 from neuromvm.analysis.sequence.means import Draws, shuffled_within
 from neuromvm.analysis.sequence.trials import SequenceTrials, WindowOptions
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.schema import is_scored
 
 Codes = NDArray[np.intp]
@@ -61,7 +61,7 @@ def relabelled_distances(
     chosen, found = dataset.isel(trial=used), []
     for permutation in range(1, options.permutations + 1):
         relabelled = odor.copy()
-        relabelled[used] = odor[used][carry(name, chosen, permutation).trial]
+        relabelled[used] = odor[used][draw_permutation(name, chosen, permutation).trial]
         found.append(distances(products, relabelled[rows.trial], odors)[0])
     return np.stack(found)
 

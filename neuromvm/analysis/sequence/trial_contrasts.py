@@ -28,7 +28,7 @@ from neuromvm.analysis.sequence.trials import (
     refuse_without_animals,
 )
 from neuromvm.data.features import features
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.windows import sample_spec
 from neuromvm.specs import SplitSpec
 
@@ -183,7 +183,7 @@ def _decode_contrast(name: str, dataset: xr.Dataset, side: Codes, animals: Anima
     def right(order: NDArray[np.integer]) -> Floats:
         return read_rightly(window[order], side, everything, parts, options.inverse_penalty)
 
-    orders = (carry(name, dataset, n, within=options.within).trial for n in range(1, options.permutations + 1))
+    orders = (draw_permutation(name, dataset, n, within=options.within).trial for n in range(1, options.permutations + 1))
     observed = right(np.arange(len(side)))
     return Draws(
         balanced_mean(observed, side),

@@ -12,7 +12,7 @@ from neuromvm.analysis.sequence.decoder import fewest_per_odor, folds_of, read_r
 from neuromvm.analysis.sequence.means import Draws, line_of, over_animals, resampled_mean, seeds
 from neuromvm.analysis.sequence.trials import Animals, SequenceTrials, WindowOptions
 from neuromvm.data.features import features
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.windows import sample_spec
 from neuromvm.specs import SplitSpec
 
@@ -54,7 +54,7 @@ def odor_by_kind(
             continue
         parts = folds_of(name, dataset, trials.odor, fitted, spec)
         window = features(dataset["activity"], sample_spec(animals.samples))[:, 0]
-        orders = [np.arange(len(fitted)), *(carry(name, dataset, n).trial for n in range(1, options.permutations + 1))]
+        orders = [np.arange(len(fitted)), *(draw_permutation(name, dataset, n).trial for n in range(1, options.permutations + 1))]
         right, *null = (read_rightly(window[order], trials.odor, fitted, parts, options.inverse_penalty) for order in orders)
         for row, kind in enumerate(kinds_of(trials)):
             if (count := int(kind.sum())) < options.fewest_tested:

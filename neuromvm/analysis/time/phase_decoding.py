@@ -12,7 +12,7 @@ from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.circular import Floats
 from neuromvm.analysis.statistics.over_trials import LabelRows, Tally, mean_of_scored
 from neuromvm.analysis.time.phase_bins import PhaseBins, bin_by_phase, phase_codes
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.errors import AlignmentError, SchemaError
 from neuromvm.schema import THETA_PHASE, is_fitted, is_scored
 
@@ -173,7 +173,7 @@ def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, wi
     bootstrap = accuracy(observed, over_trials.bootstrap(rows, resampling.bootstraps, rng))
     label_null, phase_null = [], []
     for number in range(1, resampling.permutations + 1):
-        order = carry(spikes.name, spikes.exchangeable, number, within=within).trial
+        order = draw_permutation(spikes.name, spikes.exchangeable, number, within=within).trial
         moved = PhaseBins(bins.counts[order], bins.occupancy[order])
         if resampling.phase_null == "shift":
             broken = bins.turned(rng.integers(spikes.phases, size=trials))

@@ -14,7 +14,7 @@ from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows, Tally
 from neuromvm.analysis.statistics.renamed_classes import Renaming, recall
 from neuromvm.data.features import features
-from neuromvm.data.permutation import carry
+from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.windows import sample_spec
 from neuromvm.schema import is_fitted, is_scored
 
@@ -242,6 +242,6 @@ def _in_splits(dataset: xr.Dataset, splits: xr.DataTree, animal: str) -> tuple[x
 
 
 def _sliding(name: str, dataset: xr.Dataset, values: Floats, part: NDArray[np.int8], draws: int, within: str | None) -> Sliding:
-    orders = [carry(name, dataset, draw, within=within).trial for draw in range(draws + 1)]
+    orders = [draw_permutation(name, dataset, draw, within=within).trial for draw in range(draws + 1)]
     label = dataset["label"].to_numpy()[:, 0]
     return Sliding(values.astype(np.float64), label, is_fitted(part), is_scored(part), orders)

@@ -1,4 +1,4 @@
-"""Readers of recordings; each returns a tree of plain arrays and keeps no file open."""
+"""Readers of recordings; files are closed afterwards. Errors of all readers are those of :func:`load_recordings`."""
 
 from neuromvm.data.loaders.recordings import load_recordings
 

@@ -1,4 +1,4 @@
-"""Activity of a ``RoiResponseSeries``, averaged on the time grid or on position bins within a trial."""
+"""Activity of a ``RoiResponseSeries``, averaged in time or position bins of each trial."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from neuromvm.errors import AlignmentError, DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import PositionGrid, RoiActivity, TimeGrid
 
-FrameBins = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]  # trial, bin and number of every frame used
+FrameBins = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]  # trial, bin and number of each frame
 
 
 @dataclass(frozen=True)
@@ -35,36 +35,31 @@ class Frames:
 def roi_dataset(file: NwbFile, activity: RoiActivity, grid: TimeGrid | PositionGrid, trials: Trials) -> xr.Dataset:
     """Return mean activity ``(trial, time | position, unit)`` of a file with coordinates and the account of drops.
 
-    A trial with a bin that holds no frame is dropped and counted: such a bin has no mean, and none is made up.
-
-    Raises
-    ------
-    AlignmentError
-        If frames and trials do not share a clock, or bins are narrower than a frame.
+    A trial with a bin without frames, which has no mean, is dropped and counted.
     """
     frames = read_frames(file, activity)
     return frames_dataset(file, frames, grid, trials, f"mean of {activity.series} over the frames of the bin")
 
 
 def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
-    """Return frames averaged in the bins of every trial; see :func:`roi_dataset`."""
+    """Return the means of frames in the bins of each trial; see :func:`roi_dataset`."""
     check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
     if isinstance(grid, TimeGrid):
         dim = "time"
-        used = times_in_windows(frames.times, trials.onsets, grid.window[0], grid.bin_width, grid.bins)
+        indices = times_in_windows(frames.times, trials.onsets, grid.window[0], grid.bin_width, grid.bins)
         empty = f"a bin of {grid.bin_width:g} s has no frame"
     else:
         dim = "position"
-        used = _frames_in_laps(file, frames, grid, trials)
+        indices = _frames_in_laps(file, frames, grid, trials)
         empty = "a position bin was not visited"
     shape = (len(trials.onsets), grid.bins)
     where = f"{file.path}: {shape[0]} trials x {shape[1]} bins x {frames.values.shape[1]} cells"
     check_fits_memory(where, shape[0] * shape[1] * frames.values.shape[1] * 20, "Choose wider bins")
     visited = np.zeros(shape, dtype=bool)
-    visited[used[0], used[1]] = True
+    visited[indices[0], indices[1]] = True
     complete = visited.all(axis=1)
     _check_some_complete(file, frames, trials, visited, empty)
-    means = average_frames(frames.values, *used, shape)[complete]
+    means = average_frames(frames.values, *indices, shape)[complete]
     attrs = {"units": frames.unit, "long_name": long_name}
     dataset = xr.Dataset(
         {"event_amplitude": (("trial", dim, "unit"), means, attrs)},
@@ -75,21 +70,13 @@ def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid,
 
 
 def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
-    """Return a RoiResponseSeries without the cells and frames that are not finite, which are counted.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such series.
-    DataFormatError
-        If its shape does not fit its clock or its cells.
-    """
+    """Return a RoiResponseSeries; cells and frames that are not finite are left out and counted."""
     series = read_series(file, activity.series)
     values = series.values[:, None] if series.values.ndim == 1 else series.values
     if values.ndim != 2:
         raise DataFormatError(file.where(activity.series), found=f"data of shape {values.shape}", expected="(frame, cell)")
     coords = _cells(file, activity.series, values.shape[1])
-    with np.errstate(over="ignore"):  # what float32 cannot hold counts as not finite
+    with np.errstate(over="ignore"):  # values outside the range of float32 count as not finite
         values = values.astype(np.float32, copy=False)
     finite = np.isfinite(values)
     known = finite.any(axis=0)
@@ -105,13 +92,7 @@ def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
 
 
 def position_extremes(file: NwbFile, grid: PositionGrid) -> tuple[float, float]:
-    """Return the smallest and largest finite position in a file.
-
-    Raises
-    ------
-    DataFormatError
-        If there is none.
-    """
+    """Return the smallest and largest finite position in a file."""
     values = _positions(file, grid).values
     values = values[np.isfinite(values)]
     if not values.size:
@@ -120,7 +101,7 @@ def position_extremes(file: NwbFile, grid: PositionGrid) -> tuple[float, float]:
 
 
 def _cells(file: NwbFile, path: str, cells: int) -> xr.Dataset:
-    """Return ids and, if known, the imaged region of the cells of a series."""
+    """Return ids, table columns and, if known, the imaged region of the cells of a series."""
     rois = f"{path}/rois"
     table_path = file.attribute(rois, "table") if rois in file else None
     if table_path is None:
@@ -140,14 +121,14 @@ def _cells(file: NwbFile, path: str, cells: int) -> xr.Dataset:
 
 
 def _frames_in_laps(file: NwbFile, frames: Frames, grid: PositionGrid, trials: Trials) -> FrameBins:
-    """Return trial, position bin and number of every frame within a trial, start included and stop excluded."""
+    """Return trial, position bin and number of the frames from start (included) to stop (excluded) of each trial."""
     low, high = grid.range or position_extremes(file, grid)
     position = _position_of_frames(_positions(file, grid), frames.times)
     slack = 1e-3 * _period(frames.times)
-    first = np.searchsorted(frames.times, trials.coords["start_time"].values - slack)
-    last = np.searchsorted(frames.times, trials.coords["stop_time"].values - slack)
-    trial = np.repeat(np.arange(len(first)), last - first)
-    index = np.concatenate([np.empty(0, dtype=np.intp), *(np.arange(a, b) for a, b in zip(first, last, strict=True))])
+    starts = np.searchsorted(frames.times, trials.coords["start_time"].values - slack)
+    stops = np.searchsorted(frames.times, trials.coords["stop_time"].values - slack)
+    trial = np.repeat(np.arange(len(starts)), stops - starts)
+    index = np.concatenate([np.empty(0, dtype=np.intp), *map(np.arange, starts, stops)])
     share = (position[index] - low) / (high - low)
     on_track = (share >= 0) & (share <= 1)  # False for NaN
     trial, index, share = trial[on_track], index[on_track], share[on_track]
@@ -163,19 +144,19 @@ def _positions(file: NwbFile, grid: PositionGrid) -> Series:
             file.where(grid.series),
             found=f"positions of shape {series.values.shape}",
             expected="one coordinate along the track",
-            next_step="Store the linearised position as a SpatialSeries of its own",
+            next_step="Store the linearised position as a separate SpatialSeries",
         )
     return series
 
 
 def _position_of_frames(series: Series, times: NDArray[np.float64]) -> NDArray[np.floating]:
-    """Return the position at each frame: of the nearest sample, NaN where none is within one sampling period."""
+    """Return the position of the sample nearest to each frame, NaN if it is more than one sampling period away."""
     after = np.clip(np.searchsorted(series.times, times), 1, max(len(series.times) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(series.times) - 1)
     nearest = np.where(times - series.times[before] <= series.times[after] - times, before, after)
-    away = np.abs(series.times[nearest] - times) > 1.001 * _period(series.times)
-    return np.where(away, np.nan, series.values[nearest])
+    distant = np.abs(series.times[nearest] - times) > 1.001 * _period(series.times)
+    return np.where(distant, np.nan, series.values[nearest])
 
 
 def _period(times: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""Opening HDF5 files with care: signature, locks, memory, and one type of error for whatever h5py raises."""
+"""Safe reading of HDF5 files: checks of signature, locks and memory, and DataFormatError for every error of h5py."""
 
 import errno
 import hashlib
@@ -14,15 +14,15 @@ from neuromvm.errors import DataFormatError
 
 LOG = logging.getLogger(__name__)
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-SIGNATURE_OFFSETS = (0, 512, 1024, 2048)  # HDF5 allows a user block in front
+SIGNATURE_OFFSETS = (0, 512, 1024, 2048)  # HDF5 allows a user block before the signature
 LARGEST_SHARE_OF_MEMORY = 0.5
-# What h5py raises on damaged files depends on the byte that is wrong
+# Errors of h5py for damaged files, which depend on the damaged byte
 H5PY_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, UnicodeError, OverflowError, MemoryError)
 
 
 @contextmanager
 def guard(where: str) -> Iterator[None]:
-    """Turn whatever h5py raises into DataFormatError."""
+    """Replace errors of h5py by DataFormatError."""
     try:
         yield
     except H5PY_ERRORS as error:
@@ -36,12 +36,12 @@ def guard(where: str) -> Iterator[None]:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Return an HDF5 file open for reading, without a lock where none can be had.
+    """Return an HDF5 file open for reading, without a lock if it cannot be locked.
 
     Raises
     ------
     DataFormatError
-        If the file is missing, empty, a pointer of git-lfs, not HDF5, or damaged.
+        If the file is missing, empty, a git-lfs pointer, not HDF5, or damaged.
     """
     with guard(str(path)):
         _check_signature(path)
@@ -55,7 +55,7 @@ def sha256(path: Path) -> str:
 
 
 def free_memory() -> int:
-    """Return the bytes of memory that are free, or 4 GiB where the system does not say."""
+    """Return the free memory [bytes], or 4 GiB on systems that do not report it."""
     try:
         return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, OSError, ValueError):
@@ -63,7 +63,7 @@ def free_memory() -> int:
 
 
 def check_fits_memory(where: str, size: int, next_step: str) -> None:
-    """Raise DataFormatError if an array of so many bytes would take more than half of the free memory."""
+    """Raise DataFormatError if ``size`` [bytes] exceeds half of the free memory."""
     budget = LARGEST_SHARE_OF_MEMORY * free_memory()
     if size > budget:
         raise DataFormatError(
@@ -75,33 +75,26 @@ def check_fits_memory(where: str, size: int, next_step: str) -> None:
 
 
 def _check_signature(path: Path) -> None:
+    if (problem := _problem(path)) is not None:
+        raise DataFormatError(str(path), found=problem[0], expected="an NWB file", next_step=problem[1])
+
+
+def _problem(path: Path) -> tuple[str, str] | None:
+    """Return what is at a path and the next step, or None if it is a file that begins like HDF5."""
     if not path.exists():
-        raise DataFormatError(str(path), found="no such file", next_step="Check the folder and the patterns of the data spec")
+        return "no such file", "Check the folder and the patterns of the data spec"
     if path.is_dir():
-        raise DataFormatError(
-            str(path),
-            found="a folder",
-            expected="an NWB file",
-            next_step="Zarr folders are not read: export them to HDF5",
-        )
+        return "a folder", "Zarr folders are not read: export them to HDF5"
     with path.open("rb") as stream:
         head = stream.read(SIGNATURE_OFFSETS[-1] + len(SIGNATURE))
     if not head:
-        raise DataFormatError(str(path), found="an empty file", expected="an NWB file", next_step="Download it again")
+        return "an empty file", "Download it again"
     if head.startswith(b"version https://git-lfs") or b"/annex/objects/" in head[:200]:
-        raise DataFormatError(
-            str(path),
-            found="a pointer of git-lfs or git-annex, not the data",
-            expected="an NWB file",
-            next_step="Run 'git lfs pull' or 'datalad get' in the folder of the file",
-        )
+        pull = "Run 'git lfs pull' or 'datalad get' in the folder of the file"
+        return "a pointer of git-lfs or git-annex, not the data", pull
     if not any(head[offset:].startswith(SIGNATURE) for offset in SIGNATURE_OFFSETS):
-        raise DataFormatError(
-            str(path),
-            found=f"not HDF5 (begins with {head[:8]!r})",
-            expected="an NWB file",
-            next_step="Check the file patterns",
-        )
+        return f"not HDF5 (begins with {head[:8]!r})", "Check the file patterns"
+    return None
 
 
 def _open(path: Path) -> h5py.File:

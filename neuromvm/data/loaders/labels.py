@@ -1,13 +1,13 @@
-"""Values of table columns as text and as labels, and the filters that name them."""
+"""Values of table columns as text and as labels, and filters of these values."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.schema import ACTIVITY_NAMES, GRID_DIMS
+from neuromvm.schema import ACTIVITY_NAMES, GRID_DIMS, Dropped
 from neuromvm.specs.data import Scalar
 
 LARGEST_EXACT = 2.0**53
@@ -28,9 +28,9 @@ def as_text(values: NDArray[Any]) -> NDArray[np.str_]:
 
 
 def as_label(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a column as a label: text and bool as they are, whole numbers as int64, whole numbers with gaps as text.
+    """Return a column as a label: text and bool unchanged, whole numbers as int64, whole numbers with NaN as text.
 
-    Gaps are text because an absent label is '' everywhere, and integers have no such value.
+    A missing label is '', which integers cannot represent.
     """
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
@@ -42,13 +42,8 @@ def as_label(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int64) if len(known) == len(values) else as_text(values)
 
 
-def renamed(values: NDArray[Any], names: Mapping[str, str]) -> NDArray[np.str_]:
-    """Return text in which the values that ``names`` lists are replaced."""
-    return np.array([names.get(text, text) for text in as_text(values).tolist()], dtype=str)
-
-
 def spellings(value: Scalar) -> set[str]:
-    """Return the texts under which a value of a filter may stand in a column: flags are stored as bools or as 0 and 1."""
+    """Return the texts that a value of a filter matches in a column; flags may be bools or 0 and 1."""
     if value is True or (not isinstance(value, str) and value == 1):
         return {"True", "1"}
     if value is False or (not isinstance(value, str) and value == 0):
@@ -56,20 +51,31 @@ def spellings(value: Scalar) -> set[str]:
     return set(as_text(np.array([value])).tolist())
 
 
-def is_one_of(values: NDArray[Any], wanted: Sequence[Scalar]) -> NDArray[np.bool_]:
-    """Return where a column holds one of the wanted values."""
-    texts = set().union(*(spellings(value) for value in wanted))
+def is_one_of(values: NDArray[Any], allowed: Sequence[Scalar]) -> NDArray[np.bool_]:
+    """Return for each value of a column whether it is allowed."""
+    texts = set().union(*(spellings(value) for value in allowed))
     return np.isin(as_text(values), sorted(texts))
 
 
+def exclude(
+    rows: NDArray[np.bool_], row_name: str, reasons: Iterable[tuple[str, NDArray[np.bool_]]]
+) -> tuple[NDArray[np.bool_], list[Dropped]]:
+    """Return the remaining rows ``(row,)``, and how many rows (``row_name``: trials, units) each reason excludes first."""
+    dropped = []
+    for reason, excluded in reasons:
+        dropped.append(Dropped(row_name, reason, int((excluded & rows).sum())))
+        rows = rows & ~excluded
+    return rows, dropped
+
+
 def shown(values: Sequence[Any] | set[str], most: int = 12) -> str:
-    """Return values as a short list for messages and accounts."""
+    """Return a short list of values for messages and accounts."""
     texts = sorted(map(str, values))
     return ", ".join(texts[:most]) + (f", ... ({len(texts)} in all)" if len(texts) > most else "")
 
 
 def joint_coords(trials: xr.Dataset, units: xr.Dataset) -> dict[Hashable, xr.DataArray]:
-    """Return the coordinates of trials and of units; a unit column whose name is taken gets ``unit_`` in front."""
+    """Return the coordinates of trials and units; a unit column with the name of another coordinate gets the prefix ``unit_``."""
     taken = {*map(str, trials.coords), *GRID_DIMS, *ACTIVITY_NAMES, "session", "trial_id"}
     named = {name: f"unit_{name}" if name in taken else name for name in map(str, units.coords)}
     return {

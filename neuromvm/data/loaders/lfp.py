@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.bins import bin_centres
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import shown
 from neuromvm.data.loaders.npy_file import open_npy
@@ -16,28 +17,18 @@ from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
 from neuromvm.schema import THETA_PHASE, Dropped, with_dropped
 from neuromvm.specs.data import LfpSpec, TimeGrid
 
-COPIES = 8  # of the signal that filtering holds at once
+COPIES = 8  # of the signal in memory during filtering
 
 
 def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: TimeGrid) -> xr.Dataset:
     """Return the dataset of a session with the coordinate ``theta_phase (trial, time)`` [rad], 0 at the peak of the LFP.
 
-    It is the phase in the middle of each bin, from the whole signal of the session; NaN, and counted, where the signal has a gap
-    or an end within 0.25 s.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such series, or several and none is named.
-    DataFormatError
-        If it has no such channel, is too short or sampled too rarely or irregularly.
-    AlignmentError
-        If it covers no trial.
+    It is the phase at the centre of each bin, computed from the whole session; NaN, and counted, within 0.25 s of a gap or an end
+    of the signal.
     """
     path = lfp.series or only_lfp(file, "lfp")
     signal = read_channel(file, path, lfp.channel)
-    centres = grid.window[0] + grid.bin_width * (np.arange(grid.bins) + 0.5)
-    at = dataset["onset"].to_numpy()[:, None] + centres
+    at = dataset["onset"].to_numpy()[:, None] + bin_centres(grid.window[0], grid.bin_width, grid.bins)
     phase = phase_at(signal.values, signal.times, at, lfp.band, file.where(path))
     if phase.size and np.isnan(phase).all():
         raise AlignmentError(
@@ -50,14 +41,8 @@ def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: Tim
     return with_phase(dataset, phase, lfp, signal.dropped)
 
 
-def of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: LfpSpec) -> NDArray[np.float32]:
-    """Return the phase ``(trial, bin)`` [rad] of an array ``(trial, bin, channel)`` that is cut into trials already.
-
-    Raises
-    ------
-    DataFormatError
-        If the array is damaged, has other bins or no such channel, or a trial is too short or sampled too rarely.
-    """
+def phase_of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: LfpSpec) -> NDArray[np.float32]:
+    """Return the phase ``(trial, bin)`` [rad] of an array ``(trial, bin, channel)`` of field potentials."""
     array = open_npy(path, "(trial, bin, channel)")
     bins = round((window[1] - window[0]) / bin_width)
     if array.shape[1] != bins:
@@ -68,7 +53,7 @@ def of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: Lf
             next_step="Check that lfp.series names the field potentials around the same event",
         )
     _check_channel(str(path), lfp.channel, array.shape[2])
-    times = window[0] + bin_width * (np.arange(bins) + 0.5)
+    times = bin_centres(window[0], bin_width, bins)
     signals = np.asarray(array[:, :, lfp.channel], dtype=np.float64)
     phase = np.full(signals.shape, np.nan, dtype=np.float32)
     for trial, signal in enumerate(signals):
@@ -78,32 +63,29 @@ def of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: Lf
 
 
 def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, lines: list[Dropped]) -> xr.Dataset:
-    """Return the dataset with its phase, and the account of bins without one."""
-    attrs = {
-        "units": "rad",
-        "long_name": f"theta phase of the LFP, {lfp.band[0]:g} to {lfp.band[1]:g} Hz, 0 at its peak",
-        "channel": lfp.channel,
-    }
+    """Return the dataset with its phase ``(trial, time)`` [rad], and the number of bins without a phase in its account."""
+    long_name = f"theta phase of the LFP, {lfp.band[0]:g} to {lfp.band[1]:g} Hz, 0 at its peak"
+    attrs = {"units": "rad", "long_name": long_name, "channel": lfp.channel}
     unknown = Dropped("bins of theta phase", f"the LFP has a gap or an end within {EDGE:g} s", int(np.isnan(phase).sum()))
     return with_dropped(dataset.assign_coords({THETA_PHASE: (("trial", "time"), phase, attrs)}), [*lines, unknown])
 
 
-def only_lfp(file: NwbFile, wanted_by: str) -> str:
-    """Return the path of the only field potential: what lies in an LFP container, or else any electrical series.
+def only_lfp(file: NwbFile, setting: str) -> str:
+    """Return the path of the only field potential: an electrical series in an LFP container, or else any electrical series.
 
-    ``wanted_by`` is the part of the data spec that asks for it.
+    ``setting`` is the part of the data spec that needs it.
     """
     electrical = [path for path in series_paths(file) if _type(file, path) == "ElectricalSeries"]
     inside = [path for path in electrical if _type(file, path.rpartition("/")[0]) == "LFP"]
-    found = inside or electrical
-    if len(found) != 1:
+    paths = inside or electrical
+    if len(paths) != 1:
         raise MissingTableError(
             str(file.path),
-            found=f"{len(found) or 'no'} field potentials (ElectricalSeries){': ' if found else ''}{shown(found)}",
+            found=f"{len(paths) or 'no'} field potentials (ElectricalSeries){': ' if paths else ''}{shown(paths)}",
             expected="one",
-            next_step=f"Name it as {wanted_by}.series" if found else f"Leave {wanted_by!r} out of the data spec",
+            next_step=f"Name it as {setting}.series" if paths else f"Leave {setting!r} out of the data spec",
         )
-    return found[0]
+    return paths[0]
 
 
 def _type(file: NwbFile, path: str) -> str:
@@ -111,18 +93,10 @@ def _type(file: NwbFile, path: str) -> str:
 
 
 def channels_of(file: NwbFile, path: str) -> int:
-    """Return how many channels a series has.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such series.
-    DataFormatError
-        If its values are not ``(sample,)`` or ``(sample, channel)``.
-    """
+    """Return the number of channels of a series."""
     data = f"{path}/data"
     if data not in file:
-        read_series(file, path)  # which says what there is
+        read_series(file, path)  # raises MissingTableError
     shape = file.shape(data)
     if len(shape) not in (1, 2) or not shape[0]:
         raise DataFormatError(file.where(data), found=f"values of shape {shape}", expected="(sample, channel)")
@@ -130,17 +104,16 @@ def channels_of(file: NwbFile, path: str) -> int:
 
 
 def read_channel(file: NwbFile, path: str, channel: int) -> Series:
-    """Return one channel of a series, and read no other."""
+    """Return one channel of a series; only this channel is read."""
     channels = channels_of(file, path)
     data = f"{path}/data"
     shape, where = file.shape(data), file.where(data)
     _check_channel(where, channel, channels)
-    check_fits_memory(where, shape[0] * 8 * COPIES, "Store the signal at a lower rate: 250 samples a second are plenty for theta")
+    check_fits_memory(where, shape[0] * 8 * COPIES, "Store the signal at a lower rate: 250 samples a second suffice for theta")
     return read_series(file, path, None if len(shape) == 1 else channel)
 
 
 def _check_channel(where: str, channel: int, channels: int) -> None:
     if channel >= channels:
-        raise DataFormatError(
-            where, found=f"{channels} channels", expected=f"more than {channel}", next_step="Channels count from 0"
-        )
+        next_step = "Channels are numbered from 0"
+        raise DataFormatError(where, found=f"{channels} channels", expected=f"more than {channel}", next_step=next_step)

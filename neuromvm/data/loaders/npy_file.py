@@ -1,4 +1,4 @@
-"""Opening ``.npy`` files with care: numbers only, never pickled objects, and one type of error for whatever numpy raises."""
+"""Safe reading of ``.npy`` files: numbers only, no pickled objects, and DataFormatError for every error of numpy."""
 
 from pathlib import Path
 from tokenize import TokenError
@@ -11,22 +11,15 @@ from neuromvm.errors import DataFormatError
 
 MAGIC = b"\x93NUMPY"
 NUMBERS = "fiub"
-# What numpy raises on a damaged header depends on the byte that is wrong
+# Errors of numpy for damaged headers, which depend on the damaged byte
 NUMPY_ERRORS = (OSError, ValueError, TypeError, SyntaxError, TokenError, EOFError, KeyError, OverflowError, MemoryError)
 
 
 def open_npy(path: Path, dims: str) -> NDArray[Any]:
-    """Return an array of numbers, mapped to memory: nothing is read before it is sliced, and nothing is ever executed.
+    """Return an array of numbers, mapped into memory: values are read when it is sliced, and no code is executed.
 
-    Parameters
-    ----------
-    dims
-        What its dims are, as in ``"(trial, unit, bin)"``: the array has as many, each of at least one.
-
-    Raises
-    ------
-    DataFormatError
-        If the file is no ``.npy`` file, is damaged, holds objects or text, or has other dims.
+    ``dims`` are names such as ``"(trial, unit, bin)"``; the array must have as many dims, all of size 1 or more. DataFormatError
+    is raised if the file is not a ``.npy`` file, is damaged, or has objects, text or other dims.
     """
     expected = f"an array of numbers {dims}, saved with numpy.save"
     try:
@@ -42,10 +35,6 @@ def open_npy(path: Path, dims: str) -> NDArray[Any]:
     if array.dtype.kind not in NUMBERS:
         raise DataFormatError(str(path), found=f"values of type {array.dtype}", expected=expected)
     if array.ndim != dims.count(",") + 1 or not array.size:
-        raise DataFormatError(
-            str(path),
-            found=f"shape {array.shape}",
-            expected=f"{dims}, none of them empty",
-            next_step="Check that the data spec names the right files",
-        )
+        next_step = "Check that the data spec names the right files"
+        raise DataFormatError(str(path), found=f"shape {array.shape}", expected=f"{dims}, none empty", next_step=next_step)
     return np.asarray(array)

@@ -1,4 +1,4 @@
-"""NWB files: which there are, and one of them as a dataset."""
+"""Sessions in NWB files, and a session as a dataset."""
 
 from pathlib import Path
 
@@ -11,24 +11,24 @@ from neuromvm.data.loaders.lfp_power import lfp_power_dataset
 from neuromvm.data.loaders.nwb_file import open_nwb
 from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.spikes import spike_dataset
-from neuromvm.data.loaders.trials import Found, read_trials
+from neuromvm.data.loaders.trials import FilterValues, read_trials
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
 
 
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
-    """Return the sessions below a folder, one a file, and the account of files left out: none."""
+    """Return the sessions below a folder, one per file, and an empty account: no file is left out."""
     files = find_files(spec, folder)
     return name_sessions(spec, files, [_header(path) for path in files]), []
 
 
-def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, Found]:
-    """Return one file as a dataset, and the values that the filters of the spec met."""
+def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterValues]:
+    """Return one file as a dataset, and the values that the filters of the spec compared."""
     align = spec.grid.align if isinstance(spec.grid, TimeGrid) else "start_time"
     with open_nwb(session.path) as file:
         trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0))
-        found = trials.found
+        filter_values = trials.filter_values
         if isinstance(spec.activity, RoiActivity):
             dataset = roi_dataset(file, spec.activity, spec.grid, trials)
         elif isinstance(spec.activity, LfpPowerActivity):
@@ -37,12 +37,12 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, Found]:
         else:
             assert isinstance(spec.activity, SpikeActivity)
             assert isinstance(spec.grid, TimeGrid)
-            dataset, of_units = spike_dataset(file, spec.activity, spec.grid, trials)
-            found = found | of_units
+            dataset, unit_values = spike_dataset(file, spec.activity, spec.grid, trials)
+            filter_values = filter_values | unit_values
         if spec.lfp is not None:
             assert isinstance(spec.grid, TimeGrid)  # the spec refuses a field potential on a position grid
             dataset = with_theta_phase(file, dataset, spec.lfp, spec.grid)
-        return dataset, found
+        return dataset, filter_values
 
 
 def _header(path: Path) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _header(path: Path) -> dict[str, str]:
 
 
 def with_range(grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
-    """Return the grid with the extremes over all files, since all animals share one grid."""
+    """Return the grid with the range of positions over all files, which all animals share."""
     extremes = []
     for session in sessions:
         with open_nwb(session.path) as file:

@@ -1,4 +1,4 @@
-"""The one door to an NWB file: everything that comes out is a plain numpy array, text or number."""
+"""Access to NWB files as plain numpy arrays, text and numbers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +21,7 @@ COPY_OUT = "Copy the data into one file (pynwb: NWBHDF5IO.export); files that re
 def open_nwb(path: Path) -> Iterator["NwbFile"]:
     """Open an NWB 2 file for reading and close it at the end of the block.
 
-    Open only files that you trust: the HDF5 library underneath can crash on a file damaged on purpose.
-
-    Raises
-    ------
-    DataFormatError
-        If the file is missing, is not HDF5, is damaged, or is not NWB 2.
+    Open only files that you trust: the HDF5 library can crash on a file that was damaged on purpose.
     """
     with open_hdf5(path) as handle:
         file = NwbFile(path, handle)
@@ -41,26 +36,19 @@ class NwbFile:
         self.path, self._handle = path, handle
 
     def check_version(self) -> None:
-        """Raise DataFormatError unless the file says that it is NWB 2."""
+        """Raise DataFormatError unless the version of the file is NWB 2."""
         version = self.attribute("", "nwb_version")
+        if str(version).removeprefix("NWB-").startswith("2"):
+            return
+        problem, next_step = f"NWB version {version}", "Convert it, or use a newer version of the data set"
         if version is None and "nwb_version" in self:
-            raise DataFormatError(
-                str(self.path),
-                found="NWB 1.x",
-                expected="NWB 2",
-                next_step="Convert it, or take the newer version of the data set",
-            )
-        if version is None:
-            raise DataFormatError(
-                str(self.path),
-                found=f"HDF5 without an NWB version; groups {self.children('')}",
-                expected="an NWB 2 file",
-            )
-        if not str(version).removeprefix("NWB-").startswith("2"):
-            raise DataFormatError(str(self.path), found=f"NWB version {version}", expected="NWB 2")
+            problem = "NWB 1.x"
+        elif version is None:
+            problem, next_step = f"HDF5 without an NWB version; groups {self.children('')}", ""
+        raise DataFormatError(str(self.path), found=problem, expected="an NWB 2 file", next_step=next_step)
 
     def where(self, path: str) -> str:
-        """Return file and path inside it, for messages."""
+        """Return the file and a path inside it, for messages."""
         return f"{self.path}: /{path}"
 
     def __contains__(self, path: str) -> bool:
@@ -68,7 +56,7 @@ class NwbFile:
             return self._find(path) is not None
 
     def children(self, path: str) -> list[str]:
-        """Return the sorted names inside a group, none if it is not a group."""
+        """Return the sorted names inside a group; empty if it is not a group."""
         with guard(self.where(path)):
             node = self._find(path)
             if not isinstance(node, h5py.Group):
@@ -76,7 +64,7 @@ class NwbFile:
             return sorted(_as_text(name, self.where(path)) for name in node)
 
     def is_group(self, path: str) -> bool:
-        """Say whether there is a group at a path."""
+        """Return whether a path is a group."""
         with guard(self.where(path)):
             return isinstance(self._find(path), h5py.Group)
 
@@ -86,7 +74,7 @@ class NwbFile:
             return tuple(self._dataset(path).shape or ())
 
     def kind(self, path: str) -> str:
-        """Return what a dataset holds: ``text``, ``number``, ``bool`` or ``other`` (references, compounds, ragged)."""
+        """Return the type of values of a dataset: ``text``, ``number``, ``bool`` or ``other`` (references, compounds, ragged)."""
         with guard(self.where(path)):
             dtype = self._dataset(path).dtype
         if h5py.check_string_dtype(dtype) is not None:
@@ -94,21 +82,13 @@ class NwbFile:
         return {"b": "bool", "i": "number", "u": "number", "f": "number"}.get(dtype.kind, "other")
 
     def array(self, path: str, column: int | None = None) -> NDArray[Any]:
-        """Return a dataset as numpy: numbers as stored, text as ``<U``; with ``column``, only that one of ``(row, column)``.
-
-        Raises
-        ------
-        MissingTableError
-            If there is no such dataset.
-        DataFormatError
-            If it is damaged, lies in another file, would not fit memory, or has text that is not UTF-8.
-        """
+        """Return a dataset as numpy: numbers as stored, text as ``<U``; with ``column``, only one of ``(row, column)``."""
         where = self.where(path)
         with guard(where):
             dataset = self._dataset(path)
             self._check_storage(dataset, where, columns=1 if column is None else dataset.shape[1])
-            chosen = () if column is None else (slice(None), column)
-            values = np.asarray(dataset[chosen]) if dataset.shape is not None else np.empty(0)
+            index = () if column is None else (slice(None), column)
+            values = np.asarray(dataset[index]) if dataset.shape is not None else np.empty(0)
         if h5py.check_string_dtype(dataset.dtype) is None:
             return values
         text = [_as_text(value, where) for value in values.ravel().tolist()]
@@ -122,7 +102,7 @@ class NwbFile:
         return values
 
     def text(self, path: str) -> str:
-        """Return a scalar text, or '' where there is none."""
+        """Return a scalar text, or '' if there is none."""
         if path not in self:
             return ""
         return str(self.array(path).ravel()[0]) if self.shape(path) in {(), (1,)} else ""
@@ -144,7 +124,7 @@ class NwbFile:
         return value
 
     def _find(self, path: str, followed: int = 0) -> h5py.Group | h5py.Dataset | None:
-        """Walk link by link, because h5py would follow a link into another file without asking."""
+        """Return a group or dataset, following links within the file only; h5py alone would follow links into other files."""
         node: Any = self._handle
         parts = [part for part in path.split("/") if part]
         for depth, part in enumerate(parts):
@@ -153,15 +133,11 @@ class NwbFile:
                 return None
             kind = node.id.links.get_info(name).type
             if kind == h5py.h5l.TYPE_EXTERNAL:
-                raise DataFormatError(
-                    self.where(path),
-                    found="a link to another file",
-                    expected="data inside the file",
-                    next_step=COPY_OUT,
-                )
+                problem, expected = "a link to another file", "data inside the file"
+                raise DataFormatError(self.where(path), found=problem, expected=expected, next_step=COPY_OUT)
             if kind == h5py.h5l.TYPE_SOFT:
                 if followed > LONGEST_CHAIN_OF_LINKS:
-                    raise DataFormatError(self.where(path), found="links that lead in a circle")
+                    raise DataFormatError(self.where(path), found="soft links in a circle", next_step="Remove the links")
                 target = _as_text(node.id.links.get_val(name), self.where(path))
                 base = "" if target.startswith("/") else "/".join(parts[:depth])
                 return self._find("/".join([base, target, *parts[depth + 1 :]]), followed + 1)
@@ -175,16 +151,16 @@ class NwbFile:
         parent, _, name = path.rpartition("/")
         siblings = self.children(parent)
         if node is not None:
-            found, next_step = "a group", "Give the path of a dataset"
+            problem, next_step = "a group", "Give the path of a dataset"
         elif name in siblings:
-            found, next_step = "a link that leads nowhere", "Write the file again with the data inside it"
+            problem, next_step = "a link without a target", "Write the file again with the data inside it"
         else:
-            found, next_step = "not there", did_you_mean(name, siblings)
-        raise MissingTableError(self.where(path), found=found, next_step=next_step)
+            problem, next_step = "not there", did_you_mean(name, siblings)
+        raise MissingTableError(self.where(path), found=problem, next_step=next_step)
 
     @staticmethod
     def _check_storage(dataset: h5py.Dataset, where: str, columns: int = 1) -> None:
-        """Refuse data that lie in other files, and small files that unfold into large arrays; one of ``columns`` is read."""
+        """Refuse data in other files, and small files with large arrays; one of ``columns`` is read."""
         virtual = dataset.is_virtual and any(source.file_name != "." for source in dataset.virtual_sources())
         if dataset.external or virtual:
             raise DataFormatError(where, found="data stored in another file", expected="data inside the file", next_step=COPY_OUT)
@@ -192,7 +168,7 @@ class NwbFile:
         if dataset.nbytes > SUSPECT_BYTES and dataset.nbytes > SUSPECT_RATIO * stored:
             raise DataFormatError(
                 where,
-                found=f"{stored} stored bytes that unfold into {dataset.nbytes / 1e9:.3g} GB",
+                found=f"{stored} stored bytes that decompress to {dataset.nbytes / 1e9:.3g} GB",
                 expected=f"a ratio below {SUSPECT_RATIO}",
                 next_step="The file is damaged or was made to exhaust memory; get it again from its source",
             )
@@ -201,12 +177,8 @@ class NwbFile:
 
 def _as_text(value: Any, where: str) -> str:
     try:
-        # h5py hands undecodable bytes on as surrogates, which then fail when written
+        # h5py returns undecodable bytes as surrogates, which cannot be encoded
         return value.decode("utf-8") if isinstance(value, bytes) else str(value).encode("utf-8").decode("utf-8")
     except UnicodeError as error:
-        raise DataFormatError(
-            where,
-            found=f"text that is not UTF-8: {value!r}",
-            expected="UTF-8",
-            next_step="Write the file again with UTF-8 text",
-        ) from error
+        problem, next_step = f"text that is not UTF-8: {value!r}", "Write the file again with UTF-8 text"
+        raise DataFormatError(where, found=problem, expected="UTF-8", next_step=next_step) from error

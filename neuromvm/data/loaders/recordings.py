@@ -1,32 +1,30 @@
-"""Files of any format -> a tree of recordings, one node an animal."""
+"""Recordings of all animals of a data spec, from files of any format."""
 
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from neuromvm.data.bins import bin_centres
 from neuromvm.data.loaders import npy, nwb
 from neuromvm.data.loaders.labels import shown, spellings
-from neuromvm.data.loaders.sessions import join_sessions
-from neuromvm.data.loaders.trials import Found
-from neuromvm.data.memory import Room
+from neuromvm.data.loaders.sessions import Session, join_sessions
+from neuromvm.data.loaders.trials import FilterValues
+from neuromvm.data.memory import MemoryBudget
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
 from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, TimeGrid
 
 
 def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTree:
-    """Return the recordings that a data spec describes, read completely; none of their files stays open.
-
-    Animals are read one after the other. Those for which memory has no room any more are kept in mapped files, see
-    :mod:`neuromvm.data.memory`.
+    """Return the recordings that a data spec describes, read completely; all files are closed.
 
     Each animal is a node with ``spike_count`` (unsigned) or ``event_amplitude`` (float32), dims
-    ``(trial, time | position, unit)``; coordinates ``onset, start_time, stop_time`` [s] and the labels on trials, the
-    columns of the table and ``region`` on units. Arrays of binned spikes know neither times of trials nor anything of
-    units: their trials have labels and their row number. The root has the grid, bin centres with ``attrs["bin_width"]``.
-    What was left out is counted with its reason: :func:`neuromvm.schema.dropped` of a node, and
-    ``attrs["dropped"]`` of the root for whole animals and files.
+    ``(trial, time | position, unit)``; coordinates ``onset, start_time, stop_time`` [s] and labels of trials, columns of
+    the table and ``region`` of units. Arrays of binned spikes have no times of trials and no columns of units: their
+    trials have labels and a row number. The root has the grid, bin centres with ``attrs["bin_width"]``. Everything that is
+    left out is counted with its reason: :func:`neuromvm.schema.dropped` of a node, and of the root for animals and files.
+    Animals that exceed the memory budget are kept in mapped files, see :mod:`neuromvm.data.memory`.
 
     Parameters
     ----------
@@ -38,13 +36,13 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     Raises
     ------
     DataFormatError
-        If a file is missing, damaged or lacks something (then MissingTableError), or no animal is left.
+        If a file is missing, damaged or incomplete (then MissingTableError), or no animal is left.
     AlignmentError
         If activity and trials of a file do not share a clock in seconds.
     SpecError
-        If a filter names values, or a setting names animals, that are nowhere in the files.
+        If no file has a value of a filter, or an animal of a setting.
     SchemaError
-        If two recordings would become the same node.
+        If two recordings have the same animal name.
 
     Examples
     --------
@@ -57,43 +55,51 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     expect(spec, DataSpec, "spec", 'Make one: load_data_spec("my_lab.yaml")')
     folder = Path(spec.root if root is None else root).expanduser()
     file_format = npy if isinstance(spec.activity, BinnedSpikeActivity) else nwb
-    sessions, left_out = file_format.find_sessions(spec, folder)
+    sessions, dropped = file_format.find_sessions(spec, folder)
     if isinstance(spec.grid, PositionGrid) and spec.grid.range is None and sessions:
         spec = spec.model_copy(update={"grid": nwb.with_range(spec.grid, sessions)})
     nodes: dict[str, xr.Dataset] = {}
-    room = Room()
-    found: Found = {}
+    memory = MemoryBudget()
+    filter_values: FilterValues = {}
     for animal in dict.fromkeys(session.animal for session in sessions):
-        own = [session for session in sessions if session.animal == animal]
-        datasets = []
-        for session in own:
-            dataset, met = file_format.read_session(session, spec)
-            datasets.append(dataset)
-            for key, values in met.items():
-                found.setdefault(key, set()).update(values)
-        dataset = _select_active(join_sessions(own, datasets), spec)
-        if animal in spec.shift:
-            dataset = dataset.assign_attrs(shift=spec.shift[animal])
-        lacking = [
-            f"{dataset.sizes[dim]} {dim}s, fewer than {least}"
-            for dim, least in (("unit", spec.min_units), ("trial", spec.min_trials))
-            if dataset.sizes[dim] < least
-        ]
-        if lacking:
-            left_out.append(Dropped(f"animal {animal}", " and ".join(lacking), 1))
+        dataset = _read_animal([session for session in sessions if session.animal == animal], spec, filter_values)
+        minimum = {"unit": spec.min_units, "trial": spec.min_trials}
+        small = [f"{dataset.sizes[dim]} {dim}s, fewer than {n}" for dim, n in minimum.items() if dataset.sizes[dim] < n]
+        if small:
+            dropped.append(Dropped(f"animal {animal}", " and ".join(small), 1))
         else:
-            nodes[animal] = room.kept(dataset)
-    _check_filters(spec, found)
+            nodes[animal] = memory.load(dataset)
+    _check_filters(spec, filter_values)
     if not nodes:
-        reasons = "; ".join(f"{line.what}: {line.reason}" for line in left_out) or "all are excluded"
+        reasons = "; ".join(f"{line.what}: {line.reason}" for line in dropped) or "all are excluded"
         raise DataFormatError(
             f"data spec {spec.name!r}",
             found=f"no animal is left ({reasons})",
             expected="at least one",
             next_step="Loosen keep, regions, min_rate, min_active, min_units, min_trials or exclude",
         )
-    root_dataset = with_dropped(xr.Dataset(coords=_grid(spec), attrs=_root_attrs(spec)), left_out)
+    texts = {
+        "schema_version": VERSION,
+        "spec": spec.name,
+        **spec.model_dump(include={"description", "licence", "citation", "doi"}),
+    }
+    attrs = {name: text for name, text in texts.items() if text}
+    root_dataset = with_dropped(xr.Dataset(coords=_grid(spec), attrs=attrs), dropped)
     return validate_recordings(xr.DataTree.from_dict({"/": root_dataset, **nodes}))
+
+
+def _read_animal(sessions: list[Session], spec: DataSpec, filter_values: FilterValues) -> xr.Dataset:
+    """Return the joined sessions of an animal; the values that filters compared are added to ``filter_values``."""
+    datasets = []
+    file_format = npy if isinstance(spec.activity, BinnedSpikeActivity) else nwb
+    for session in sessions:
+        dataset, values_of_session = file_format.read_session(session, spec)
+        datasets.append(dataset)
+        for key, values in values_of_session.items():
+            filter_values.setdefault(key, set()).update(values)
+    dataset = _select_active(join_sessions(sessions, datasets), spec)
+    animal = sessions[0].animal
+    return dataset.assign_attrs(shift=spec.shift[animal]) if animal in spec.shift else dataset
 
 
 def _select_active(dataset: xr.Dataset, spec: DataSpec) -> xr.Dataset:
@@ -102,31 +108,31 @@ def _select_active(dataset: xr.Dataset, spec: DataSpec) -> xr.Dataset:
     if not values.size or isinstance(spec.activity, LfpPowerActivity):
         return dataset
     if isinstance(spec.activity, RoiActivity):
-        enough = (values != 0).any(grid_dim(dataset)).mean("trial") >= spec.activity.min_active
+        active = (values != 0).any(grid_dim(dataset)).mean("trial") >= spec.activity.min_active
         reason = f"non-zero in less than {spec.activity.min_active:g} of the trials"
     else:
         assert isinstance(spec.grid, TimeGrid)
-        enough = values.mean(("trial", grid_dim(dataset))) / spec.grid.bin_width >= spec.activity.min_rate
+        active = values.mean(("trial", grid_dim(dataset))) / spec.grid.bin_width >= spec.activity.min_rate
         reason = f"mean rate in the windows below {spec.activity.min_rate:g} Hz"
-    kept = dataset.isel(unit=np.flatnonzero(enough.values))
-    return with_dropped(kept, [Dropped("units", reason, int((~enough).sum()))])
+    selected = dataset.isel(unit=np.flatnonzero(active.values))
+    return with_dropped(selected, [Dropped("units", reason, int((~active).sum()))])
 
 
-def _check_filters(spec: DataSpec, found: Found) -> None:
-    """Raise SpecError for a value that a filter or a map names and no file has: a typo would pass for an absence."""
-    wanted = {("activity.keep", name): values for name, values in getattr(spec.activity, "keep", {}).items()}
-    wanted |= {("trials.keep", name): values for name, values in spec.trials.keep.items()}
-    wanted |= {("trials.map", name): list(names) for name, names in spec.trials.map.items()}
-    wanted["activity.regions", "region"] = list(getattr(spec.activity, "regions", None) or [])
-    for (setting, name), values in wanted.items():
-        met = found.get((setting, name), set())
+def _check_filters(spec: DataSpec, filter_values: FilterValues) -> None:
+    """Raise SpecError if no file has a value that a filter or a map names, which may be a typo."""
+    named = {("activity.keep", name): values for name, values in getattr(spec.activity, "keep", {}).items()}
+    named |= {("trials.keep", name): values for name, values in spec.trials.keep.items()}
+    named |= {("trials.map", name): list(names) for name, names in spec.trials.map.items()}
+    named["activity.regions", "region"] = list(getattr(spec.activity, "regions", None) or [])
+    for (setting, name), values in named.items():
+        present = filter_values.get((setting, name), set())
         for value in values:
-            if not spellings(value) & met:
+            if not spellings(value) & present:
                 raise SpecError(
                     f"data spec {spec.name!r}",
                     found=f"{setting}.{name}: no file has the value {value!r}",
-                    expected=f"one of: {shown(met) or 'none'}",
-                    next_step=did_you_mean(str(value), sorted(met)[:20]),
+                    expected=f"one of: {shown(present) or 'none'}",
+                    next_step=did_you_mean(str(value), sorted(present)[:20]),
                 )
 
 
@@ -135,25 +141,10 @@ def _grid(spec: DataSpec) -> dict[str, xr.Variable]:
     if isinstance(grid, TimeGrid):
         shifts = ", ".join(f"{animal} {shift:+g} s" for animal, shift in spec.shift.items())
         start, width, dim = grid.window[0], grid.bin_width, "time"
-        attrs: dict[str, str | float] = {
-            "units": "s",
-            "long_name": f"time from {grid.align}{f' ({shifts})' if shifts else ''}, bin centres",
-            "bin_width": width,
-        }
+        long_name = f"time from {grid.align}{f' ({shifts})' if shifts else ''}, bin centres"
+        attrs: dict[str, str | float] = {"units": "s", "long_name": long_name, "bin_width": width}
     else:
         assert grid.range is not None
         start, width, dim = grid.range[0], (grid.range[1] - grid.range[0]) / grid.bins, "position"
         attrs = {"long_name": "position along the track, bin centres", "bin_width": width}
-    return {dim: xr.Variable(dim, np.round(start + width * (np.arange(grid.bins) + 0.5), 12), attrs)}
-
-
-def _root_attrs(spec: DataSpec) -> dict[str, str]:
-    attrs = {
-        "schema_version": VERSION,
-        "spec": spec.name,
-        "description": spec.description,
-        "licence": spec.licence,
-        "citation": spec.citation,
-        "doi": spec.doi,
-    }
-    return {name: text for name, text in attrs.items() if text}
+    return {dim: xr.Variable(dim, np.round(bin_centres(start, width, grid.bins), 12), attrs)}

@@ -1,4 +1,4 @@
-"""Time series with either a rate or timestamps."""
+"""Time series with a rate or with timestamps."""
 
 from dataclasses import dataclass
 
@@ -21,16 +21,9 @@ class Series:
 
 
 def read_series(file: NwbFile, path: str, column: int | None = None) -> Series:
-    """Return a TimeSeries in time order, converted to its unit; samples without a time are dropped and counted.
+    """Return a TimeSeries in order of time, in its unit; samples without a time are dropped and counted.
 
-    With ``column`` no other column of ``(sample, column)`` is read.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such series.
-    DataFormatError
-        If it has no clock, or one that does not fit its data.
+    With ``column``, only this column of ``(sample, column)`` is read.
     """
     data = f"{path}/data"
     if data not in file:
@@ -85,13 +78,13 @@ def _number(file: NwbFile, path: str, name: str, default: float) -> float:
 
 
 def series_paths(file: NwbFile) -> list[str]:
-    """Return the paths of all series under acquisition and processing, containers included."""
-    found = []
+    """Return the paths of all series under acquisition and processing, also within containers."""
+    paths = []
     groups = ["acquisition", *(f"processing/{module}" for module in file.children("processing"))]
     while groups:
         group = groups.pop()
         if f"{group}/data" in file:
-            found.append(group)
+            paths.append(group)
         elif file.is_group(group):
             groups += [f"{group}/{name}" for name in file.children(group)]
-    return sorted(found)
+    return sorted(paths)

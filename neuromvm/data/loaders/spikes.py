@@ -2,46 +2,34 @@
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from neuromvm.data.bins import count_spikes
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import joint_coords
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.observed import apply_observation, check_clock, inside_recording
-from neuromvm.data.loaders.trials import Found, Trials
+from neuromvm.data.loaders.trials import FilterValues, Trials
 from neuromvm.data.loaders.units import read_units
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import SpikeActivity, TimeGrid
 
 
-def spike_dataset(file: NwbFile, activity: SpikeActivity, grid: TimeGrid, trials: Trials) -> tuple[xr.Dataset, Found]:
-    """Return spike counts ``(trial, time, unit)`` of a file with trial and unit coordinates and the account of drops.
-
-    Raises
-    ------
-    AlignmentError
-        If spikes and trials do not share a clock in seconds, or no window lies in the recording.
-    """
+def spike_dataset(file: NwbFile, activity: SpikeActivity, grid: TimeGrid, trials: Trials) -> tuple[xr.Dataset, FilterValues]:
+    """Return spike counts ``(trial, time, unit)`` of a file with trial and unit coordinates and the account of drops."""
     units = read_units(file, activity)
     check_clock(file, units, trials)
     inside = inside_recording(file, units, trials.onsets, grid)
     coords = trials.coords.isel(trial=np.flatnonzero(inside))
     lines = [*trials.dropped, Dropped("trials", "window outside the recording", int((~inside).sum())), *units.dropped]
-    units, coords, more = apply_observation(units, coords, grid, activity.min_observed)
+    units, coords, unobserved = apply_observation(units, coords, grid, activity.min_observed)
     onsets = np.asarray(coords["onset"].values)
-    counts = _counts(file, units.times, onsets, grid)
+    # counts and their transpose at one byte per count, and the 64-bit histogram of one unit
+    size = len(onsets) * grid.bins * (2 * len(units.times) + 8)
+    where = f"{file.path}: {len(onsets)} trials x {grid.bins} bins x {len(units.times)} units"
+    check_fits_memory(where, size, "Choose wider bins")
+    counts = count_spikes(units.times, onsets, grid.window[0], grid.bin_width, grid.bins)
     dataset = xr.Dataset(
         {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})},
         coords=joint_coords(coords, units.coords),
     )
-    return with_dropped(dataset, [*lines, *more]), units.found
-
-
-def _counts(
-    file: NwbFile, times: list[NDArray[np.float64]], onsets: NDArray[np.float64], grid: TimeGrid
-) -> NDArray[np.unsignedinteger]:
-    # counts and their transpose at one byte a cell, and the 64-bit histogram of one unit
-    size = len(onsets) * grid.bins * (2 * len(times) + 8)
-    check_fits_memory(f"{file.path}: {len(onsets)} trials x {grid.bins} bins x {len(times)} units", size, "Choose wider bins")
-    return count_spikes(times, onsets, grid.window[0], grid.bin_width, grid.bins)
+    return with_dropped(dataset, [*lines, *unobserved]), units.filter_values

@@ -1,4 +1,4 @@
-"""NWB tables (``DynamicTable``): one array a column, ragged columns split by row."""
+"""NWB tables (``DynamicTable``): one array per column, ragged columns split by row."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
 
 @dataclass(frozen=True)
 class Table:
-    """Columns with one value a row; ``ids`` are the table's own row ids, ``names`` all columns of the file."""
+    """Columns with one value per row; ``ids``: row ids of the table; ``names``: all columns, ragged ones included."""
 
     where: str
     ids: NDArray[Any]
@@ -24,13 +24,13 @@ class Table:
         return len(self.ids)
 
     def column(self, name: str, setting: str) -> NDArray[Any]:
-        """Return a column, or raise MissingTableError that names the setting which asked for it."""
+        """Return a column, or raise MissingTableError with the setting that names it."""
         if name not in self.columns:
+            choices = did_you_mean(name, [column for column in self.names if column != name])
             raise MissingTableError(
                 self.where,
                 found=f"no column {name!r}" + (" with one value a row" if name in self.names else ""),
-                next_step=f"{did_you_mean(name, [other for other in self.names if other != name])}. "
-                f"Set {setting} in the data spec",
+                next_step=f"{choices}. Set {setting} in the data spec",
             )
         return self.columns[name]
 
@@ -42,70 +42,53 @@ def column_names(file: NwbFile, path: str) -> list[str]:
 
 
 def is_flat(file: NwbFile, path: str, name: str) -> bool:
-    """Say whether a column has one value a row: text, number or bool, not ragged, references or matrices."""
+    """Return whether a column has one text, number or bool per row; ragged columns, references and matrices do not."""
     column = f"{path}/{name}"
     if file.is_group(column) or f"{column}_index" in file or file.kind(column) == "other":
         return False
     shape = file.shape(column)
-    # MATLAB writers leave columns of shape (row, 1)
+    # MATLAB writes columns of shape (row, 1)
     return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
 
 
-def read_table(file: NwbFile, path: str, wanted: Collection[str] | None = None) -> Table:
-    """Return those of the wanted columns (default: of all) that have one value a row.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such table.
-    DataFormatError
-        If columns differ in length or ids repeat.
-    """
+def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None) -> Table:
+    """Return a table with those of ``columns`` (default: all) that have one value per row."""
     where = file.where(path)
     if not file.is_group(path):
-        known = f"{_tables_of(file)}. Name one of them in the data spec"
-        raise MissingTableError(where, found="no such table", next_step=known)
+        next_step = f"{_tables_of(file)}. Name one of them in the data spec"
+        raise MissingTableError(where, found="no such table", next_step=next_step)
     names = column_names(file, path)
-    asked = [name for name in names if wanted is None or name in wanted]
-    columns = {name: file.array(f"{path}/{name}").reshape(-1) for name in asked if is_flat(file, path, name)}
+    selected = [name for name in names if columns is None or name in columns]
+    arrays = {name: file.array(f"{path}/{name}").reshape(-1) for name in selected if is_flat(file, path, name)}
     if f"{path}/id" in file:
         ids = file.array(f"{path}/id").reshape(-1)
     else:
-        ids = np.arange(len(next(iter(columns.values()))) if columns else 0)
-    for name, values in columns.items():
+        ids = np.arange(len(next(iter(arrays.values()))) if arrays else 0)
+    for name, values in arrays.items():
         if len(values) != len(ids):
             raise DataFormatError(where, found=f"column {name!r} with {len(values)} rows", expected=f"{len(ids)}, as many as ids")
     if len(np.unique(ids)) != len(ids):
         raise DataFormatError(where, found="ids that repeat", expected="a unique id for every row", next_step="Write new ids")
-    return Table(where, ids, columns, names)
+    return Table(where, ids, arrays, names)
 
 
 def read_ragged(file: NwbFile, path: str, name: str, rows: int) -> list[NDArray[Any]]:
-    """Return for each row of a table its own array of a ragged column of numbers, such as spike times.
-
-    Raises
-    ------
-    MissingTableError
-        If the column or its index is absent.
-    DataFormatError
-        If the index does not cut the values into one piece a row.
-    """
+    """Return the array of each row of a ragged column of numbers, such as spike times."""
     values = file.numbers(f"{path}/{name}")
     ends = file.numbers(f"{path}/{name}_index").reshape(-1).astype(np.int64)
     where = file.where(f"{path}/{name}_index")
     if len(ends) != rows:
         raise DataFormatError(where, found=f"{len(ends)} entries", expected=f"{rows}, one a row")
     if rows and ((np.diff(ends, prepend=0) < 0).any() or ends[-1] != len(values)):
-        raise DataFormatError(
-            where, found="ends that fall or do not reach the end of the values", expected=f"rising to {len(values)}"
-        )
+        problem = "ends that fall or do not reach the end of the values"
+        raise DataFormatError(where, found=problem, expected=f"rising to {len(values)}")
     return np.split(values, ends[:-1]) if rows else []
 
 
 def linked_text(file: NwbFile, path: str, name: str, column: str, rows: int) -> NDArray[np.str_] | None:
-    """Return a text column of the table to which a column refers, for each row of this table.
+    """Return, for each row of a table, the text in ``column`` of the table that the column ``name`` refers to.
 
-    A row that refers to several rows with different texts gets them joined by ``+``. None if there is nothing to follow.
+    Different texts of several referenced rows are joined by ``+``. The result is None if there is no such reference or column.
     """
     source = f"{path}/{name}"
     table = file.attribute(source, "table") if source in file else None
@@ -115,23 +98,17 @@ def linked_text(file: NwbFile, path: str, name: str, column: str, rows: int) -> 
     if f"{source}_index" in file:
         pieces = read_ragged(file, path, name, rows)
     else:
-        single = file.numbers(source)
-        if len(single) != rows:
-            raise DataFormatError(file.where(source), found=f"{len(single)} rows", expected=f"{rows}")
-        pieces = list(single.reshape(rows, -1))
+        references = file.numbers(source)
+        if len(references) != rows:
+            raise DataFormatError(file.where(source), found=f"{len(references)} rows", expected=f"{rows}")
+        pieces = list(references.reshape(rows, -1))
     if any(piece.size and (piece.min() < 0 or piece.max() >= len(texts)) for piece in pieces):
-        raise DataFormatError(
-            file.where(source), found="rows beyond the end of the table it refers to", expected=f"0..{len(texts) - 1}"
-        )
+        problem = "rows beyond the end of the table it refers to"
+        raise DataFormatError(file.where(source), found=problem, expected=f"0..{len(texts) - 1}")
     return np.array(["+".join(dict.fromkeys(texts[piece.astype(np.int64)])) for piece in pieces], dtype=str)
 
 
 def _tables_of(file: NwbFile) -> str:
-    tables = [f"intervals/{name} ({_rows(file, f'intervals/{name}')} rows)" for name in file.children("intervals")]
-    if file.is_group("units"):
-        tables.append(f"units ({_rows(file, 'units')} rows)")
+    paths = [f"intervals/{name}" for name in file.children("intervals")] + (["units"] if file.is_group("units") else [])
+    tables = [f"{path} ({file.shape(f'{path}/id')[0] if f'{path}/id' in file else 0} rows)" for path in paths]
     return f"The file has: {', '.join(tables)}" if tables else "The file has neither interval tables nor units"
-
-
-def _rows(file: NwbFile, path: str) -> int:
-    return file.shape(f"{path}/id")[0] if f"{path}/id" in file else 0

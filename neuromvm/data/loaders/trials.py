@@ -1,4 +1,4 @@
-"""Trials: rows of an interval table with their event, labels and filters."""
+"""Trials: rows of an interval table with an event and labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.labels import as_label, as_text, is_one_of, renamed, shown
+from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, read_table
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped
 from neuromvm.specs.data import TrialSpec
 
-Found = dict[tuple[str, str], set[str]]  # (setting, column) -> values in the file
+FilterValues = dict[tuple[str, str], set[str]]  # (setting, column) -> values in the file
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Trials that are usable and kept; ``found`` has the values met by each filter, to tell a typo from an absence."""
+    """Trials that pass the filters; ``filter_values`` has all values that the filters compared, for detecting typos."""
 
     coords: xr.Dataset
     dropped: list[Dropped]
-    found: Found
+    filter_values: FilterValues
 
     @property
     def onsets(self) -> NDArray[np.float64]:
@@ -37,33 +37,14 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) 
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
 
-    Parameters
-    ----------
-    align
-        Column with the event [s].
-    shift
-        Added to the event [s].
-
-    Raises
-    ------
-    MissingTableError
-        If the table or a column that the spec names is absent.
-    DataFormatError
-        If no row can be used.
+    ``align`` is the column with the event [s], and ``shift`` [s] is added to it.
     """
-    asked = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
-    table = read_table(file, f"intervals/{spec.table}", asked)
+    columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
+    table = read_table(file, f"intervals/{spec.table}", columns)
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
-    times = {
-        name: _seconds(table.column(column, setting), table.where, column)
-        for name, column, setting in [
-            ("start_time", "start_time", "trials.table"),
-            ("stop_time", "stop_time", "trials.table"),
-            ("onset", align, "grid.align"),
-        ]
-    }
-    times["onset"] = times["onset"] + shift
+    times = {name: _seconds(table, name, "trials.table") for name in ("start_time", "stop_time")}
+    times["onset"] = _seconds(table, align, "grid.align") + shift
     known = np.isfinite(times["start_time"]) & np.isfinite(times["stop_time"])
     unusable = {
         "start_time or stop_time is NaN": ~known,
@@ -76,58 +57,41 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) 
 def labelled_trials(
     table: Table, spec: TrialSpec, times: Mapping[str, NDArray[np.float64]], unusable: Mapping[str, NDArray[np.bool_]]
 ) -> Trials:
-    """Return the rows of a table that are usable and pass the filters of a spec, with their labels.
+    """Return the usable rows of a table that pass the filters of a spec, with their labels.
 
-    Parameters
-    ----------
-    times
-        Coordinates of the trials ``(row,)`` [s].
-    unusable
-        Reason -> the rows ``(row,)`` that it rules out. Each row is counted once, under the first reason that meets it.
-
-    Raises
-    ------
-    MissingTableError
-        If a column that the spec names is absent.
-    DataFormatError
-        If no row can be used.
+    ``times (row,)`` [s] become coordinates; ``unusable`` are the rows ``(row,)`` that each reason excludes. A row is
+    counted once, for the first of its reasons.
     """
     labels: dict[str, NDArray[Any]] = {}
     for label, column in spec.labels.items():
         values = table.column(column, f"trials.labels.{label}")
-        labels[label] = renamed(values, spec.map[label]) if label in spec.map else as_label(values)
-    found: Found = {("trials.map", label): set(as_text(table.columns[spec.labels[label]])) for label in spec.map}
-
-    keep = np.ones(len(table), dtype=bool)
-    dropped = []
-
-    def drop(bad: NDArray[np.bool_], reason: str) -> None:
-        dropped.append(Dropped("trials", reason, int((bad & keep).sum())))
-        keep[bad] = False
-
-    for reason, rows in unusable.items():
-        drop(rows, reason)
-    if not keep.any():
+        labels[label] = as_label(values)
+        if label in spec.map:
+            labels[label] = np.array([spec.map[label].get(text, text) for text in as_text(values).tolist()], dtype=str)
+    filter_values: FilterValues = {("trials.map", label): set(as_text(table.columns[spec.labels[label]])) for label in spec.map}
+    usable, dropped = exclude(np.ones(len(table), dtype=bool), "trials", unusable.items())
+    if not usable.any():
         reasons = "; ".join(f"{line.count} where {line.reason}" for line in dropped if line.count)
-        raise DataFormatError(
-            table.where, found=f"no usable row among {len(table)}: {reasons}", expected="finite times in seconds"
-        )
-    for name, wanted in spec.keep.items():
+        problem = f"no usable row among {len(table)}: {reasons}"
+        raise DataFormatError(table.where, found=problem, expected="finite times in seconds")
+    filters = []
+    for name, allowed in spec.keep.items():
         values = labels[name] if name in labels else table.column(name, f"trials.keep.{name}")
-        found["trials.keep", name] = set(as_text(values))
-        drop(~is_one_of(values, wanted), f"{name} is none of {shown(wanted)}")
-
+        filter_values["trials.keep", name] = set(as_text(values))
+        filters.append((f"{name} is none of {shown(allowed)}", ~is_one_of(values, allowed)))
+    selected, filtered = exclude(usable, "trials", filters)
     coords = xr.Dataset(
         coords={
-            "trial": table.ids[keep],
-            **{name: ("trial", values[keep], {"units": "s"}) for name, values in times.items()},
-            **{name: ("trial", values[keep]) for name, values in labels.items()},
+            "trial": table.ids[selected],
+            **{name: ("trial", values[selected], {"units": "s"}) for name, values in times.items()},
+            **{name: ("trial", values[selected]) for name, values in labels.items()},
         }
     )
-    return Trials(coords, dropped, found)
+    return Trials(coords, [*dropped, *filtered], filter_values)
 
 
-def _seconds(values: NDArray[Any], where: str, column: str) -> NDArray[np.float64]:
+def _seconds(table: Table, column: str, setting: str) -> NDArray[np.float64]:
+    values = table.column(column, setting)
     if values.dtype.kind not in "iuf":
-        raise DataFormatError(where, found=f"column {column!r} holds {values.dtype}", expected="numbers of seconds")
+        raise DataFormatError(table.where, found=f"column {column!r} holds {values.dtype}", expected="numbers of seconds")
     return values.astype(np.float64)

@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.labels import as_label, as_text, is_one_of, shown
+from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, column_names, linked_text, read_ragged, read_table
-from neuromvm.data.loaders.trials import Found
+from neuromvm.data.loaders.trials import FilterValues
 from neuromvm.errors import DataFormatError, MissingTableError
 from neuromvm.schema import Dropped
 from neuromvm.specs.data import SpikeActivity
@@ -18,27 +18,27 @@ from neuromvm.specs.data import SpikeActivity
 
 @dataclass(frozen=True)
 class Extent:
-    """When any unit of a file fired, kept or not [s]: it says when the recording ran, and in which unit time is."""
+    """Times of the spikes of all units of a file [s], which show when the recording ran and in which unit times are."""
 
-    first: float
-    last: float
+    start: float
+    stop: float
     longest_silence: float
-    median_count: float  # spikes a unit, of those that fire
+    median_count: float  # spikes of a unit that fires
 
 
 @dataclass(frozen=True)
 class Units:
-    """Units kept by their columns; ``observed`` has intervals ``(interval, 2)`` [s] for each, or is None if unknown."""
+    """Units that pass the filters; ``observed``: intervals ``(interval, 2)`` [s] of each unit, or None if unknown."""
 
     coords: xr.Dataset
     times: list[NDArray[np.float64]]
     observed: list[NDArray[np.float64]] | None
     extent: Extent | None
     dropped: list[Dropped]
-    found: Found
+    filter_values: FilterValues
 
     def select(self, rows: NDArray[np.intp]) -> "Units":
-        """Return only these units, by position."""
+        """Return the units at positions ``rows``."""
         return replace(
             self,
             coords=self.coords.isel(unit=rows),
@@ -51,13 +51,6 @@ def read_units(file: NwbFile, activity: SpikeActivity) -> Units:
     """Return the units of a file that pass the filters on columns and region.
 
     Spike times that are not finite are left out, unsorted ones sorted; both are counted.
-
-    Raises
-    ------
-    MissingTableError
-        If there is no such table, no spike times, or no column that a filter names.
-    DataFormatError
-        If the table has no rows or its index is broken.
     """
     path = activity.table
     if file.is_group(path) and not (f"{path}/spike_times" in file and f"{path}/spike_times_index" in file):
@@ -71,19 +64,19 @@ def read_units(file: NwbFile, activity: SpikeActivity) -> Units:
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a unit")
     region = _region(file, activity, table)
-    keep, dropped, found = _filter(activity, table, region)
-    every_train = read_ragged(file, path, "spike_times", len(table))
-    rows = np.flatnonzero(keep)
-    times, lines = _sorted_times([every_train[row] for row in rows])
+    selected, dropped, filter_values = _filter(activity, table, region)
+    trains = read_ragged(file, path, "spike_times", len(table))
+    rows = np.flatnonzero(selected)
+    times, lines = _sorted_times([trains[row] for row in rows])
     observed = None
     if f"{path}/obs_intervals" in file:
         pieces = read_ragged(file, path, "obs_intervals", len(table))
         observed = [_merged(pieces[row], table.where) for row in rows] if any(map(len, pieces)) else None
-    coords = xr.Dataset(coords={"unit": table.ids[keep]})
-    coords = coords.assign_coords({name: ("unit", as_label(values)[keep]) for name, values in table.columns.items()})
+    coords = xr.Dataset(coords={"unit": table.ids[selected]})
+    coords = coords.assign_coords({name: ("unit", as_label(values)[selected]) for name, values in table.columns.items()})
     if region is not None:
-        coords = coords.assign_coords(region=("unit", region[keep]))
-    return Units(coords, times, observed, _extent(every_train), [*dropped, *lines], found)
+        coords = coords.assign_coords(region=("unit", region[selected]))
+    return Units(coords, times, observed, _extent(trains), [*dropped, *lines], filter_values)
 
 
 def _region(file: NwbFile, activity: SpikeActivity, table: Table) -> NDArray[np.str_] | None:
@@ -101,20 +94,15 @@ def _region(file: NwbFile, activity: SpikeActivity, table: Table) -> NDArray[np.
 
 def _filter(
     activity: SpikeActivity, table: Table, region: NDArray[np.str_] | None
-) -> tuple[NDArray[np.bool_], list[Dropped], Found]:
-    keep = np.ones(len(table), dtype=bool)
-    dropped, found = [], {}
+) -> tuple[NDArray[np.bool_], list[Dropped], FilterValues]:
     filters: list[tuple[str, str, NDArray[Any], Any]] = [
-        ("activity.keep", name, table.column(name, f"activity.keep.{name}"), wanted) for name, wanted in activity.keep.items()
+        ("activity.keep", name, table.column(name, f"activity.keep.{name}"), allowed) for name, allowed in activity.keep.items()
     ]
     if activity.regions is not None and region is not None:
         filters.append(("activity.regions", "region", region, activity.regions))
-    for setting, name, values, wanted in filters:
-        found[setting, name] = set(as_text(values).tolist())
-        passes = is_one_of(values, wanted)
-        dropped.append(Dropped("units", f"{name} is none of {shown(wanted)}", int((keep & ~passes).sum())))
-        keep &= passes
-    return keep, dropped, found
+    filter_values = {(setting, name): set(as_text(values).tolist()) for setting, name, values, _ in filters}
+    reasons = [(f"{name} is none of {shown(allowed)}", ~is_one_of(values, allowed)) for _, name, values, allowed in filters]
+    return *exclude(np.ones(len(table), dtype=bool), "units", reasons), filter_values
 
 
 def _sorted_times(trains: list[NDArray[Any]]) -> tuple[list[NDArray[np.float64]], list[Dropped]]:
@@ -135,7 +123,7 @@ def _sorted_times(trains: list[NDArray[Any]]) -> tuple[list[NDArray[np.float64]]
 
 
 def _extent(trains: list[NDArray[Any]]) -> Extent | None:
-    """Return the extent of all spikes of a file, or None if there is none."""
+    """Return the extent of all spikes of a file, or None if there are no spikes."""
     pooled = np.sort(np.concatenate(trains).astype(np.float64))
     pooled = pooled[np.isfinite(pooled)]
     if not pooled.size:
@@ -146,7 +134,7 @@ def _extent(trains: list[NDArray[Any]]) -> Extent | None:
 
 
 def _merged(intervals: NDArray[Any], where: str) -> NDArray[np.float64]:
-    """Return sorted intervals ``(interval, 2)``, joined where they touch or overlap."""
+    """Return sorted intervals ``(interval, 2)``, merged where they touch or overlap."""
     if not len(intervals):
         return np.empty((0, 2))
     if intervals.ndim != 2 or intervals.shape[1] != 2:

@@ -1,7 +1,4 @@
-"""A simulated local field potential with a known theta phase.
-
-One channel: a rhythm whose frequency and size drift, as theta does, in noise whose power falls as 1 / frequency.
-"""
+"""Simulated local field potential: a theta rhythm of drifting frequency and amplitude in noise of power 1 / frequency."""
 
 from dataclasses import dataclass
 
@@ -10,27 +7,22 @@ from numpy.typing import NDArray
 
 from neuromvm.data.simulate.processes import ornstein_uhlenbeck, pink_noise
 
-LFP_RATE = 250.0  # [Hz] of the samples: thirty times theta, and small files
+LFP_RATE = 250.0  # [Hz] sampling rate, thirty times theta
 VOLT = 1e-6  # [V] of a step of the stored integers
 THETA = 8.0  # [Hz] mean frequency
 FREQUENCY_SPREAD, FREQUENCY_TIMESCALE = 0.4, 1.0  # [Hz], [s] of its drift
 AMPLITUDE = 200.0  # [uV] mean of the rhythm
 AMPLITUDE_SPREAD, AMPLITUDE_TIMESCALE = 0.2, 0.5  # [log], [s] of its drift
-NOISE = 150.0  # [uV] standard deviation of the rest
-NOISE_ABOVE = 0.5  # [Hz] below which amplifiers let nothing through
-CLOCK = 0.01  # [s] between the knots of the phase, between which it is straight: a sixteenth of a cycle at most
+NOISE = 150.0  # [uV] standard deviation of the noise
+NOISE_ABOVE = 0.5  # [Hz] lower cutoff of the amplifier
+CLOCK = 0.01  # [s] between the knots of the phase, which is interpolated linearly
 
 
 @dataclass(frozen=True)
 class SimulatedTheta:
-    """A field potential and the phase behind it.
+    """Field potential ``lfp (sample,)`` [steps of ``VOLT``], ``LFP_RATE`` samples a second from the start of the session.
 
-    Attributes
-    ----------
-    lfp
-        ``(sample,)`` [steps of ``VOLT``], ``LFP_RATE`` samples a second from the start of the session.
-    knots, phase
-        Times [s] and phase at them [rad], not wrapped: 0 at a peak of the rhythm, pi at a trough.
+    ``phase`` [rad, unwrapped] at the times ``knots`` [s] is 0 at a peak of the rhythm and pi at a trough.
     """
 
     lfp: NDArray[np.int16]
@@ -43,16 +35,7 @@ class SimulatedTheta:
 
 
 def simulate_theta(duration: float, random: np.random.Generator, noise: float = NOISE) -> SimulatedTheta:
-    """Draw the field potential of a session.
-
-    Parameters
-    ----------
-    duration
-        [s]
-    random
-        Where all of it is drawn from.
-    noise
-        Standard deviation of what is not theta [uV].
+    """Draw the field potential of a session of ``duration`` [s] with noise of standard deviation ``noise`` [uV].
 
     Examples
     --------

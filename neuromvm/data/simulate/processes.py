@@ -1,4 +1,4 @@
-"""Random processes that simulations are made of; each draws from the generator it is given and from nothing else."""
+"""Random processes for simulations."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,39 +6,23 @@ from scipy.signal import lfilter
 
 
 def ornstein_uhlenbeck(steps: int, step: float, timescale: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a stationary drift of mean 0 and variance 1, ``(step,)``.
+    """Draw a stationary process of mean 0 and variance 1, ``(step,)``.
 
-    Parameters
-    ----------
-    steps
-        How many.
-    step, timescale
-        Length of a step, and the time after which correlation has fallen to 1 / e, both [s].
-    random
-        Generator.
+    ``step``: duration of a step; ``timescale``: time after which the correlation is 1 / e, both in s.
 
     Examples
     --------
     >>> ornstein_uhlenbeck(5, 0.01, 0.3, np.random.default_rng(0)).shape
     (5,)
     """
-    keep = np.exp(-step / timescale)
-    noise = random.standard_normal(steps) * np.sqrt(1 - keep**2)
-    noise[0] /= np.sqrt(1 - keep**2)  # stationary from the first step on
-    return np.asarray(lfilter([1], [1, -keep], noise))
+    correlation = np.exp(-step / timescale)
+    noise = random.standard_normal(steps) * np.sqrt(1 - correlation**2)
+    noise[0] /= np.sqrt(1 - correlation**2)  # stationary from the first step
+    return np.asarray(lfilter([1], [1, -correlation], noise))
 
 
 def pink_noise(samples: int, rate: float, above: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Draw noise of variance 1 whose power falls as 1 / frequency, ``(sample,)``.
-
-    Parameters
-    ----------
-    samples, rate
-        How many, and how many a second [Hz].
-    above
-        Frequency below which there is no power [Hz].
-    random
-        Generator.
+    """Draw noise of variance 1 and power proportional to 1 / frequency, 0 below ``above`` [Hz], ``(sample,)``.
 
     Examples
     --------
@@ -55,20 +39,9 @@ def pink_noise(samples: int, rate: float, above: float, random: np.random.Genera
 def poisson_spikes(
     rate: NDArray[np.float64], step: float, sampling_rate: float, random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw an inhomogeneous Poisson process [s] from rates [Hz] of steps: uniform in the cumulative rate.
+    """Draw an inhomogeneous Poisson process, spike times [s], from the rates [Hz] of steps ``(step,)`` of duration ``step`` [s].
 
-    Two spikes in one sample of the amplifier cannot be told apart: they are one.
-
-    Parameters
-    ----------
-    rate
-        ``(step,)`` [Hz]
-    step
-        [s]
-    sampling_rate
-        Of spike times [Hz].
-    random
-        Generator.
+    Spikes are uniform in the cumulative rate, and rounded to samples; several spikes in one sample count as one.
 
     Examples
     --------

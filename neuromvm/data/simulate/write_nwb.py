@@ -1,5 +1,6 @@
-"""A simulated experiment as NWB files, spikes and one channel of field potential, with the truth beside them."""
+"""NWB files of a simulated experiment, with spikes and one channel of field potential, and a file with its true latents."""
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,8 @@ from neuromvm.data.simulate.lfp import LFP_RATE, VOLT
 from neuromvm.errors import RunFolderError
 
 TRUTH = "truth.nc"
-FIRST_SESSION = datetime(2020, 1, 6, 9, 0, tzinfo=UTC)  # animals follow each other, a day each
+PATTERNS = ("sub-*", "sub-*/**/*", TRUTH)  # of the files of an experiment
+FIRST_SESSION = datetime(2020, 1, 6, 9, 0, tzinfo=UTC)  # animals are one day apart
 UNITS_PER_TETRODE = 5
 WIRES = 4
 
@@ -41,28 +43,23 @@ TRIAL_COLUMNS = {
 def write_experiment(
     directory: str | Path, config: SimulationConfig | None = None, seed: int = 0, overwrite: bool = False
 ) -> list[Path]:
-    """Simulate an experiment and write it: an NWB file an animal, and ``truth.nc``, a DataTree with the truth.
+    """Simulate an experiment, write it, and return the paths: an NWB file per animal, and ``truth.nc`` with all latents.
 
-    Everything is written to a temporary folder first, so that a run that is stopped leaves no half of an experiment.
+    Files are written to a temporary folder first, so that an interrupted run leaves no incomplete experiment.
 
     Parameters
     ----------
     directory
-        Made if it does not exist. Files are ``sub-<animal>/sub-<animal>_ses-<session>_behavior+ecephys.nwb``.
+        Created if it does not exist. Files are ``sub-<animal>/sub-<animal>_ses-<session>_behavior+ecephys.nwb``.
     config, seed
-        As for :func:`neuromvm.data.simulate.experiment.simulate`; the same give the same spikes and identifiers.
+        As of :func:`neuromvm.data.simulate.experiment.simulate`; they determine spikes and identifiers.
     overwrite
-        Replace a simulated experiment that is there.
-
-    Returns
-    -------
-    list of Path
-        The NWB files in the order of the config, then the truth.
+        Replace a simulated experiment in the directory.
 
     Raises
     ------
     RunFolderError
-        If the directory holds an experiment and ``overwrite`` is not set, or one that was not simulated.
+        If the directory has an experiment and ``overwrite`` is not set, or files that were not simulated.
 
     Examples
     --------
@@ -72,17 +69,17 @@ def write_experiment(
     ['sub-one_ses-one01_behavior+ecephys.nwb', 'truth.nc']
     """
     directory = Path(directory)
-    replaced = _replaced(directory, overwrite)
+    replaced = replaceable_files(
+        directory, ("sub-*", "sub-*/**/*", TRUTH), lambda name: [directory / _file_name(name)], overwrite
+    )
     simulation = simulate(config, seed)
     directory.mkdir(parents=True, exist_ok=True)
-    # Inside the directory, so that renaming stays on one file system.
+    # within the directory, so that files are renamed on one file system
     with TemporaryDirectory(prefix=".writing-", dir=directory) as writing:
         names = [_write_animal(Path(writing), simulation, name) for name in simulation.animals]
-        compressed = {
-            f"/{name}": {str(variable): {"zlib": True} for variable in node.data_vars}
-            for name, node in simulation.truth.children.items()
-        }
-        simulation.truth.to_netcdf(Path(writing) / TRUTH, engine="h5netcdf", encoding=compressed)
+        truth = simulation.truth
+        compressed = {f"/{name}": {str(key): {"zlib": True} for key in node.data_vars} for name, node in truth.children.items()}
+        truth.to_netcdf(Path(writing) / TRUTH, engine="h5netcdf", encoding=compressed)
         for path in replaced:
             path.unlink()
             if not any(path.parent.iterdir()):
@@ -94,12 +91,12 @@ def write_experiment(
 
 
 def read_truth(directory: str | Path) -> xr.DataTree:
-    """Return the truth behind a simulated experiment, as in :attr:`neuromvm.data.simulate.experiment.Simulation.truth`.
+    """Return the ``truth`` of a simulated experiment, see :class:`neuromvm.data.simulate.experiment.Simulation`.
 
     Raises
     ------
     RunFolderError
-        If the directory holds no simulated experiment.
+        If the directory has no simulated experiment.
     """
     path = Path(directory) / TRUTH
     if not path.is_file():
@@ -111,39 +108,45 @@ def read_truth(directory: str | Path) -> xr.DataTree:
         raise RunFolderError(str(path), found=f"not a readable file ({error})", expected="the truth of a simulation") from error
 
 
-def _replaced(directory: Path, overwrite: bool) -> list[Path]:
-    """Return the files of animals that give way, or raise RunFolderError."""
-    if directory.exists() and not directory.is_dir():
-        raise RunFolderError(str(directory), found="a file", expected="a folder, or nothing")
-    present = sorted(directory.glob("sub-*"))
-    if not present and not (directory / TRUTH).exists():
+def replaceable_files(
+    folder: Path, patterns: Iterable[str], files_of: Callable[[str], Iterable[Path]], overwrite: bool
+) -> list[Path]:
+    """Return the files of animals in a folder that a new simulation replaces; the folder may not exist.
+
+    Files that match ``patterns`` count as an experiment, and ``files_of`` returns the files of an animal.
+
+    Raises
+    ------
+    RunFolderError
+        If there are files and ``overwrite`` is not set, or files that were not written by a simulation.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(str(folder), found="a file", expected="a folder, or nothing")
+    present = sorted({path for pattern in patterns for path in folder.glob(pattern) if not path.is_dir()})
+    if not present:
         return []
     if not overwrite:
         raise RunFolderError(
-            str(directory),
-            found="an experiment is there",
+            str(folder),
+            found=f"{present[0].relative_to(folder)} is there",
             expected="an empty folder",
-            next_step="Choose another folder, or replace it: --force on the command line, overwrite=True in Python",
+            next_step="Choose another folder, or replace a simulation: --force on the command line, overwrite=True in Python",
         )
-    files = [path for entry in present for path in [entry, *entry.rglob("*")] if not path.is_dir()]
-    refuse_foreign(directory, files, {directory / _file_name(str(name)) for name in read_truth(directory).children})
-    return files
-
-
-def refuse_foreign(directory: Path, files: list[Path], written: set[Path]) -> None:
-    """Raise RunFolderError if a file that is to give way was not written by the simulation."""
-    foreign = [str(path.relative_to(directory)) for path in files if path not in written]
+    written = {folder / TRUTH, *(path for name in read_truth(folder).children for path in files_of(str(name)))}
+    unfinished = {path for path in present if path.name.startswith(".") and path.suffix == ".tmp"}
+    foreign = [str(path.relative_to(folder)) for path in present if path not in written | unfinished]
     if foreign:
         raise RunFolderError(
-            str(directory),
+            str(folder),
             found=f"{', '.join(foreign[:5])}: not written by this simulation",
-            expected=f"the animals of {TRUTH} and nothing else",
+            expected=f"only the animals of {TRUTH}",
             next_step="Choose another folder; recordings are never removed",
         )
+    return [path for path in present if path != folder / TRUTH]
 
 
 def _session(name: str) -> str:
-    return f"{name}01"  # unlike those of other animals: some tools take equal ids for one session
+    return f"{name}01"  # differs between animals: some tools treat equal ids as one session
 
 
 def _file_name(name: str) -> str:
@@ -151,9 +154,8 @@ def _file_name(name: str) -> str:
 
 
 def _write_animal(folder: Path, simulation: Simulation, name: str) -> str:
-    """Write one animal and return the path of its file below the folder."""
-    number = list(simulation.animals).index(name)
-    start = FIRST_SESSION + timedelta(days=number)
+    """Write one animal and return the path of its file relative to the folder."""
+    start = FIRST_SESSION + timedelta(days=list(simulation.animals).index(name))
     identity = f"neuromvm/{name}/{simulation.seed}/{simulation.config.model_dump_json()}"
     file = NWBFile(
         identifier=str(uuid5(NAMESPACE_URL, identity)),
@@ -170,13 +172,8 @@ def _write_animal(folder: Path, simulation: Simulation, name: str) -> str:
         ),
         keywords=["simulation", "hippocampus", "odor", "sequence", "single units"],
     )
-    file.subject = Subject(
-        subject_id=name,
-        species="Rattus norvegicus",
-        sex="M",
-        age="P180D",
-        description="Simulated rat.",
-    )
+    rat = {"species": "Rattus norvegicus", "sex": "M", "age": "P180D", "description": "Simulated rat."}
+    file.subject = Subject(subject_id=name, **rat)
     animal = simulation.animals[name]
     file.trials = _trials(animal)
     _add_units(file, animal)
@@ -204,7 +201,7 @@ def _trials(animal: SimulatedAnimal) -> TimeIntervals:
 
 
 def _add_units(file: NWBFile, animal: SimulatedAnimal) -> None:
-    """Add tetrodes and the units on them, by columns: pynwb writes rows a hundred times slower."""
+    """Add tetrodes and their units, by columns, which pynwb writes a hundred times faster than rows."""
     units = len(animal.spike_times)
     tetrodes = -(-units // UNITS_PER_TETRODE)
     device = file.create_device(name="hyperdrive", description="Simulated drive of tetrodes.")
@@ -217,12 +214,7 @@ def _add_units(file: NWBFile, animal: SimulatedAnimal) -> None:
     first_wire = WIRES * (np.arange(units) // UNITS_PER_TETRODE)
     wires = (first_wire[:, None] + np.arange(WIRES)).ravel()
     columns = [
-        *_ragged(
-            "spike_times",
-            "Times of spikes [s].",
-            np.concatenate(animal.spike_times),
-            list(map(len, animal.spike_times)),
-        ),
+        *_ragged("spike_times", "Times of spikes [s].", np.concatenate(animal.spike_times), list(map(len, animal.spike_times))),
         *_ragged("obs_intervals", "Recorded throughout [s].", np.tile([[0.0, animal.duration]], (units, 1)), [1] * units),
         *_ragged("electrodes", "Wires of the unit's tetrode.", wires, [WIRES] * units, file.electrodes),
     ]
@@ -237,7 +229,7 @@ def _add_units(file: NWBFile, animal: SimulatedAnimal) -> None:
 
 
 def _add_lfp(file: NWBFile, animal: SimulatedAnimal) -> None:
-    """Add the field potential, as if of the first wire; it needs the electrodes of :func:`_add_units`."""
+    """Add the field potential, with the first electrode of :func:`_add_units` as its channel."""
     container = LFP(name="LFP")
     file.create_processing_module(name="ecephys", description="Field potential.").add(container)
     container.create_electrical_series(
@@ -254,7 +246,7 @@ def _add_lfp(file: NWBFile, animal: SimulatedAnimal) -> None:
 def _ragged(
     name: str, description: str, values: NDArray[Any], lengths: list[int], table: DynamicTable | None = None
 ) -> list[VectorData]:
-    """Return a column with several values a row, and its index; with a table, values are rows of it."""
+    """Return a ragged column and its index; with ``table``, values are rows of this table."""
     data = H5DataIO(values, compression="gzip", shuffle=True)
     if table is None:
         column = VectorData(name=name, description=description, data=data)

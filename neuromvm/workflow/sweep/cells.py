@@ -1,4 +1,4 @@
-"""Cells of a sweep: run folders, filled in whatever process an engine calls."""
+"""Computation of the cells of a sweep: each fills a run folder, in the process that an engine chooses."""
 
 import logging
 import shutil
@@ -16,111 +16,98 @@ from neuromvm.data.inner_splits import inner_splits
 from neuromvm.errors import RunFolderError
 from neuromvm.files import kept_tree, locked, write_atomically, write_json, write_tree
 from neuromvm.folders.study import Study
-from neuromvm.folders.sweep import DONE, FAILED, SweepFolder
+from neuromvm.folders.sweep import DONE, FAILED
 from neuromvm.folders.sweep_hashes import training_name
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.reconstruction import reconstruction_error
 from neuromvm.specs import to_yaml
 from neuromvm.training.fit import fit
 from neuromvm.workflow.experiment import run_experiment
+from neuromvm.workflow.sweep.batches import Batch, CellTask, Outcome, stackable_groups
 from neuromvm.workflow.sweep.selection import inner_scores
-from neuromvm.workflow.sweep.stacks import train_together
-from neuromvm.workflow.sweep.tasks import Outcome, Pack, Task, alike, is_done
-from neuromvm.workflow.sweep.trainings import SharedTrainings, share_file
+from neuromvm.workflow.sweep.shared_trainings import SharedTrainings, share_file
+from neuromvm.workflow.sweep.stacked_trainings import train_stacks
 
 log = logging.getLogger(__name__)
 
 
-def run_pack(pack: Pack) -> list[Outcome]:
-    """Do the cells of a pack: those that differ in betas and seeds alone are trained together, then each is done.
+def run_batch(batch: Batch) -> list[Outcome]:
+    """Compute a batch of cells: models of cells that differ in betas and seeds alone are trained as stacks first.
 
     Returns
     -------
-    How each ended. A cell that fails stops no other, and one at which another process works is left to it.
+    The outcome of each cell. Errors of a cell do not affect the others; a cell that another process computes is ``busy``.
     """
-    outcomes, held = [], []
+    outcomes: list[Outcome] = []
+    owned = []
     with ExitStack() as locks:
-        for task in pack:
+        for task in batch:
             try:
-                locks.enter_context(locked(SweepFolder(task.sweep).path / "locks" / task.cell))
-                held.append(task)
+                locks.enter_context(locked(task.sweep_folder.path / "locks" / task.cell))
+                owned.append(task)
             except RunFolderError:
-                outcomes.append(Outcome(task.cell, "busy", 0.0))
-        for group in alike([task for task in held if not is_done(task)]):
+                outcomes.append("busy")
+        waiting = [task for task in owned if not task.done]
+        for group in stackable_groups(waiting):
             outcomes += _run_group(group)
-        outcomes += [Outcome(task.cell, "done", 0.0) for task in held if task.cell not in {one.cell for one in outcomes}]
+        outcomes += ["done"] * (len(owned) - len(waiting))
     return outcomes
 
 
-def run_cell(task: Task) -> Outcome:
-    """Train, embed and analyze one cell, or go on where it was interrupted; what is done is not done again.
-
-    Returns
-    -------
-    How it ended. An error is not raised but kept in ``FAILED``, traceback and all.
-    """
-    return run_pack((task,))[0]
-
-
-def _run_group(group: Pack) -> list[Outcome]:
+def _run_group(group: Batch) -> list[Outcome]:
     started = time.perf_counter()
     if len(group) > 1:
         with ExitStack() as logs:
             for task in group:
-                logs.enter_context(_logged(SweepFolder(task.sweep).cell_folder(task.cell)))
+                logs.enter_context(_logged(task.folder))
             try:
-                train_together(group)
-            except Exception as error:  # whatever is wrong with data or settings, each cell finds and keeps it
+                train_stacks(group)
+            except Exception as error:  # wrong data or settings: each cell meets the error again and writes it down
                 log.warning("no stacks: %s: %s", type(error).__name__, error)
     share = (time.perf_counter() - started) / len(group)
     return [_finish(task, share) for task in group]
 
 
-def _finish(task: Task, spent: float) -> Outcome:
-    """Do what is left of a cell, after seconds that were spent on it."""
+def _finish(task: CellTask, spent: float) -> Outcome:
+    """Compute the missing parts of a cell, on which some seconds were spent before; an error is written to ``FAILED``."""
     started = time.perf_counter() - spent
-    sweep = SweepFolder(task.sweep)
-    folder = sweep.cell_folder(task.cell)
     try:
-        with _logged(folder), threadpool_limits(task.experiment["training"]["threads"]):
-            _run(task, sweep)
-    except Exception as error:  # one cell, whatever is wrong with it, does not end the sweep: it is written down
-        write_failure(folder, traceback.format_exc())
-        return Outcome(task.cell, "failed", time.perf_counter() - started, f"{type(error).__name__}: {error}")
-    seconds = time.perf_counter() - started
-    write_json(folder / DONE, {"data": task.data, "seconds": round(seconds, 2)})
-    (folder / FAILED).unlink(missing_ok=True)
-    return Outcome(task.cell, "done", seconds)
+        with _logged(task.folder), threadpool_limits(task.experiment["training"]["threads"]):
+            _run(task)
+    except Exception:  # an error of a cell, whatever its cause, is written down and does not end the sweep
+        write_failure(task.folder, traceback.format_exc())
+        return "failed"
+    write_json(task.folder / DONE, {"data": task.data, "seconds": round(time.perf_counter() - started, 2)})
+    (task.folder / FAILED).unlink(missing_ok=True)
+    return "done"
 
 
 def write_failure(folder: Path, text: str) -> None:
-    """Keep why a cell failed."""
+    """Write why a cell failed."""
     write_atomically(folder / FAILED, text.encode())
 
 
-def _run(task: Task, sweep: SweepFolder) -> None:
-    experiment, folder, trainings = task.spec, sweep.cell_folder(task.cell), SharedTrainings.of(sweep)
-    # The same cell may have been begun on another device or from data in another place: that is no other experiment.
+def _run(task: CellTask) -> None:
+    experiment, folder, trainings = task.spec, task.folder, SharedTrainings(task.sweep_folder)
+    # A cell begun on another device, or from data at another path, is the same experiment: use the new spec.
     write_atomically(folder / "spec.yaml", to_yaml(experiment).encode())
-    share_file(sweep.path / "data" / f"{task.data}.nc", folder / "recordings.nc")
+    share_file(task.recordings_file, folder / "recordings.nc")
     for model in experiment.models:
         trainings.take(training_name(experiment, model, task.data), folder / "models" / model)
     study = run_experiment(experiment, folder, resume=True, progress=False)
     for model in experiment.models:
         file = folder / "models" / model / "reconstruction.nc"
         if not file.is_file():
-            fitted = FittedStack.load(file.parent)
-            write_tree(file, reconstruction_error(fitted, study.samples, study.splits))
+            write_tree(file, reconstruction_error(FittedStack.load(file.parent), study.samples, study.splits))
         trainings.give(training_name(experiment, model, task.data), file.parent)
-    if not (folder / DONE).is_file():  # it is there if inner scores alone are missing
+    if not (folder / DONE).is_file():  # else only inner scores are missing
         for analysis in experiment.analyses:
             analyze(study, analysis)
-    file_of_inner = sweep.inner_file(task.cell, task.selection)
-    if file_of_inner is not None and not file_of_inner.is_file():
-        write_json(file_of_inner, _inner_scores(task, study, trainings))
+    if task.inner_file is not None and not task.inner_file.is_file():
+        write_json(task.inner_file, _inner_scores(task, study, trainings))
 
 
-def _inner_scores(task: Task, study: Study, trainings: SharedTrainings) -> dict[str, list[float]]:
+def _inner_scores(task: CellTask, study: Study, trainings: SharedTrainings) -> dict[str, list[float]]:
     """Train on inner folds of the training side of every split; return model -> score for each (outer) split."""
     selection, experiment = task.selection, study.spec
     assert selection is not None
@@ -143,18 +130,18 @@ def _inner_scores(task: Task, study: Study, trainings: SharedTrainings) -> dict[
 
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
-    """Send what a cell says to its ``log.txt``: from many cells at once it would be noise."""
+    """Send log messages to ``log.txt`` of a cell and not to the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
-    log, handler = logging.getLogger("neuromvm"), logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    logger, handler = logging.getLogger("neuromvm"), logging.FileHandler(folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    level, propagate = log.level, log.propagate
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         yield
     finally:
-        log.removeHandler(handler)
+        logger.removeHandler(handler)
         handler.close()
-        log.setLevel(level)
-        log.propagate = propagate
+        logger.setLevel(level)
+        logger.propagate = propagate

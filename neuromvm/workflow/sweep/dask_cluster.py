@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster that somebody has started."""
+"""Workers of a running Dask cluster."""
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -11,15 +11,15 @@ from neuromvm.workflow.sweep.engines import Item, Lost, Value
 class Dask:
     """A running cluster, by the address of its scheduler.
 
-    A worker that dies takes nothing with it: the scheduler gives its item to another. Workers should have one thread
+    The scheduler gives the item of a worker that dies to another worker. Workers should have one thread
     (``dask worker --nthreads 1``), and must see the folder of the sweep.
 
     Parameters
     ----------
     address
-        Of the scheduler, such as ``tcp://10.0.0.1:8786``.
+        Address of the scheduler, such as ``tcp://10.0.0.1:8786``.
     timeout
-        Seconds to wait for it.
+        Seconds to wait for the scheduler.
 
     Raises
     ------
@@ -46,15 +46,15 @@ class Dask:
             ) from error
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value | Lost]:
-        """Yield what the function returns of each item, in the order in which they are finished."""
+        """Yield the value of the function for each item, in the order in which they finish."""
         futures = [self.client.submit(function, item, pure=False) for item in items]
-        number = {future.key: place for place, future in enumerate(futures)}
+        numbers = {future.key: number for number, future in enumerate(futures)}
         try:
             for future in self.distributed.as_completed(futures):
                 if future.status == "finished":
                     yield future.result()
                 else:
-                    yield Lost(number[future.key], f"{future.status}: {future.exception() if future.status == 'error' else ''}")
+                    yield Lost(numbers[future.key], f"{future.status}: {future.exception() if future.status == 'error' else ''}")
         finally:
             self.client.cancel([future for future in futures if not future.done()])
             self.client.close()

@@ -1,4 +1,4 @@
-"""Where cells are computed: anything with one method, ``map``. Those in other files need packages of their own."""
+"""Engines compute the cells of a sweep: classes with a method ``map``. SLURM and Dask have modules of their own."""
 
 import os
 from collections import deque
@@ -17,33 +17,33 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Lost(NamedTuple):
-    """An item, by its number, whose process ended without a result, and what is known of it."""
+    """Number of an item whose process ended without a result, and the reason if known."""
 
     number: int
     reason: str
 
 
 class Engine(Protocol):
-    """What computes the cells of a sweep."""
+    """Interface of an engine."""
 
     @property
     def jobs(self) -> int | None:
-        """Items computed at once; None if that is for others to say."""
+        """Items computed at once; None if unknown."""
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value | Lost]:
-        """Yield what the function returns of each item, in the order in which they are finished.
+        """Yield the value of the function for each item, in the order in which they finish.
 
-        A process that dies takes no other item with it: it is :class:`Lost`, after another attempt where that is cheap.
+        An item whose process ends without a result gives :class:`Lost`; the other items are computed.
         """
 
 
 class Serial:
-    """One item after the other, in this process."""
+    """Items one after another, in this process."""
 
     jobs = 1
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value | Lost]:
-        """Yield what the function returns of each item."""
+        """Yield the value of the function for each item."""
         return map(function, items)
 
 
@@ -53,12 +53,7 @@ class Processes:
     Parameters
     ----------
     jobs
-        Number of processes; by default that of the CPUs that this process may use.
-
-    Examples
-    --------
-    >>> sorted(Processes(2).map(abs, [-1, 2, -3]))  # doctest: +SKIP
-    [1, 2, 3]
+        Number of processes; default: the number of CPUs that this process may use.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
@@ -66,22 +61,21 @@ class Processes:
         self.jobs = cpus if jobs is None else jobs
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value | Lost]:
-        """Yield what the function returns of each item.
+        """Yield the value of the function for each item.
 
-        If a worker dies, those beside it are stopped too; each of their items is then done once more in a worker alone, so that
-        an item that ends its process (too much memory) is found and the others are not held up.
+        If a worker dies, all workers are stopped. Each of their items is then computed once more, alone, so that an item that
+        ends its process (for instance out of memory) is identified and the others are computed.
         """
         waiting = deque(range(len(items)))
         while waiting:
-            suspects = yield from self._together(function, items, waiting)
-            for number in suspects:
-                if (yield from self._together(function, items, deque([number]))):
-                    yield Lost(number, "its process was killed twice; if not by you, then perhaps for want of memory")
+            for number in (yield from self._run(function, items, waiting)):
+                if (yield from self._run(function, items, deque([number]))):
+                    yield Lost(number, "its process was killed twice, possibly because it ran out of memory")
 
-    def _together(
+    def _run(
         self, function: Callable[[Item], Value], items: Sequence[Item], waiting: deque[int]
     ) -> Generator[Value, None, list[int]]:
-        """Take items from those waiting until none is left or a worker dies; return those in work at its death."""
+        """Compute waiting items until none is left or a worker dies; return the items in work at its death."""
         pool = ProcessPoolExecutor(max_workers=min(self.jobs, len(waiting)), env=dict.fromkeys(THREADS, "1"))
         working: dict[Future[Value], int] = {}
         try:
@@ -102,7 +96,7 @@ class Processes:
 
 
 def shard(items: Sequence[Item], text: str) -> list[Item]:
-    """Return every n-th of the items, beginning with the i-th, for a job array of anybody's own.
+    """Return every n-th of the items, beginning with the i-th, for a job array of your own.
 
     Parameters
     ----------
@@ -114,7 +108,7 @@ def shard(items: Sequence[Item], text: str) -> list[Item]:
     Raises
     ------
     SpecError
-        If it is not.
+        If the text has another form.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.files import set_value, validated
 from neuromvm.specs.sweep import Drawn, RandomSearch, SweepSpec
 
-DIGITS = 4  # of numbers that are drawn: enough to differ, few enough to read
+DIGITS = 4  # significant digits of drawn numbers
 
 
 class Variation(NamedTuple):
@@ -22,11 +22,11 @@ class Variation(NamedTuple):
 
 
 def variations(sweep: SweepSpec) -> list[Variation]:
-    """Return every combination of a sweep, checked.
+    """Return every combination of a sweep, with its settings checked.
 
     Returns
     -------
-    All values of the grid with one another, in the order written, the last field varying fastest; within each, the random
+    All combinations of the grid in the order written, the last field varying fastest; within each, the random
     draws. Combinations that result in the same experiment occur once.
 
     Raises
@@ -39,17 +39,16 @@ def variations(sweep: SweepSpec) -> list[Variation]:
     >>> experiment = {"name": "odors", "data": {"spec": "simulated_rats"}, "samples": {"label": "odor"}}
     >>> experiment["models"] = {"mmvm": {"sharing": "mmvm"}, "bound": {"sharing": "autoencoder"}}
     >>> sweep = SweepSpec(name="rates", experiment=experiment, grid={"models.*.beta": [0.01, 0.1]})
-    >>> [[model.beta for model in one.experiment.models.values()] for one in variations(sweep)]
+    >>> [[model.beta for model in cell.experiment.models.values()] for cell in variations(sweep)]
     [[0.01, 1.0], [0.1, 1.0]]
     """
-    found: dict[str, Variation] = {}
+    cells: dict[str, Variation] = {}
     draws = [{}] if sweep.random is None else draw(sweep.random)
-    for values in product(*sweep.grid.values()):
-        for drawn in draws:
-            settings = {**dict(zip(sweep.grid, values, strict=True)), **drawn}
-            experiment = _experiment(sweep, settings)
-            found.setdefault(experiment.model_dump_json(), Variation(settings, experiment))
-    return list(found.values())
+    for values, drawn in product(product(*sweep.grid.values()), draws):
+        settings = {**dict(zip(sweep.grid, values, strict=True)), **drawn}
+        experiment = _experiment(sweep, settings)
+        cells.setdefault(experiment.model_dump_json(), Variation(settings, experiment))
+    return list(cells.values())
 
 
 def draw(search: RandomSearch) -> list[dict[str, Any]]:
@@ -58,7 +57,7 @@ def draw(search: RandomSearch) -> list[dict[str, Any]]:
     Examples
     --------
     >>> search = RandomSearch(n=3, over={"training.learning_rate": Drawn(log_uniform=(1e-4, 1e-2))})
-    >>> all(1e-4 <= one["training.learning_rate"] <= 1e-2 for one in draw(search))
+    >>> all(1e-4 <= settings["training.learning_rate"] <= 1e-2 for settings in draw(search))
     True
     """
     generators = {field: np.random.default_rng([search.seed, zlib.crc32(field.encode())]) for field in search.over}
@@ -87,7 +86,7 @@ def _experiment(sweep: SweepSpec, settings: dict[str, Any]) -> ExperimentSpec:
 
 
 def _paths(field: str, models: dict[str, Any]) -> list[str]:
-    """Write out ``models.*``; a plain autoencoder has no rate that beta could weigh."""
+    """Return the paths that ``models.*`` stands for; beta excludes plain autoencoders, which have no rate."""
     if not field.startswith("models.*."):
         return [field]
     setting = field.removeprefix("models.*.")

@@ -1,4 +1,4 @@
-"""From the spec of a sweep to its folder: plan, data, cells, table."""
+"""Run a sweep: from its spec to a folder with plan, data, cells and table."""
 
 import shutil
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from tqdm.auto import tqdm
 
 from neuromvm.analysis.pipeline import check_analyses
 from neuromvm.errors import RunFolderError
-from neuromvm.files import write_atomically, write_json, write_tree
+from neuromvm.files import is_empty, write_atomically, write_json, write_tree
 from neuromvm.folders.sweep import PLAN, SweepFolder
 from neuromvm.folders.sweep_hashes import cell_name, fingerprint
 from neuromvm.specs import to_yaml
 from neuromvm.specs.sweep import SweepSpec
 from neuromvm.workflow.experiment import load_experiment_recordings
-from neuromvm.workflow.sweep.cells import run_pack, write_failure
+from neuromvm.workflow.sweep.batches import Batch, CellTask, Outcome, remaining_batches
+from neuromvm.workflow.sweep.cells import run_batch, write_failure
 from neuromvm.workflow.sweep.engines import Engine, Lost, Serial, shard
 from neuromvm.workflow.sweep.grid import Variation, variations
-from neuromvm.workflow.sweep.stacks import STACKS
+from neuromvm.workflow.sweep.stacked_trainings import STACKS
 from neuromvm.workflow.sweep.table import write_sweep
-from neuromvm.workflow.sweep.tasks import Outcome, Pack, Task, is_done, packs_ahead
 
 SPEC = "sweep.yaml"
 
 
 class Progress(NamedTuple):
-    """How many cells of a sweep are done, have failed, or are still to be done."""
+    """Numbers of cells of a sweep that are done, have failed, or are waiting."""
 
     done: int
     failed: int
@@ -42,54 +42,45 @@ def run_sweep(
     pack: int | None = None,
     progress: bool = True,
 ) -> SweepFolder:
-    """Do every cell of a sweep that is not done, then write its table.
+    """Compute every cell of a sweep that is not done, then write its table.
 
     Parameters
     ----------
     spec
         The experiment and what is varied.
     out
-        Folder of the sweep; one that is there is gone on with, and takes more cells.
+        Folder of the sweep; an existing sweep is continued, and takes more cells.
     engine
-        Where cells are computed; by default in this process.
+        Where cells are computed; default: in this process.
     part
-        ``"i/n"``: do only every n-th cell. The table is then written by the call that finds all cells finished.
+        ``"i/n"``: compute only every n-th cell. The table is written by the call that finds all cells finished.
     pack
-        Cells done by one call of the engine. By default those that differ in betas and seeds alone, whose models are then trained
-        together, as many as a stack holds and no more than leave work for all jobs; one where the jobs are not counted (slurm
-        and Dask).
+        Cells for each call of the engine. Default: cells that differ in betas and seeds alone, whose models are then trained as
+        a stack, as many as a stack holds and few enough for all jobs; one where the number of jobs is unknown (slurm and Dask).
     progress
         Show a bar with time left, if standard error is a terminal.
 
     Raises
     ------
     SpecError
-        If any cell has a wrong setting or analysis; nothing has run then.
+        If any cell has a wrong setting or analysis; no cell is computed then.
     RunFolderError
-        If the folder holds something else than a sweep.
-
-    Examples
-    --------
-    >>> sweep = run_sweep(load_sweep_spec("rates.yaml"), "runs/rates", Processes(4))  # doctest: +SKIP
-    >>> count_cells(sweep)  # doctest: +SKIP
-    Progress(done=24, failed=0, waiting=0)
+        If the folder holds other files than a sweep.
     """
     cells = variations(spec)
-    for one in cells:
-        check_analyses(one.experiment)
+    for cell in cells:
+        check_analyses(cell.experiment)
     out = Path(out).resolve()
     _check_folder(out)
     write_atomically(out / SPEC, to_yaml(spec).encode())
     tasks = _tasks(spec, cells, out)
-    write_json(
-        out / PLAN,
-        {
-            "name": spec.name,
-            "fields": spec.fields,
-            "cells": [{"cell": task.cell, "settings": one.settings} for task, one in zip(tasks, cells, strict=True)],
-            "select": None if spec.select is None else spec.select.model_dump(mode="json"),
-        },
-    )
+    plan = {
+        "name": spec.name,
+        "fields": spec.fields,
+        "cells": [{"cell": task.cell, "settings": cell.settings} for task, cell in zip(tasks, cells, strict=True)],
+        "select": None if spec.select is None else spec.select.model_dump(mode="json"),
+    }
+    write_json(out / PLAN, plan)
     sweep = SweepFolder(out)
     _run(tasks if part is None else shard(tasks, part), sweep, engine or Serial(), pack, progress)
     if part is None or count_cells(sweep).waiting == 0:
@@ -98,59 +89,52 @@ def run_sweep(
 
 
 def count_cells(sweep: SweepFolder) -> Progress:
-    """Count the cells of a sweep by what has become of them."""
+    """Count the cells of a sweep by their state."""
     states = [sweep.state(cell.name) for cell in sweep.cells]
     return Progress(*(states.count(state) for state in ("done", "failed", "waiting")))
 
 
-def _tasks(spec: SweepSpec, cells: Sequence[Variation], out: Path) -> list[Task]:
-    """Load what recordings the cells need, once each, and name the cells."""
-    prints: dict[str, str] = {}
+def _tasks(spec: SweepSpec, cells: Sequence[Variation], out: Path) -> list[CellTask]:
+    """Load and write the recordings that cells need, each once, and name the cells."""
+    fingerprints: dict[str, str] = {}
+    select = None if spec.select is None else spec.select.model_dump(mode="json")
     tasks = []
-    for one in cells:
-        source = one.experiment.data.model_dump_json()
-        if source not in prints:
-            recordings = load_experiment_recordings(one.experiment)
-            prints[source] = fingerprint(recordings)
-            file = out / "data" / f"{prints[source]}.nc"
+    for cell in cells:
+        source = cell.experiment.data.model_dump_json()
+        if source not in fingerprints:
+            recordings = load_experiment_recordings(cell.experiment)
+            fingerprints[source] = fingerprint(recordings)
+            file = out / "data" / f"{fingerprints[source]}.nc"
             if not file.is_file():
                 write_tree(file, recordings)
-        select = None if spec.select is None else spec.select.model_dump(mode="json")
-        experiment = one.experiment.model_dump(mode="json")
-        tasks.append(Task(str(out), cell_name(one.experiment, prints[source]), experiment, prints[source], select))
+        data, experiment = fingerprints[source], cell.experiment.model_dump(mode="json")
+        tasks.append(CellTask(str(out), cell_name(cell.experiment, data), experiment, data, select))
     return tasks
 
 
-def _run(tasks: Sequence[Task], sweep: SweepFolder, engine: Engine, size: int | None, progress: bool) -> None:
-    ahead = packs_ahead(tasks, size, engine.jobs)
-    ready = len(tasks) - sum(map(len, ahead))
-    failed = 0
-    with tqdm(total=len(tasks), initial=ready, desc=sweep.name, unit="cell", disable=None if progress else True) as bar:
-        for result in engine.map(run_pack, ahead):
-            outcomes = _outcomes_of_lost(result, ahead, sweep) if isinstance(result, Lost) else result
-            failed += sum(outcome.state == "failed" for outcome in outcomes)
+def _run(tasks: Sequence[CellTask], sweep: SweepFolder, engine: Engine, size: int | None, progress: bool) -> None:
+    batches = remaining_batches(tasks, size, engine.jobs)
+    failed, done = 0, len(tasks) - sum(map(len, batches))
+    with tqdm(total=len(tasks), initial=done, desc=sweep.name, unit="cell", disable=None if progress else True) as bar:
+        for result in engine.map(run_batch, batches):
+            outcomes = _outcomes_of_lost(batches[result.number], result.reason) if isinstance(result, Lost) else result
+            failed += outcomes.count("failed")
             bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
             bar.update(len(outcomes))
-    if all(map(is_done, tasks)):
-        shutil.rmtree(sweep.path / STACKS, ignore_errors=True)  # of stacks that were cut off and then divided in another way
+    if all(task.done for task in tasks):
+        shutil.rmtree(sweep.path / STACKS, ignore_errors=True)  # of interrupted stacks whose cells were divided differently later
 
 
-def _outcomes_of_lost(lost: Lost, ahead: Sequence[Pack], sweep: SweepFolder) -> list[Outcome]:
-    """Write down why the cells of a call whose process died are not done, those that it had done excepted."""
-    outcomes = []
-    for task in ahead[lost.number]:
-        folder = sweep.cell_folder(task.cell)
-        if is_done(task):
-            outcomes.append(Outcome(task.cell, "done", 0.0))
-        else:
-            write_failure(folder, lost.reason)
-            outcomes.append(Outcome(task.cell, "failed", 0.0, lost.reason))
+def _outcomes_of_lost(batch: Batch, reason: str) -> list[Outcome]:
+    """Write to the unfinished cells of a call whose process ended why they failed."""
+    outcomes: list[Outcome] = ["done" if task.done else "failed" for task in batch]
+    for task, outcome in zip(batch, outcomes, strict=True):
+        if outcome == "failed":
+            write_failure(task.folder, reason)
     return outcomes
 
 
 def _check_folder(out: Path) -> None:
-    """Refuse a folder that holds anything but a sweep."""
-    if out.exists() and not out.is_dir():
-        raise RunFolderError(str(out), found="a file", expected="a folder to make", next_step="Choose another --out")
-    if out.is_dir() and not (out / SPEC).is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
+    """Raise RunFolderError for a folder that is neither empty nor a sweep."""
+    if not is_empty(out) and not (out / SPEC).is_file():
         raise RunFolderError(str(out), found="files but no sweep", next_step="Choose another --out")

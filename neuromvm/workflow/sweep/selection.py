@@ -1,7 +1,6 @@
-"""Choosing settings without the test trials: for every split the cell that is best on inner folds of its training side.
+"""Selection of settings without test trials: for every split, the cell that is best on inner folds of its training side.
 
-The score of what is chosen is that of a procedure, settings and training together: in every split, the decoders and latents of
-the cell chosen there.
+The selected score is that of the whole procedure: in every split, decoders and latents of the cell chosen in that split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ def inner_scores(
     Parameters
     ----------
     samples
-        All samples; those that are unused in ``inner`` are neither fitted nor scored.
+        All samples; samples that are unused in ``inner`` are neither fitted nor scored.
     inner
         Of :func:`neuromvm.data.inner_splits.inner_splits`.
     latents
@@ -46,12 +45,7 @@ def inner_scores(
     Raises
     ------
     SpecError
-        If the metric cannot be had: ``cross`` and ``others`` need two animals.
-
-    Examples
-    --------
-    >>> inner_scores(samples, inner, {"mmvm": fitted.embed(samples)}, "cross", {})  # doctest: +SKIP
-    {'mmvm': [0.52, 0.49]}
+        If the metric does not exist: ``cross`` and ``others`` need two animals.
     """
     options = _options(decoding)
     predictions = {
@@ -68,7 +62,7 @@ def inner_scores(
 
 
 def choose(inner: Floats) -> NDArray[np.intp]:
-    """Return the number of the best cell for each split; the first of equals, -1 where no cell has a score.
+    """Return the number of the best cell for each split, the lowest one of equals, or -1 if no cell has a score.
 
     Parameters
     ----------
@@ -109,27 +103,28 @@ def selected_scores(
 
 
 def joined(chosen: Sequence[xr.DataTree]) -> xr.DataTree:
-    """Return the latents of each split from the tree that is given for it.
+    """Return the latents of each split from the tree chosen for it, without private latents.
 
-    Where trees differ in their number of latents, those that are missing are zeros, which no decoder sees; private latents are
-    left out.
+    If trees differ in their number of latents, missing ones are zeros, which do not affect decoders.
 
     Parameters
     ----------
     chosen
         Trees of latents, the i-th for split i; each holds replicas of all splits.
     """
+    dims = ("replica", "trial", "window", "latent")
     nodes = {}
     for name in chosen[0].children:
-        of_split = [_shared(tree[name].to_dataset()) for tree in chosen]
-        own = [node.isel(replica=node["split"].to_numpy() == split) for split, node in enumerate(of_split)]
-        width = max(node.sizes["latent"] for node in own)
+        of_split = []
+        for split, tree in enumerate(chosen):
+            node = _shared(tree[name].to_dataset()).transpose(*dims)
+            of_split.append(node.isel(replica=node["split"].to_numpy() == split))
+        width = max(node.sizes["latent"] for node in of_split)
         means = [
-            np.pad(node["latent_mean"].to_numpy(), [(0, 0)] * 3 + [(0, width - node.sizes["latent"])])
-            for node in (one.transpose("replica", "trial", "window", "latent") for one in own)
+            node["latent_mean"].pad(latent=(0, width - node.sizes["latent"]), constant_values=0).to_numpy() for node in of_split
         ]
-        coords = {"split": ("replica", np.concatenate([node["split"].to_numpy() for node in own])), "window": own[0]["window"]}
-        dims = ("replica", "trial", "window", "latent")
+        splits = np.concatenate([node["split"].to_numpy() for node in of_split])
+        coords = {"split": ("replica", splits), "window": of_split[0]["window"]}
         nodes[name] = xr.DataTree(xr.Dataset({"latent_mean": (dims, np.concatenate(means))}, coords=coords))
     return xr.DataTree(children=nodes)
 

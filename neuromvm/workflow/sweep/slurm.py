@@ -1,4 +1,4 @@
-"""Jobs of a SLURM cluster, or processes of this machine in their place, through submitit."""
+"""Jobs of a SLURM cluster through submitit."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from neuromvm.errors import SpecError
 from neuromvm.workflow.sweep.engines import Item, Lost, Value
 
-# Names that submitit gives a meaning on every kind of cluster; others are options of sbatch.
+# Names that submitit knows on every kind of cluster; all others are options of sbatch.
 COMMON = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node", "stderr_to_stdout")
 DEFAULTS = {"name": "neuromvm-sweep", "timeout_min": 24 * 60, "cpus_per_task": 1, "tasks_per_node": 1, "nodes": 1}
 
@@ -16,13 +16,13 @@ DEFAULTS = {"name": "neuromvm-sweep", "timeout_min": 24 * 60, "cpus_per_task": 1
 class Slurm:
     """A job array with one task for each item.
 
-    A job that is preempted or runs out of time is queued again by submitit and goes on. Interrupting the caller leaves jobs in
-    the queue: what they do is kept, and the same sweep called again skips it.
+    A job that is preempted or runs out of time is queued again by submitit and continues. Interrupting the caller leaves jobs
+    in the queue: their results are kept, and the same sweep called again skips them.
 
     Parameters
     ----------
     folder
-        Where submitit keeps job files and logs; every node must see it.
+        Folder of submitit's job files and logs; every node must see it.
     jobs
         Largest number of tasks at once.
     parameters
@@ -30,12 +30,12 @@ class Slurm:
     cluster
         ``local`` runs jobs as processes of this machine.
     poll
-        Seconds between looks at the jobs.
+        Seconds between checks of the jobs.
 
     Raises
     ------
     SpecError
-        If submitit is not installed, SLURM is not there or a parameter is unknown.
+        If submitit or SLURM is not installed, or a parameter is unknown.
     """
 
     jobs: int | None = None  # the queue decides
@@ -54,8 +54,10 @@ class Slurm:
         except ImportError as error:
             raise SpecError("engine slurm", found="no submitit", next_step="Install it: pip install 'neuromvm[slurm]'") from error
         self.poll, self.cluster = poll, cluster
-        given = {**DEFAULTS, **(parameters or {})}
-        named = {key if key in COMMON else f"slurm_{key.removeprefix('slurm_')}": value for key, value in given.items()}
+        named = {
+            key if key in COMMON else f"slurm_{key.removeprefix('slurm_')}": value
+            for key, value in (DEFAULTS | dict(parameters or {})).items()
+        }
         if jobs is not None:
             named["slurm_array_parallelism"] = jobs
         try:
@@ -75,7 +77,7 @@ class Slurm:
         return jobs
 
     def map(self, function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value | Lost]:
-        """Yield what the function returns of each item, as jobs end; a job that dies is lost."""
+        """Yield the value of the function for each item as jobs end; a job that dies gives Lost."""
         waiting = dict(enumerate(self.submit(function, items)))
         try:
             while waiting:
@@ -91,13 +93,13 @@ class Slurm:
 
 
 class _Resumable:
-    """A call that can be queued again as it was: what it has done is on disk."""
+    """A call that submitit may queue again unchanged, since its results are on disk."""
 
     def __call__(self, function: Callable[[Item], Value], item: Item) -> Value:
         return function(item)
 
     def checkpoint(self, function: Callable[[Item], Value], item: Item) -> Any:
-        """Return what submitit is to queue when the job is preempted."""
+        """Return the submission for submitit to queue when the job is preempted."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, function, item)
@@ -109,5 +111,5 @@ def _result(number: int, job: Any) -> Any:
     try:
         return job.result()
     except (FailedJobError, UncompletedJobError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return Lost(number, f"job {job.job_id}: {first} Its log: {job.paths.stderr}")
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return Lost(number, f"job {job.job_id}: {reason} Its log: {job.paths.stderr}")

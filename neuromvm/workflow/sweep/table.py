@@ -1,7 +1,4 @@
-"""The table of a sweep: a row a cell, with its settings and all its scores; and what is drawn of it.
-
-Not an analysis of one run but of many; ``neuromvm sweep`` calls it by the entry point group ``neuromvm.pipeline``.
-"""
+"""Table of a sweep: a row for each cell, with its settings and all its scores, and the figures drawn from it."""
 
 import json
 from typing import Any
@@ -19,16 +16,16 @@ from neuromvm.folders.sweep_hashes import training_name
 from neuromvm.specs import ExperimentSpec
 from neuromvm.workflow.sweep.selection import choose, selected_scores
 
-REPEATS = ("training.seeds", "split.seed")  # fields over which cells repeat one another
+REPEATS = ("training.seeds", "split.seed")  # fields in which repetitions of a cell differ
 NUMBERS = ("value", "low", "high", "floor", "p", "chance")  # of a line of a summary
-NEUTRAL = {"seeds", "device", "threads", "checkpoint_every"}
-# What may differ between a model and the plain autoencoder that bounds its objective.
+NOT_COMPARED = {"seeds", "device", "threads", "checkpoint_every"}  # settings of a training
+# Settings in which a model and the plain autoencoder that bounds its objective may differ.
 NOT_OF_BOUND = {"sharing", "beta", "scale", "initial_scale"}
 MISSING = {"line": "", "comparable": "", "training": "", "sharing": ""}
 
 
 def write_sweep(sweep: SweepFolder) -> None:
-    """Write ``table.csv``, ``sweep.nc`` and figures, and where cells are selected, ``selected.nc`` and ``selected.csv``."""
+    """Write ``table.csv``, ``sweep.nc`` and figures, and ``selected.nc`` and ``selected.csv`` if cells are selected."""
     from neuromvm.analysis.figures import sweep as figures
     from neuromvm.analysis.figures.style import save
 
@@ -39,76 +36,74 @@ def write_sweep(sweep: SweepFolder) -> None:
         scores = _selected(sweep, table)
         write_tree(sweep.path / "selected.nc", scores)
         write_atomically(sweep.path / "selected.csv", _csv(pd.DataFrame([line._asdict() for line in summarize(scores)])))
-    drawn = {"tradeoff": figures.tradeoff(table), "objective": figures.objective(table)}
-    for name, figure in drawn.items():
+    for name, figure in (("tradeoff", figures.tradeoff(table)), ("objective", figures.objective(table))):
         if figure is not None:
             (sweep.path / "figures").mkdir(exist_ok=True)
             save(figure, table, sweep.path / "figures" / name)
 
 
 def gather(sweep: SweepFolder) -> xr.Dataset:
-    """Collect what is known of every cell.
+    """Collect settings, state and results of every cell.
 
     Returns
     -------
     ``state, error (cell)``; ``setting (cell, field)`` as JSON; ``value, low, high, floor, p, chance (cell, score)`` of every line
     of every ``summary.json``; ``beta, epochs, loss, loss_sd`` (over splits and seeds), ``line, comparable, training, sharing
-    (cell, model)``, the last four telling what belongs together in a figure; and averaged over seeds, ``(cell, model, split)``:
+    (cell, model)``, the last four for the grouping of points in figures; and averaged over seeds, ``(cell, model, split)``:
     ``objective`` (minus the loss of the last epoch), ``reconstruction_error, error_of_mean``, ``accuracy`` (balanced, across
-    animals, or within where there is one), ``inner_score``. ``reference_accuracy (cell, split)`` is that of the baseline with
-    which the cell compares its models. ``chosen (model, split)``: the cell best on inner folds, "" where there is none.
-    NaN or "" where a cell is not done.
+    animals, or within for a single one), ``inner_score``. ``reference_accuracy (cell, split)`` is that of the baseline with
+    which the cell compares its models. ``chosen (model, split)``: the cell best on inner folds, "" if there is none.
+    NaN or "" for a cell that is not done.
     """
-    cells = sweep.cells
-    names, states = [cell.name for cell in cells], [sweep.state(cell.name) for cell in cells]
-    about = xr.Dataset(
-        {
-            "state": ("cell", states),
-            "error": (
-                "cell",
-                [sweep.error(name) if state == "failed" else "" for name, state in zip(names, states, strict=True)],
-            ),
-            "setting": (
-                ("cell", "field"),
-                np.array([[json.dumps(cell.settings[field]) for field in sweep.fields] for cell in cells], dtype=str),
-            ),
-        },
+    table = _states(sweep)
+    done = [cell for cell in sweep.cells if table["state"].sel(cell=cell.name) == "done"]
+    if not done:
+        return table
+    results = [_cell(sweep, cell) for cell in done]
+    for dim in ("model", "score"):
+        order = list(dict.fromkeys(str(name) for result in results for name in result[dim].values))
+        results = [result.reindex({dim: order}, fill_value=MISSING) for result in results]
+    cells = pd.Index([cell.name for cell in done], name="cell")
+    merged = xr.concat(results, cells, join="outer", fill_value=MISSING)
+    merged = merged.reindex(cell=table["cell"].values, fill_value=MISSING)
+    table = table.merge(merged.assign({key: merged[key].astype(str) for key in MISSING}))
+    if "inner_score" in table:
+        names = np.append(table["cell"].values, "").astype(str)  # -1: no cell
+        best = [choose(table["inner_score"].sel(model=model).to_numpy()) for model in table["model"].values]
+        table["chosen"] = (("model", "split"), names[np.array(best)])
+    return table.assign_attrs({"name": sweep.name, **results[0].attrs})
+
+
+def _states(sweep: SweepFolder) -> xr.Dataset:
+    """Return ``state, error (cell)`` and ``setting (cell, field)``."""
+    names = [cell.name for cell in sweep.cells]
+    states = [sweep.state(name) for name in names]
+    errors = [sweep.error(name) if state == "failed" else "" for name, state in zip(names, states, strict=True)]
+    settings = np.array([[json.dumps(cell.settings[field]) for field in sweep.fields] for cell in sweep.cells], dtype=str)
+    return xr.Dataset(
+        {"state": ("cell", states), "error": ("cell", errors), "setting": (("cell", "field"), settings)},
         coords={"cell": names, "field": sweep.fields},
         attrs={"name": sweep.name},
     )
-    done = [cell for cell, state in zip(cells, states, strict=True) if state == "done"]
-    if not done:
-        return about
-    found = [_cell(sweep, cell) for cell in done]
-    for dim in ("model", "score"):
-        order = list(dict.fromkeys(str(name) for one in found for name in one[dim].values))
-        found = [one.reindex({dim: order}, fill_value=MISSING) for one in found]
-    joined = xr.concat(found, pd.Index([cell.name for cell in done], name="cell"), join="outer", fill_value=MISSING)
-    joined = joined.reindex(cell=names, fill_value=MISSING)
-    table = about.merge(joined.assign({key: joined[key].astype(str) for key in MISSING}))
-    if "inner_score" in table:
-        best = [choose(table["inner_score"].sel(model=model).to_numpy()) for model in table["model"].values]
-        table["chosen"] = (("model", "split"), np.array([[names[place] if place >= 0 else "" for place in one] for one in best]))
-    return table.assign_attrs({"name": sweep.name, **found[0].attrs})
 
 
 def rows(table: xr.Dataset) -> pd.DataFrame:
-    """Return a row a cell: settings, then of each model loss, reconstruction error and splits that chose it, then all scores."""
+    """Return a row for each cell: settings, loss, reconstruction error and splits that chose it of each model, and all scores."""
     columns: dict[str, Any] = {"cell": table["cell"].values, "state": table["state"].values}
     for field in table["field"].values:
         columns[str(field)] = [_readable(text) for text in table["setting"].sel(field=field).values]
     for model in table["model"].values if "model" in table else ():
-        own = table.sel(model=model)
-        columns[f"{model} loss"] = own["loss"].values
-        columns[f"{model} loss sd"] = own["loss_sd"].values
-        columns[f"{model} reconstruction error"] = own["reconstruction_error"].mean("split").values
-        columns[f"{model} reconstruction error sd"] = own["reconstruction_error"].std("split", ddof=1).values
-        columns[f"{model} reconstruction error of the mean"] = own["error_of_mean"].mean("split").values
-        if "chosen" in own:
-            columns[f"{model} inner score"] = own["inner_score"].mean("split").values
-            columns[f"{model} chosen in splits"] = [
-                " ".join(str(split) for split in own["split"].values[own["chosen"].values == cell]) for cell in own["cell"].values
-            ]
+        results = table.sel(model=model)
+        columns[f"{model} loss"] = results["loss"].values
+        columns[f"{model} loss sd"] = results["loss_sd"].values
+        columns[f"{model} reconstruction error"] = results["reconstruction_error"].mean("split").values
+        columns[f"{model} reconstruction error sd"] = results["reconstruction_error"].std("split", ddof=1).values
+        columns[f"{model} reconstruction error of the mean"] = results["error_of_mean"].mean("split").values
+        if "chosen" in results:
+            columns[f"{model} inner score"] = results["inner_score"].mean("split").values
+            chosen = results["chosen"].to_series().astype(str)
+            splits = [" ".join(map(str, chosen.index[chosen == cell])) for cell in table["cell"].values]
+            columns[f"{model} chosen in splits"] = splits
     for score in table["score"].values if "score" in table else ():
         for key in NUMBERS:
             columns[str(score) if key == "value" else f"{score}, {key}"] = table[key].sel(score=score).values
@@ -116,19 +111,19 @@ def rows(table: xr.Dataset) -> pd.DataFrame:
 
 
 def brief(sweep: SweepFolder) -> pd.DataFrame:
-    """Return the table that was written in a few columns, to be printed."""
+    """Return the columns of the written table that are printed."""
     table = read_dataset(sweep.path / "sweep.nc")
-    whole = rows(table)
-    columns = [str(column) for column in whole]
-    wanted = ["cell", "state", *map(str, table["field"].values)]
+    complete = rows(table)
+    names = list(map(str, complete))
+    columns = ["cell", "state", *map(str, table["field"].values)]
     for model in table["model"].values if "model" in table else ():
-        wanted += [f"{model} reconstruction error", *(column for column in columns if column.startswith(f"{model} chosen"))]
-        wanted += [column for column in columns if column.endswith(f", {model}, {table.attrs['setting']}")]
-    return whole[[*wanted, *(["error"] if (whole["error"] != "").any() else [])]]
+        columns += [f"{model} reconstruction error", *(name for name in names if name.startswith(f"{model} chosen"))]
+        columns += [name for name in names if name.endswith(f", {model}, {table.attrs['setting']}")]
+    return complete[[*columns, *(["error"] if (complete["error"] != "").any() else [])]]
 
 
 def is_selected(table: xr.Dataset) -> bool:
-    """Say whether there is a chosen cell for every model and split."""
+    """Return whether there is a chosen cell for every model and split."""
     return "chosen" in table and bool((table["chosen"] != "").all())
 
 
@@ -164,15 +159,16 @@ def _model(study: Study, model: str) -> xr.Dataset:
     folder = study.model_folder(model)
     replicas = read_json(folder / "training.json")["replicas"]
     untrained = [{"epoch": 0, "loss": [np.nan] * len(replicas)}]
-    last: dict[str, Any] = (study.metrics(model) or untrained)[-1]
-    loss = xr.DataArray(last["loss"], dims="replica", coords={"split": ("replica", [one["split"] for one in replicas])})
+    end: dict[str, Any] = (study.metrics(model) or untrained)[-1]
+    splits = [replica["split"] for replica in replicas]
+    loss = xr.DataArray(end["loss"], dims="replica", coords={"split": ("replica", splits)})
     error = read_dataset(folder / "reconstruction.nc").mean("animal")
     spec = study.spec.models[model]
     return xr.Dataset(
         {
             "beta": spec.beta if spec.sharing.kind != "autoencoder" else np.nan,
             "sharing": spec.sharing.kind,
-            "epochs": float(last["epoch"]),
+            "epochs": float(end["epoch"]),
             "loss": loss.mean(),
             "loss_sd": loss.std(ddof=1),
             "objective": -loss.groupby("split").mean(),
@@ -190,33 +186,31 @@ def _scores(study: Study) -> xr.Dataset:
         f"{name}: " + ", ".join(line[key] for key in ("what", "representation", "setting") if line[key]) for name, line in lines
     ]
     values = {key: ("score", np.array([line[key] for _, line in lines], dtype=float)) for key in NUMBERS}
-    found = xr.Dataset(values, coords={"score": np.array(named, dtype=str)})
-    return found.isel(score=~found.indexes["score"].duplicated())
+    scores = xr.Dataset(values, coords={"score": np.array(named, dtype=str)})
+    return scores.isel(score=~scores.indexes["score"].duplicated())
 
 
 def _line(spec: ExperimentSpec, model: str, cell: Cell, fields: list[str]) -> str:
-    """Name what a model's points have in common along beta and over repetitions: the other settings that are its own."""
-    others = {other for other in spec.models if other != model}
-    own = []
+    """Name the curve of a model in a figure: settings of the model that vary, except beta and repetitions."""
+    varied = []
     for field in fields:
-        group, _, rest = field.partition(".")
-        of_other = group in ("models", "training_of") and rest.partition(".")[0] in others
-        is_beta = group == "models" and rest.partition(".")[2] == "beta"
-        if not (of_other or is_beta or group == "analyses" or field in REPEATS):
-            own.append(f"{field.rpartition('.')[2]}={_readable(json.dumps(cell.settings[field]))}")
-    return ", ".join([model, *own])
+        group, _, path = field.partition(".")
+        owner, _, setting = path.partition(".")
+        of_other_model = group in ("models", "training_of") and owner in spec.models and owner != model
+        is_beta = group == "models" and setting == "beta"
+        if not (of_other_model or is_beta or group == "analyses" or field in REPEATS):
+            varied.append(f"{field.rpartition('.')[2]}={_readable(json.dumps(cell.settings[field]))}")
+    return ", ".join([model, *varied])
 
 
 def _comparable(spec: ExperimentSpec, model: str, data: str) -> str:
-    """Return what a model and the autoencoder that bounds its objective have in common."""
-    own = spec.models[model]
+    """Return a hash of the settings that a model and the autoencoder that bounds its objective have in common."""
+    settings = spec.models[model]
     return digest(
         {
-            "model": own.model_dump(mode="json", exclude=NOT_OF_BOUND),
-            "cross": getattr(own.sharing, "cross_reconstruction", 0.0),
-            "training": spec.training_for(model).model_dump(
-                mode="json", exclude={"seeds", "device", "threads", "checkpoint_every"}
-            ),
+            "model": settings.model_dump(mode="json", exclude=NOT_OF_BOUND),
+            "cross": getattr(settings.sharing, "cross_reconstruction", 0.0),
+            "training": spec.training_for(model).model_dump(mode="json", exclude=NOT_COMPARED),
             "samples": spec.samples.model_dump(mode="json"),
             "split": spec.split.model_dump(mode="json", exclude={"seed"}),
             "data": data,
@@ -226,12 +220,12 @@ def _comparable(spec: ExperimentSpec, model: str, data: str) -> str:
 
 def _selected(sweep: SweepFolder, table: xr.Dataset) -> xr.Dataset:
     studies = {cell: sweep.study(cell) for cell in np.unique(table["chosen"])}
-    first = next(iter(studies.values()))
+    study = next(iter(studies.values()))
     chosen = {
         str(model): [studies[cell].latents(str(model)) for cell in table["chosen"].sel(model=model).values]
         for model in table["model"].values
     }
-    scores = selected_scores(first.samples, first.splits, chosen, first.spec.analyses.get("decoding", {}))
+    scores = selected_scores(study.samples, study.splits, chosen, study.spec.analyses.get("decoding", {}))
     return scores.assign_attrs(schema_version=schema.VERSION)
 
 
