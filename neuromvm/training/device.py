@@ -1,4 +1,4 @@
-"""The device of a training, and the precision of matrix products on it."""
+"""Where a training runs, and how it multiplies matrices there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,26 +9,29 @@ from neuromvm.errors import TrainingError
 
 
 def choose_device(name: str) -> torch.device:
-    """Return a device by name; ``auto`` takes CUDA, then MPS, then the CPU.
+    """Return the device asked for; ``auto`` takes CUDA, then MPS, then the CPU.
 
     Raises
     ------
     TrainingError
         If this machine does not have it.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    names = [device for device, present in available.items() if present]
+    is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [device for device, is_here in is_available.items() if is_here]
     if name == "auto":
-        return torch.device(names[0])
-    if name not in names:
-        found = f"not on this machine, which has {', '.join(names)}"
-        raise TrainingError(f"device {name!r}", found=found, next_step="Set training.device=auto")
+        return torch.device(available[0])
+    if name not in available:
+        raise TrainingError(
+            f"device {name!r}",
+            found=f"not on this machine, which has {', '.join(available)}",
+            next_step="Set training.device=auto",
+        )
     return torch.device(name)
 
 
 @contextmanager
 def matrix_products(precision: str) -> Iterator[None]:
-    """Set the precision of float32 matrix products; ``tf32`` rounds factors to 10 bits on GPUs that support it."""
+    """Multiply float32 matrices as the training asks; ``tf32`` rounds factors to 10 bits on GPUs that support it."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:
