@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy.stats import chisquare
 
-from neuromvm.analysis.consistency.class_means import Side, permute_tested, class_means, layout_of
+from neuromvm.analysis.consistency.class_means import Side, class_means, layout_of, permute_tested
 from neuromvm.analysis.readouts.representations import Latents
 from neuromvm.data.splits import make_splits
 from neuromvm.specs import SplitSpec

@@ -8,6 +8,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.pipeline import options_of
+from neuromvm.analysis.scores import Absent
 from neuromvm.analysis.sequence import lag_distance as sequence_lags
 from neuromvm.analysis.sequence import odor_or_position as sequence_position
 from neuromvm.analysis.sequence import sequence
@@ -15,7 +16,7 @@ from neuromvm.analysis.sequence import trial_contrasts as sequence_contrasts
 from neuromvm.analysis.sequence.confounds import ConfoundError, confounded
 from neuromvm.analysis.sequence.decoder import probabilities
 from neuromvm.analysis.sequence.distances import Products, distances, parted_slopes
-from neuromvm.analysis.sequence.inputs import views_of_activity, views_of_latents
+from neuromvm.analysis.sequence.inputs import inputs_of_activity, inputs_of_latents
 from neuromvm.analysis.sequence.trial_contrasts import pair_of
 from neuromvm.analysis.sequence.trials import SequenceTrials, cut_sequence, read_trials
 from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from
@@ -24,6 +25,7 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SchemaError, SplitError
 from neuromvm.specs import SampleSpec, SplitSpec
+from tests.analysis.score_rows import unexplained
 from tests.conftest import with_trial_label
 
 ODORS = np.array(list("ABCDE"))
@@ -116,7 +118,9 @@ def follow(recordings, **changed):
 def tell_apart(recordings, spec=SPEC, **changed):
     options = sequence_position.Options(**{**FEW, "fewest": 3, **changed})
     trials = read_trials(cut_sequence(recordings, spec, options))
-    return sequence_position.tell_apart(trials.samples, views_of_activity(trials, SplitSpec(kind="kfold", folds=3), 0.1), options)
+    return sequence_position.tell_apart(
+        trials.samples, inputs_of_activity(trials, SplitSpec(kind="kfold", folds=3), 0.1), options
+    )
 
 
 def contrast(recordings, **changed):
@@ -172,12 +176,12 @@ def test_one_label_may_give_the_other_and_not_be_it():
     coords = {"odor": ("trial", list("AABBCC")), "smell": ("trial", list("xxxxyy")), "day": ("trial", ["1"] * 6)}
     node = xr.Dataset(coords=coords)
     found = confounded(node, "odor", "smell")
-    assert (found.first_gives_second, found.second_gives_first, found.same) == (True, False, False)
-    assert not confounded(node, "day", "day").same  # a label with one value says nothing
+    assert (found.label_gives_covariate, found.covariate_gives_label, found.identical) == (True, False, False)
+    assert not confounded(node, "day", "day").identical  # a label with one value says nothing
     with pytest.raises(SchemaError, match="Did you mean 'odor'"):
         confounded(node, "odour", "smell")
     missing = node.assign_coords(smell=("trial", ["x", "x", "", "", "y", "y"]))
-    assert confounded(missing, "odor", "smell").same
+    assert confounded(missing, "odor", "smell").identical
     assert confounded(missing, "odor", "smell").trials == 4
 
 
@@ -194,10 +198,10 @@ def test_a_peak_is_judged_by_the_null_that_gives_the_larger_p(moving):
     for line, relation in zip(sequence.summarize(moving), moving["relation"].values, strict=True):
         one = moving.sel(relation=relation)
         p = {int(moving.attrs["permutations"]): float(one["peak_null_p"]), sequence.EXCHANGES: float(one["peak_exchanged_p"])}
-        assert line.p == max(p.values()) == p[line.null_n]
-        assert line.p >= 1 / (line.null_n + 1)
-        floor = one["peak_exchanged_mean"] if line.null_n == sequence.EXCHANGES else one["peak_null_mean"]
-        assert line.floor == float(floor)
+        assert line.null.p == max(p.values()) == p[line.null.draws]
+        assert line.null.p >= 1 / (line.null.draws + 1)
+        mean = one["peak_exchanged_mean"] if line.null.draws == sequence.EXCHANGES else one["peak_null_mean"]
+        assert line.null.mean == float(mean)
 
 
 # Trials
@@ -339,11 +343,11 @@ def test_latents_are_scored_on_the_trials_that_the_model_did_not_see():
     assert found["trials"].sel(representation="ideal").values.tolist() == tested
     lines = {(line.representation, line.what, line.setting): line for line in sequence_position.summarize(found)}
     assert len(lines) == 8
-    assert all(one.low <= one.value <= one.high for one in lines.values())
+    assert all(line.interval.low <= line.value <= line.interval.high for line in lines.values())
     line = lines["ideal", "share of out-of-sequence trials read as odor", "out of sequence"]
-    assert "out-of-sequence test trials of each animal, decode-only" in line.null_kind
-    assert all(one.missing() == [] for one in lines.values())
-    assert line.difference > 0.8
+    assert "out-of-sequence test trials of each animal, decode-only" in line.null.kind
+    assert all(unexplained(line) == [] for line in lines.values())
+    assert line.difference.value > 0.8
     study = study_of(record(nothing), one_of("odor"), split="published")
     found = sequence_position.compute(study, options)
     assert found["representation"].values.tolist() == ["raw"]
@@ -351,7 +355,7 @@ def test_latents_are_scored_on_the_trials_that_the_model_did_not_see():
 
 
 def learnt_by_heart(seed, strength, test_strength=0.0):
-    """Return samples and views of latents that hold the odors of training trials, and hardly those of test trials."""
+    """Return samples and inputs of latents that hold the odors of training trials, and hardly those of test trials."""
     samples = make_samples(record(nothing, seed, animals=2, trials=120), SampleSpec(**WINDOW, label=["odor"], transform="none"))
     splits = make_splits(samples, SplitSpec(kind="kfold", folds=2, seed=seed))
     random, nodes = np.random.default_rng(seed), {}
@@ -363,7 +367,7 @@ def learnt_by_heart(seed, strength, test_strength=0.0):
         coords = {"split": ("replica", [0, 1])}
         nodes[name] = xr.Dataset({"latent_mean": (("replica", "trial", "window", "latent"), values)}, coords=coords)
     trials = read_trials(samples)
-    return trials.samples, views_of_latents(trials, xr.DataTree.from_dict(nodes), splits, 1.0)
+    return trials.samples, inputs_of_latents(trials, xr.DataTree.from_dict(nodes), splits, 1.0)
 
 
 def test_what_test_trials_hold_is_read_from_latents_learnt_by_heart():
@@ -429,7 +433,7 @@ def test_odor_is_scored_on_each_kind_of_trial():
     assert found["odor_difference_high"].sel(kind="in sequence, incorrect") < -0.3
     assert abs(found["odor_difference"].sel(kind="out of sequence, correct")) < 0.1
     lines = sequence_contrasts.summarize(found)
-    assert [line.n_trials > 0 and np.isfinite(line.p) for line in lines] == [True] * 6
+    assert [line.n.trials > 0 and np.isfinite(line.null.p) for line in lines] == [True] * 6
     assert "confounded" in lines[2].what
     assert "confounded" not in lines[4].what
 
@@ -541,12 +545,12 @@ def test_lag_is_found_in_latents():
     assert found["p"].sel(representation="raw") > 0.05
     lines = sequence_lags.summarize(found)
     assert len(lines) == 6
-    assert "model not trained again" in next(line for line in lines if line.representation == "ideal").null_kind
+    assert "model not trained again" in next(line for line in lines if line.representation == "ideal").null.kind
     published = study_of(record(nothing), on_a_line("odor", 0.5), split="published")
     found = sequence_lags.compute(published, sequence_lags.Options(**FEW))
     assert np.isnan(found["p"].sel(representation="ideal"))
     ideal = [line for line in sequence_lags.summarize(found) if line.representation == "ideal"]
-    assert all(line.in_sample and line.null_n == 0 and not line.missing() for line in ideal)
+    assert all(line.in_sample and isinstance(line.null, Absent) and not unexplained(line) for line in ideal)
     assert np.isfinite(found["value"].sel(representation="ideal"))
 
 
@@ -577,7 +581,7 @@ def test_figures_are_drawn_from_saved_scores(moving, tmp_path):
         scores.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
         saved = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
         assert repr(module.summarize(saved)) == repr(module.summarize(scores))
-        assert [line for line in module.summarize(saved) if line.missing()] == []
+        assert [line for line in module.summarize(saved) if unexplained(line)] == []
         assert all(figure.axes for figure in module.plot(saved).values())
     style.save(sequence.plot(moving)["time"], moving, tmp_path / "time")
     assert (tmp_path / "time.csv").read_text().count("next - previous") > 10

@@ -13,6 +13,7 @@ from sklearn.metrics import balanced_accuracy_score
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.pipeline import options_of
 from neuromvm.analysis.readouts.discriminant import fit_discriminants
+from neuromvm.analysis.scores import Absent
 from neuromvm.analysis.statistics.circular import first_harmonic, pairwise_consistency, random_resultants, resultant
 from neuromvm.analysis.time import theta_phase
 from neuromvm.analysis.time.phase_bins import PhaseBins, bin_by_phase, phase_centres, phase_codes
@@ -24,6 +25,7 @@ from neuromvm.data.windows import make_samples
 from neuromvm.errors import AlignmentError, SchemaError, SpecError, SplitError
 from neuromvm.schema import Part
 from neuromvm.specs import SampleSpec, SplitSpec
+from tests.analysis.score_rows import unexplained
 
 FEW = Options(permutations=39, bootstraps=200)
 TWO = {"ada": {"units": 20, "trials": 110}, "bob": {"units": 15, "trials": 90}}
@@ -332,33 +334,32 @@ def test_trials_that_train_and_test_have_no_null(coupled):
     assert np.isnan(found["modulation_p"]).all()
     lines = theta_phase.summarize(found)
     assert all(line.in_sample for line in lines)
-    assert lines[0].null_kind.startswith("none")
-    assert lines[0].null_n == 0
-    assert not any(line.missing() for line in lines)
+    assert isinstance(lines[0].null, Absent)
+    assert lines[0].row()["null_n"] == 0
+    assert not any(unexplained(line) for line in lines)
     assert set(theta_phase.plot(found)) == {"accuracy", "modulation", "rate"}
 
 
 def test_summary_has_all_that_is_needed_to_judge_a_score(scores, coupled):
     lines = theta_phase.summarize(scores)
     assert len(lines) == 3 * 3 + 2
-    assert [line for line in lines if line.missing()] == []
+    assert [line for line in lines if unexplained(line)] == []
     agreement = lines[-1]
     assert agreement.what.startswith("agreement")
-    assert 0 <= agreement.low < agreement.value <= agreement.high <= 1
+    assert 0 <= agreement.interval.low < agreement.value <= agreement.interval.high <= 1
     for line in lines:
-        assert line.interval
-        assert line.null_kind
-        assert line.n_splits == 4
-        assert line.n_animals == (2 if line.setting == EVERY else 1)
+        assert line.resampled
+        assert line.n.splits == 4
+        assert line.n.animals == (2 if line.setting == EVERY else 1)
     first = lines[0]
     assert (first.what, first.setting) == ("balanced accuracy", "ada")
     assert first.chance == 0.25
     assert first.value == scores["accuracy"].sel(animal="ada").mean()
-    assert first.low < first.value < first.high
-    assert first.n_trials == (coupled.splits["ada"]["part"] == Part.TEST).any("split").sum()
+    assert first.interval.low < first.value < first.interval.high
+    assert first.n.trials == (coupled.splits["ada"]["part"] == Part.TEST).any("split").sum()
     modulated = next(line for line in lines if line.what.startswith("modulation") and line.setting == "bob")
-    assert "turned by a random phase" in modulated.null_kind
-    assert modulated.null_n == 39
+    assert "turned by a random phase" in modulated.null.kind
+    assert modulated.null.draws == 39
     values = scores["modulation"].values
     assert values[2] == pytest.approx(values[:2].mean())
     assert scores["common"] <= values[2] + 1e-9

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.pipeline import find_analysis
+from neuromvm.analysis.scores import Absent
 from neuromvm.analysis.time import time_resolved
 from neuromvm.analysis.time.curves import Draws, onsets
 from neuromvm.analysis.time.sliding import Sliding, decode_windows
@@ -21,6 +22,7 @@ from neuromvm.data.windows import make_samples
 from neuromvm.errors import SpecError, SplitError
 from neuromvm.schema import Part
 from neuromvm.specs import SampleSpec, SplitSpec
+from tests.analysis.score_rows import unexplained
 from tests.analysis.simulation_in_time import BIN, BINS, HALVES, OPTIONS, TIME, decoded, ideal, recorded
 from tests.conftest import tuned_recordings, with_trial_label
 
@@ -56,10 +58,10 @@ def test_onset_is_where_information_begins(shared_code):
         lines = lines_of(shared_code, representation, setting)
         assert lines["onset of the first cluster [s]"].value == pytest.approx(BIN)  # end of the first window after the event
         assert lines["onset of significance [s]"].value == pytest.approx(BIN)
-        assert lines["onset of significance [s]"].p == pytest.approx(1 / 41)
+        assert lines["onset of significance [s]"].null.p == pytest.approx(1 / 41)
         assert lines["balanced accuracy after the event"].value > 0.7
-        assert lines["balanced accuracy after the event"].p == pytest.approx(1 / 41)
-        assert lines["balanced accuracy before the event"].p > 0.05
+        assert lines["balanced accuracy after the event"].null.p == pytest.approx(1 / 41)
+        assert lines["balanced accuracy before the event"].null.p > 0.05
         assert lines["share of windows significant after the event"].value == 1
         assert lines["share of windows significant before the event"].value == 0
 
@@ -94,13 +96,13 @@ def test_where_nothing_stands_out_there_is_no_onset():
 
 def test_every_line_is_whole(sustained):
     lines = time_resolved.summarize(sustained)
-    assert [line for line in lines if line.missing()] == []
+    assert [line for line in lines if unexplained(line)] == []
     found = lines_of(sustained)
     for what in time_resolved.ONSETS.values():
-        assert found[what].low <= BIN <= found[what].high
-        assert "thresholds as they are" in found[what].interval
+        assert found[what].interval.low <= BIN <= found[what].interval.high
+        assert "thresholds as they are" in found[what].resampled
     share = found["share of windows significant after the event"]
-    assert 0.8 < share.low <= share.high <= 1
+    assert 0.8 < share.interval.low <= share.interval.high <= 1
 
 
 def test_simulated_rats_know_no_odor_before_the_poke():
@@ -110,7 +112,7 @@ def test_simulated_rats_know_no_odor_before_the_poke():
     lines = lines_of(decoded(recordings, options, keep={"odor": ["A", "B", "C"]}))
     assert lines["onset of significance [s]"].value == pytest.approx(0.4)  # odors open at 0.1 s, in full at 0.25 s
     assert lines["share of windows significant before the event"].value == 0
-    assert lines["balanced accuracy before the event"].p > 0.05
+    assert lines["balanced accuracy before the event"].null.p > 0.05
 
 
 def test_a_sustained_code_generalizes_and_a_rotating_one_does_not(sustained, rotating):
@@ -239,13 +241,13 @@ def test_scores_are_those_of_sklearn():
 def test_lines_say_what_was_permuted_and_how_much_was_scored(sustained):
     raw, latent = lines_of(sustained)["balanced accuracy after the event"], lines_of(sustained, "mmvm", "others")
     latent = latent["balanced accuracy after the event"]
-    assert "scalers and decoders refitted" in raw.null_kind
-    assert "classes of each animal renamed" in latent.null_kind
-    assert (raw.null_n, raw.n_animals, raw.n_windows, raw.n_splits, latent.n_splits) == (40, 2, 6, 2, 1)
-    assert raw.n_trials == sustained["trials"].sel(representation="raw", setting="within").sum()
-    assert latent.n_trials < raw.n_trials
-    assert raw.low < raw.value < raw.high
-    assert raw.floor_low < raw.chance < raw.floor_high
+    assert "scalers and decoders refitted" in raw.null.kind
+    assert "classes of each animal renamed" in latent.null.kind
+    assert (raw.null.draws, raw.n.animals, raw.n.windows, raw.n.splits, latent.n.splits) == (40, 2, 6, 2, 1)
+    assert raw.n.trials == sustained["trials"].sel(representation="raw", setting="within").sum()
+    assert latent.n.trials < raw.n.trials
+    assert raw.interval.low < raw.value < raw.interval.high
+    assert raw.null.low < raw.chance < raw.null.high
     assert ("raw", "others") not in {(line.representation, line.setting) for line in time_resolved.summarize(sustained)}
 
 
@@ -259,7 +261,7 @@ def test_trials_that_train_and_test_have_no_null():
     assert np.isnan(scores["p_max"]).all()
     lines = time_resolved.summarize(scores)
     assert {line.what for line in lines} == {"balanced accuracy before the event", "balanced accuracy after the event"}
-    assert all(line.in_sample and line.null_kind.startswith("none") and np.isnan(line.p) for line in lines)
+    assert all(line.in_sample and isinstance(line.null, Absent) for line in lines)
     assert time_resolved.plot(scores)
 
 

@@ -15,7 +15,7 @@ Color = tuple[float, float, float]
 
 COLUMNS = 3
 NULL = (0.88, 0.88, 0.88)
-ALL = (0.0, 0.0, 0.0)  # black: the mean of animals, which have the colors
+MEAN = (0.0, 0.0, 0.0)  # black, since animals have the colors
 
 
 def accuracy(scores: xr.Dataset) -> Figure:
@@ -29,23 +29,23 @@ def accuracy(scores: xr.Dataset) -> Figure:
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         color = _colors(names)
         low, high = _range(scores)
-        for place, (axes, name) in enumerate(zip(grid.flat, names, strict=False)):
-            one = scores.sel(animal=name)
-            _curve(axes, one, color[name])
+        for index, (axes, name) in enumerate(zip(grid.flat, names, strict=False)):
+            animal = scores.sel(animal=name)
+            _curve(axes, animal, color[name])
             _rhythm(axes, low, high)
             axes.set_title(titles[name])
             axes.set_ylim(low, high)
             _phase_axis(axes)
-            axes.axhline(float(one["chance"]), color="0.4", linewidth=0.8, linestyle="--", zorder=1)
-            if place % columns == 0:
+            axes.axhline(float(animal["chance"]), color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+            if index % columns == 0:
                 axes.set_ylabel(f"balanced accuracy\nof {scores.attrs['label']}")
-            if place + columns >= len(names):
+            if index + columns >= len(names):
                 axes.set_xlabel("theta phase [degrees]")
                 axes.tick_params(labelbottom=True)
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
         handles: list[Artist] = [
-            Line2D([], [], color=ALL, marker="o", markersize=3, label="mean over splits"),
+            Line2D([], [], color=MEAN, marker="o", markersize=3, label="mean over splits"),
             Patch(color="0.6", alpha=0.5, linewidth=0, label="95 % interval"),
         ]
         has_null = bool(np.isfinite(scores["accuracy_null_mean"]).any())
@@ -66,36 +66,35 @@ def accuracy(scores: xr.Dataset) -> Figure:
 
 
 def modulation(scores: xr.Dataset) -> Figure:
-    """Draw how much accuracy follows the phase in each animal against broken phases, and the phase that it prefers."""
+    """Draw modulation of accuracy by phase in each animal with its null, and the preferred phase."""
     names = _scored(scores)
     titles, color = _titles(names), _colors(names)
     with style.applied():
         figure = Figure(figsize=(style.DOUBLE, 0.9 + max(1.4, 0.22 * len(names))), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        for place, name in enumerate(names):
-            one = scores.sel(animal=name)
-            null = (float(one["modulation_null_low"]), float(one["modulation_null_high"]))
+        strength, phase = figure.subplots(1, 2, sharey=True)
+        for y, name in enumerate(names):
+            animal = scores.sel(animal=name)
+            null = (float(animal["modulation_null_low"]), float(animal["modulation_null_high"]))
             if np.isfinite(null).all():
-                left.fill_betweenx([place - 0.3, place + 0.3], *null, color="0.85", linewidth=0)
-            left.hlines(place, float(one["modulation_low"]), float(one["modulation_high"]), color=color[name], linewidth=1.2)
-            left.plot(float(one["modulation"]), place, "o", color=color[name], markersize=4)
-            # an interval that passes an end of the cycle goes on at the other
+                strength.fill_betweenx([y - 0.3, y + 0.3], *null, color="0.85", linewidth=0)
+            ends = [float(animal[f"modulation_{side}"]) for side in ("low", "high")]
+            strength.hlines(y, *ends, color=color[name], linewidth=1.2)
+            strength.plot(float(animal["modulation"]), y, "o", color=color[name], markersize=4)
+            # An interval that crosses an end of the cycle continues at the opposite end.
             for turn in (-360, 0, 360):
-                ends = [np.degrees(float(one[f"preferred_{side}"])) + turn for side in ("low", "high")]
-                right.hlines(place, *ends, color=color[name], linewidth=1.2)
-            right.plot(np.degrees(float(one["preferred"])), place, "o", color=color[name], markersize=4)
-        left.axvline(0, color="0.4", linewidth=0.8, linestyle="--")
-        left.set_yticks(range(len(names)), [titles[name] for name in names])
-        left.set_ylim(len(names) - 0.5, -0.5)
-        left.set_xlabel("modulation of balanced accuracy")
-        right.set_xlim(0, 360)
-        right.set_xticks([0, 90, 180, 270, 360], ["0\npeak", "90", "180\ntrough", "270", "360"])
-        right.set_xlabel("preferred theta phase [degrees]")
+                ends = [np.degrees(float(animal[f"preferred_{side}"])) + turn for side in ("low", "high")]
+                phase.hlines(y, *ends, color=color[name], linewidth=1.2)
+            phase.plot(np.degrees(float(animal["preferred"])), y, "o", color=color[name], markersize=4)
+        strength.axvline(0, color="0.4", linewidth=0.8, linestyle="--")
+        strength.set_yticks(range(len(names)), [titles[name] for name in names])
+        strength.set_ylim(len(names) - 0.5, -0.5)
+        strength.set_xlabel("modulation of balanced accuracy")
+        phase.set_xlim(0, 360)
+        phase.set_xticks([0, 90, 180, 270, 360], ["0\npeak", "90", "180\ntrough", "270", "360"])
+        phase.set_xlabel("preferred theta phase [degrees]")
         if scores.attrs["permutations"]:
             style.legend(figure, [Patch(color="0.85", label="phases broken")])
-            null_text = f"Grey: 95 % of {scores.attrs['phase_null']}."
-        else:
-            null_text = f"Null: {scores.attrs['phase_null']}."
+        null_text = f"{'Grey: 95 % of' if scores.attrs['permutations'] else 'Null:'} {scores.attrs['phase_null']}."
         style.caption(
             figure,
             "Modulation: height of the cosine over the cycle that accuracy follows best, never negative by itself.\n"
@@ -106,7 +105,7 @@ def modulation(scores: xr.Dataset) -> Figure:
 
 
 def rate(scores: xr.Dataset) -> Figure:
-    """Draw how the firing rate follows the phase: more spikes alone let decoders read more."""
+    """Draw firing rate against phase: more spikes alone can raise accuracy."""
     names = _scored(scores)
     titles, color = _titles(names), _colors(names)
     lines = style.line_styles(names)
@@ -114,8 +113,8 @@ def rate(scores: xr.Dataset) -> Figure:
         figure = Figure(figsize=(style.DOUBLE, 2.3), layout="constrained")
         axes = figure.subplots()
         for name in names:
-            places, values = _cycles(scores.sel(animal=name), "rate")
-            axes.plot(places, values, color=color[name], linestyle=lines[name], marker="o", markersize=2.5)
+            cycles = _cycles(scores.sel(animal=name), "rate")
+            axes.plot(*cycles, color=color[name], linestyle=lines[name], marker="o", markersize=2.5)
         _phase_axis(axes)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("theta phase [degrees]")
@@ -130,10 +129,10 @@ def rate(scores: xr.Dataset) -> Figure:
     return figure
 
 
-def _cycles(one: xr.Dataset, name: str) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return phases [degrees] and values of two cycles, and beyond their ends, so that lines reach them."""
-    phase = np.degrees(one["phase"].to_numpy())
-    return np.concatenate([phase + turn for turn in (-360, 0, 360, 720)]), np.tile(one[name].to_numpy(), 4)
+def _cycles(animal: xr.Dataset, name: str) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return phases [degrees] and values of two cycles, with a cycle beyond each end so that lines reach the ends."""
+    phase = np.degrees(animal["phase"].to_numpy())
+    return np.concatenate([phase + turn for turn in (-360, 0, 360, 720)]), np.tile(animal[name].to_numpy(), 4)
 
 
 def _phase_axis(axes: Axes) -> None:
@@ -141,16 +140,15 @@ def _phase_axis(axes: Axes) -> None:
     axes.set_xticks([0, 180, 360, 540, 720])
 
 
-def _curve(axes: Axes, one: xr.Dataset, color: Color) -> None:
-    places, values = _cycles(one, "accuracy")
-    _band(axes, one, "accuracy_null", NULL, alpha=1, zorder=0)
-    _band(axes, one, "accuracy", color, alpha=0.3, zorder=2)
-    axes.plot(places, values, color=color, marker="o", markersize=2.5, zorder=3)
+def _curve(axes: Axes, animal: xr.Dataset, color: Color) -> None:
+    _band(axes, animal, "accuracy_null", NULL, alpha=1, zorder=0)
+    _band(axes, animal, "accuracy", color, alpha=0.3, zorder=2)
+    axes.plot(*_cycles(animal, "accuracy"), color=color, marker="o", markersize=2.5, zorder=3)
 
 
-def _band(axes: Axes, one: xr.Dataset, name: str, color: Color, alpha: float, zorder: int) -> None:
-    (places, low), (_, high) = (_cycles(one, f"{name}_{side}") for side in ("low", "high"))
-    axes.fill_between(places, low, high, color=color, alpha=alpha, linewidth=0, zorder=zorder)
+def _band(axes: Axes, animal: xr.Dataset, name: str, color: Color, alpha: float, zorder: int) -> None:
+    (phases, low), (_, high) = (_cycles(animal, f"{name}_{side}") for side in ("low", "high"))
+    axes.fill_between(phases, low, high, color=color, alpha=alpha, linewidth=0, zorder=zorder)
 
 
 def _rhythm(axes: Axes, low: float, high: float) -> None:
@@ -161,12 +159,12 @@ def _rhythm(axes: Axes, low: float, high: float) -> None:
 
 
 def _range(scores: xr.Dataset) -> tuple[float, float]:
-    """Return limits that leave room for the rhythm below all bands."""
-    names = ("accuracy_low", "accuracy_high", "accuracy_null_low", "accuracy_null_high", "chance")
-    low = min(float(scores[name].min()) for name in names if np.isfinite(scores[name]).any())
-    high = max(float(scores[name].max()) for name in names if np.isfinite(scores[name]).any())
-    room = max(high - low, 0.05)
-    return low - 0.2 * room, high + 0.05 * room
+    """Return limits with space for the rhythm below all bands."""
+    names = ["accuracy_low", "accuracy_high", "accuracy_null_low", "accuracy_null_high", "chance"]
+    drawn = np.concatenate([scores[name].to_numpy().ravel() for name in names])
+    low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
+    height = max(high - low, 0.05)
+    return low - 0.2 * height, high + 0.05 * height
 
 
 def _scored(scores: xr.Dataset) -> list[str]:
@@ -178,14 +176,14 @@ def _titles(names: list[str]) -> dict[str, str]:
 
 
 def _colors(names: list[str]) -> dict[str, Color]:
-    return {**style.colors(names[:-1]), names[-1]: ALL}
+    return {**style.colors(names[:-1]), names[-1]: MEAN}
 
 
 def _n(scores: xr.Dataset) -> str:
-    every = scores.isel(animal=-1)
+    mean = scores.isel(animal=-1)
     text = (
-        f"Animals: {scores.attrs['scored_animals']}; {tested_trials(scores.attrs)}: {int(every['trials'])}; "
+        f"Animals: {scores.attrs['scored_animals']}; {tested_trials(scores.attrs)}: {int(mean['trials'])}; "
         f"splits: {scores.attrs['splits']}"
     )
-    left_out = int(every["left_out"])
+    left_out = int(mean["left_out"])
     return f"{text}; {counted(left_out, 'trial')} left out: too little time at some phase" if left_out else text

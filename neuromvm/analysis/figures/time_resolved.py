@@ -25,16 +25,16 @@ def curves(scores: xr.Dataset) -> Figure:
     with style.applied():
         figure, grid = _figure(len(shown), sharey=True)
         color = style.colors([str(name) for name in scores["representation"].values])
-        for axes, (name, _, one) in zip(grid, shown, strict=False):
-            line = one.dropna("window", subset=["value"])
+        for axes, (name, _, panel) in zip(grid, shown, strict=False):
+            line = panel.dropna("window", subset=["value"])
             axes.fill_between(line["window"], line["null_low"], line["null_high"], color="0.85", linewidth=0)
             axes.fill_between(line["window"], line["low"], line["high"], color=color[name], alpha=0.3, linewidth=0)
             axes.plot(line["window"], line["value"], color=color[name])
-            _marks(axes, scores, one)
+            _marks(axes, scores, panel)
         below = _Below(grid[0])
-        for axes, (name, _, one) in zip(grid, shown, strict=False):
-            below.bars(axes, one["cluster_p"], scores.attrs["level"], row=0, color=color[name])
-            below.bars(axes, one["p_max"], scores.attrs["level"], row=1, color=color[name], linewidth=1)
+        for axes, (name, _, panel) in zip(grid, shown, strict=False):
+            below.bars(axes, panel["cluster_p"], scores.attrs["level"], row=0, color=color[name])
+            below.bars(axes, panel["p_max"], scores.attrs["level"], row=1, color=color[name], linewidth=1)
         _labels(grid, scores, shown, _grid_label(scores), "balanced accuracy")
         style.legend(figure, _keys(scores))
         style.caption(figure, f"{OWN_WINDOW.capitalize()}, mean over animals. {_bands(scores)}\n{_numbers(scores)}")
@@ -48,15 +48,15 @@ def animals(scores: xr.Dataset) -> Figure:
     with style.applied():
         figure, grid = _figure(len(shown), sharey=True)
         color, line_style = style.colors(names), style.line_styles(names)
-        for axes, (_, _, one) in zip(grid, shown, strict=False):
-            _marks(axes, scores, one)
+        for axes, (_, _, panel) in zip(grid, shown, strict=False):
+            _marks(axes, scores, panel)
             for target in names:
-                line = one["target_value"].sel(target=target).dropna("window")
+                line = panel["target_value"].sel(target=target).dropna("window")
                 axes.plot(line["window"], line, color=color[target], linestyle=line_style[target])
         below = _Below(grid[0])
-        for axes, (_, _, one) in zip(grid, shown, strict=False):
+        for axes, (_, _, panel) in zip(grid, shown, strict=False):
             for row, target in enumerate(names):
-                p = one["target_cluster_p"].sel(target=target)
+                p = panel["target_cluster_p"].sel(target=target)
                 below.bars(axes, p, scores.attrs["level"], row=row, color=color[target])
         _labels(grid, scores, shown, _grid_label(scores), "balanced accuracy")
         handles = [Line2D([], [], color=color[name], linestyle=line_style[name], label=name) for name in names]
@@ -75,21 +75,14 @@ def generalization(scores: xr.Dataset) -> Figure:
     far = max(float(np.abs(scores["generalization"] - chance).max()), 1e-3)
     with style.applied():
         figure, grid = _figure(len(shown))
-        for axes, (_, _, one) in zip(grid, shown, strict=False):
-            matrix = one["generalization"].dropna("train_window", how="all").dropna("test_window", how="all")
+        for axes, (_, _, panel) in zip(grid, shown, strict=False):
+            matrix = panel["generalization"].dropna("train_window", how="all").dropna("test_window", how="all")
             centres = matrix["test_window"].to_numpy()
-            half = (centres[1] - centres[0]) / 2 if len(centres) > 1 else 0.5
+            half = _half_step(centres)
             extent = (centres[0] - half, centres[-1] + half, centres[0] - half, centres[-1] + half)
-            image = axes.imshow(
-                matrix,
-                origin="lower",
-                extent=extent,
-                cmap="RdBu_r",
-                vmin=chance - far,
-                vmax=chance + far,
-                interpolation="nearest",
-            )
-            p = one["generalization_cluster_p"].sel(train_window=centres, test_window=centres).to_numpy()
+            image = axes.imshow(matrix, origin="lower", extent=extent, cmap="RdBu_r", interpolation="nearest")
+            image.set_clim(chance - far, chance + far)
+            p = panel["generalization_cluster_p"].sel(train_window=centres, test_window=centres).to_numpy()
             inside = np.kron(np.nan_to_num(p, nan=1) <= scores.attrs["level"], np.ones((FINE, FINE)))
             if inside.any() and not inside.all():
                 axes.contour(inside, levels=[0.5], extent=extent, colors="black", linewidths=0.8)
@@ -113,9 +106,9 @@ def _panels(scores: xr.Dataset) -> Iterator[Panel]:
     """Yield representation, setting and their scores, where there are any."""
     for name in scores["representation"].values:
         for setting in scores["setting"].values:
-            one = scores.sel(representation=name, setting=setting)
-            if np.isfinite(one["value"]).any():
-                yield str(name), str(setting), one
+            panel = scores.sel(representation=name, setting=setting)
+            if np.isfinite(panel["value"]).any():
+                yield str(name), str(setting), panel
 
 
 def _figure(panels: int, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
@@ -130,15 +123,15 @@ def _figure(panels: int, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
 
 
 def _labels(grid: list[Axes], scores: xr.Dataset, shown: Sequence[Panel], x: str, y: str) -> None:
-    """Say above each panel what it shows and of how many trials; label axes on the left and, in each column, lowest."""
+    """Title each panel with its numbers of trials and splits; label axes on the left and in the lowest panel of a column."""
     columns = min(len(shown), COLUMNS)
-    for place, (axes, (name, setting, one)) in enumerate(zip(grid, shown, strict=False)):
-        number = f"{int(one['trials'].sum())} {tested_trials(scores.attrs)}, {counted(int(one['splits']), 'split')}"
-        caveat = "\neach point sees the whole trial" if one["whole_trial"] else ""
+    for index, (axes, (name, setting, panel)) in enumerate(zip(grid, shown, strict=False)):
+        number = f"{int(panel['trials'].sum())} {tested_trials(scores.attrs)}, {counted(int(panel['splits']), 'split')}"
+        caveat = "\neach point sees the whole trial" if panel["whole_trial"] else ""
         axes.set_title(f"{name}, {setting}\n{number}{caveat}")
-        if place + columns >= len(shown):
+        if index + columns >= len(shown):
             axes.set_xlabel(x)
-        if place % columns == 0:
+        if index % columns == 0:
             axes.set_ylabel(y)
 
 
@@ -147,10 +140,10 @@ def _grid_label(scores: xr.Dataset) -> str:
     return f"{name} [s]" if scores.attrs["grid"] == "time" else name
 
 
-def _marks(axes: Axes, scores: xr.Dataset, one: xr.Dataset) -> None:
+def _marks(axes: Axes, scores: xr.Dataset, panel: xr.Dataset) -> None:
     """Draw chance and the event."""
-    axes.axhline(float(one["chance"]), color="0.3", linestyle=":", linewidth=0.8)
-    if scores.attrs["grid"] == "time" and float(one["window"].min()) < 0 < float(one["window"].max()):
+    axes.axhline(float(panel["chance"]), color="0.3", linestyle=":", linewidth=0.8)
+    if scores.attrs["grid"] == "time" and float(panel["window"].min()) < 0 < float(panel["window"].max()):
         axes.axvline(0, color="0.3", linewidth=0.6)
 
 
@@ -166,11 +159,15 @@ class _Below:
         space = 0.05 * (self._top - self._bottom)
         p = p.dropna("window")
         centres = p["window"].to_numpy()
-        half = (centres[1] - centres[0]) / 2 if len(centres) > 1 else 0.5
-        there = centres[p.to_numpy() <= level]
-        height = np.full(len(there), self._bottom - row * space)
-        axes.hlines(height, there - half, there + half, color=color, linewidth=linewidth)
+        half = _half_step(centres)
+        significant = centres[p.to_numpy() <= level]
+        height = np.full(len(significant), self._bottom - row * space)
+        axes.hlines(height, significant - half, significant + half, color=color, linewidth=linewidth)
         axes.set_ylim(min(axes.get_ylim()[0], self._bottom - (row + 1) * space), self._top)
+
+
+def _half_step(centres: np.ndarray) -> float:
+    return float(centres[1] - centres[0]) / 2 if len(centres) > 1 else 0.5
 
 
 def _keys(scores: xr.Dataset) -> list[Artist]:
@@ -183,7 +180,7 @@ def _keys(scores: xr.Dataset) -> list[Artist]:
 
 
 def _bands(scores: xr.Dataset) -> str:
-    """Say what bands and bars are."""
+    """Write what bands and bars are."""
     bands = f"Colored bands: {scores.attrs['interval']}."
     if scores.attrs["in_sample"]:
         return bands
@@ -196,15 +193,15 @@ def _bands(scores: xr.Dataset) -> str:
 def _null(scores: xr.Dataset) -> str:
     if scores.attrs["in_sample"]:
         return "No null: the scored trials were fitted on."
-    kinds = dict.fromkeys(str(one["null_kind"].item()) for _, _, one in _panels(scores))
+    kinds = dict.fromkeys(str(panel["null_kind"].item()) for _, _, panel in _panels(scores))
     return f"Null: {scores.attrs['permutations']} draws; " + ";\n".join(kinds) + "."
 
 
 def _numbers(scores: xr.Dataset) -> str:
-    found = int((scores["trials"].max(["representation", "setting"]) > 0).sum())
+    animals = int((scores["trials"].max(["representation", "setting"]) > 0).sum())
     names, widths = scores["representation"].values, scores["width"].values
     windows = ", ".join(f"{name} {width:g}" for name, width in zip(names, widths, strict=True))
     return (
-        f"{counted(found, 'animal')}; decoded: {scores.attrs['label']}; {_grid_label(scores)} is the centre of windows; "
+        f"{counted(animals, 'animal')}; decoded: {scores.attrs['label']}; {_grid_label(scores)} is the centre of windows; "
         f"their width: {windows}"
     )

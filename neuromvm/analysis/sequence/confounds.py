@@ -1,66 +1,60 @@
-"""Do two labels of trials say the same? Where they do, what is decoded may be called by neither name alone."""
+"""Whether two trial labels are the same variable; if so, what is decoded cannot be attributed to one of them."""
 
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from sklearn.metrics import normalized_mutual_info_score
 
-from neuromvm.errors import NeuromvmError, SchemaError, did_you_mean
+from neuromvm.analysis.sequence.trials import Codes, Mask, trial_label
+from neuromvm.errors import NeuromvmError, SchemaError
 
 MISSING = ("", "nan", "None")
 
 
 class ConfoundError(NeuromvmError):
-    """One label is asked for, but another is the same variable on the trials used."""
+    """A label is asked for, but another label is the same variable on the trials used."""
 
 
 class Confound(NamedTuple):
-    """How far two labels go together on a set of trials.
+    """How strongly two labels are associated on a set of trials.
 
     Attributes
     ----------
-    first, second
+    label, covariate
         Names of the labels.
     trials
-        Number of trials that have both.
-    first_gives_second, second_gives_first
-        Whether each value of one occurs with one value of the other only.
+        Number of trials that have both labels.
+    label_gives_covariate, covariate_gives_label
+        Whether each value of the former occurs with only one value of the latter.
     information
-        Mutual information over the mean of the two entropies: 0 independent, 1 the same variable; 0 if either has one value only.
-        Rare values raise it: labels that go together by chance on few trials have more than 0.
+        Mutual information over the mean of the two entropies: 0 independent, 1 the same variable; 0 if a label has one value
+        only. With few trials it is above 0 also for independent labels.
     """
 
-    first: str
-    second: str
+    label: str
+    covariate: str
     trials: int
-    first_gives_second: bool
-    second_gives_first: bool
+    label_gives_covariate: bool
+    covariate_gives_label: bool
     information: float
 
     @property
-    def same(self) -> bool:
+    def identical(self) -> bool:
         """Whether the labels are one variable under two names."""
-        return self.first_gives_second and self.second_gives_first and self.information > 0
+        return self.label_gives_covariate and self.covariate_gives_label and self.information > 0
 
     @property
     def name(self) -> str:
-        """What to call the first label when it is decoded from these trials."""
-        return f"{self.first} = {self.second} (confounded)" if self.same else self.first
+        """The name of the label when it is decoded from these trials."""
+        return f"{self.label} = {self.covariate} (confounded)" if self.identical else self.label
 
 
-def confounded(dataset: xr.Dataset, first: str, second: str, trials: NDArray[np.bool_] | None = None) -> Confound:
-    """Say whether two labels of trials determine each other.
+def confounded(dataset: xr.Dataset, label: str, covariate: str, trials: Mask | None = None) -> Confound:
+    """Return whether two labels of trials determine each other.
 
-    Parameters
-    ----------
-    dataset
-        One animal: recordings or samples, with labels as coordinates ``(trial,)``.
-    first, second
-        Names of labels.
-    trials
-        ``(trial,)``, the ones to look at; default: all. Trials that lack a label ('' or NaN) do not count.
+    ``dataset`` has one animal, with labels as coordinates ``(trial,)``. ``trials (trial,)`` are the trials to use (default:
+    all). Trials that lack a label ('' or NaN) do not count.
 
     Raises
     ------
@@ -76,54 +70,25 @@ def confounded(dataset: xr.Dataset, first: str, second: str, trials: NDArray[np.
     --------
     >>> labels = {"odor": ("trial", list("ABABB")), "position": ("trial", [1, 2, 1, 2, 1])}
     >>> session = xr.Dataset(coords=labels)
-    >>> confounded(session, "odor", "position").same
+    >>> confounded(session, "odor", "position").identical
     False
     >>> confounded(session, "odor", "position", trials=np.arange(5) < 4).name
     'odor = position (confounded)'
     """
-    values = [_codes(dataset, label) for label in (first, second)]
-    used = np.logical_and(*(codes >= 0 for codes in values))
+    codes = np.stack([_codes(dataset, label), _codes(dataset, covariate)])
+    used = (codes >= 0).all(axis=0)
     if trials is not None:
         used &= trials
     if not used.any():
-        raise SchemaError(
-            f"labels {first!r} and {second!r}",
-            found="no trial with both",
-            expected="at least one",
-            next_step="Choose other trials",
-        )
-    one, other = (codes[used] for codes in values)
-    pairs = len(np.unique(np.stack([one, other]), axis=1).T)
-    kinds = len(np.unique(one)), len(np.unique(other))
-    information = float(normalized_mutual_info_score(one, other)) if min(kinds) > 1 else 0.0
-    return Confound(first, second, int(used.sum()), pairs == kinds[0], pairs == kinds[1], information)
+        where = f"labels {label!r} and {covariate!r}"
+        raise SchemaError(where, found="no trial with both", expected="at least one", next_step="Choose other trials")
+    codes = codes[:, used]
+    pairs = len(np.unique(codes, axis=1).T)
+    values = [len(np.unique(row)) for row in codes]
+    information = float(normalized_mutual_info_score(*codes)) if min(values) > 1 else 0.0
+    return Confound(label, covariate, int(used.sum()), pairs == values[0], pairs == values[1], information)
 
 
-def refuse_confounded(where: str, found: Confound, next_step: str) -> None:
-    """Raise ConfoundError if two labels are one variable on the trials looked at.
-
-    Parameters
-    ----------
-    where
-        The analysis and animal that want to tell the labels apart.
-    found
-        Of :func:`confounded`, for the trials used.
-    next_step
-        How to get trials that part the labels.
-    """
-    if found.same:
-        raise ConfoundError(
-            where,
-            found=f"{found.first} and {found.second} determine each other on all {found.trials} trials used, "
-            "so what is decoded cannot be called by one of the names",
-            expected=f"trials on which {found.first} and {found.second} differ",
-            next_step=next_step,
-        )
-
-
-def _codes(dataset: xr.Dataset, label: str) -> NDArray[np.intp]:
-    known = sorted(str(key) for key, coord in dataset.coords.items() if coord.dims == ("trial",))
-    if label not in known:
-        raise SchemaError("confounded", found=f"no trial label {label!r}", next_step=did_you_mean(label, known))
-    names, codes = np.unique(dataset[label].to_numpy().astype(str), return_inverse=True)
+def _codes(dataset: xr.Dataset, label: str) -> Codes:
+    names, codes = np.unique(trial_label("confounded", dataset, label).astype(str), return_inverse=True)
     return np.where(np.isin(names, MISSING)[codes], -1, codes)

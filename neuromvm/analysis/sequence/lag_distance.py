@@ -1,43 +1,41 @@
-"""Analysis ``lag_distance``: are odors further apart, in activity or latents, the further apart they are in the sequence?
+"""Analysis ``lag_distance``: does the distance between odors, in activity or latents, grow with their lag in the sequence?
 
-In sequence, lag of odor and lag of position are one variable, and the slope is called so. On out-of-sequence trials they part:
-the distance of such a trial to the in-sequence mean of each odor is regressed on both, see
+In sequence, lag of odor and lag of position are one variable, and the slope is named after both. Out-of-sequence trials separate
+them: the distance of such a trial to the in-sequence mean of each odor is regressed on both lags, see
 :mod:`neuromvm.analysis.sequence.distances`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from pydantic import Field
 
-from neuromvm import schema
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
-from neuromvm.analysis.flat_score import NAN, Score
+from neuromvm.analysis.readouts.representations import Floats
+from neuromvm.analysis.saved_scores import score_of
+from neuromvm.analysis.scores import Absent, Counts, Score
 from neuromvm.analysis.sequence.confounds import confounded
 from neuromvm.analysis.sequence.distances import by_lag, distances, lag_slope
-from neuromvm.analysis.sequence.inputs import View, views_of_latents
-from neuromvm.analysis.sequence.means import ACTIVITY, Draws, line_of, over_animals, seeds
-from neuromvm.analysis.sequence.test_trials import Rows, parted_draws, relabelled_distances, runs_drawn
-from neuromvm.analysis.sequence.trials import WindowOptions, cut_sequence, read_trials, refuse_without_animals, with_runs_of
-from neuromvm.data.features import features
-from neuromvm.data.windows import sample_spec
+from neuromvm.analysis.sequence.inputs import Inputs, by_representation, inputs_of_latents
+from neuromvm.analysis.sequence.means import ACTIVITY, NAN, Draws, seeds, variables_of
+from neuromvm.analysis.sequence.test_trials import ScoredTrials, parted_draws, relabelled_distances, runs_drawn
+from neuromvm.analysis.sequence.trials import WindowOptions, cut_sequence, read_trials, require_animals, with_runs_of
 from neuromvm.errors import SplitError
-from neuromvm.schema import Part, in_sample, is_scored
+from neuromvm.schema import Part, in_sample
 
 if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
     from neuromvm.folders.study import Study
 
-Codes = NDArray[np.intp]
 PARTED = ("odor lag", "position lag")
+UNITS = Absent("distances of latents and of activity have no unit in common")
 
 
 class Options(WindowOptions):
-    """The window of activity, and how many out-of-sequence trials are needed. Nothing is fitted but slopes."""
+    """The window of activity, and how many out-of-sequence trials are needed. Only slopes are fitted."""
 
     permutations: int = Field(1000, ge=19, description="Permutations of odors among trials")
     fewest: int = Field(5, ge=2, description="Out-of-sequence trials an animal must have to part odor lag from position lag")
@@ -51,43 +49,40 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     As of :func:`lag_distance`, with ``representation``: activity (``raw``) and models.
     """
     activity = read_trials(cut_sequence(study.recordings, study.spec.samples, options))
-    views = {}
-    for name, dataset in schema.animals(activity.samples):
-        # Nothing is fitted on activity, not even a scale, so that every trial may be used.
-        values = features(dataset["activity"], sample_spec(activity.samples))[:, 0]
-        views[name] = View(values, activity.trials[name], np.full((1, len(values)), Part.TEST, dtype=np.int8), NAN)
-    found = {"raw": lag_distance(activity.samples, views, options, activity.sequence)}
-    left_out = {}
+    inputs = {}
+    for name, trials in activity.trials.items():
+        # Nothing is fitted on activity, not even a scale, so every trial can be used.
+        parts = np.full((1, len(trials.odor)), Part.TEST, dtype=np.int8)
+        inputs[name] = Inputs(activity.activity(name), trials, parts, NAN)
+    scores = {"raw": lag_distance(activity.samples, inputs, options, activity.sequence)}
+    left_out, fitted_on_test = {}, in_sample(study.splits)
     for model in study.models:
         embedded = read_trials(with_runs_of(study.samples, study.recordings))
-        views = views_of_latents(embedded, study.latents(model), study.splits, NAN)
+        inputs = inputs_of_latents(embedded, study.latents(model), study.splits, NAN)
         try:
-            found[model] = lag_distance(embedded.samples, views, options, embedded.sequence)
+            scored = lag_distance(embedded.samples, inputs, options, embedded.sequence)
         except SplitError as error:
             left_out[model] = str(error)
-    for name, one in found.items():
-        left_out |= {f"{name}, {animal}": reason for animal, reason in json.loads(one.attrs["left_out"]).items()}
-    floors = {name: one.attrs["floor"] + ("" if name == "raw" else ", model not trained again") for name, one in found.items()}
-    scores = xr.concat(
-        list(found.values()), dim=xr.Variable("representation", list(found)), join="outer", combine_attrs="override"
-    )
-    scores = scores.reindex(odor=list(activity.sequence), other=list(activity.sequence))
-    if in_sample(study.splits):
-        floors |= {name: NO_FLOOR for name in found if name != "raw"}
-        for prefix in ("", "lag_", "parted_"):
-            for key in ("null_mean", "null_low", "null_high", "p"):
-                scores[prefix + key] = scores[prefix + key].where(scores["representation"] == "raw")
-    return scores.assign_attrs(left_out=json.dumps(left_out), floors=json.dumps(floors), in_sample=int(in_sample(study.splits)))
+            continue
+        if fitted_on_test:
+            nulls = [
+                f"{prefix}{key}" for prefix in ("", "lag_", "parted_") for key in ("null_mean", "null_low", "null_high", "p")
+            ]
+            scored = scored.assign({name: scored[name].where(False) for name in nulls})
+        floor = NO_FLOOR if fitted_on_test else f"{scored.attrs['floor']}, model not trained again"
+        scores[model] = scored.assign_attrs(floor=floor)
+    joined = by_representation(scores, left_out).reindex(odor=list(activity.sequence), other=list(activity.sequence))
+    return joined.assign_attrs(in_sample=int(fitted_on_test))
 
 
-def lag_distance(samples: xr.DataTree, views: Mapping[str, View], options: Options, sequence: Sequence[str]) -> xr.Dataset:
+def lag_distance(samples: xr.DataTree, inputs: Mapping[str, Inputs], options: Options, sequence: Sequence[str]) -> xr.Dataset:
     """Measure one representation.
 
     Parameters
     ----------
     samples
         The trials of each animal, labels ``odor, position``.
-    views
+    inputs
         Values of each animal; correct in-sequence trials and all out-of-sequence trials are used where they are scored.
     options
         Resampling.
@@ -96,79 +91,50 @@ def lag_distance(samples: xr.DataTree, views: Mapping[str, View], options: Optio
 
     Returns
     -------
-    ``value``: slope of squared distance on lag [squared units of a feature a step], mean over animals; ``lag_value (lag)``: mean
-    distance at each lag; ``parted_value (slope)``: on out-of-sequence trials, slope on odor lag given position lag, and the other
-    way round. Each with ``low, high, null_mean, null_low, null_high, p``. ``distance (odor, other)``; ``animal_value (animal)``,
+    ``value``: slope of squared distance on lag [squared units of a feature per step], mean over animals; ``lag_value (lag)``:
+    mean distance at each lag; ``parted_value (slope)``: slopes on odor lag and on position lag of out-of-sequence trials, fitted
+    jointly. Each with ``low, high, null_mean, null_low, null_high, p``. ``distance (odor, other)``; ``animal_value (animal)``,
     ``parted_animal_value (animal, slope)``, ``trials, parted_trials (animal)``.
 
-    Intervals are over runs through the sequence (and out-of-sequence trials), drawn again. The null of the first two: odors
-    permuted among trials. That of ``parted_value``: positions (for position lag) exchanged among out-of-sequence trials of the
-    same odor, odors among those of the same position, so that what the other variable explains stays.
+    Intervals resample runs through the sequence, and out-of-sequence trials. The null of ``value`` and ``lag_value`` permutes
+    odors among trials; that of ``parted_value`` permutes odors among out-of-sequence trials of the same position (odor lag), and
+    positions among those of the same odor (position lag), which keeps the effect of the other lag.
 
     Raises
     ------
     SplitError
         If in no animal every odor has test trials of two runs.
     """
-    drawn: dict[str, tuple[Draws, Draws]] = {}
-    parted: dict[str, Draws] = {}
-    odors = len(sequence)
-    matrices, counts, others, names = [], [], {}, set()
     left_out: dict[str, str] = {}
-    for name, view in views.items():
-        trials, dataset = view.trials, samples[name].to_dataset()
-        scored = is_scored(view.parts).any(axis=0)
-        due, other = trials.in_sequence & trials.correct, ~trials.in_sequence & scored
-        rows = Rows.of(view, due)
-        products = rows.times(rows, trials.run)
-        matrix = distances(products, trials.odor[rows.trial], odors)
-        if not np.isfinite(matrix).all():
-            left_out[name] = "an odor without correct in-sequence test trials of two runs"
-            continue
-        names.add(confounded(dataset, "odor", "position", due & scored).name)
-        random = np.random.default_rng(seeds(options.seed, name))
-        weight = runs_drawn(trials.run, due & scored, options.bootstraps, random)
-        null = relabelled_distances(products, rows, trials.odor, due & scored, dataset, name, odors, options)
-        resampled = distances(products, trials.odor[rows.trial], odors, weight[:, rows.trial])
-        slope, lags = (Draws(of(matrix)[0], of(resampled), of(null)) for of in (lag_slope, by_lag))
-        drawn[name] = slope, lags
-        matrices.append(matrix[0])
-        counts.append(int((due & scored).sum()))
-        others[name] = int(other.sum())
-        if other.sum() < options.fewest:
-            left_out[f"{name}, out of sequence"] = f"{other.sum()} out-of-sequence test trials, {options.fewest} needed"
-            continue
-        one = parted_draws(rows, Rows.of(view, other), trials, weight, odors, options, random)
-        if np.isfinite(one.observed).all():
-            parted[name] = one
-        else:
-            left_out[f"{name}, out of sequence"] = "out-of-sequence trials do not part odor lag from position lag"
-    refuse_without_animals("lag_distance", len(drawn), left_out, "Test on more trials: split.kind=halves")
-    slopes, means = zip(*drawn.values(), strict=True)
-    nothing = Draws(np.full(2, NAN), np.full((1, 2), NAN), np.full((1, 2), NAN))
-    apart = [parted.get(name, nothing) for name in drawn]
-    variables = {
-        **over_animals(slopes),
-        **{f"lag_{key}": (("lag",), values) for key, values in over_animals(means).items()},
-        **{f"parted_{key}": (("slope",), values) for key, values in over_animals(list(parted.values()) or [nothing]).items()},
-        "distance": (("odor", "other"), np.mean(matrices, axis=0)),
-        "animal_value": (("animal",), np.array([one.observed for one in slopes])),
-        "parted_animal_value": (("animal", "slope"), np.stack([one.observed for one in apart])),
-        "trials": (("animal",), np.array(counts)),
-        "parted_trials": (("animal",), np.array([others[name] * (name in parted) for name in drawn])),
-        "splits": max(len(view.parts) for view in views.values()),
-    }
+    measured = {}
+    for name in inputs:
+        animal = _measure(name, samples[name].to_dataset(), inputs[name], len(sequence), options, left_out)
+        if animal is not None:
+            measured[name] = animal
+    require_animals("lag_distance", len(measured), left_out, "Test on more trials: split.kind=halves")
+    animals = list(measured.values())
+    parted = [animal.parted for animal in animals if animal.parted_trials]
     return xr.Dataset(
-        variables,
+        {
+            **variables_of([animal.slope for animal in animals]),
+            **variables_of([animal.by_lag for animal in animals], ("lag",), "lag_"),
+            **variables_of(parted or [Draws.missing(2)], ("slope",), "parted_"),
+            "distance": (("odor", "other"), np.mean([animal.distance for animal in animals], axis=0)),
+            "animal_value": (("animal",), np.array([animal.slope.observed for animal in animals])),
+            "parted_animal_value": (("animal", "slope"), np.stack([animal.parted.observed for animal in animals])),
+            "trials": (("animal",), np.array([animal.trials for animal in animals])),
+            "parted_trials": (("animal",), np.array([animal.parted_trials for animal in animals])),
+            "splits": max(len(values.parts) for values in inputs.values()),
+        },
         coords={
             "odor": list(sequence),
             "other": list(sequence),
-            "lag": np.arange(1, odors),
+            "lag": np.arange(1, len(sequence)),
             "slope": list(PARTED),
-            "animal": list(drawn),
+            "animal": list(measured),
         },
         attrs={
-            "label": " or ".join(sorted(names)),
+            "label": " or ".join(sorted({animal.label for animal in animals})),
             "permutations": options.permutations,
             "interval": f"95 % over {options.bootstraps} bootstrap draws of runs through the sequence within animal",
             "parted_interval": f"95 % over {options.bootstraps} bootstrap draws of runs and out-of-sequence trials within animal",
@@ -181,45 +147,77 @@ def lag_distance(samples: xr.DataTree, views: Mapping[str, View], options: Optio
     )
 
 
+class _Measured(NamedTuple):
+    """Distances of one animal."""
+
+    label: str  # name of what differs between odors
+    distance: Floats  # (odor, odor)
+    slope: Draws
+    by_lag: Draws  # (lag,)
+    parted: Draws  # (slope,)
+    trials: int
+    parted_trials: int  # 0 if the slopes cannot be separated
+
+
+def _measure(
+    name: str, dataset: xr.Dataset, inputs: Inputs, odors: int, options: Options, left_out: dict[str, str]
+) -> _Measured | None:
+    """Measure one animal; None if an odor has too few trials. ``left_out`` takes the reason."""
+    trials = inputs.trials
+    reference, out = trials.reference & inputs.scored, ~trials.in_sequence & inputs.scored
+    rows = ScoredTrials.of(inputs, reference)
+    products, odor = rows.times(rows, trials.run), trials.odor[rows.trial]
+    distance = distances(products, odor, odors)
+    if not np.isfinite(distance).all():
+        left_out[name] = "an odor without correct in-sequence test trials of two runs"
+        return None
+    random = np.random.default_rng(seeds(options.seed, name))
+    weight = runs_drawn(trials.run, reference, options.bootstraps, random)
+    null = relabelled_distances(products, rows, trials.odor, name, dataset, odors, options.permutations)
+    resampled = distances(products, odor, odors, weight[:, rows.trial])
+    slope, lags = (Draws(measure(distance)[0], measure(resampled), measure(null)) for measure in (lag_slope, by_lag))
+    parted, count = Draws.missing(2), int(out.sum())
+    if count < options.fewest:
+        left_out[f"{name}, out of sequence"] = f"{count} out-of-sequence test trials, {options.fewest} needed"
+    else:
+        parted = parted_draws(rows, ScoredTrials.of(inputs, out), trials, weight, odors, options.permutations, random)
+        if not np.isfinite(parted.observed).all():
+            left_out[f"{name}, out of sequence"] = "out-of-sequence trials do not part odor lag from position lag"
+            parted = Draws.missing(2)
+    separated = bool(np.isfinite(parted.observed).all())
+    label = confounded(dataset, "odor", "position", reference).name
+    return _Measured(label, distance[0], slope, lags, parted, int(reference.sum()), count * separated)
+
+
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return for each representation the slope in sequence, and out of sequence those on odor lag and position lag."""
-    lines = []
-    floors = json.loads(scores.attrs["floors"])
+    """Return for each representation the slope in sequence, and the slopes on odor lag and position lag out of sequence."""
+    lines, attrs = [], scores.attrs
+    floors, draws = json.loads(attrs["floors"]), int(attrs["permutations"])
     for representation in scores["representation"].values:
-        one = scores.sel(representation=representation)
-        name, seen = str(representation), floors[str(representation)] == NO_FLOOR
-        about = {
-            "representation": name,
-            "n_splits": int(one["splits"]),
-            "chance": 0.0,
-            "null_n": 0 if seen else int(scores.attrs["permutations"]),
-            "in_sample": seen,
-            "baseline": ACTIVITY if name == "raw" else "none: distances of latents and of activity have no unit in common",
+        selected, name = scores.sel(representation=representation), str(representation)
+        in_sample, splits = floors[name] == NO_FLOOR, int(selected["splits"])
+        shared: dict[str, Any] = {"representation": name, "chance": 0.0, "in_sample": in_sample}
+        shared["difference"] = ACTIVITY if name == "raw" else UNITS
+        parts = {
+            "what": f"slope of squared distance on lag; lag: {attrs['label']}",
+            "setting": "in sequence",
+            "n": Counts(int(np.isfinite(selected["animal_value"]).sum()), int(selected["trials"].sum()), 1, splits),
+            "resampled": attrs["interval"],
         }
-        lines.append(
-            line_of(one, f"slope of squared distance on lag; lag: {scores.attrs['label']}")._replace(
-                setting="in sequence",
-                interval=scores.attrs["interval"],
-                null_kind=floors[name],
-                n_animals=int(np.isfinite(one["animal_value"]).sum()),
-                n_trials=int(one["trials"].sum()),
-                **about,
-            )
-        )
+        lines.append(score_of(selected, floors[name], draws, {**shared, **parts}))
         for slope, held in (PARTED, PARTED[::-1]):
-            line = one.sel(slope=slope)
-            there = np.isfinite(line["parted_animal_value"])
-            if there.any():
-                lines.append(
-                    line_of(line, f"slope of squared distance on {slope}, {held} held", prefix="parted_")._replace(
-                        setting="out of sequence",
-                        interval=scores.attrs["parted_interval"],
-                        null_kind=NO_FLOOR if seen else f"{scores.attrs['parted_floor']} within {held.removesuffix(' lag')}",
-                        n_animals=int(there.sum()),
-                        n_trials=int(line["parted_trials"].sum()),
-                        **about,
-                    )
-                )
+            parted = selected.sel(slope=slope)
+            animals = int(np.isfinite(parted["parted_animal_value"]).sum())
+            if not animals:
+                continue
+            floor = NO_FLOOR if in_sample else f"{attrs['parted_floor']} within {held.removesuffix(' lag')}"
+            parts = {
+                "what": f"slope of squared distance on {slope}, {held} held",
+                "setting": "out of sequence",
+                "n": Counts(animals, int(parted["parted_trials"].sum()), 1, splits),
+                "resampled": attrs["parted_interval"],
+            }
+            lines.append(score_of(parted, floor, draws, {**shared, **parts}, prefix="parted_"))
     return lines
 
 

@@ -1,29 +1,37 @@
-"""Means over trials that weigh classes and animals alike, with bootstrap intervals and refitted floors."""
+"""Means over trials in which classes and animals have equal weight, with bootstrap intervals and null draws."""
 
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.analysis.flat_score import Score, numbers
+from neuromvm.analysis.scores import Absent
+from neuromvm.analysis.sequence.trials import Codes
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import Floats, LabelRows
 
-ACTIVITY = "none: activity itself is scored"
+ACTIVITY = Absent("activity itself is scored")  # in place of a baseline
+NAN = float("nan")
+
+Variable = tuple[tuple[str, ...], NDArray[np.generic]]
 
 
 class Draws(NamedTuple):
-    """What was measured on one animal, as it is, on resampled trials and on null data; further dims are free."""
+    """A measure of one animal: observed, on resampled trials and on null data."""
 
     observed: Floats  # (...)
     bootstrap: Floats  # (draw, ...)
     null: Floats  # (permutation, ...)
 
+    @classmethod
+    def missing(cls, *shape: int) -> "Draws":
+        """Return NaN, for what cannot be measured."""
+        return cls(np.full(shape, NAN), np.full((1, *shape), NAN), np.full((1, *shape), NAN))
 
-def balanced_mean(values: Floats, group: NDArray[np.intp]) -> Floats:
+
+def balanced_mean(values: Floats, group: Codes) -> Floats:
     """Return the mean over groups of their means, ``(...)`` from ``(trial, ...)``.
 
     Examples
@@ -31,11 +39,11 @@ def balanced_mean(values: Floats, group: NDArray[np.intp]) -> Floats:
     >>> float(balanced_mean(np.array([1.0, 0, 0, 0]), np.array([0, 1, 1, 1])))
     0.5
     """
-    return np.asarray(np.mean([values[group == one].mean(axis=0) for one in np.unique(group)], axis=0))
+    return np.asarray(np.mean([values[group == code].mean(axis=0) for code in np.unique(group)], axis=0))
 
 
-def resampled_mean(values: Floats, group: NDArray[np.intp], draws: int, seed: Sequence[int]) -> Floats:
-    """Return :func:`balanced_mean` on trials drawn again within their group, ``(draw, ...)``."""
+def resampled_mean(values: Floats, group: Codes, draws: int, seed: Sequence[int]) -> Floats:
+    """Return :func:`balanced_mean` of trials resampled within their group, ``(draw, ...)``."""
     names, codes = np.unique(group, return_inverse=True)
     labels = np.arange(len(names), dtype=np.int16)[:, None]
     rows = LabelRows(labels, codes.astype(np.intp), shifted=labels.astype(np.intp))
@@ -45,12 +53,12 @@ def resampled_mean(values: Floats, group: NDArray[np.intp], draws: int, seed: Se
 
 
 def seeds(seed: int, animal: str) -> list[int]:
-    """Return the seed of an animal's resamples, which other animals do not change."""
+    """Return the seed of an animal's resamples, which does not depend on other animals."""
     return [seed, zlib.crc32(animal.encode())]
 
 
-def shuffled_within(codes: NDArray[np.intp], random: np.random.Generator) -> NDArray[np.intp]:
-    """Return an order of trials in which each takes the place of one with the same code."""
+def shuffled_within(codes: Codes, random: np.random.Generator) -> Codes:
+    """Return an order of trials, permuted within trials of the same code."""
     order = np.arange(len(codes))
     for code in np.unique(codes):
         members = np.flatnonzero(codes == code)
@@ -59,18 +67,10 @@ def shuffled_within(codes: NDArray[np.intp], random: np.random.Generator) -> NDA
 
 
 def over_animals(draws: Sequence[Draws]) -> dict[str, Floats]:
-    """Average animals and summarise.
-
-    Returns
-    -------
-    As of :func:`neuromvm.analysis.statistics.over_trials.judged`; animals are not resampled.
-    """
-    return over_trials.judged(*(np.mean([one[place] for one in draws], axis=0) for place in range(3)))
+    """Return the summary of the mean over animals, see :func:`neuromvm.analysis.statistics.over_trials.judged`."""
+    return over_trials.judged(*(np.mean(values, axis=0) for values in zip(*draws, strict=True)))
 
 
-def line_of(one: xr.Dataset, what: str, *, prefix: str = "", null: str = "null", p: str = "p") -> Score:
-    """Return the numbers of one score as a line of a summary; what they are is to be filled in.
-
-    ``prefix, null, p`` are as of :func:`neuromvm.analysis.scores.numbers`.
-    """
-    return Score(what=what, representation="raw", setting="", n_windows=1, baseline=ACTIVITY, **numbers(one, prefix, null, p))
+def variables_of(draws: Sequence[Draws], dims: tuple[str, ...] = (), prefix: str = "") -> dict[str, Variable]:
+    """Return :func:`over_animals` as variables over some dims; ``prefix`` begins their names."""
+    return {prefix + key: (dims, values) for key, values in over_animals(draws).items()}

@@ -1,43 +1,47 @@
-"""Analysis ``odor_or_position``: does a decoder fitted on in-sequence trials read the odor or the position?
+"""Analysis ``odor_or_position``: does a decoder fitted on in-sequence trials decode the odor or the position?
 
-In sequence the two are one variable, so such a decoder may be called after neither. Out of sequence they part: its class is
-compared with the odor that was presented and with the odor that was due at the position.
+In sequence the two are one variable, so such a decoder cannot be named after either. Out of sequence they differ: the decoded
+class is compared with the odor that was presented and with the odor that was due at the position.
 """
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from pydantic import Field
 
-from neuromvm.analysis.flat_score import Score
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.sequence.confounds import Confound, ConfoundError, confounded, refuse_confounded
-from neuromvm.analysis.sequence.decoder import fewest_per_odor, probabilities, shares
-from neuromvm.analysis.sequence.inputs import View, views_of_activity, views_of_latents
-from neuromvm.analysis.sequence.means import Draws, line_of, over_animals, resampled_mean, seeds, shuffled_within
-from neuromvm.analysis.sequence.trials import SequenceTrials, WindowOptions, cut_sequence, read_trials, refuse_without_animals
-from neuromvm.analysis.statistics import over_trials
-from neuromvm.data.permutation import draw_permutation
+from neuromvm.analysis.saved_scores import interval_of, score_of
+from neuromvm.analysis.scores import Counts, Difference, Interval, Score
+from neuromvm.analysis.sequence.confounds import Confound, ConfoundError, confounded
+from neuromvm.analysis.sequence.decoder import decoded_shares, rarest_odor, trial_orders
+from neuromvm.analysis.sequence.inputs import Inputs, by_representation, inputs_of_activity, inputs_of_latents
+from neuromvm.analysis.sequence.means import Draws, over_animals, resampled_mean, seeds, shuffled_within, variables_of
+from neuromvm.analysis.sequence.trials import (
+    Codes,
+    DecoderOptions,
+    Mask,
+    SequenceTrials,
+    cut_sequence,
+    read_trials,
+    require_animals,
+)
 from neuromvm.errors import SplitError
-from neuromvm.schema import in_sample, is_fitted, is_scored
-from neuromvm.specs import SplitSpec
+from neuromvm.schema import in_sample, is_fitted
 
 if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
     from neuromvm.folders.study import Study
 
-Codes = NDArray[np.intp]
 READ = ("odor", "position", "odor - position")
 FLOORS = {
     "refitted": "permutations of activity among the trials of each animal, scalers and decoders refitted",
     "exchanged": "permutations of latents among the out-of-sequence test trials of each animal, decode-only: neither models nor "
     "decoders refitted",
 }
-CONDITIONAL = 1000  # permutations of decoded trials within odor or position; nothing is fitted on them
+CONDITIONAL = 1000  # permutations of decoded trials within odor or position; decoders are not refitted
 
 REMEDY = (
     "Score on out-of-sequence trials: tested=out_of_sequence, and leave in_sequence out of 'keep'. "
@@ -45,16 +49,14 @@ REMEDY = (
 )
 
 
-class Options(WindowOptions):
+class Options(DecoderOptions):
     """Decoder and the trials it is scored on."""
 
     tested: Literal["out_of_sequence", "in_sequence"] = Field(
         "out_of_sequence", description="in_sequence is refused: odor and position are one variable there"
     )
     fewest: int = Field(5, ge=2, description="Out-of-sequence trials an animal must have to be scored")
-    inverse_penalty: float = Field(0.02, gt=0, description="C of decoders of activity, features being scaled to 1 sd")
     latent_inverse_penalty: float = Field(1.0, gt=0, description="C of decoders of latents, scaled to 1 sd")
-    folds: int = Field(5, ge=2, description="Folds of in-sequence trials, for activity; latents have the splits of the run")
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
@@ -62,67 +64,55 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
 
     Returns
     -------
-    As of :func:`tell_apart`, with ``representation``: activity (``raw``) and models. Models that cannot be scored are
-    accounted for in the attribute ``left_out``.
+    As of :func:`tell_apart`, with ``representation``: activity (``raw``) and models. The attribute ``left_out`` gives the reason
+    for each model that cannot be scored.
     """
     activity = read_trials(cut_sequence(study.recordings, study.spec.samples, options))
-    folds = SplitSpec(kind="kfold", folds=options.folds, seed=options.seed)
-    found = {
-        "raw": tell_apart(
-            activity.samples,
-            views_of_activity(activity, folds, options.inverse_penalty),
-            options,
-        )
-    }
-    left_out = {}
+    inputs = inputs_of_activity(activity, options.split, options.inverse_penalty)
+    scores, left_out = {"raw": tell_apart(activity.samples, inputs, options)}, {}
     for model in study.models:
         if in_sample(study.splits):
             left_out[model] = "trials that are scored were fitted on"
             continue
         embedded = read_trials(study.samples)
-        views = views_of_latents(embedded, study.latents(model), study.splits, options.latent_inverse_penalty)
+        inputs = inputs_of_latents(embedded, study.latents(model), study.splits, options.latent_inverse_penalty)
         try:
-            found[model] = tell_apart(embedded.samples, views, options, null="exchanged")
+            scores[model] = tell_apart(embedded.samples, inputs, options, null="exchanged")
         except (ConfoundError, SplitError) as error:
             left_out[model] = str(error)
-    left_out |= {
-        f"{name}, {animal}": why for name, one in found.items() for animal, why in json.loads(one.attrs["left_out"]).items()
-    }
-    return xr.concat(
-        list(found.values()), dim=xr.Variable("representation", list(found)), join="outer", combine_attrs="override"
-    ).assign_attrs(left_out=json.dumps(left_out), floors=json.dumps({name: one.attrs["floor"] for name, one in found.items()}))
+    return by_representation(scores, left_out)
 
 
 def tell_apart(
     samples: xr.DataTree,
-    views: Mapping[str, View],
+    inputs: Mapping[str, Inputs],
     options: Options,
     *,
     null: Literal["refitted", "exchanged"] = "refitted",
 ) -> xr.Dataset:
-    """Score one representation: is the odor read, or the position?
+    """Score one representation: is the odor decoded, or the position?
 
     Parameters
     ----------
     samples
         The trials of each animal, labels ``odor, position``.
-    views
-        What decoders see. They are fitted on correct in-sequence training trials.
+    inputs
+        Inputs of the decoders, which are fitted on correct in-sequence training trials.
     options
         Decoder and resampling.
     null
-        ``refitted``: activity is permuted among all trials, and scalers and decoders are fitted again. ``exchanged``, of a model
-        that is not trained again: scored trials take each other's decoded odors. It may have learnt the labels of its
-        training trials by heart, so that these cannot change places with others.
+        ``refitted``: activity is permuted among all trials, and scalers and decoders are fitted again. ``exchanged``, for a model
+        that is not trained again: decoded odors are permuted among scored trials. The model may have memorised the labels of its
+        training trials, so these are not permuted.
 
     Returns
     -------
     ``value (read)``: share of out-of-sequence test trials that are decoded as the odor that was presented, as the odor that is
-    due at the position, and the difference; mean over splits, trials and animals, with ``low, high``, and the null
-    ``null_mean, null_low, null_high, p``. ``given_mean, given_low, given_high, given_p (read)``: the same share if decoded trials
-    are exchanged within position (odor) or within odor (position), so that what the other variable explains is in the floor;
-    decode only. ``in_sequence``: share of in-sequence test trials decoded rightly, which is *odor = position (confounded)*.
-    ``animal_value (animal, read)``, ``trials, exchangeable (animal)``.
+    due at the position, and the difference; mean over splits, trials and animals, with ``low, high, null_mean, null_low,
+    null_high, p``. ``given_mean, given_low, given_high, given_p (read)``: a null that permutes decoded trials within position
+    (odor) or within odor (position), which keeps the effect of the other variable. ``in_sequence``: share of in-sequence test
+    trials decoded correctly, which is *odor = position (confounded)*. ``animal_value (animal, read)``, ``trials, exchangeable
+    (animal)``.
 
     Raises
     ------
@@ -131,58 +121,45 @@ def tell_apart(
     SplitError
         If no animal has enough out-of-sequence test trials, or enough trials of each odor to fit on.
     """
-    drawn, given, control, counts, exchangeable = {}, [], [], [], []
+    scored: dict[str, _Scored] = {}
     left_out: dict[str, str] = {}
-    same: list[Confound] = []
-    for name, view in views.items():
-        trials = view.trials
-        fitted = trials.in_sequence & trials.correct
-        tested = is_scored(view.parts).any(axis=0) & (trials.in_sequence == (options.tested == "in_sequence"))
-        dataset = samples[name].to_dataset()
-        if not (one := confounded(dataset, "odor", "position", fitted | tested)).same:
-            reason = _too_few(view, fitted, tested, options)
-        else:
-            same.append(one)
-            reason = f"{one.name} on the {one.trials} trials used"
-        if reason:
+    confounds: list[Confound] = []
+    for name, animal in inputs.items():
+        trials, dataset = animal.trials, samples[name].to_dataset()
+        tested = animal.scored & (trials.in_sequence == (options.tested == "in_sequence"))
+        confound = confounded(dataset, "odor", "position", trials.reference | tested)
+        if confound.identical:
+            confounds.append(confound)
+            left_out[name] = f"{confound.name} on the {confound.trials} trials used"
+        elif reason := _too_few(animal, tested, options):
             left_out[name] = reason
-            continue
-        observed = _decoded(view, np.arange(len(fitted)), fitted)
-        if null == "refitted":
-            orders = (draw_permutation(name, dataset, number).trial for number in range(1, options.permutations + 1))
-            broken = [_read(_decoded(view, order, fitted), trials, tested).mean(axis=0) for order in orders]
         else:
-            broken = _exchanged(observed[tested], trials.take(tested), options, name)
-        each = _read(observed, trials, tested)
-        whole = np.zeros(len(each), dtype=np.intp)
-        resampled = resampled_mean(each, whole, options.bootstraps, seeds(options.seed, name))
-        drawn[name] = Draws(each.mean(axis=0), resampled, np.array(broken))
-        given.append(_given(observed[tested], trials.take(tested), options, name))
-        within = is_scored(view.parts).any(axis=0) & fitted
-        control.append(np.mean(_read(observed, trials, within)[:, 0]))
-        counts.append(int(tested.sum()))
-        exchangeable.append([_exchangeable(trials.position[tested]), _exchangeable(trials.odor[tested]), 0])
-    if not drawn and same:
-        refuse_confounded("analysis odor_or_position", same[0], REMEDY)
-    refuse_without_animals("odor_or_position", len(drawn), left_out, "Lower 'fewest' or 'folds', or record more trials")
-    summary = over_animals(list(drawn.values()))
-    conditional = over_animals(
-        [Draws(one.observed, one.bootstrap, within) for one, within in zip(drawn.values(), given, strict=True)]
-    )
+            scored[name] = _score(name, dataset, animal, tested, options, null)
+    if not scored and confounds:
+        raise ConfoundError(
+            "analysis odor_or_position",
+            found=f"odor and position determine each other on all {confounds[0].trials} trials used, so what is decoded cannot "
+            "be called by one of the names",
+            expected="trials on which odor and position differ",
+            next_step=REMEDY,
+        )
+    require_animals("odor_or_position", len(scored), left_out, "Lower 'fewest' or 'folds', or record more trials")
+    animals = list(scored.values())
+    conditional = over_animals([animal.shares._replace(null=animal.conditional_null) for animal in animals])
     return xr.Dataset(
         {
-            **{key: (("read",), values) for key, values in summary.items()},
-            **{key.replace("null", "given"): (("read",), conditional[key]) for key in ("null_mean", "null_low", "null_high")},
+            **variables_of([animal.shares for animal in animals], ("read",)),
+            **{f"given_{key}": (("read",), conditional[f"null_{key}"]) for key in ("mean", "low", "high")},
             "given_p": (("read",), conditional["p"]),
-            "in_sequence": ((), np.mean(control)),
-            "splits": ((), max(len(view.parts) for view in views.values())),
-            "animal_value": (("animal", "read"), np.stack([one.observed for one in drawn.values()])),
-            "trials": (("animal",), np.array(counts)),
-            "exchangeable": (("animal", "read"), np.array(exchangeable)),
+            "in_sequence": ((), np.mean([animal.in_sequence for animal in animals])),
+            "splits": ((), max(len(animal.parts) for animal in inputs.values())),
+            "animal_value": (("animal", "read"), np.stack([animal.shares.observed for animal in animals])),
+            "trials": (("animal",), np.array([animal.trials for animal in animals])),
+            "exchangeable": (("animal", "read"), np.array([animal.exchangeable for animal in animals])),
         },
-        coords={"read": list(READ), "animal": list(drawn)},
+        coords={"read": list(READ), "animal": list(scored)},
         attrs={
-            "chance": 1 / (1 + max(int(view.trials.odor.max()) for view in views.values())),
+            "chance": 1 / (1 + max(int(animal.trials.odor.max()) for animal in inputs.values())),
             "permutations": options.permutations,
             "conditional": CONDITIONAL,
             "interval": f"95 % over {options.bootstraps} bootstrap draws of out-of-sequence test trials within animal",
@@ -192,94 +169,95 @@ def tell_apart(
     )
 
 
-def _too_few(view: View, fitted: NDArray[np.bool_], tested: NDArray[np.bool_], options: Options) -> str:
+class _Scored(NamedTuple):
+    """Scores of one animal."""
+
+    shares: Draws  # (read,)
+    conditional_null: Floats  # (draw, read)
+    in_sequence: np.floating
+    trials: int
+    exchangeable: list[int]  # for each of READ, trials that share the value of the other label with another trial
+
+
+def _too_few(inputs: Inputs, tested: Mask, options: Options) -> str:
     """Return why an animal cannot be scored, '' if it can."""
-    if (count := int(tested.sum())) < options.fewest:
+    trials, count = inputs.trials, int(tested.sum())
+    if count < options.fewest:
         return f"{count} out-of-sequence test trials, {options.fewest} needed"
-    odors = int(view.trials.odor.max()) + 1
-    rarest = min(fewest_per_odor(view.trials, fitted & is_fitted(part), odors) for part in view.parts)
+    odors = int(trials.odor.max()) + 1
+    rarest = min(rarest_odor(trials.odor[trials.reference & is_fitted(part)], odors) for part in inputs.parts)
     return "" if rarest >= 2 else f"{rarest} correct in-sequence training trials of an odor, 2 needed in each split"
 
 
-def _decoded(view: View, order: Codes, fitted: NDArray[np.bool_]) -> Floats:
-    """Return the share of splits in which each trial is decoded as each odor, ``(trial, odor)``, NaN where not tested."""
-    values = view.values[..., order, :]
-    found = probabilities(values, values[..., None, :], view.trials.odor, fitted, view.parts, view.inverse_penalty)
-    return over_trials.mean_of_scored(shares(found), axis=0)[:, 0]
+def _score(name: str, dataset: xr.Dataset, inputs: Inputs, tested: Mask, options: Options, null: str) -> _Scored:
+    """Score one animal."""
+    trials, reference = inputs.trials, inputs.trials.reference
+
+    def decoded(order: Codes) -> Floats:
+        values = inputs.values[..., order, :]
+        return decoded_shares(values, trials.odor, reference, inputs.parts, inputs.inverse_penalty)
+
+    orders = trial_orders(name, dataset, options.permutations)
+    observed, out = decoded(next(orders)), trials.take(tested)
+    if null == "refitted":
+        permuted = (decoded(order)[tested] for order in orders)
+    else:
+        random = np.random.default_rng([*seeds(options.seed, name), 2])
+        permuted = (observed[tested][random.permutation(len(out.odor))] for _ in range(options.permutations))
+    draws = np.array([_reads(shares, out).mean(axis=0) for shares in permuted])
+    reads = _reads(observed[tested], out)
+    resampled = resampled_mean(reads, np.zeros(len(reads), dtype=np.intp), options.bootstraps, seeds(options.seed, name))
+    random = np.random.default_rng([*seeds(options.seed, name), 1])
+    conditional = np.full((CONDITIONAL, len(READ)), np.nan)
+    for draw in range(CONDITIONAL):
+        for read, label in enumerate((out.position, out.odor)):
+            order = shuffled_within(label, random)
+            conditional[draw, read] = _reads(observed[tested][order], out)[:, read].mean()
+    control = inputs.scored & reference
+    exchangeable = [int(counts[counts > 1].sum()) for counts in map(np.bincount, (out.position, out.odor))]
+    return _Scored(
+        Draws(reads.mean(axis=0), resampled, draws),
+        conditional,
+        np.mean(_reads(observed[control], trials.take(control))[:, 0]),
+        int(tested.sum()),
+        [*exchangeable, 0],
+    )
 
 
-def _read(decoded: Floats, trials: SequenceTrials, tested: NDArray[np.bool_]) -> Floats:
-    """Return ``(tested trial, read)``."""
-    row = np.flatnonzero(tested)
-    odor, position = decoded[row, trials.odor[row]], decoded[row, trials.position[row]]
+def _reads(decoded: Floats, trials: SequenceTrials) -> Floats:
+    """Return ``(trial, read)`` from the share of splits in which each trial is decoded as each odor, ``(trial, odor)``."""
+    trial = np.arange(len(decoded))
+    odor, position = decoded[trial, trials.odor], decoded[trial, trials.position]
     return np.stack([odor, position, odor - position], axis=-1)
 
 
-def _exchanged(decoded: Floats, trials: SequenceTrials, options: Options, name: str) -> list[Floats]:
-    """Return null draws ``(permutation, read)``: scored trials take each other's decoded odors."""
-    random = np.random.default_rng([*seeds(options.seed, name), 2])
-    everything = np.ones(len(decoded), dtype=bool)
-    orders = (random.permutation(len(decoded)) for _ in range(options.permutations))
-    return [_read(decoded[order], trials, everything).mean(axis=0) for order in orders]
-
-
-def _given(decoded: Floats, trials: SequenceTrials, options: Options, name: str) -> Floats:
-    """Return null draws ``(permutation, read)``: decoded trials exchanged among those with the same value of the other label."""
-    random = np.random.default_rng([*seeds(options.seed, name), 1])
-    everything = np.ones(len(decoded), dtype=bool)
-    null = np.full((CONDITIONAL, len(READ)), np.nan)
-    for draw in range(CONDITIONAL):
-        for place, other in enumerate((trials.position, trials.odor)):
-            order = shuffled_within(other, random)
-            null[draw, place] = _read(decoded[order], trials, everything)[:, place].mean()
-    return null
-
-
-def _exchangeable(codes: Codes) -> int:
-    """Return how many trials share their code with another."""
-    counts = np.bincount(codes)
-    return int(counts[counts > 1].sum())
-
-
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return, for each representation, the share read as odor and as position against both nulls, and the in-sequence control."""
+    """Return, for each representation, the shares decoded as odor and as position, each against both nulls."""
     lines = []
     floors = json.loads(scores.attrs["floors"])
+    parts = {"resampled": scores.attrs["interval"], "chance": float(scores.attrs["chance"])}
     for representation in scores["representation"].values:
-        one = scores.sel(representation=representation)
-        there = np.isfinite(one["trials"])
-        apart = one.sel(read=READ[2])
-        for read, other in (READ[:2], READ[1::-1]):
-            line = one.sel(read=read)
-            difference, low, high = (float(apart[key]) for key in ("value", "low", "high"))
-            if read == "position":
-                difference, low, high = -difference, -high, -low
-            refitted = "null", "p", floors[str(representation)], int(scores.attrs["permutations"]), "out of sequence"
-            within = f"{CONDITIONAL} permutations of decoded trials within {other}, decoders not refitted"
-            given = "given", "given_p", within, CONDITIONAL, f"out of sequence, given the {other}"
-            for prefix, p, kind, number, setting in (refitted, given):
-                lines.append(
-                    line_of(line, f"share of out-of-sequence trials read as {read}", null=prefix, p=p)._replace(
-                        representation=str(representation),
-                        setting=setting,
-                        interval=scores.attrs["interval"],
-                        null_kind=kind,
-                        null_n=number,
-                        chance=float(scores.attrs["chance"]),
-                        baseline=f"share read as {other}",
-                        difference=difference,
-                        difference_low=low,
-                        difference_high=high,
-                        n_animals=int(there.sum()),
-                        n_trials=int(one["trials"].sum()),
-                        n_splits=int(one["splits"]),
-                    )
-                )
+        selected, trials = scores.sel(representation=representation), scores["trials"].sel(representation=representation)
+        n = Counts(int(np.isfinite(trials).sum()), int(trials.sum()), 1, int(selected["splits"]))
+        contrast = selected.sel(read=READ[2])
+        value, (low, high) = float(contrast["value"]), interval_of(contrast)
+        differences = {
+            "odor": Difference("share read as position", value, Interval(low, high)),
+            "position": Difference("share read as odor", -value, Interval(-high, -low)),
+        }
+        for read, covariate in (READ[:2], READ[1::-1]):
+            share, title = selected.sel(read=read), f"share of out-of-sequence trials read as {read}"
+            shared = {**parts, "what": title, "representation": str(representation), "n": n, "difference": differences[read]}
+            shared["setting"], floor = "out of sequence", floors[str(representation)]
+            lines.append(score_of(share, floor, scores.attrs["permutations"], shared))
+            shared["setting"] = f"out of sequence, given the {covariate}"
+            floor = f"{CONDITIONAL} permutations of decoded trials within {covariate}, decoders not refitted"
+            lines.append(score_of(share, floor, CONDITIONAL, shared, null="given", p="given_p"))
     return lines
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
-    """Draw what is read out of sequence."""
+    """Draw what is decoded out of sequence."""
     from neuromvm.analysis.figures import sequence as figures  # here, so that computing needs no plotting library
 
     return {"read": figures.odor_or_position(scores)}

@@ -1,50 +1,46 @@
-"""Analysis ``trial_contrasts``: is a trial in or out of sequence, correct or not? And how is the odor read on each kind?
+"""Analysis ``trial_contrasts``: is a trial in or out of sequence, correct or not? And how well is the odor decoded on each type?
 
-Each contrast is decoded with the other held constant: in against out of sequence on correct trials, correct against incorrect on
-in-sequence trials. An odor and a position at which only one side of the contrast occurs (the first item is never out of sequence)
-would give it away: their trials are left out, and activity is permuted among trials of the same odor, so that what the odor alone
-tells is in the floor.
+Each contrast is decoded with the other label held constant: in against out of sequence on correct trials, correct against
+incorrect on in-sequence trials. An odor or position at which only one side of the contrast occurs (the first item is never out of
+sequence) would reveal the side, so its trials are left out. Activity is permuted among trials of the same odor, so that the null
+contains what the odor alone reveals.
 """
 
 import json
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from pydantic import Field
 
 from neuromvm import schema
-from neuromvm.analysis.flat_score import NAN, Score
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.sequence.decoder import folds_of, read_rightly
-from neuromvm.analysis.sequence.means import Draws, balanced_mean, line_of, over_animals, resampled_mean, seeds
-from neuromvm.analysis.sequence.trial_types import KINDS, KindOptions, kind_lines, odor_by_kind
+from neuromvm.analysis.saved_scores import score_of
+from neuromvm.analysis.scores import Counts, Score
+from neuromvm.analysis.sequence.decoder import folds_of, share_correct, trial_orders
+from neuromvm.analysis.sequence.means import ACTIVITY, NAN, Draws, Variable, balanced_mean, over_animals, resampled_mean, seeds
+from neuromvm.analysis.sequence.trial_types import TRIAL_TYPES, TrialTypeOptions, odor_by_trial_type, trial_type_lines
 from neuromvm.analysis.sequence.trials import (
     Animals,
+    Codes,
+    Mask,
     SequenceTrials,
     cut_sequence,
     read_trials,
-    refuse_without_animals,
+    require_animals,
 )
-from neuromvm.data.features import features
-from neuromvm.data.permutation import draw_permutation
-from neuromvm.data.windows import sample_spec
-from neuromvm.specs import SplitSpec
 
 if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
     from neuromvm.folders.study import Study
 
-Codes = NDArray[np.intp]
-Trials = NDArray[np.bool_]
 NAMES = {
     "in_sequence": "in against out of sequence, correct trials",
     "correct": "correct against incorrect, in-sequence trials",
 }
 
 
-class Options(KindOptions):
+class Options(TrialTypeOptions):
     """Contrasts, and how many trials they need."""
 
     contrasts: tuple[Literal["in_sequence", "correct"], ...] = ("in_sequence", "correct")
@@ -52,20 +48,13 @@ class Options(KindOptions):
     fewest: int = Field(10, ge=2, description="Trials that the rarer side of a contrast must have in an animal")
 
 
-class Pair(NamedTuple):
-    """The trials of a contrast, and on which side of it each lies."""
-
-    used: Trials  # (trial,)
-    side: Codes  # (trial,) 1 or 0, of all trials
-
-
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Contrast the trials of a run's recordings; :func:`contrast` says what is returned."""
+    """Contrast the trials of a run's recordings; see :func:`contrast`."""
     return contrast(cut_sequence(study.recordings, study.spec.samples, options), options)
 
 
 def contrast(samples: xr.DataTree, options: Options | None = None) -> xr.Dataset:
-    """Decode contrasts between trials, and the odor on each kind of trial.
+    """Decode contrasts between trials, and the odor on each type of trial.
 
     Parameters
     ----------
@@ -77,32 +66,28 @@ def contrast(samples: xr.DataTree, options: Options | None = None) -> xr.Dataset
     Returns
     -------
     ``value (contrast)``: balanced accuracy of the contrast on test trials, mean over animals, with ``low, high, null_mean,
-    null_low, null_high, p``; ``pair_trials (contrast, animal, side)``, NaN in ``animal_value (contrast, animal)`` where an animal
-    has too few.
-    ``odor_value (kind)``: share of test trials of a kind of which the odor is decoded rightly, by decoders fitted on correct
-    in-sequence training trials, with ``odor_low, odor_high, odor_null_mean, odor_null_low, odor_null_high, odor_p``;
-    ``odor_difference, odor_difference_low, odor_difference_high (kind)`` to correct in-sequence test trials of the same odors;
-    ``odor_trials (kind, animal)``. Attribute ``left_out``: contrasts, kinds and animals with reasons (JSON).
+    null_low, null_high, p``; ``pair_trials (contrast, animal, side)``; ``animal_value (contrast, animal)``, NaN where an animal
+    has too few trials. ``odor_value (kind)``: share of test trials of a type of which the odor is decoded correctly, by decoders
+    fitted on correct in-sequence training trials, with ``odor_low, odor_high, odor_null_mean, odor_null_low, odor_null_high,
+    odor_p``; ``odor_difference, odor_difference_low, odor_difference_high (kind)`` to correct in-sequence test trials of the same
+    odors; ``odor_trials (kind, animal)``. Attribute ``left_out``: contrasts, types and animals with reasons (JSON).
 
     Raises
     ------
     SplitError
         If no animal has enough trials for any contrast.
-
-    Examples
-    --------
-    >>> contrast(cut_sequence(recordings, spec, options), options)["value"]  # doctest: +SKIP
     """
     options = options or Options()
     animals = read_trials(samples)
     left_out: dict[str, str] = {}
-    variables, scored = _contrasts(animals, options, left_out)
-    refuse_without_animals("trial_contrasts", scored, left_out, "Lower 'fewest', or record more trials")
+    variables = _contrasts(animals, options, left_out)
+    scored = int(np.isfinite(variables["animal_value"][1]).sum())
+    require_animals("trial_contrasts", scored, left_out, "Lower 'fewest', or record more trials")
     return xr.Dataset(
-        {**variables, **odor_by_kind(animals, options, left_out)},
+        {**variables, **odor_by_trial_type(animals, options, left_out)},
         coords={
             "contrast": list(options.contrasts),
-            "kind": list(KINDS),
+            "kind": list(TRIAL_TYPES),
             "animal": list(animals.samples.children),
             "side": ["rejected", "asserted"],
         },
@@ -124,10 +109,10 @@ def contrast(samples: xr.DataTree, options: Options | None = None) -> xr.Dataset
     )
 
 
-def pair_of(trials: SequenceTrials, contrast: str) -> Pair:
-    """Return the trials on which a contrast is decoded.
+def pair_of(trials: SequenceTrials, contrast: str) -> tuple[Mask, Codes]:
+    """Return the trials on which a contrast is decoded, ``(trial,)``, and the side of every trial, 0 or 1.
 
-    The other label is held constant, and odors and positions with one side only are left out until none is left.
+    The other label is held constant, and odors and positions that have only one side are removed until every one has both.
     """
     if contrast == "in_sequence":
         used, side = trials.correct.copy(), trials.in_sequence
@@ -136,86 +121,72 @@ def pair_of(trials: SequenceTrials, contrast: str) -> Pair:
     before = -1
     while before != used.sum():
         before = int(used.sum())
-        for places in (trials.odor, trials.position):
-            for place in np.unique(places[used]):
-                here = used & (places == place)
-                if len(np.unique(side[here])) < 2:
-                    used &= ~here
-    return Pair(used, side.astype(np.intp))
+        for codes in (trials.odor, trials.position):
+            for code in np.unique(codes[used]):
+                members = used & (codes == code)
+                if len(np.unique(side[members])) < 2:
+                    used &= ~members
+    return used, side.astype(np.intp)
 
 
-def _contrasts(
-    animals: Animals, options: Options, left_out: dict[str, str]
-) -> tuple[dict[str, tuple[tuple[str, ...], Floats]], int]:
-    """Decode each contrast; also return how many (contrast, animal) could be."""
-    summaries, values = [], []
-    counts: list[list[NDArray[np.intp]]] = []
-    for one in options.contrasts:
-        drawn: dict[str, Draws] = {}
-        counts.append([])
-        for name, dataset in schema.animals(animals.samples):
-            pair = pair_of(animals.trials[name], one)
-            sides = np.bincount(pair.side[pair.used], minlength=2)
-            counts[-1].append(sides)
-            if sides.min() < max(options.fewest, options.folds):
-                left_out[f"{NAMES[one]}, {name}"] = (
-                    f"{sides.min()} trials of the rarer side, {max(options.fewest, options.folds)} needed"
-                )
-                continue
-            drawn[name] = _decode_contrast(name, dataset.isel(trial=pair.used), pair.side[pair.used], animals, options)
-        summaries.append(over_animals(list(drawn.values())) if drawn else {})
-        values.append([float(drawn[name].observed) if name in drawn else NAN for name in animals.samples.children])
-    keys = ("value", "low", "high", "null_mean", "null_low", "null_high", "p")
-    variables: dict[str, tuple[tuple[str, ...], Floats]] = {
-        key: (("contrast",), np.array([float(one.get(key, NAN)) for one in summaries])) for key in keys
+def _contrasts(animals: Animals, options: Options, left_out: dict[str, str]) -> dict[str, Variable]:
+    """Decode each contrast."""
+    summaries, values, counts = [], [], []
+    needed = max(options.fewest, options.folds)
+    for name in options.contrasts:
+        draws: dict[str, Draws] = {}
+        for animal, dataset in schema.animals(animals.samples):
+            used, side = pair_of(animals.trials[animal], name)
+            side = side[used]
+            sides = np.bincount(side, minlength=2)
+            counts.append(sides)
+            if sides.min() < needed:
+                left_out[f"{NAMES[name]}, {animal}"] = f"{sides.min()} trials of the rarer side, {needed} needed"
+            else:
+                window = animals.activity(animal)[used]
+                draws[animal] = _decode_contrast(animal, dataset.isel(trial=used), window, side, options)
+        summaries.append(over_animals(list(draws.values()) or [Draws.missing()]))
+        values.append([float(draws[animal].observed) if animal in draws else NAN for animal in animals.samples.children])
+    shape = (len(options.contrasts), len(animals.trials), 2)
+    return {
+        **{key: (("contrast",), np.array([float(row[key]) for row in summaries])) for key in summaries[0]},
+        "animal_value": (("contrast", "animal"), np.array(values)),
+        "pair_trials": (("contrast", "animal", "side"), np.array(counts).reshape(shape)),
     }
-    variables["animal_value"] = (("contrast", "animal"), np.array(values))
-    variables["pair_trials"] = (("contrast", "animal", "side"), np.array(counts))
-    return variables, int(np.isfinite(values).sum())
 
 
-def _decode_contrast(name: str, dataset: xr.Dataset, side: Codes, animals: Animals, options: Options) -> Draws:
-    spec = SplitSpec(kind="kfold", folds=options.folds, seed=options.seed)
-    everything = np.ones(len(side), dtype=bool)
-    parts = folds_of(name, dataset, side, everything, spec)
-    window = features(dataset["activity"], sample_spec(animals.samples))[:, 0]
-
-    def right(order: NDArray[np.integer]) -> Floats:
-        return read_rightly(window[order], side, everything, parts, options.inverse_penalty)
-
-    orders = (draw_permutation(name, dataset, n, within=options.within).trial for n in range(1, options.permutations + 1))
-    observed = right(np.arange(len(side)))
+def _decode_contrast(name: str, dataset: xr.Dataset, window: Floats, side: Codes, options: Options) -> Draws:
+    fitted = np.ones(len(side), dtype=bool)
+    parts = folds_of(name, dataset, side, fitted, options.split)
+    observed, *null = (
+        share_correct(window[order], side, fitted, parts, options.inverse_penalty)
+        for order in trial_orders(name, dataset, options.permutations, options.within)
+    )
     return Draws(
         balanced_mean(observed, side),
         resampled_mean(observed, side, options.bootstraps, seeds(options.seed, name)),
-        np.array([balanced_mean(right(order), side) for order in orders]),
+        np.array([balanced_mean(values, side) for values in null]),
     )
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return one line for each contrast, and one for the odor on each kind of trial."""
-    lines = []
+    """Return a line for each contrast, and one for the odor on each type of trial."""
+    lines, attrs = [], scores.attrs
     for name in scores["contrast"].values:
-        one = scores.sel(contrast=name)
-        there = np.isfinite(one["animal_value"])
-        if there.any():
-            lines.append(
-                line_of(one, "balanced accuracy")._replace(
-                    setting=NAMES[str(name)],
-                    interval=scores.attrs["interval"],
-                    null_kind=scores.attrs["floor"],
-                    null_n=int(scores.attrs["permutations"]),
-                    chance=float(scores.attrs["chance"]),
-                    n_animals=int(there.sum()),
-                    n_trials=int(one["pair_trials"].where(there).sum()),
-                    n_splits=int(scores.attrs["folds"]),
-                )
-            )
-    return lines + kind_lines(scores)
+        selected = scores.sel(contrast=name)
+        scored = np.isfinite(selected["animal_value"])
+        if not scored.any():
+            continue
+        trials = int(selected["pair_trials"].where(scored).sum())
+        n = Counts(int(scored.sum()), trials, 1, int(scores.attrs["folds"]))
+        named = {"what": "balanced accuracy", "representation": "raw", "setting": NAMES[str(name)]}
+        parts = {"n": n, "resampled": attrs["interval"], "chance": float(attrs["chance"]), "difference": ACTIVITY}
+        lines.append(score_of(selected, attrs["floor"], attrs["permutations"], {**named, **parts}))
+    return lines + trial_type_lines(scores)
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
-    """Draw the contrasts, and the odor on each kind of trial."""
+    """Draw the contrasts, and the odor on each type of trial."""
     from neuromvm.analysis.figures import sequence as figures  # here, so that computing needs no plotting library
 
     return {"contrasts": figures.contrasts(scores)}

@@ -1,121 +1,109 @@
-"""How well the odor is decoded on each kind of trial, by decoders fitted on correct in-sequence training trials."""
+"""Accuracy of the odor on each type of trial, by decoders fitted on correct in-sequence training trials."""
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from pydantic import Field
 
 from neuromvm import schema
-from neuromvm.analysis.flat_score import NAN, Score, difference
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.sequence.decoder import fewest_per_odor, folds_of, read_rightly
-from neuromvm.analysis.sequence.means import Draws, line_of, over_animals, resampled_mean, seeds
-from neuromvm.analysis.sequence.trials import Animals, SequenceTrials, WindowOptions
-from neuromvm.data.features import features
-from neuromvm.data.permutation import draw_permutation
-from neuromvm.data.windows import sample_spec
-from neuromvm.specs import SplitSpec
+from neuromvm.analysis.saved_scores import interval_of, score_of
+from neuromvm.analysis.scores import Absent, Counts, Difference, Score
+from neuromvm.analysis.sequence.decoder import folds_of, rarest_odor, share_correct, trial_orders
+from neuromvm.analysis.sequence.means import Draws, Variable, over_animals, resampled_mean, seeds
+from neuromvm.analysis.sequence.trials import Animals, DecoderOptions, Mask, SequenceTrials
 
-Trials = NDArray[np.bool_]
-KINDS = ("in sequence, correct", "in sequence, incorrect", "out of sequence, correct", "out of sequence, incorrect")
+TRIAL_TYPES = ("in sequence, correct", "in sequence, incorrect", "out of sequence, correct", "out of sequence, incorrect")
 
 
-class KindOptions(WindowOptions):
-    """The decoder of the odor, and how many trials of a kind it needs."""
+class TrialTypeOptions(DecoderOptions):
+    """The decoder of the odor, and how many trials of a type are needed to score it."""
 
     fewest_tested: int = Field(5, ge=2, description="Trials of a kind on which an animal's odor decoder is scored")
-    inverse_penalty: float = Field(0.02, gt=0, description="C of decoders, features being scaled to 1 sd")
-    folds: int = Field(5, ge=2, description="Folds of trials")
 
 
-def kinds_of(trials: SequenceTrials) -> list[Trials]:
-    """Return the trials of each of ``KINDS``."""
+def trials_by_type(trials: SequenceTrials) -> dict[str, Mask]:
+    """Return the trials ``(trial,)`` of each of ``TRIAL_TYPES``."""
     responses = (trials.correct, ~trials.correct)
-    return [sequence & response for sequence in (trials.in_sequence, ~trials.in_sequence) for response in responses]
+    masks = [sequence & response for sequence in (trials.in_sequence, ~trials.in_sequence) for response in responses]
+    return dict(zip(TRIAL_TYPES, masks, strict=True))
 
 
-def odor_by_kind(
-    animals: Animals, options: KindOptions, left_out: dict[str, str]
-) -> dict[str, tuple[tuple[str, ...], NDArray[np.generic]]]:
-    """Score the decoders of every animal; :func:`neuromvm.analysis.sequence.trial_contrasts.contrast` says what is returned.
+def odor_by_trial_type(animals: Animals, options: TrialTypeOptions, left_out: dict[str, str]) -> dict[str, Variable]:
+    """Score the decoders of every animal; see :func:`neuromvm.analysis.sequence.trial_contrasts.contrast`.
 
-    ``left_out`` takes the animals and kinds with too few trials, with reasons.
+    ``left_out`` takes the reasons for animals and types with too few trials.
     """
-    drawn: list[list[Draws]] = [[] for _ in KINDS]
-    apart: list[list[Draws]] = [[] for _ in KINDS]
-    counts = np.zeros((len(KINDS), len(animals.trials)), dtype=np.intp)
-    spec = SplitSpec(kind="kfold", folds=options.folds, seed=options.seed)
+    shares: dict[str, list[Draws]] = {trial_type: [] for trial_type in TRIAL_TYPES}
+    differences: dict[str, list[Draws]] = {trial_type: [] for trial_type in TRIAL_TYPES}
+    counts = np.zeros((len(TRIAL_TYPES), len(animals.trials)), dtype=np.intp)
     for column, (name, dataset) in enumerate(schema.animals(animals.samples)):
         trials = animals.trials[name]
-        fitted = trials.in_sequence & trials.correct
-        fewest = fewest_per_odor(trials, fitted, len(animals.sequence))
-        if fewest < options.folds:
-            left_out[f"odor, {name}"] = f"{fewest} correct in-sequence trials of an odor, {options.folds} needed"
+        rarest = rarest_odor(trials.odor[trials.reference], len(animals.sequence))
+        if rarest < options.folds:
+            left_out[f"odor, {name}"] = f"{rarest} correct in-sequence trials of an odor, {options.folds} needed"
             continue
-        parts = folds_of(name, dataset, trials.odor, fitted, spec)
-        window = features(dataset["activity"], sample_spec(animals.samples))[:, 0]
-        orders = [np.arange(len(fitted)), *(draw_permutation(name, dataset, n).trial for n in range(1, options.permutations + 1))]
-        right, *null = (read_rightly(window[order], trials.odor, fitted, parts, options.inverse_penalty) for order in orders)
-        for row, kind in enumerate(kinds_of(trials)):
-            if (count := int(kind.sum())) < options.fewest_tested:
-                left_out[f"odor on trials {KINDS[row]}, {name}"] = f"{count} trials, {options.fewest_tested} needed"
+        parts, window = folds_of(name, dataset, trials.odor, trials.reference, options.split), animals.activity(name)
+        correct, *null = (
+            share_correct(window[order], trials.odor, trials.reference, parts, options.inverse_penalty)
+            for order in trial_orders(name, dataset, options.permutations)
+        )
+        for row, (trial_type, members) in enumerate(trials_by_type(trials).items()):
+            count = int(members.sum())
+            if count < options.fewest_tested:
+                left_out[f"odor on trials {trial_type}, {name}"] = f"{count} trials, {options.fewest_tested} needed"
                 continue
             counts[row, column] = count
-            # The plain share: with a trial or two of an odor, a mean over odors would have no interval.
-            one = Draws(
-                right[kind].mean(),
-                resampled_mean(right[kind], np.zeros(count, np.intp), options.bootstraps, [*seeds(options.seed, name), row]),
-                np.array([values[kind].mean() for values in null]),
-            )
-            value, draws = _same_odors(right, trials.odor, kind, fitted, name, options)
-            drawn[row].append(one)
-            apart[row].append(Draws(one.observed - value, one.bootstrap - draws, one.null))
-    found: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {"odor_trials": (("kind", "animal"), counts)}
-    summaries = [over_animals(one) if one else {} for one in drawn]
-    differences = [over_animals(one) if one else {} for one in apart]
-    for key in ("value", "low", "high", "null_mean", "null_low", "null_high", "p"):
-        found[f"odor_{key}"] = (("kind",), np.array([float(one.get(key, NAN)) for one in summaries]))
-    for key, name in (("value", "difference"), ("low", "difference_low"), ("high", "difference_high")):
-        # The first kind is what the others are compared with.
-        found[f"odor_{name}"] = (("kind",), np.array([NAN, *(float(one.get(key, NAN)) for one in differences[1:])]))
-    return found
+            # The mean over trials: with one or two trials of an odor, a mean over odors would have no interval.
+            resampled = _resampled_mean(correct[members], options, name, row)
+            share = Draws(correct[members].mean(), resampled, np.stack(null)[:, members].mean(axis=1))
+            reference, reference_draws = _reference_share(correct, trials, members, name, options)
+            shares[trial_type].append(share)
+            differences[trial_type].append(Draws(share.observed - reference, resampled - reference_draws, share.null))
+    # The first type is the reference of the others.
+    differences[TRIAL_TYPES[0]] = []
+    summaries, compared = ([over_animals(draws or [Draws.missing()]) for draws in by.values()] for by in (shares, differences))
+    names = {"value": "odor_difference", "low": "odor_difference_low", "high": "odor_difference_high"}
+    return {
+        "odor_trials": (("kind", "animal"), counts),
+        **{f"odor_{key}": (("kind",), np.array([float(summary[key]) for summary in summaries])) for key in summaries[0]},
+        **{name: (("kind",), np.array([float(summary[key]) for summary in compared])) for key, name in names.items()},
+    }
 
 
-def _same_odors(
-    right: Floats, odor: NDArray[np.intp], kind: Trials, fitted: Trials, name: str, options: KindOptions
+def _resampled_mean(values: Floats, options: TrialTypeOptions, name: str, *seed: int) -> Floats:
+    """Return bootstrap draws of the mean over trials, ``(draw,)``."""
+    return resampled_mean(values, np.zeros(len(values), np.intp), options.bootstraps, [*seeds(options.seed, name), *seed])
+
+
+def _reference_share(
+    correct: Floats, trials: SequenceTrials, members: Mask, name: str, options: TrialTypeOptions
 ) -> tuple[Floats, Floats]:
-    """Return the share of right trials among correct in-sequence ones, odors weighing as on trials of a kind, and its draws."""
-    observed, drawn = np.zeros(()), np.zeros(options.bootstraps)
-    for one in np.unique(odor[kind]):
-        members = right[fitted & (odor == one)]
-        weight = np.mean(odor[kind] == one)
-        seed = [*seeds(options.seed, name), len(KINDS), int(one)]
-        observed = observed + weight * members.mean()
-        drawn = drawn + weight * resampled_mean(members, np.zeros(len(members), np.intp), options.bootstraps, seed)
-    return observed, drawn
+    """Return the share decoded correctly of reference trials, odors weighted as among ``members (trial,)``, and its draws."""
+    observed, draws = np.zeros(()), np.zeros(options.bootstraps)
+    for odor in np.unique(trials.odor[members]):
+        values = correct[trials.reference & (trials.odor == odor)]
+        weight = np.mean(trials.odor[members] == odor)
+        observed = observed + weight * values.mean()
+        draws = draws + weight * _resampled_mean(values, options, name, len(TRIAL_TYPES), int(odor))
+    return observed, draws
 
 
-def kind_lines(scores: xr.Dataset) -> list[Score]:
-    """Return one line for each kind of trial that could be scored."""
-    lines = []
-    for kind in scores["kind"].values:
-        one = scores.sel(kind=kind)
-        if not np.isfinite(one["odor_value"]):
+def trial_type_lines(scores: xr.Dataset) -> list[Score]:
+    """Return a line for each type of trial that could be scored."""
+    lines, attrs = [], scores.attrs
+    for trial_type in scores["kind"].values:
+        selected = scores.sel(kind=trial_type)
+        if not np.isfinite(selected["odor_value"]):
             continue
-        compared = bool(np.isfinite(one["odor_difference"]))
-        label = "odor = position (confounded)" if str(kind).startswith("in ") else "odor"
-        lines.append(
-            line_of(one, f"share of trials read rightly; decoded: {label}", prefix="odor_")._replace(
-                setting=str(kind),
-                interval=scores.attrs["odor_interval"],
-                null_kind=scores.attrs["odor_floor"],
-                null_n=int(scores.attrs["permutations"]),
-                chance=float(scores.attrs["odor_chance"]),
-                baseline=f"{KINDS[0]}, same odors" if compared else "none: the other kinds are compared with this one",
-                **difference(one, "odor_"),
-                n_animals=int((one["odor_trials"] > 0).sum()),
-                n_trials=int(one["odor_trials"].sum()),
-                n_splits=int(scores.attrs["folds"]),
-            )
-        )
+        label = "odor = position (confounded)" if str(trial_type).startswith("in ") else "odor"
+        difference: Difference | Absent = Absent("the other kinds are compared with this one")
+        if np.isfinite(selected["odor_difference"]):
+            interval = interval_of(selected, "odor_difference_")
+            difference = Difference(f"{TRIAL_TYPES[0]}, same odors", float(selected["odor_difference"]), interval)
+        trials = selected["odor_trials"]
+        n = Counts(int((trials > 0).sum()), int(trials.sum()), 1, int(attrs["folds"]))
+        title = f"share of trials read rightly; decoded: {label}"
+        named = {"what": title, "representation": "raw", "setting": str(trial_type), "n": n}
+        parts = {"resampled": attrs["odor_interval"], "chance": float(attrs["odor_chance"]), "difference": difference}
+        lines.append(score_of(selected, attrs["odor_floor"], attrs["permutations"], {**named, **parts}, prefix="odor_"))
     return lines

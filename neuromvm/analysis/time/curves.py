@@ -1,6 +1,6 @@
-"""Scores along a grid with their null and bootstrap draws: which windows stand out, and since when."""
+"""Scores along a grid with their null and bootstrap draws: which windows are significant, and from when on."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,102 +10,101 @@ from neuromvm.analysis.statistics.clusters import ROUNDING, cluster_mass, cluste
 from neuromvm.analysis.statistics.over_trials import Floats
 
 ONSETS = {"cluster_p": "onset of the first cluster [s]", "p_max": "onset of significance [s]"}
+ONSET_NUMBERS = ("value", "low", "high", "p", "found")
 
 
 class Draws(NamedTuple):
-    """Scores with their null and bootstrap draws; NaN where nothing is scored."""
+    """Scores with their null and bootstrap draws; NaN where no trial is scored."""
 
     value: Floats  # (...)
-    null: Floats  # (draw, ...), no draw where scored trials were fitted on
+    null: Floats  # (draw, ...), no draws where scored trials were fitted on
     bootstrap: Floats  # (draw, ...)
 
     def of(self, animal: int) -> "Draws":
-        """Return those of one animal."""
+        """Return the draws of one animal."""
         return Draws(self.value[animal], self.null[:, animal], self.bootstrap[:, animal])
 
-    def mean_over(self, inside: NDArray[np.bool_]) -> "Draws":
-        """Average some windows; NaN if there are none."""
-        return Draws(*(over_trials.mean_of_scored(values[..., inside], axis=-1)[..., None] for values in self))
+    def mean_over(self, windows: NDArray[np.bool_]) -> "Draws":
+        """Return the mean over a selection of windows, ``(..., 1)``; NaN if it is empty."""
+        return Draws(*(over_trials.mean_of_scored(values[..., windows], axis=-1)[..., None] for values in self))
 
     @property
     def tested(self) -> bool:
-        """Whether there is something to test against."""
+        """Whether there is a null, and a score in every window."""
         return len(self.null) > 0 and bool(np.isfinite(self.value).all())
 
     def summary(self) -> dict[str, Floats]:
-        """Return value, interval, the range of the null, and p of each point by itself."""
+        """Return value, interval, range of the null, and p of each point, not corrected for the number of points."""
         return over_trials.judged(self.value, self.bootstrap, self.null)
 
     def corrected(self, level: float) -> dict[str, Floats]:
-        """Return p-values of points corrected for all of them, by the largest value and by the mass of clusters."""
+        """Return p of each point, corrected for all points by the largest value and by the largest cluster mass of null draws."""
         if not self.tested:
             return dict.fromkeys(("p_max", "cluster_p"), np.full(self.value.shape, np.nan))
         clusters = cluster_mass(self.value, self.null, level)
         return {"p_max": max_statistic(self.value, self.null), "cluster_p": clusters.p_of_points}
 
     def significant(self, level: float) -> "Draws":
-        """Return 1 where a window is significant by itself, 0 elsewhere, in every draw as in the observed one."""
+        """Return 1 where p_max is at most the level and 0 elsewhere, for the observed curve and for every draw."""
         if not self.tested:
             return Draws(np.full(self.value.shape, np.nan), self.null, self.bootstrap[:0])
-        # Corrected p-values of null draws, each a member of the draws it is compared with, as the observed one is.
+        # The p-value of a null draw compares it with all draws including itself, like that of the observed curve.
         draws = np.concatenate([self.value[None], self.null])
         largest = np.sort(draws.max(axis=1) + ROUNDING)
         reached = len(draws) - np.searchsorted(largest, draws)
-        above = (reached / len(draws) <= level).astype(np.float64)
-        return Draws(above[0], above[1:], (max_statistic(self.bootstrap, self.null) <= level).astype(np.float64))
+        significant = (reached / len(draws) <= level).astype(np.float64)
+        resampled = (max_statistic(self.bootstrap, self.null) <= level).astype(np.float64)
+        return Draws(significant[0], significant[1:], resampled)
 
 
 def onsets(curve: Draws, ends: NDArray[np.floating], level: float) -> dict[str, Floats]:
-    """Say when a curve first stands out, and where that moves if trials are drawn again.
+    """Return when a curve becomes significant, and how far that time varies over bootstrap draws of trials.
 
-    Parameters
-    ----------
-    curve
-        ``(window,)`` with its draws.
-    ends
-        ``(window,)``: by when what was decoded had been recorded.
-    level
-        Largest p.
+    ``curve`` and ``ends``, the end of each window, are ``(window,)``; ``level`` is the largest p that is called significant.
 
     Returns
     -------
-    For each of ``ONSETS``: ``value``, the end of the first window that stands out (NaN if none does); ``p`` of this window, or
-    the smallest of all; ``low, high``, 95 % of bootstrap draws: where the run of windows that begins with it begins in each,
-    thresholds as they are; ``found``, the share of draws in which any window of this run stands out. Without half of the draws
-    there is no interval. It says how far the edge of a run moves, not that nothing is before it: of that ``p`` speaks.
+    Arrays with one element for each of ``ONSETS``: ``value``, the end of the first significant window (NaN if there is none);
+    ``p`` of this window, or the smallest p of all; ``low, high``, 95 % of the times at which the run of significant windows that
+    begins with it begins in bootstrap draws, thresholds being those of the observed data; ``found``, the share of draws in which
+    any window of this run is significant. If it is below one half, there is no interval. The interval is that of the edge of a
+    run; it does not exclude information before it.
     """
     if not curve.tested:
-        return dict.fromkeys(("value", "low", "high", "p", "found"), np.full(len(ONSETS), np.nan))
+        return dict.fromkeys(ONSET_NUMBERS, np.full(len(ONSETS), np.nan))
     observed, ends = curve.corrected(level), np.round(ends, 9)
-    drawn = {
+    resampled = {
         "cluster_p": cluster_p_of(curve.bootstrap, curve.value, curve.null, level),
         "p_max": max_statistic(curve.bootstrap, curve.null),
     }
-    found: list[tuple[Any, ...]] = []
-    for key in ONSETS:
-        above = observed[key] <= level
-        if not above.any():
-            found.append((np.nan, np.nan, np.nan, observed[key].min(), np.nan))
-            continue
-        first = int(above.argmax())
-        starts = ends[_starts(drawn[key] <= level, first, first + int(np.argmin([*above[first:], False])))]
-        low, high = over_trials.interval(starts) if 2 * len(starts) >= len(drawn[key]) else (np.nan, np.nan)
-        found.append((ends[first], low, high, observed[key][first], len(starts) / max(len(drawn[key]), 1)))
-    return dict(zip(("value", "low", "high", "p", "found"), np.array(found, dtype=np.float64).T, strict=True))
+    numbers = np.array([_onset(observed[key], resampled[key], ends, level) for key in ONSETS])
+    return dict(zip(ONSET_NUMBERS, numbers.T, strict=True))
 
 
-def _starts(above: NDArray[np.bool_], first: int, stop: int) -> NDArray[np.intp]:
-    """Return where the run that holds the first window above, of ``first`` to ``stop``, begins in each draw that has one.
+def _onset(observed: Floats, resampled: Floats, ends: Floats, level: float) -> tuple[float, ...]:
+    """Return ``ONSET_NUMBERS`` from p-values ``(window,)`` and those of bootstrap draws ``(draw, window)``."""
+    significant = observed <= level
+    if not significant.any():
+        return np.nan, np.nan, np.nan, float(observed.min()), np.nan
+    start = int(significant.argmax())
+    stop = start + int(np.argmin([*significant[start:], False]))
+    times = ends[_run_starts(resampled <= level, start, stop)]
+    low, high = over_trials.interval(times) if 2 * len(times) >= len(resampled) else (np.nan, np.nan)
+    return float(ends[start]), float(low), float(high), float(observed[start]), len(times) / max(len(resampled), 1)
+
+
+def _run_starts(significant: NDArray[np.bool_], start: int, stop: int) -> NDArray[np.intp]:
+    """Return the window at which the run of the first significant window in ``start`` to ``stop`` begins, in draws with one.
 
     Examples
     --------
-    >>> above = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 1, 1], [1, 0, 0, 0, 0]], dtype=bool)
-    >>> _starts(above, 2, 5).tolist()
+    >>> significant = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 1, 1], [1, 0, 0, 0, 0]], dtype=bool)
+    >>> _run_starts(significant, 2, 5).tolist()
     [3, 1]
     """
-    start = np.arange(above.shape[1]) * np.ones((len(above), 1), dtype=np.intp)
-    for window in range(1, above.shape[1]):
-        start[:, window] = np.where(above[:, window - 1], start[:, window - 1], window)
-    inside = above[:, first:stop]
-    at = first + inside.argmax(axis=1)
-    return np.asarray(start[np.arange(len(above)), at][inside.any(axis=1)])
+    starts = np.arange(significant.shape[1]) * np.ones((len(significant), 1), dtype=np.intp)
+    for window in range(1, significant.shape[1]):
+        starts[:, window] = np.where(significant[:, window - 1], starts[:, window - 1], window)
+    inside = significant[:, start:stop]
+    earliest = start + inside.argmax(axis=1)
+    return np.asarray(starts[np.arange(len(significant)), earliest][inside.any(axis=1)])

@@ -1,4 +1,4 @@
-"""Spikes of a trial by the theta phase at which they fell, with the time that the trial spent at each phase."""
+"""Spikes of each trial by theta phase, and the time that the trial spent at each phase."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class PhaseBins(NamedTuple):
         return np.asarray(np.divide(self.counts, time, out=np.zeros_like(self.counts), where=time > 0))
 
     def turned(self, shift: NDArray[np.integer]) -> "PhaseBins":
-        """Return the bins with the cycle of each trial turned by so many phases ``(trial,)``."""
+        """Return the bins with the cycle of each trial shifted by a number of phases ``(trial,)``."""
         trials, phases = self.occupancy.shape
         source = (np.arange(phases) - shift[:, None]) % phases
         trial = np.arange(trials)[:, None]
@@ -30,7 +30,7 @@ class PhaseBins(NamedTuple):
 
 
 def phase_centres(phases: int) -> Floats:
-    """Return the middles of equal parts of the cycle from 0 to 2 pi [rad]; 0 is the peak of the field potential.
+    """Return the centres of equal parts of the cycle, from 0 to 2 pi [rad]; 0 is the peak of the field potential.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def phase_centres(phases: int) -> Floats:
 
 
 def phase_codes(angles: Floats, phases: int) -> Codes:
-    """Return in which part of the cycle each angle lies, -1 where it is NaN.
+    """Return the number of the part of the cycle in which each angle lies, -1 where it is NaN.
 
     Examples
     --------
@@ -50,22 +50,14 @@ def phase_codes(angles: Floats, phases: int) -> Codes:
     """
     known = np.isfinite(angles)
     part = np.floor(np.mod(np.where(known, angles, 0), 2 * np.pi) * (phases / (2 * np.pi)))
-    return np.asarray(np.where(known, np.minimum(part, phases - 1), -1).astype(np.int8))  # rounding may reach the end
+    return np.asarray(np.where(known, np.minimum(part, phases - 1), -1).astype(np.int8))  # rounding may give 2 pi
 
 
 def bin_by_phase(counts: NDArray[np.number], codes: Codes, phases: int, bin_width: float) -> PhaseBins:
-    """Sum the spikes of the bins of each phase.
+    """Sum spikes and time over the bins of each phase.
 
-    Parameters
-    ----------
-    counts
-        ``(trial, time, unit)``
-    codes
-        ``(trial, time)``, see :func:`phase_codes`; bins with a negative one are left out.
-    phases
-        Number of phases.
-    bin_width
-        Of the time bins [s].
+    ``counts`` is ``(trial, time, unit)``, ``codes (trial, time)`` those of :func:`phase_codes`; bins with code -1 are left out.
+    ``bin_width`` is in seconds.
 
     Examples
     --------
@@ -74,5 +66,5 @@ def bin_by_phase(counts: NDArray[np.number], codes: Codes, phases: int, bin_widt
     >>> bins.counts[0, :, 0].tolist(), bins.occupancy[0].tolist()
     ([3.0, 0.0], [0.02, 0.01])
     """
-    at = (codes[:, None, :] == np.arange(phases)[:, None]).astype(np.float64)  # (trial, phase, time)
-    return PhaseBins(at @ counts.astype(np.float64), at.sum(axis=2) * bin_width)
+    members = (codes[:, None, :] == np.arange(phases)[:, None]).astype(np.float64)  # (trial, phase, time)
+    return PhaseBins(members @ counts.astype(np.float64), members.sum(axis=2) * bin_width)

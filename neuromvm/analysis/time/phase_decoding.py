@@ -1,4 +1,4 @@
-"""Labels decoded from the spikes of each theta phase, and the same after trials or phases are broken."""
+"""Labels decoded from the spikes of each theta phase, with nulls that permute trials or phases."""
 
 import zlib
 from typing import Literal, NamedTuple
@@ -16,12 +16,12 @@ from neuromvm.data.permutation import draw_permutation
 from neuromvm.errors import AlignmentError, SchemaError
 from neuromvm.schema import THETA_PHASE, is_fitted, is_scored
 
-FEWEST = 2  # training trials of a class that a decoder is to know
-CYCLE = 1 / 8  # [s] of theta, nominally
+FEWEST = 2  # training trials that a class must have to be decoded
+CYCLE = 1 / 8  # [s] nominal duration of a theta cycle
 
 
 class Resampling(NamedTuple):
-    """How phases are broken, and how many draws; without permutations there is no null."""
+    """How phases are permuted, and the numbers of draws; with 0 permutations there is no null."""
 
     phase_null: Literal["shift", "exchange"] = "shift"
     permutations: int = 200
@@ -39,13 +39,13 @@ class PhasedSpikes(NamedTuple):
     parts: NDArray[np.int8]  # (split, trial)
     bin_width: float  # [s]
     phases: int
-    exchangeable: xr.Dataset  # samples of these trials: says which of them a permutation may exchange
-    left_out: int  # trials that spend too little time at some phase
+    samples: xr.Dataset  # of these trials; their labels say which trials a permutation may exchange
+    left_out: int  # labelled trials that spend too little time at a phase
 
-    def bins(self, trial: NDArray[np.integer] | None = None) -> PhaseBins:
-        """Return the spikes of each phase; with ``trial``, each trial has the phases of that other one."""
-        codes = phase_codes(self.angles, self.phases)
-        return bin_by_phase(self.counts, codes if trial is None else codes[trial], self.phases, self.bin_width)
+    def bins(self, order: NDArray[np.integer] | slice = slice(None)) -> PhaseBins:
+        """Return the spikes at each phase; ``order (trial,)`` names the trial whose phases each trial takes."""
+        codes = phase_codes(self.angles, self.phases)[order]
+        return bin_by_phase(self.counts, codes, self.phases, self.bin_width)
 
 
 class Decoded(NamedTuple):
@@ -53,11 +53,11 @@ class Decoded(NamedTuple):
 
     accuracy: Floats  # (phase,)
     bootstrap: Floats  # (draw, phase)
-    label_null: Floats  # (draw, phase); no draws: one of NaN
+    label_null: Floats  # (draw, phase); a single draw of NaN if there is no null
     phase_null: Floats  # (draw, phase)
     rate: Floats  # (phase,) [Hz], mean over units
     chance: float
-    tested: int  # distinct trials
+    tested: int  # number of distinct test trials
 
 
 def phased_spikes(
@@ -69,27 +69,17 @@ def phased_spikes(
     phases: int,
     least_occupancy: float,
 ) -> PhasedSpikes:
-    """Take what is decoded from the trees of a run: labelled trials that spend some time at every phase.
+    """Return the spikes of the labelled trials of an animal that spend enough time at every phase.
 
-    Parameters
-    ----------
-    name
-        The animal.
-    recordings, samples, splits
-        Trees of :mod:`neuromvm.schema`.
-    window
-        From, to [s]: time bins whose middle lies in it count.
-    phases
-        Parts of the cycle.
-    least_occupancy
-        Share of the window's even share that a trial must spend at each phase.
+    Time bins whose centre lies in ``window`` (start, stop [s]) are used. ``least_occupancy`` is the time that a trial must spend
+    at each phase, as a share of the duration of the window divided by ``phases``. The trees are those of :mod:`neuromvm.schema`.
 
     Raises
     ------
     SchemaError
-        If there are no spikes, no theta phase or other trials, or windows of a trial differ in label.
+        If there are no spikes, no theta phase, no recording of a trial, or windows of a trial differ in label.
     AlignmentError
-        If the window leaves the grid, bins are too wide, or no trial spends enough time at every phase.
+        If the window exceeds the grid, bins are too wide, or no trial spends enough time at every phase.
     """
     node, sampled = recordings[name].to_dataset(), samples[name].to_dataset()
     _check_phase(name, node)
@@ -98,18 +88,18 @@ def phased_spikes(
         raise SchemaError(
             f"samples/{name}",
             found="windows of a trial with different labels",
-            expected="one label a trial, since a trial is decoded as a whole",
+            expected="one label for each trial, since a trial is decoded as a whole",
             next_step="Run the analysis on an experiment whose samples.label has no 'window'",
         )
-    rows = node.indexes["trial"].get_indexer(sampled.indexes["trial"])
-    if (rows < 0).any():
+    trials = node.indexes["trial"].get_indexer(sampled.indexes["trial"])
+    if (trials < 0).any():
         raise SchemaError(f"samples/{name}", found="trials that the recordings lack", expected="samples of these recordings")
     bin_width = _bin_width(name, node, phases)
     inside = _inside(name, node["time"].to_numpy(), bin_width, window)
     spikes = PhasedSpikes(
         name,
-        node["spike_count"].to_numpy()[rows][:, inside],
-        node[THETA_PHASE].transpose("trial", "time").to_numpy()[rows][:, inside],
+        node["spike_count"].to_numpy()[trials][:, inside],
+        node[THETA_PHASE].transpose("trial", "time").to_numpy()[trials][:, inside],
         labels[:, 0],
         splits[name]["part"].to_numpy(),
         bin_width,
@@ -133,16 +123,17 @@ def phased_spikes(
         angles=spikes.angles[used],
         labels=spikes.labels[used],
         parts=spikes.parts[:, used],
-        exchangeable=sampled.isel(trial=used),
+        samples=sampled.isel(trial=used),
         left_out=int((labelled & ~complete).sum()),
     )
 
 
 def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, within: str | None = None) -> Decoded:
-    """Decode the label at every phase, with intervals over test trials and two nulls in which every decoder is refitted.
+    """Decode the label at every phase, with intervals over test trials and two nulls that refit every decoder.
 
-    Features are the square roots of the rates of all units at a phase, spikes by the time spent there, scaled on the training
-    side. All phases are scored on the same trials.
+    Features are the square roots of the rates of all units at a phase, scaled on the training side. All phases are scored on the
+    same trials. The label null permutes spikes and phases of trials jointly. The phase null shifts the cycle of each trial by a
+    random number of phases (``shift``), or permutes phases among trials and keeps spikes (``exchange``).
 
     Parameters
     ----------
@@ -151,57 +142,56 @@ def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, wi
     classes
         Number of label codes.
     resampling
-        Draws. Label null: spikes and phases of trials permuted together. Phase null: the cycle of each trial turned by a random
-        number of phases (``shift``), or phases of trials permuted and spikes left (``exchange``).
+        Kind of the phase null, and numbers of draws.
     within
         Trial label within which trials are exchangeable.
     """
     bins, trials = spikes.bins(), len(spikes.labels)
     rate = bins.counts.sum(axis=(0, 2)) / (bins.occupancy.sum(axis=0) * bins.counts.shape[2])
-    nothing = np.full((1, spikes.phases), np.nan)
+    no_draws = np.full((1, spikes.phases), np.nan)
     observed = _predict(bins, spikes, classes)
     tested = (observed.codes[:, 0] >= 0).any(axis=0)
     if not tested.any():
-        return Decoded(nothing[0], nothing, nothing, nothing, rate, np.nan, 0)
+        return Decoded(no_draws[0], no_draws, no_draws, no_draws, rate, np.nan, 0)
     rows = LabelRows.of(spikes.labels[tested][:, None])
+    unchanged = over_trials.as_they_are(rows)
 
-    def accuracy(predicted: _Predicted, assignments: Floats) -> Floats:
+    def accuracy(predicted: _Predicted, assignments: Floats = unchanged) -> Floats:
         return _accuracy(_Predicted(predicted.codes[:, :, tested], predicted.known), rows, assignments)
 
-    as_they_are = over_trials.as_they_are(rows)
     rng = np.random.default_rng([resampling.seed, zlib.crc32(spikes.name.encode())])
     bootstrap = accuracy(observed, over_trials.bootstrap(rows, resampling.bootstraps, rng))
     label_null, phase_null = [], []
-    for number in range(1, resampling.permutations + 1):
-        order = draw_permutation(spikes.name, spikes.exchangeable, number, within=within).trial
-        moved = PhaseBins(bins.counts[order], bins.occupancy[order])
+    for draw in range(1, resampling.permutations + 1):
+        order = draw_permutation(spikes.name, spikes.samples, draw, within=within).trial
+        permuted = PhaseBins(bins.counts[order], bins.occupancy[order])
         if resampling.phase_null == "shift":
             broken = bins.turned(rng.integers(spikes.phases, size=trials))
         else:
             broken = spikes.bins(rng.permutation(trials))
-        label_null.append(accuracy(_predict(moved, spikes, classes), as_they_are)[0])
-        phase_null.append(accuracy(_predict(broken, spikes, classes), as_they_are)[0])
-    there = observed.known.any(axis=0) & (np.bincount(spikes.labels[tested], minlength=classes) > 0)
+        label_null.append(accuracy(_predict(permuted, spikes, classes))[0])
+        phase_null.append(accuracy(_predict(broken, spikes, classes))[0])
+    scored_classes = observed.known.any(axis=0) & (np.bincount(spikes.labels[tested], minlength=classes) > 0)
     return Decoded(
-        accuracy(observed, as_they_are)[0],
+        accuracy(observed)[0],
         bootstrap,
-        np.array(label_null) if label_null else nothing,
-        np.array(phase_null) if phase_null else nothing,
+        np.array(label_null) if label_null else no_draws,
+        np.array(phase_null) if phase_null else no_draws,
         rate,
-        float(1 / there.sum()),
+        float(1 / scored_classes.sum()),
         int(tested.sum()),
     )
 
 
 class _Predicted(NamedTuple):
-    """What decoders say of tested trials."""
+    """Predictions for test trials."""
 
     codes: NDArray[np.int16]  # (split, phase, trial), -1 where not tested
-    known: NDArray[np.bool_]  # (split, class)
+    known: NDArray[np.bool_]  # (split, class), classes that the decoders were fitted on
 
 
 def _predict(bins: PhaseBins, spikes: PhasedSpikes, classes: int) -> _Predicted:
-    """Fit a decoder for every split and phase on its training side, and read its test trials."""
+    """Fit a decoder for every split and phase on the training side, and apply it to test trials."""
     features = np.sqrt(bins.rates())
     predicted = np.full((len(spikes.parts), spikes.phases, len(spikes.labels)), -1, dtype=np.int16)
     known = np.zeros((len(spikes.parts), classes), dtype=bool)
@@ -212,14 +202,14 @@ def _predict(bins: PhaseBins, spikes: PhasedSpikes, classes: int) -> _Predicted:
             continue
         training = side & np.isin(spikes.labels, enough)
         decoders = fit_discriminants(features[training], spikes.labels[training])
-        places = np.diagonal(decoders.predict(features[scored]), axis1=1, axis2=2)  # each phase by its own decoder
-        predicted[split][:, scored] = enough[places].T
+        positions = np.diagonal(decoders.predict(features[scored]), axis1=1, axis2=2)  # (trial, phase), by the same phase
+        predicted[split][:, scored] = enough[positions].T
         known[split, enough] = True
     return _Predicted(predicted, known)
 
 
 def _accuracy(predicted: _Predicted, rows: LabelRows, assignments: Floats) -> Floats:
-    """Return balanced accuracy ``(draw, phase)``, mean over splits, over the classes that a split knows."""
+    """Return balanced accuracy ``(draw, phase)``, mean over splits, over the classes that the decoders of a split know."""
     splits, phases, trials = predicted.codes.shape
     codes = predicted.codes.reshape(splits * phases, trials)
     votes = (codes[:, :, None, None] == np.arange(predicted.known.shape[1])).astype(np.float32)
@@ -235,7 +225,7 @@ def _check_phase(name: str, node: xr.Dataset) -> None:
             f"recordings/{name}",
             found=f"no {THETA_PHASE}",
             expected="the theta phase of every bin",
-            next_step="Set 'lfp' in the data spec (lfp: {} takes the only field potential of a file) and run the experiment anew",
+            next_step="Set 'lfp' in the data spec (lfp: {} takes the only field potential of a file) and run again",
         )
 
 
@@ -252,13 +242,13 @@ def _bin_width(name: str, node: xr.Dataset, phases: int) -> float:
 
 
 def _inside(name: str, time: Floats, bin_width: float, window: tuple[float, float]) -> NDArray[np.bool_]:
-    first, last = float(time[0]) - bin_width / 2, float(time[-1]) + bin_width / 2
+    start, stop = float(time[0]) - bin_width / 2, float(time[-1]) + bin_width / 2
     inside = (time > window[0]) & (time < window[1])
-    if window[0] < first - 1e-6 or window[1] > last + 1e-6 or not inside.any():
+    if window[0] < start - 1e-6 or window[1] > stop + 1e-6 or not inside.any():
         raise AlignmentError(
             f"recordings/{name}",
             found=f"a window from {window[0]:g} to {window[1]:g} s",
-            expected=f"one inside the grid, {first:g} to {last:g} s",
+            expected=f"a window inside the grid, {start:g} to {stop:g} s",
             next_step="Change start or stop of the analysis",
         )
     return np.asarray(inside)

@@ -1,9 +1,9 @@
-"""Analysis ``time_resolved``: when, relative to an event, does the activity of an animal tell the label of the trial?
+"""Analysis ``time_resolved``: when, relative to an event, does the activity of an animal carry the label of the trial?
 
-A window slides over the whole grid of the recordings. In each window a decoder is fitted on training-side trials and read out on
-test trials of the same window (the curve) and of every other one (temporal generalization). Raw features are decoded, and the
-latents of models that were followed in time. The null of activity refits everything on permuted trials, that of an animal's own
-latents permutes test trials, and that of latents read by decoders of other animals renames classes.
+A window slides over the whole grid of the recordings. In each window a decoder is fitted on training-side trials and applied to
+test trials of the same window (the curve) and of every other window (temporal generalization). Inputs are raw features and the
+latents of models that were embedded along the grid. The null of activity refits everything on permuted trials, that of an
+animal's own latents permutes test trials, and that of latents decoded by decoders of other animals renames classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
-from neuromvm.analysis.flat_score import Score, numbers
 from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.readouts.representations import Floats
+from neuromvm.analysis.saved_scores import interval_of, score_of
+from neuromvm.analysis.scores import Absent, Counts, Interval, Null, Score
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.time.curves import ONSETS, Draws, onsets
 from neuromvm.analysis.time.sliding import RENAMED_NULL, Decoded, Followed, decode_windows, follow_features, follow_latents
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
 
 RAW, WITHIN = "raw", "within"
 SETTINGS = (WITHIN, OTHERS)
-ACTIVITY = "none: activity itself is scored"
-WINDOWS_OF_GRID = 16  # default: the grid holds so many windows side by side, and they overlap by half
+WINDOWS_OF_GRID = 16  # default width: the grid divided by this; consecutive windows overlap by half
+PERIODS = {"whole": "over the whole grid", "before": "before the event", "after": "after the event"}
+
+Variable = tuple[tuple[str, ...], Floats]
 
 
 class Options(Spec):
-    """Windows, label and resampling. The defaults take some minutes for five animals of 100 units and 200 trials."""
+    """Windows, label and resampling. The defaults take a few minutes for five animals of 100 units and 200 trials."""
 
     label: str | list[str] | None = Field(None, description="Trial labels to decode, joined; default: those that the run decodes")
     width: float | None = Field(None, gt=0, description="Of a window [s or position]; default: a sixteenth of the grid")
@@ -52,11 +55,10 @@ class Options(Spec):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Decode the windows of a run; :func:`decode_in_time` says what is returned."""
-    paths = {model: study.paths(model) for model in study.models}
-    known = {model: tree for model, tree in paths.items() if tree is not None}
-    smooth = [model for model in known if study.spec.models[model].networks.kind == "convolution"]
-    return decode_in_time(study.recordings, study.samples, study.splits, known, options, whole_trial=smooth)
+    """Decode the windows of a run; see :func:`decode_in_time`."""
+    paths = {model: tree for model in study.models if (tree := study.paths(model)) is not None}
+    whole_trial = [model for model in paths if study.spec.models[model].networks.kind == "convolution"]
+    return decode_in_time(study.recordings, study.samples, study.splits, paths, options, whole_trial=whole_trial)
 
 
 def decode_in_time(
@@ -73,33 +75,34 @@ def decode_in_time(
     Parameters
     ----------
     recordings, samples, splits
-        Of a run; windows are cut anew, with the trials, the transform and the splits of the run.
+        Of a run; windows are cut again, with the trials, the transform and the splits of the run.
     paths
         Model -> latents along the grid, see :meth:`neuromvm.folders.study.Study.paths`.
     options
         Windows, label and resampling.
     whole_trial
-        Models whose latents in one window are inferred from the whole trial; they say nothing of when.
+        Models whose latents in a window are inferred from the whole trial; they have no onsets.
 
     Returns
     -------
-    Balanced accuracies, averaged over splits, ``value (representation, setting, window)``, mean over animals: with ``low, high``
-    (bootstrap), ``null_mean, null_low, null_high`` (95 % of the null), ``p_max`` (corrected for all windows) and
-    ``cluster_p`` (of the cluster in which a window lies, 1 in none). The same with prefix ``target_`` for each animal (target).
-    ``generalization, generalization_p_max, generalization_cluster_p (representation, setting, train_window, test_window)``, mean
-    over animals. ``period_*`` and ``share_* (representation, setting, period)``: mean accuracy, and the share of windows with
-    p_max <= level, of the ``windows`` wholly before and wholly after the event; ``onset_* (representation, setting, onset)``, see
-    :func:`neuromvm.analysis.time.curves.onsets`. ``chance (representation, setting)``, ``trials (representation, setting,
-    target)``, ``splits, width, whole_trial (representation)``, ``null_kind (representation, setting)``. Settings: ``within``,
-    an animal's own decoder; ``others``, one decoder fitted on the other animals' latents, whose null renames the classes of
-    every animal (:mod:`neuromvm.analysis.statistics.renamed_classes`), that of one target its own classes alone: with few
-    animals and classes their p cannot be small. NaN where there is nothing to score, and for windows that a representation does
-    not have.
+    Balanced accuracies, mean over splits. ``value (representation, setting, window)``, mean over animals, with ``low, high``
+    (bootstrap), ``null_mean, null_low, null_high`` (95 % of the null), ``p``, ``p_max`` (corrected for all windows) and
+    ``cluster_p`` (of the cluster in which a window lies, 1 if in none); the same with prefix ``target_`` for each animal
+    (target). ``generalization, generalization_p_max, generalization_cluster_p (representation, setting, train_window,
+    test_window)``, mean over animals. ``period_*`` and ``share_* (representation, setting, period)``: mean accuracy, and share
+    of windows with p_max <= level, over the ``windows`` that lie wholly before or wholly after the event.
+    ``onset_* (representation, setting, onset)``, see :func:`neuromvm.analysis.time.curves.onsets`. ``chance (representation,
+    setting)``, ``trials (representation, setting, target)``, ``splits, width, whole_trial (representation)``, ``null_kind
+    (representation, setting)``. NaN where no trial is scored, and for windows that a representation does not have.
+
+    Settings: ``within``, the decoder of the animal itself; ``others``, a decoder fitted on the latents of all other animals. Its
+    null renames the classes of every animal (:mod:`neuromvm.analysis.statistics.renamed_classes`), for a single target the
+    classes of this target only: with few animals and classes, p cannot be small.
 
     Raises
     ------
     SpecError
-        If labels are those of windows, or a model is called as the raw features are.
+        If labels are those of windows, or a model is called "raw".
     SplitError
         If no animal can be scored.
 
@@ -107,25 +110,19 @@ def decode_in_time(
     ----------
     King & Dehaene (2014). Characterizing the dynamics of mental representations: the temporal generalization method. *Trends
     Cogn. Sci.* 18, 203-210.
-
-    Examples
-    --------
-    >>> scores = decode_in_time(study.recordings, study.samples, study.splits)  # doctest: +SKIP
-    >>> scores["value"].sel(representation="raw", setting="within")  # doctest: +SKIP
     """
-    options = options or Options()
-    if RAW in (paths or {}):
+    options, paths = options or Options(), paths or {}
+    if RAW in paths:
         raise SpecError(f"models.{RAW}", found="a model with the name of the raw features", next_step="Rename the model")
     check_same_trials(samples, splits)
     windows = make_samples(recordings, window_spec(recordings, sample_spec(samples), options))
     draws = 0 if in_sample(splits) else options.permutations
     followed = {RAW: follow_features(windows, splits, draws, options.permute_within)}
-    for name, tree in (paths or {}).items():
-        followed[name] = follow_latents(tree, windows, splits, draws, options.permute_within)
-    first = next(iter(recordings.children.values())).to_dataset()
-    grid = grid_dim(first)
-    parts = [_scores(one, list(windows.children), options, grid) for one in followed.values()]
-    if not any(np.isfinite(one["value"]).any() for one in parts):
+    followed |= {name: follow_latents(tree, windows, splits, draws, options.permute_within) for name, tree in paths.items()}
+    dataset = next(iter(recordings.children.values())).to_dataset()
+    grid = grid_dim(dataset)
+    parts = [_scores(representation, list(windows.children), options, grid) for representation in followed.values()]
+    if not any(np.isfinite(part["value"]).any() for part in parts):
         raise SplitError(
             "analysis time_resolved",
             found="no trial that any decoder can be tested on",
@@ -140,7 +137,7 @@ def decode_in_time(
             label=windows.attrs["label"],
             classes=windows.attrs["classes"],
             grid=grid,
-            grid_name=str(first[grid].attrs.get("long_name", grid)).removesuffix(", bin centres"),
+            grid_name=str(dataset[grid].attrs.get("long_name", grid)).removesuffix(", bin centres"),
             level=options.level,
             permutations=draws,
             interval=f"95 % over {options.bootstraps} bootstrap draws of test trials within animal and class",
@@ -155,16 +152,16 @@ def window_spec(recordings: xr.DataTree, spec: SampleSpec, options: Options) -> 
     Raises
     ------
     SpecError
-        If what is decoded is not one value a trial.
+        If the label can differ between windows of a trial, or there is none.
     """
     decoded = [options.label] if isinstance(options.label, str) else options.label
-    label = [one for one in spec.label if one != "window"] if decoded is None else decoded
+    label = [name for name in spec.label if name != "window"] if decoded is None else decoded
     if not label or "window" in label:
         raise SpecError(
             "analyses.time_resolved.label",
             found="the window" if label else "no label of trials among those decoded",
             expected="trial labels, which are the same in all windows of a trial",
-            next_step="Name one in 'label'",
+            next_step="Name a trial label in 'label'",
         )
     dataset = next(iter(recordings.children.values())).to_dataset()
     grid = dataset[grid_dim(dataset)]
@@ -176,13 +173,13 @@ def window_spec(recordings: xr.DataTree, spec: SampleSpec, options: Options) -> 
 
 
 def periods(centres: NDArray[np.floating], width: float, grid: str) -> dict[str, NDArray[np.bool_]]:
-    """Say which windows lie wholly before and wholly after the event; on a grid of positions all count as one.
+    """Return which windows lie wholly before and wholly after the event; on a grid of positions, all of them as one period.
 
     Examples
     --------
     >>> import numpy as np
-    >>> found = periods(np.array([-0.15, -0.05, 0.05, 0.15]), 0.2, "time")
-    >>> found["before"].tolist(), found["after"].tolist()
+    >>> inside = periods(np.array([-0.15, -0.05, 0.05, 0.15]), 0.2, "time")
+    >>> inside["before"].tolist(), inside["after"].tolist()
     ([True, False, False, False], [False, False, False, True])
     """
     if grid != "time":
@@ -191,148 +188,144 @@ def periods(centres: NDArray[np.floating], width: float, grid: str) -> dict[str,
 
 
 def _scores(followed: Followed, targets: Sequence[str], options: Options, grid: str) -> xr.Dataset:
-    """Score one representation in every setting."""
+    """Score a representation in every setting."""
     settings = []
     for setting in SETTINGS:
         decoded = []
         for target in targets:
-            others = [name for name in followed.animals if name != target]
-            sources = [target] if setting == WITHIN else others if followed.shared else []
+            sources = [name for name in followed.animals if (name == target) == (setting == WITHIN)]
+            if setting == OTHERS and not followed.shared:
+                sources = []
             decoded.append(decode_windows(followed.animals, target, sources, options.bootstraps, options.seed))
         null_kind = followed.null if setting == WITHIN else RENAMED_NULL
         settings.append(_summary(decoded, followed, options, grid).assign(null_kind=null_kind))
-    centres = np.round(followed.centres, 9)  # windows at the same time are one, whatever computed them
+    centres = np.round(followed.centres, 9)  # windows at the same time get equal coordinates in all representations
+    splits = max(len(animal.scored) for animal in followed.animals.values())
     return (
         xr.concat(settings, dim="setting")
-        .assign(splits=max(len(one.scored) for one in followed.animals.values()), width=followed.width)
+        .assign(splits=splits, width=followed.width)
         .assign_coords(setting=list(SETTINGS), target=list(targets), window=centres, train_window=centres, test_window=centres)
     )
 
 
 def _summary(decoded: Sequence[Decoded], followed: Followed, options: Options, grid: str) -> xr.Dataset:
-    """Summarise what was decoded of every animal, apart and in the mean."""
-    matrix = np.stack([one.matrix for one in decoded])
-    null, bootstrap = (np.stack([getattr(one, field) for one in decoded], axis=1) for field in ("null", "bootstrap"))
-    curve = Draws(np.einsum("aww->aw", matrix), np.einsum("daww->daw", null), bootstrap)
-    mean = Draws(*(over_trials.mean_of_scored(values, axis=-2) for values in curve))
-    variables: dict[str, tuple[tuple[str, ...], Floats]] = {}
-    for key, value in (mean.summary() | mean.corrected(options.level)).items():
-        variables[key] = (("window",), value)
-    alone = [curve.of(place)._replace(null=one.alone) for place, one in enumerate(decoded)]
-    each = [one.summary() | one.corrected(options.level) for one in alone]
-    for key in each[0]:
-        variables[f"target_{key}"] = (("target", "window"), np.stack([one[key] for one in each]))
-    where = periods(followed.centres, followed.width, grid)
-    for prefix, averaged in (("period", mean), ("share", mean.significant(options.level))):
-        parts = [averaged.mean_over(inside).summary() for inside in where.values()]
-        for key in parts[0]:
-            variables[f"{prefix}_{key}"] = (("period",), np.concatenate([one[key] for one in parts]))
-    for key, values in onsets(mean, followed.centres + followed.width / 2, options.level).items():
-        variables[f"onset_{key}"] = (("onset",), values)
-    # Bootstrap draws are of the diagonal alone.
-    whole = Draws(over_trials.mean_of_scored(matrix, axis=-3), over_trials.mean_of_scored(null, axis=-3), bootstrap[:0])
-    variables["generalization"] = (("train_window", "test_window"), whole.value)
-    for key, value in whole.corrected(options.level).items():
-        variables[f"generalization_{key}"] = (("train_window", "test_window"), value)
-    trials, chance = (np.array([getattr(one, field) for one in decoded]) for field in ("trials", "chance"))
-    return xr.Dataset(
-        {
-            **variables,
-            "trials": (("target",), trials),
-            "chance": over_trials.mean_of_scored(chance, axis=0),
-            "windows": (("period",), np.array([int(inside.sum()) for inside in where.values()])),
-        },
-        coords={"period": list(where), "onset": list(ONSETS)},
-    )
+    """Return the scores of each animal and of their mean."""
+    matrix = np.stack([animal.matrix for animal in decoded])
+    null = np.stack([animal.null for animal in decoded], axis=1)
+    bootstrap = np.stack([animal.bootstrap for animal in decoded], axis=1)
+    curves = Draws(np.einsum("aww->aw", matrix), np.einsum("daww->daw", null), bootstrap)
+    mean = Draws(*(over_trials.mean_of_scored(values, axis=-2) for values in curves))
+    targets = [curves.of(index)._replace(null=animal.alone) for index, animal in enumerate(decoded)]
+    summaries = [curve.summary() | curve.corrected(options.level) for curve in (mean, *targets)]
+    inside = periods(followed.centres, followed.width, grid)
+    onset = onsets(mean, followed.centres + followed.width / 2, options.level)
+    # Bootstrap draws exist for the diagonal only.
+    matrices = Draws(over_trials.mean_of_scored(matrix, axis=-3), over_trials.mean_of_scored(null, axis=-3), bootstrap[:0])
+    dims = ("train_window", "test_window")
+    variables: dict[str, Variable] = {
+        **{key: (("window",), values) for key, values in summaries[0].items()},
+        **{f"target_{key}": (("target", "window"), np.stack([row[key] for row in summaries[1:]])) for key in summaries[0]},
+        **_over_periods(mean, inside, "period"),
+        **_over_periods(mean.significant(options.level), inside, "share"),
+        **{f"onset_{key}": (("onset",), numbers) for key, numbers in onset.items()},
+        "generalization": (dims, matrices.value),
+        **{f"generalization_{key}": (dims, p) for key, p in matrices.corrected(options.level).items()},
+        "trials": (("target",), np.array([animal.trials for animal in decoded])),
+        "chance": ((), over_trials.mean_of_scored(np.array([animal.chance for animal in decoded]), axis=0)),
+        "windows": (("period",), np.array([int(windows.sum()) for windows in inside.values()])),
+    }
+    return xr.Dataset(variables, coords={"period": list(inside), "onset": list(ONSETS)})
+
+
+def _over_periods(curve: Draws, inside: Mapping[str, NDArray[np.bool_]], prefix: str) -> dict[str, Variable]:
+    """Return the mean over the windows of each period."""
+    summaries = [curve.mean_over(windows).summary() for windows in inside.values()]
+    return {f"{prefix}_{key}": (("period",), np.concatenate([row[key] for row in summaries])) for key in summaries[0]}
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return mean accuracy, share of significant windows and onsets, without searching for a best window.
+    """Return mean accuracy, share of significant windows and onsets; no best window is selected.
 
-    Onsets are the end of a window, by which what was decoded had been recorded. That of the first significant cluster says where
-    to look; only the first window that is significant by itself may be claimed.
+    An onset is the end of a window, when the decoded activity had been recorded. Only the onset of significance, not that of the
+    first significant cluster, may be claimed.
     """
-    lines = []
+    lines: list[Score] = []
     for representation in scores["representation"].values:
         for setting in scores["setting"].values:
-            one = scores.sel(representation=representation, setting=setting)
-            if np.isfinite(one["value"]).any():
-                baseline = (
-                    ACTIVITY if representation == RAW else "none: latents are followed in one split, in windows of their own"
-                )
-                about = {
-                    "representation": str(representation),
-                    "setting": str(setting),
-                    "baseline": baseline,
-                    **_about(scores, one),
-                }
-                lines += [Score(**{**about, **line}) for line in (*_periods(scores, one), *_onsets(scores, one))]
+            selected = scores.sel(representation=representation, setting=setting)
+            if np.isfinite(selected["value"]).any():
+                lines += [*_period_lines(selected), *_onset_lines(selected)]
     return lines
 
 
-def _periods(scores: xr.Dataset, one: xr.Dataset) -> Iterator[dict[str, Any]]:
+def _period_lines(scores: xr.Dataset) -> Iterator[Score]:
     """Yield mean accuracy and share of significant windows before and after the event."""
+    resampled = scores.attrs["interval"]
     for period in scores["period"].values:
-        part = one.sel(period=period)
-        where = "over the whole grid" if period == "whole" else f"{period} the event"
-        windows = {"n_windows": int(part["windows"])}
+        part = scores.sel(period=period)
+        shared = _shared_parts(scores, int(part["windows"]))
         if np.isfinite(part["period_value"]):
-            accuracy = {
-                "what": f"balanced accuracy {where}",
-                "interval": scores.attrs["interval"],
-                "chance": float(one["chance"]),
-            }
-            yield accuracy | numbers(part, "period_") | windows
+            accuracy = {"what": f"balanced accuracy {PERIODS[period]}", "resampled": resampled, "chance": float(part["chance"])}
+            yield score_of(part, *_null(scores), {**accuracy, **shared}, prefix="period_")
         if np.isfinite(part["share_value"]):
             share = {
-                "what": f"share of windows significant {where}",
-                "interval": f"{scores.attrs['interval']}, thresholds as they are",
-                "chance_kind": "none: how few windows noise makes significant is the floor",
+                "what": f"share of windows significant {PERIODS[period]}",
+                "resampled": f"{resampled}, thresholds as they are",
+                "chance": Absent("how few windows noise makes significant is the floor"),
             }
-            yield share | numbers(part, "share_") | windows
+            yield score_of(part, *_null(scores), {**share, **shared}, prefix="share_")
 
 
-def _onsets(scores: xr.Dataset, one: xr.Dataset) -> Iterator[dict[str, Any]]:
-    """Yield the end of the first window of a significant cluster, and of the first that is significant by itself.
+def _onset_lines(scores: xr.Dataset) -> Iterator[Score]:
+    """Yield the end of the first window of a significant cluster, and of the first window significant by itself.
 
-    NaN, with the smallest p of all windows, where there is none; nothing where windows do not tell time.
+    If no window is significant, the value is NaN and p is the smallest of all windows. There are no lines for a grid of
+    positions, without a null, and for latents inferred from the whole trial.
     """
-    if scores.attrs["grid"] != "time" or scores.attrs["in_sample"] or one["whole_trial"]:
+    if scores.attrs["grid"] != "time" or scores.attrs["in_sample"] or scores["whole_trial"]:
         return
-    about = _about(scores, one)
-    for key, what in ONSETS.items():
-        onset = one.sel(onset=key)
-        held = f"{float(onset['onset_found']):.1%} of the draws hold a window of this run"
-        interval = f"{scores.attrs['interval']}: where the run of windows begins, thresholds as they are; {held}"
-        if not np.isfinite(onset["onset_value"]):
-            interval = "none: no window stands out"
-        elif not np.isfinite(onset["onset_low"]):
-            interval = f"none: {held}"
-        yield {
-            "what": what,
-            **{name: float(onset[f"onset_{name}"]) for name in ("value", "low", "high", "p")},
-            "interval": interval,
-            "null_kind": f"{about['null_kind']}; floor none: p is that of the window, corrected for all windows",
-            "chance_kind": "none: a time",
-            "n_windows": int(one["value"].notnull().sum()),
-        }
+    null_kind, draws = _null(scores)
+    null_kind += "; floor none: p is that of the window, corrected for all windows"
+    for key, title in ONSETS.items():
+        onset = scores.sel(onset=key)
+        share = f"{float(onset['onset_found']):.1%} of the draws hold a window of this run"
+        interval: Interval | Absent = interval_of(onset, "onset_")
+        if not np.isfinite(onset["onset_low"]):
+            interval = Absent(share if np.isfinite(onset["onset_value"]) else "no window stands out")
+        yield Score(
+            what=title,
+            value=float(onset["onset_value"]),
+            interval=interval,
+            resampled=f"{scores.attrs['interval']}: where the run of windows begins, thresholds as they are; {share}",
+            null=Null(null_kind, draws, np.nan, np.nan, np.nan, float(onset["onset_p"])),
+            chance=Absent("a time"),
+            **_shared_parts(scores, int(scores["value"].notnull().sum())),
+        )
 
 
-def _about(scores: xr.Dataset, one: xr.Dataset) -> dict[str, Any]:
-    """Return what all lines of a representation and setting have in common."""
-    fitted_on_test, draws = bool(scores.attrs["in_sample"]), int(scores.attrs["permutations"])
+def _null(scores: xr.Dataset) -> tuple[str, int]:
+    """Return the kind of the null in words, and the number of its draws."""
+    draws = int(scores.attrs["permutations"])
+    return NO_FLOOR if scores.attrs["in_sample"] else f"{draws} draws: {scores['null_kind'].item()}", draws
+
+
+def _shared_parts(scores: xr.Dataset, windows: int) -> dict[str, Any]:
+    """Return the parts that all lines of a representation and setting have in common."""
+    representation, trials = str(scores["representation"].item()), scores["trials"]
+    raw = representation == RAW
     return {
-        "null_kind": NO_FLOOR if fitted_on_test else f"{draws} draws: {one['null_kind'].item()}",
-        "null_n": draws,
-        "n_animals": int((one["trials"] > 0).sum()),
-        "n_trials": int(one["trials"].sum()),
-        "n_splits": int(one["splits"]),
-        "in_sample": fitted_on_test,
+        "representation": representation,
+        "setting": str(scores["setting"].item()),
+        "n": Counts(int((trials > 0).sum()), int(trials.sum()), windows, int(scores["splits"])),
+        "difference": Absent(
+            "activity itself is scored" if raw else "latents are followed in one split, in windows of their own"
+        ),
+        "in_sample": bool(scores.attrs["in_sample"]),
     }
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
-    """Draw accuracy over time, mean and each animal, and who generalizes to when."""
+    """Draw accuracy over time, for the mean and each animal, and temporal generalization."""
     from neuromvm.analysis.figures import time_resolved as figures  # here, so that computing needs no plotting library
 
     return {
