@@ -81,10 +81,12 @@ def batches(size: Size, sharing: dict[str, object], replicas: int = 1) -> "Stack
 
     from neuromvm.data.replicas import Replica
     from neuromvm.training.batches import StackBatches
+    from neuromvm.training.fit import batch_settings
 
     samples, splits = noise_samples(size)
+    settings = batch_settings(*specs(size, sharing), samples.children)
     members = [Replica(0, seed) for seed in range(replicas)]
-    return StackBatches(samples, splits, *specs(size, sharing), members, device=torch.device("cpu"))
+    return StackBatches(samples, splits, settings, members, device=torch.device("cpu"))
 
 
 def trainer(size: Size, sharing: dict[str, object], replicas: int = 1, **settings: object) -> "StackTrainer":

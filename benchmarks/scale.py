@@ -146,7 +146,7 @@ def measure(point: dict[str, object]) -> None:
     from neuromvm.specs import DataSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
     from neuromvm.training.batches import StackBatches
     from neuromvm.training.device import choose_device
-    from neuromvm.training.fit import fitted_stack, make_trainer
+    from neuromvm.training.fit import batch_settings, fitted_stack, make_trainer
     from neuromvm.training.trainer import StackTrainer
 
     def recordings(folder: Path) -> xr.DataTree:
@@ -167,7 +167,8 @@ def measure(point: dict[str, object]) -> None:
         return samples, make_splits(samples, SplitSpec())
 
     def trainer_of(samples: xr.DataTree, splits: xr.DataTree) -> StackTrainer:
-        batches = StackBatches(samples, splits, model, training, [Replica(0, 0)], device=choose_device("cpu"))
+        settings = batch_settings(model, training, samples.children)
+        batches = StackBatches(samples, splits, settings, [Replica(0, 0)], device=choose_device("cpu"))
         return make_trainer(model, training, batches)
 
     def fitted_by(trainer: StackTrainer) -> FittedStack:

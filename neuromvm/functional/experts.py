@@ -104,6 +104,35 @@ def sampled_products(posteriors: Posteriors, available: Tensor, noise: Tensor) -
     return product_of_subsets(posteriors, members)
 
 
+def hellinger(posteriors: Posteriors, available: Tensor) -> Experts:
+    """One Gaussian with the mean and variances of the density proportional to (mean of the square roots of densities)^2.
+
+    This is Hoelder pooling with exponent 1/2, between the mixture (1) and the product (0): where experts agree it is their common
+    density, where they disagree it covers each of them. The square is a mixture of the geometric means of all pairs of experts,
+    each weighted by the affinity of the pair, the integral of the root of the product of its densities (1 for a pair of equal
+    densities).
+
+    Parameters
+    ----------
+    posteriors
+        ``(modality, batch, latent)``.
+    available
+        ``(modality, batch)``, 1 where present.
+    """
+    mean, scale = posteriors
+    precision = scale.reciprocal().square()
+    total = precision[:, None] + precision  # (modality, modality, batch, latent), twice the precision of the geometric mean
+    center = ((precision * mean)[:, None] + precision * mean) / total
+    width = scale.square()[:, None] + scale.square()
+    log_affinity = 0.5 * torch.log(2 * scale[:, None] * scale / width) - (mean[:, None] - mean).square() / (4 * width)
+    weight = available[:, None] * available * torch.exp(log_affinity.sum(-1))
+    weight = (weight / weight.sum((0, 1)).clamp(min=1))[..., None]
+    pooled = (weight * center).sum((0, 1))
+    variance = (weight * (2 / total + (center - pooled).square())).sum((0, 1))
+    empty = (available.sum(0) == 0)[:, None]
+    return _single(pooled[None], torch.where(empty, 1.0, variance).sqrt()[None], available)
+
+
 def _single(mean: Tensor, scale: Tensor, available: Tensor) -> Experts:
     """Return a single component, standard normal in rows without any modality."""
     empty = (available.sum(0) == 0)[None, :, None]

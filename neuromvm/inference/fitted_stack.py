@@ -1,4 +1,4 @@
-"""The bridge out: a fitted stack of models turns samples into labelled latents."""
+"""A fitted stack of models, which turns samples into labelled latents."""
 
 import json
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import torch
 import xarray as xr
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from neuromvm import schema
-from neuromvm.build import build_encoder, build_model, path_root
+from neuromvm.build import build_model
 from neuromvm.data.features import FLOAT, Scaler, features
 from neuromvm.data.memory import row_blocks
 from neuromvm.data.permutation import draw_permutation
@@ -22,6 +22,7 @@ from neuromvm.data.windows import WindowShape, sample_spec, window_shape
 from neuromvm.errors import RunFolderError, SchemaError
 from neuromvm.files import read_json, write_atomically
 from neuromvm.models import MultimodalVAE
+from neuromvm.networks import PathDecoder
 from neuromvm.specs import ModelSpec, SampleSpec
 
 VERSION = 1
@@ -63,16 +64,21 @@ class FittedStack:
         self.weights = {name: value.detach().cpu() for name, value in weights.items()}
 
     def __repr__(self) -> str:
-        about = f"{self.spec.sharing.kind}, {len(self.replicas)} replicas, {self.spec.latent} latents"
-        return f"FittedStack({about}, animals: {', '.join(self.scalers)})"
+        size = f"{len(self.replicas)} replicas, {self.spec.latent} latents"
+        return f"FittedStack({self.spec.sharing.kind}, {size}, animals: {', '.join(self.scalers)})"
 
     def first_replica(self) -> "FittedStack":
         """Return a stack of the first replica alone."""
+        return self.subset([0])
+
+    def subset(self, replicas: Sequence[int]) -> "FittedStack":
+        """Return a stack of some of the replicas, given by their indices."""
+        indices = list(replicas)
         return FittedStack(
             self.spec,
-            self.replicas[:1],
-            {name: value[:1] for name, value in self.weights.items()},
-            {name: each[:1] for name, each in self.scalers.items()},
+            [self.replicas[index] for index in indices],
+            {name: value[indices] for name, value in self.weights.items()},
+            {name: [scalers[index] for index in indices] for name, scalers in self.scalers.items()},
             self.windows,
             self.trained_on,
             self.conditions,
@@ -103,26 +109,20 @@ class FittedStack:
         ------
         SchemaError
             If an animal is missing or its features differ in number.
-
-        Examples
-        --------
-        >>> latents = fitted.embed(samples)  # doctest: +SKIP
-        >>> latents["mitt"].latent_mean.dims  # doctest: +SKIP
-        ('replica', 'trial', 'window', 'latent')
         """
         schema.expect_samples(samples)
         self._check_samples(samples)
-        shared = self.member(0).shared_latents
+        model = self.member(0)
         nodes = {}
         for name in self.scalers:
             dataset = samples[name].to_dataset()
-            mean, scale = self._posteriors(name, samples)
+            mean, scale = self._posteriors(model.encoders[name], name, samples)
             for number, replica in enumerate(self.replicas):
                 if replica.permutation:
                     source = draw_permutation(name, dataset, replica.permutation, within=replica.within).samples()
                     for values in (mean, scale):
                         values[number] = values[number].flatten(0, 1)[source].reshape(values[number].shape)
-            nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean.numpy(), scale.numpy(), shared))
+            nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean.numpy(), scale.numpy(), model.shared_latents))
         return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
 
     @torch.no_grad()
@@ -139,14 +139,13 @@ class FittedStack:
         As :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a path in each bin.
         """
         schema.expect_samples(samples)
-        roots = {name: path_root(self.spec, window) for name, window in self.windows.items()}
-        if any(root is None for root in roots.values()):
+        model = self.member(0)
+        roots = {name: decoder.root for name, decoder in model.decoders.items() if isinstance(decoder, PathDecoder)}
+        if not roots:
             return None
         self._check_samples(samples)
-        shared = self.member(0).shared_latents
         nodes = {}
         for name, root in roots.items():
-            assert root is not None
             dataset = samples[name].to_dataset()
             if dataset.sizes["window"] != 1:
                 raise SchemaError(
@@ -154,7 +153,7 @@ class FittedStack:
                 )
             code_mean, code_scale = (
                 values[:, :, 0].reshape(len(values), dataset.sizes["trial"], -1, root.shape[1])
-                for values in self._posteriors(name, samples)
+                for values in self._posteriors(model.encoders[name], name, samples)
             )
             mean = (code_mean @ root.T).transpose(2, 3).numpy()
             scale = (code_scale.square() @ root.square().T).sqrt().transpose(2, 3).numpy()
@@ -163,7 +162,7 @@ class FittedStack:
             labels = dataset[["label", "match"]].isel(window=np.zeros(window.bins, dtype=int))
             attrs = {**dataset["window"].attrs, "width": window.bin_width}
             labels = labels.assign_coords(window=("window", np.round(centre, 9), attrs))
-            nodes[name] = xr.DataTree(self._node(labels, mean, scale, shared // root.shape[1]))
+            nodes[name] = xr.DataTree(self._node(labels, mean, scale, model.shared_latents // root.shape[1]))
         return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
 
     def scaled(self, samples: xr.DataTree, animal: str, replica: int) -> Tensor:
@@ -172,34 +171,40 @@ class FittedStack:
         activity = samples[animal].to_dataset()["activity"]
         return torch.from_numpy(self.scalers[animal][replica](features(activity, self.trained_on)))
 
-    def _posteriors(self, name: str, samples: xr.DataTree) -> tuple[Tensor, Tensor]:
-        """Return mean and scale of an animal in each replica ``(replica, trial, window, latent)``; few trials at a time."""
+    def _posteriors(self, encoder: nn.Module, name: str, samples: xr.DataTree) -> tuple[Tensor, Tensor]:
+        """Return mean and scale of an animal in each replica ``(replica, trial, window, latent)``.
+
+        Trials are encoded in blocks that fit into memory.
+        """
         activity = samples[name].to_dataset()["activity"]
-        with torch.random.fork_rng(devices=[]):
-            encoder = build_encoder(self.spec, self.windows[name])
-        own = f"encoders.{name}."
-        weights = {key.removeprefix(own): value for key, value in self.weights.items() if key.startswith(own)}
-        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        prefix = f"encoders.{name}."
+        weights = {key.removeprefix(prefix): value for key, value in self.weights.items() if key.startswith(prefix)}
+        means: list[Tensor] = []
+        scales: list[Tensor] = []
         trials, windows = activity.sizes["trial"], activity.sizes["window"]
         for block in row_blocks(trials, self.windows[name].features * windows * FLOAT):
             values = features(activity.isel(trial=block), self.trained_on)
-            each = []
-            for number, scaler in enumerate(self.scalers[name]):
-                scaled = torch.from_numpy(scaler(values)).flatten(0, 1)
-                each.append(functional_call(encoder, {key: value[number] for key, value in weights.items()}, (scaled,)))
-            for blocks, parts in zip(found, zip(*each, strict=True), strict=True):
-                blocks.append(torch.stack(parts))
-        mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in found)
+            posteriors = [
+                functional_call(
+                    encoder,
+                    {key: value[number] for key, value in weights.items()},
+                    (torch.from_numpy(scaler(values)).flatten(0, 1),),
+                )
+                for number, scaler in enumerate(self.scalers[name])
+            ]
+            means.append(torch.stack([mean for mean, _ in posteriors]))
+            scales.append(torch.stack([scale for _, scale in posteriors]))
+        mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in (means, scales))
         return mean, scale
 
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"weight/{name}": value.contiguous() for name, value in self.weights.items()}
-        for name, each in self.scalers.items():
-            tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in each]))
-            tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in each]))
-        about = {
+        for name, scalers in self.scalers.items():
+            tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in scalers]))
+            tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in scalers]))
+        content = {
             "version": VERSION,
             "model": self.spec.model_dump(mode="json"),
             "replicas": [replica.about() for replica in self.replicas],
@@ -208,7 +213,7 @@ class FittedStack:
             "samples": self.trained_on.model_dump(mode="json"),
         }
         write_atomically(folder / "weights.safetensors", save(tensors))
-        write_atomically(folder / "fitted.json", json.dumps(about, indent=1).encode())
+        write_atomically(folder / "fitted.json", json.dumps(content, indent=1).encode())
 
     @classmethod
     def load(cls, folder: Path) -> "FittedStack":
@@ -220,7 +225,7 @@ class FittedStack:
             If a file is missing or of another version.
         """
         try:
-            about = read_json(folder / "fitted.json")
+            content = read_json(folder / "fitted.json")
             tensors = load((folder / "weights.safetensors").read_bytes())
         except FileNotFoundError as error:
             raise RunFolderError(str(folder), found=f"no {Path(error.filename).name}", expected="a fitted model") from error
@@ -230,22 +235,29 @@ class FittedStack:
                 found=f"damaged ({error})",
                 next_step="Delete fitted.json beside it and resume the run: training goes on from its last checkpoint",
             ) from error
-        if about["version"] != VERSION:
-            raise RunFolderError(str(folder), found=f"version {about['version']}", expected=f"version {VERSION}")
+        if content["version"] != VERSION:
+            raise RunFolderError(str(folder), found=f"version {content['version']}", expected=f"version {VERSION}")
         weights = {key.removeprefix("weight/"): value for key, value in tensors.items() if key.startswith("weight/")}
-        trained_on = SampleSpec.model_validate(about["samples"])
+        trained_on = SampleSpec.model_validate(content["samples"])
         scalers = {
             name: [
                 Scaler(center, spread, trained_on.clip)
                 for center, spread in zip(tensors[f"center/{name}"].numpy(), tensors[f"spread/{name}"].numpy(), strict=True)
             ]
-            for name in about["animals"]
+            for name in content["animals"]
         }
-        replicas = [Replica(**replica) for replica in about["replicas"]]
-        windows = {name: WindowShape(**window) for name, window in about["animals"].items()}
-        return cls(
-            ModelSpec.model_validate(about["model"]), replicas, weights, scalers, windows, trained_on, about.get("conditions", ())
-        )
+        replicas = [Replica(**replica) for replica in content["replicas"]]
+        windows = {name: WindowShape(**window) for name, window in content["animals"].items()}
+        model, conditions = ModelSpec.model_validate(content["model"]), content.get("conditions", ())
+        return cls(model, replicas, weights, scalers, windows, trained_on, conditions)
+
+    def check_settings(self, samples: xr.DataTree, settings: Sequence[str]) -> None:
+        """Raise SchemaError unless samples were made with the settings of :class:`SampleSpec` that the stack was trained on."""
+        spec = sample_spec(samples)
+        for setting in settings:
+            value, trained = getattr(spec, setting), getattr(self.trained_on, setting)
+            if value != trained:
+                raise SchemaError(f"samples.{setting}", found=f"{value}", expected=f"{trained}, as trained on")
 
     def _check_samples(self, samples: xr.DataTree) -> None:
         for name in self.scalers:
@@ -256,26 +268,14 @@ class FittedStack:
             raise SchemaError(
                 "samples", found=f"no animal {name!r}", expected=f"the animals trained on: {', '.join(self.scalers)}"
             )
-        spec = sample_spec(samples)
-        for setting in ("transform", "smooth"):
-            if getattr(spec, setting) != getattr(self.trained_on, setting):
-                raise SchemaError(
-                    f"samples.{setting}",
-                    found=f"{getattr(spec, setting)}",
-                    expected=f"{getattr(self.trained_on, setting)}, as trained on",
-                )
-        shape = window_shape(samples[name].to_dataset())
-        trained = len(self.scalers[name][0].center)
-        if shape.features == trained and not np.isclose(shape.bin_width, self.windows[name].bin_width):
-            raise SchemaError(
-                f"samples/{name}",
-                found=f"bins of {shape.bin_width:g}",
-                expected=f"bins of {self.windows[name].bin_width:g}, as trained on",
-            )
-        if shape.features != trained:
-            raise SchemaError(
-                f"samples/{name}", found=f"{shape.features} features", expected=f"{trained}, as trained on (bins times units)"
-            )
+        self.check_settings(samples, ("transform", "smooth"))
+        shape, trained = window_shape(samples[name].to_dataset()), self.windows[name]
+        if shape.features != trained.features:
+            expected = f"{trained.features}, as trained on (bins times units)"
+            raise SchemaError(f"samples/{name}", found=f"{shape.features} features", expected=expected)
+        if not np.isclose(shape.bin_width, trained.bin_width):
+            expected = f"bins of {trained.bin_width:g}, as trained on"
+            raise SchemaError(f"samples/{name}", found=f"bins of {shape.bin_width:g}", expected=expected)
 
     def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray, shared: int) -> xr.Dataset:
         dims = ("replica", "trial", "window", "latent")

@@ -1,6 +1,6 @@
-"""What an animal would have fired in trials in which only others were recorded."""
+"""Activity of an animal in trials in which only other animals were recorded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.build import scores_counts
 from neuromvm.data.pairing import in_order
 from neuromvm.errors import ArgumentError, SplitError, did_you_mean
 from neuromvm.functional.gaussian import Posteriors
+from neuromvm.inference.decoded import kind_of, unscaled
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.models import MultimodalVAE
 
@@ -31,7 +31,7 @@ def impute(
     level: float = 0.95,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Decode the activity of an absent animal from the latents of others, in held-out trials.
+    """Decode the activity of an absent animal from the latents of other animals, in test trials.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def impute(
 
     Returns
     -------
-    ``mean, low, high (replica, tuple, bin, unit)``: expected activity and predictive interval, the likelihood's noise included;
-    counts for likelihoods of counts, else transformed activity as in the samples, not scaled (``attrs["kind"]``).
-    ``match (replica, tuple)``, and ``trial, window (replica, tuple, animal)``, -1 where absent or padding.
+    ``mean, low, high (replica, tuple, bin, unit)``: expected activity and predictive interval, the likelihood's noise included.
+    ``attrs["kind"]`` says of what: ``count``, ``probability``, activity as recorded, or transformed activity as in the samples
+    without scaling. ``match (replica, tuple)``, and ``trial, window (replica, tuple, animal)``, -1 where absent or padding.
 
     Raises
     ------
@@ -69,14 +69,8 @@ def impute(
     The predictive interval is as good as the likelihood: with ``targets: condition_means`` a learned variance is that of means,
     not of trials, and the interval is too narrow.
 
-    The latent is drawn where the model says the target's would lie (:meth:`neuromvm.models.MultimodalVAE.infer_absent`): for the
-    MMVM from the equal mixture of the posteriors of those given, its prior for the target.
-
-    Examples
-    --------
-    >>> imputed = impute(fitted, samples, splits, target="stella", given=["mitt"])  # doctest: +SKIP
-    >>> imputed["mean"].dims  # doctest: +SKIP
-    ('replica', 'tuple', 'bin', 'unit')
+    The latent is drawn from the model's distribution for an absent animal (:meth:`neuromvm.models.MultimodalVAE.infer_absent`):
+    for the MMVM the equal mixture of the posteriors of the animals given, its prior for the target.
     """
     animals = list(fitted.scalers)
     schema.expect_samples(samples)
@@ -89,7 +83,7 @@ def impute(
     _check_names(animals, target, given)
     schema.check_same_trials(samples, splits)
     window = fitted.windows[target]
-    found = []
+    imputed = []
     for number, replica in enumerate(fitted.replicas):
         pairs = in_order([_test_codes(samples, splits, name, replica.split) for name in given])
         if len(pairs) == 0:
@@ -97,16 +91,16 @@ def impute(
         model = fitted.member(number)
         generator = torch.Generator().manual_seed(seed + number)
         (mean, scale), available = _posteriors(fitted, model, samples, number, given, pairs)
+        blocks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(pairs), ROWS_AT_ONCE))
         parts = [
             _predict(model, Posteriors(mean[:, rows], scale[:, rows]), available[:, rows], target, draws, level, generator)
-            for rows in _chunks(len(pairs))
+            for rows in blocks
         ]
         values = torch.cat(parts, 1)
-        if not scores_counts(fitted.spec, target):
-            scaler = fitted.scalers[target][number]
-            values = values * torch.from_numpy(scaler.spread) + torch.from_numpy(scaler.center)
-        found.append((pairs, values.reshape(3, len(pairs), window.bins, window.units).numpy()))
-    return _labelled(fitted, samples, target, given, found)
+        values = unscaled(fitted, model.likelihood(target), target, number, values)
+        imputed.append((pairs, values.reshape(3, len(pairs), window.bins, window.units).numpy()))
+    kind = kind_of(fitted, fitted.member(0).likelihood(target))
+    return _labelled(fitted, samples, target, given, imputed).assign_attrs(kind=kind)
 
 
 def _check_names(animals: list[str], target: str, given: list[str]) -> None:
@@ -130,11 +124,11 @@ def _posteriors(
     shape = (len(model.modalities), len(pairs), model.latent)
     mean, scale, available = torch.zeros(shape), torch.ones(shape), torch.zeros(shape[:2])
     for column, name in enumerate(given):
-        there = torch.from_numpy(pairs[:, column] >= 0)
-        values = fitted.scaled(samples, name, replica).flatten(0, 1)[pairs[there.numpy(), column]]
-        place = model.modalities.index(name)
-        mean[place, there], scale[place, there] = model.encoders[name](values)
-        available[place, there] = 1
+        present = torch.from_numpy(pairs[:, column] >= 0)
+        values = fitted.scaled(samples, name, replica).flatten(0, 1)[pairs[present.numpy(), column]]
+        modality = model.modalities.index(name)
+        mean[modality, present], scale[modality, present] = model.encoders[name](values)
+        available[modality, present] = 1
     return Posteriors(mean, scale), available
 
 
@@ -162,42 +156,36 @@ def _predict(
     return torch.cat([likelihood.mean(raw).reshape(draws, rows, -1).mean(0, keepdim=True), torch.quantile(drawn, tails, dim=0)])
 
 
-def _chunks(rows: int) -> Iterator[slice]:
-    for start in range(0, rows, ROWS_AT_ONCE):
-        yield slice(start, start + ROWS_AT_ONCE)
-
-
 def _labelled(
     fitted: FittedStack,
     samples: xr.DataTree,
     target: str,
     given: list[str],
-    found: list[tuple[NDArray[np.int64], NDArray[np.float32]]],
+    imputed: list[tuple[NDArray[np.int64], NDArray[np.float32]]],
 ) -> xr.Dataset:
-    """Join replicas, padded to the longest, with what they were decoded from."""
-    longest, replicas = max(len(pairs) for pairs, _ in found), len(found)
+    """Join the pairs and activity of replicas, padded to the longest, with labels of the trials that they were decoded from."""
+    longest, replicas = max(len(pairs) for pairs, _ in imputed), len(imputed)
     window = fitted.windows[target]
     values = np.full((3, replicas, longest, window.bins, window.units), np.nan, dtype=np.float32)
     match = np.full((replicas, longest), -1, dtype=np.int16)
     trial = np.full((replicas, longest, len(given)), -1, dtype=np.int64)
-    place = np.full_like(trial, -1)
-    for number, (pairs, imputed) in enumerate(found):
-        values[:, number, : len(pairs)] = imputed
+    window_of = np.full_like(trial, -1)
+    for number, (pairs, activity) in enumerate(imputed):
+        values[:, number, : len(pairs)] = activity
         for column, name in enumerate(given):
             codes = samples[name]["match"].to_numpy()
-            windows, there = codes.shape[1], pairs[:, column] >= 0
-            chosen = pairs[there, column]
-            trial[number, : len(pairs), column][there] = samples[name]["trial"].to_numpy()[chosen // windows]
-            place[number, : len(pairs), column][there] = chosen % windows
-            match[number, : len(pairs)][there] = codes.ravel()[chosen]
+            windows, present = codes.shape[1], pairs[:, column] >= 0
+            chosen = pairs[present, column]
+            trial[number, : len(pairs), column][present] = samples[name]["trial"].to_numpy()[chosen // windows]
+            window_of[number, : len(pairs), column][present] = chosen % windows
+            match[number, : len(pairs)][present] = codes.ravel()[chosen]
     dims = ("replica", "tuple", "bin", "unit")
-    kind = "count" if scores_counts(fitted.spec, target) else f"transformed activity ({fitted.trained_on.transform})"
     return xr.Dataset(
         {
-            **{name: (dims, one) for name, one in zip(("mean", "low", "high"), values, strict=True)},
+            **{statistic: (dims, array) for statistic, array in zip(("mean", "low", "high"), values, strict=True)},
             "match": (("replica", "tuple"), match),
             "trial": (("replica", "tuple", "animal"), trial),
-            "window": (("replica", "tuple", "animal"), place),
+            "window": (("replica", "tuple", "animal"), window_of),
         },
         coords={
             "animal": given,
@@ -205,5 +193,5 @@ def _labelled(
             "split": ("replica", [replica.split for replica in fitted.replicas]),
             "seed": ("replica", [replica.seed for replica in fitted.replicas]),
         },
-        attrs={"target": target, "kind": kind, "classes": samples[target]["match"].attrs["classes"]},
+        attrs={"target": target, "classes": samples[target]["match"].attrs["classes"]},
     )

@@ -6,7 +6,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm import schema
-from neuromvm.build import scores_counts
 from neuromvm.data.features import features
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.schema import is_fitted, is_scored
@@ -27,23 +26,19 @@ def reconstruct(fitted: FittedStack, samples: xr.DataTree, animal: str, replica:
 
     Returns
     -------
-    ``(trial, window, feature)``, scaled features as the encoder sees them. What a likelihood of counts expects is transformed
-    and scaled as counts are.
-
-    Examples
-    --------
-    >>> decoded = reconstruct(fitted, samples, "mitt", replica=0)  # doctest: +SKIP
-    >>> float(((decoded - fitted.scaled(samples, "mitt", 0).numpy()) ** 2).mean())  # doctest: +SKIP
+    ``(trial, window, feature)``, scaled features as the encoder sees them. If the likelihood scores activity as recorded, its
+    mean is transformed and scaled as the recorded activity is.
     """
     model = fitted.member(replica)
+    likelihood = model.likelihood(animal)
     scaled = fitted.scaled(samples, animal, replica)
     mean, _ = model.encoders[animal](scaled.flatten(0, 1))
-    expected = model.likelihood(animal).mean(model.decoders[animal](mean)).reshape(scaled.shape).numpy()
-    if not scores_counts(fitted.spec, animal):
+    expected = likelihood.mean(model.decoders[animal](mean)).reshape(scaled.shape).numpy()
+    if not likelihood.scores_recorded():
         return np.asarray(expected, dtype=np.float32)
     activity = samples[animal]["activity"].transpose("trial", "window", "bin", "unit")
-    counts = activity.copy(data=expected.reshape(activity.shape))
-    return np.asarray(fitted.scalers[animal][replica](features(counts, fitted.trained_on)), dtype=np.float32)
+    recorded = activity.copy(data=expected.reshape(activity.shape))
+    return np.asarray(fitted.scalers[animal][replica](features(recorded, fitted.trained_on)), dtype=np.float32)
 
 
 def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.Dataset:
@@ -57,17 +52,13 @@ def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.D
     Returns
     -------
     ``error (replica, animal)``: mean squared error per scaled feature of activity decoded from the posterior mean of its own
-    animal; ``error_of_mean``: that of the training side's mean activity, which a latent that carries nothing cannot beat. NaN
+    animal; ``error_of_mean``: that of the training side's mean activity, which a latent without information cannot beat. NaN
     for an animal without test trials or training side in the split. Coordinates ``split`` and ``seed``.
 
     Notes
     -----
     Joint models are trained to decode the posterior of all animals together; here, as in every analysis, each animal is
     encoded alone.
-
-    Examples
-    --------
-    >>> reconstruction_error(fitted, samples, splits)["error"].mean("animal")  # doctest: +SKIP
     """
     schema.expect_samples(samples)
     schema.expect_splits(splits)

@@ -1,5 +1,6 @@
-"""Activity that one animal's latents stand for in another: every encoder with every decoder, on held-out trials."""
+"""Activity decoded across animals: every encoder with every decoder, on test trials."""
 
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.build import scores_counts
 from neuromvm.errors import SplitError
 from neuromvm.functional.gaussian import Posteriors, sample
+from neuromvm.inference.decoded import kind_of, unscaled
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.imputation import impute
 from neuromvm.models import MultimodalVAE
@@ -20,7 +21,7 @@ IMPUTATION_DRAWS = 100
 
 
 class Rows(NamedTuple):
-    """The test trials of one animal, split after split: ``replica, split, trial (row,)``; trials by their place."""
+    """The test trials of one animal, split after split: ``replica, split, trial (row,)``; ``trial`` is an index."""
 
     replica: NDArray[np.int64]
     split: NDArray[np.int64]
@@ -43,10 +44,10 @@ def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, 
     Returns
     -------
     One node a source, ``tree[source]``, with its test trials: coordinates ``split, trial, replica (row)``, and ``label, match
-    (row, window)``. In it one node a target, ``tree[source][target]``: ``activity (row, window, bin, unit)``, float32, what
-    the target's decoder expects. ``attrs["kind"]``: ``count`` for likelihoods of what was recorded, else the transformed activity
-    as in the samples, not scaled, as :func:`neuromvm.inference.imputation.impute` gives it. Where source and target are the
-    same animal and the kind is ``count``, also ``drawn``: one draw of activity for each sample, from a draw of its posterior.
+    (row, window)``. In it one node a target, ``tree[source][target]``: ``activity (row, window, bin, unit)``, float32, the
+    expectation of the target's decoder; ``attrs["kind"]`` is that of :func:`neuromvm.inference.imputation.impute`. Where source
+    and target are the same animal and its likelihood scores activity as recorded, also ``drawn``: one draw of activity for each
+    sample, from a draw of its posterior.
 
     Raises
     ------
@@ -58,41 +59,36 @@ def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, 
     The posterior is that of the source alone: joint models are decoded from the unimodal posterior, not from the aggregated one,
     since the other animals' trials are other trials. Latents that are private to an animal (MMVAE+) are at 0, the mean of the
     auxiliary prior, when another animal is decoded.
-
-    Examples
-    --------
-    >>> transferred = transfer(fitted, samples, splits)  # doctest: +SKIP
-    >>> transferred["mitt"]["stella"]["activity"].dims  # doctest: +SKIP
-    ('row', 'window', 'bin', 'unit')
     """
     schema.expect_samples(samples)
     schema.expect_splits(splits)
     schema.check_same_trials(samples, splits)
     fitted = first_of_each_split(fitted)
     rows = {name: _rows(fitted, splits, name) for name in fitted.scalers}
-    if not any(len(one.trial) for one in rows.values()):
+    if not any(len(tested.trial) for tested in rows.values()):
         raise SplitError("splits", found="no test trial of any animal", expected="at least one")
-    found: dict[tuple[str, str], list[Tensor]] = {(source, target): [] for source in rows for target in rows}
-    drawn: dict[str, list[Tensor]] = {name: [] for name in rows}
+    generated: dict[tuple[str, str], dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
+    kinds: dict[str, str] = {}
     for number in range(len(fitted.replicas)):
         model = fitted.member(number)
         generator = torch.Generator().manual_seed(seed + number)
+        kinds = {name: kind_of(fitted, model.likelihood(name)) for name in rows}
         for source, chosen in rows.items():
             values = fitted.scaled(samples, source, number)[torch.from_numpy(chosen.trial[chosen.replica == number])]
             posteriors = Posteriors(*model.encoders[source](values.flatten(0, 1)))
             for target in rows:
-                expected = _expected(fitted, model, number, _seen_by(model, posteriors.mean, source, target), target)
-                found[source, target].append(_windows(fitted, expected, target, values.shape[1]))
-            if scores_counts(fitted.spec, source):
+                raw = model.decoders[target](_seen_by(model, posteriors.mean, source, target))
+                expected = unscaled(fitted, model.likelihood(target), target, number, model.likelihood(target).mean(raw))
+                generated[source, target]["activity"].append(_windows(fitted, expected, target, values.shape[1]))
+            if model.likelihood(source).scores_recorded():
                 latent = sample(posteriors, torch.randn(posteriors.mean.shape, generator=generator))
                 activity = model.likelihood(source).sample(model.decoders[source](latent), generator)
-                drawn[source].append(_windows(fitted, activity, source, values.shape[1]))
+                generated[source, source]["drawn"].append(_windows(fitted, activity, source, values.shape[1]))
     nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=dict(samples.attrs))}
     for source, chosen in rows.items():
         nodes[source] = _labels(samples[source].to_dataset(), chosen)
         for target in rows:
-            both = {"activity": found[source, target], **({"drawn": drawn[source]} if source == target and drawn[source] else {})}
-            nodes[f"{source}/{target}"] = _generated(fitted, samples, target, both)
+            nodes[f"{source}/{target}"] = _generated(samples, target, generated[source, target], kinds[target])
     return xr.DataTree.from_dict(nodes)
 
 
@@ -113,45 +109,27 @@ def impute_each(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) 
 
 def first_of_each_split(fitted: FittedStack) -> FittedStack:
     """Return a stack of the first replica of each split that was trained on the data as they are."""
-    first: dict[int, int] = {}
-    for place, replica in enumerate(fitted.replicas):
+    index_of_split: dict[int, int] = {}
+    for index, replica in enumerate(fitted.replicas):
         if not replica.permutation:
-            first.setdefault(replica.split, place)
-    places = list(first.values())
-    return FittedStack(
-        fitted.spec,
-        [fitted.replicas[place] for place in places],
-        {name: value[places] for name, value in fitted.weights.items()},
-        {name: [each[place] for place in places] for name, each in fitted.scalers.items()},
-        fitted.windows,
-        fitted.trained_on,
-        fitted.conditions,
-    )
+            index_of_split.setdefault(replica.split, index)
+    return fitted.subset(list(index_of_split.values()))
 
 
 def _rows(fitted: FittedStack, splits: xr.DataTree, name: str) -> Rows:
     part = splits[name]["part"].to_numpy()
     tested = [np.flatnonzero(schema.is_scored(part[replica.split])) for replica in fitted.replicas]
-    counts = [len(one) for one in tested]
+    counts = [len(trials) for trials in tested]
     numbers = np.repeat(np.arange(len(tested)), counts)
     split = np.repeat([replica.split for replica in fitted.replicas], counts)
     return Rows(numbers, split, np.concatenate(tested))
 
 
 def _seen_by(model: MultimodalVAE, mean: Tensor, source: str, target: str) -> Tensor:
-    """Return the latents ``(sample, latent)`` that a target is decoded from; what is private to the source is at 0."""
+    """Return the latents ``(sample, latent)`` that a target is decoded from; latents private to another source are at 0."""
     if source == target:
         return mean
     return torch.cat([mean[:, : model.shared_latents], torch.zeros_like(mean[:, model.shared_latents :])], -1)
-
-
-def _expected(fitted: FittedStack, model: MultimodalVAE, number: int, latent: Tensor, target: str) -> Tensor:
-    """Return the expected activity ``(sample, feature)``: as recorded, or transformed and not scaled."""
-    values = model.likelihood(target).mean(model.decoders[target](latent))
-    if scores_counts(fitted.spec, target):
-        return values
-    scaler = fitted.scalers[target][number]
-    return values * torch.from_numpy(scaler.spread) + torch.from_numpy(scaler.center)
 
 
 def _windows(fitted: FittedStack, values: Tensor, target: str, windows: int) -> Tensor:
@@ -176,11 +154,10 @@ def _labels(dataset: xr.Dataset, rows: Rows) -> xr.Dataset:
     )
 
 
-def _generated(fitted: FittedStack, samples: xr.DataTree, target: str, values: dict[str, list[Tensor]]) -> xr.Dataset:
-    kind = "count" if scores_counts(fitted.spec, target) else f"transformed activity ({fitted.trained_on.transform})"
+def _generated(samples: xr.DataTree, target: str, values: dict[str, list[Tensor]], kind: str) -> xr.Dataset:
     dims = ("row", "window", "bin", "unit")
     return xr.Dataset(
-        {key: (dims, torch.cat(each).numpy()) for key, each in values.items()},
+        {variable: (dims, torch.cat(replicas).numpy()) for variable, replicas in values.items()},
         coords={"unit": samples[target]["unit"].to_numpy()} if "unit" in samples[target].coords else {},
         attrs={"kind": kind},
     )

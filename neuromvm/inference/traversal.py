@@ -3,13 +3,11 @@
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
-from neuromvm.build import scores_counts
 from neuromvm.errors import ArgumentError
 from neuromvm.inference.ablation import check_replica, replica_attrs, sides_of, unit_coords
+from neuromvm.inference.decoded import readable
 from neuromvm.inference.fitted_stack import FittedStack
-from neuromvm.likelihoods import CountLikelihood
 
 
 def traverse(
@@ -63,8 +61,8 @@ def traverse(
         moved = center + step[None, :, None] * (np.eye(model.latent) * deviation)[:, None, :]  # (latent, step, latent)
         with torch.no_grad():
             decoded = model.decoders[animal](torch.from_numpy(moved.reshape(-1, model.latent).astype(np.float32)))
-            expected = model.likelihood(animal).mean(decoded).numpy()
-        activity, unit = _in_readable_units(fitted, samples, animal, expected, replica)
+            expected = model.likelihood(animal).mean(decoded)
+        activity, unit = readable(fitted, samples, animal, replica, model.likelihood(animal), expected)
         window = fitted.windows[animal]
         activity = activity.reshape(model.latent, steps, window.bins, window.units).astype(np.float32)
         node = xr.Dataset(
@@ -77,26 +75,3 @@ def traverse(
         )
         nodes[animal] = xr.DataTree(node.assign_coords(unit_coords(samples, animal)))
     return xr.DataTree(dataset=xr.Dataset(attrs=replica_attrs(fitted, replica)), children=nodes)
-
-
-def _in_readable_units(
-    fitted: FittedStack, samples: xr.DataTree, name: str, values: NDArray[np.float32], replica: int
-) -> tuple[NDArray[np.float32], str]:
-    """Return expected activity ``(..., feature)`` as rates where its transform has an inverse in the mean, and its unit."""
-    spec, width = fitted.trained_on, fitted.windows[name].bin_width
-    in_time = samples[name]["window"].attrs.get("dim", "time") == "time"
-    counts = samples[name]["activity"].attrs.get("kind", "spike_count") == "spike_count"
-    if scores_counts(fitted.spec, name):
-        if not isinstance(fitted.member(replica).likelihood(name), CountLikelihood):
-            return values, "probability"
-        return (values / width, "Hz") if in_time else (values, "spikes a bin")
-    scaler = fitted.scalers[name][replica]
-    values = values * scaler.spread + scaler.center
-    recorded = "spikes a bin" if counts else "activity as recorded"
-    names = {"none": recorded, "sqrt": f"square root of {recorded}", "log1p": f"log(1 + {recorded})"}
-    transformed = {**names, "per_millisecond": "spikes a millisecond"}[spec.transform]
-    if spec.smooth is not None:
-        return values, f"{transformed}, smoothed"
-    if counts and in_time and spec.transform == "none":
-        return values / width, "Hz"
-    return values, transformed

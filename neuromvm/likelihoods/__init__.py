@@ -1,15 +1,18 @@
 """From raw decoder output to log-likelihood, mean and samples of activity."""
 
-from neuromvm.likelihoods.base import Likelihood, LinearError
+from neuromvm.likelihoods.base import Likelihood, LinearError, Support
 from neuromvm.likelihoods.counts import CountLikelihood, NegativeBinomial, Poisson
 from neuromvm.likelihoods.discrete import Bernoulli, Categorical
 from neuromvm.likelihoods.gaussian import Gaussian, Laplace, SquaredError
+from neuromvm.likelihoods.positive import Gamma
 from neuromvm.likelihoods.zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 __all__ = [
+    "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
     "CountLikelihood",
+    "Gamma",
     "Gaussian",
     "Laplace",
     "Likelihood",
@@ -17,6 +20,21 @@ __all__ = [
     "NegativeBinomial",
     "Poisson",
     "SquaredError",
+    "Support",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
 ]
+
+# Name in a spec (neuromvm.specs.likelihoods) -> class.
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "squared_error": SquaredError,
+    "gaussian": Gaussian,
+    "laplace": Laplace,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+    "zero_inflated_poisson": ZeroInflatedPoisson,
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "bernoulli": Bernoulli,
+    "categorical": Categorical,
+    "gamma": Gamma,
+}

@@ -1,12 +1,14 @@
-"""What every likelihood does. Leading dims of raw output and activity broadcast; log-likelihoods sum over features."""
+"""Base class of likelihoods. Leading dims of raw output and activity broadcast; log-likelihoods sum over features."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from neuromvm.errors import SpecError
+from neuromvm.errors import ArgumentError, ShapeError, SpecError
+
+Support = Literal["counts", "binary", "positive", "real"]
 
 
 class LinearError(NamedTuple):
@@ -22,24 +24,46 @@ class LinearError(NamedTuple):
 
 
 class Likelihood(nn.Module, ABC):
-    """What a decoder's raw output ``(..., feature)`` says about activity ``(..., feature)``.
+    """Distribution of activity ``(..., feature)`` given the raw output ``(..., feature)`` of a decoder.
 
     Parameters
     ----------
     features
-        Number of features.
+        Number of features, bin-major: feature f is of unit f % units.
+    units
+        Number of units; default: one for each feature.
+    exposure
+        Width of a bin [s].
 
     Attributes
     ----------
-    scores_counts
-        Whether the activity is scored as recorded (counts, 0 or 1, one-hot categories), not as scaled features.
+    support
+        Values that the activity takes: ``counts`` (0, 1, 2, ...), ``binary`` (0 or 1, one-hot categories included; the mean is a
+        probability), ``positive`` (above 0) or ``real``.
+
+    Raises
+    ------
+    ShapeError
+        If features are not a whole number of bins of all units.
+    ArgumentError
+        If the exposure is not positive.
     """
 
-    scores_counts: ClassVar[bool] = False
+    support: ClassVar[Support]
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, units: int | None = None, exposure: float = 1.0) -> None:
         super().__init__()
-        self.features = features
+        self.features, self.exposure = features, exposure
+        self.units = features if units is None else units
+        if self.units < 1 or features % self.units:
+            raise ShapeError("likelihood", found=f"{features} features", expected=f"a multiple of {self.units} units")
+        if not exposure > 0:
+            raise ArgumentError("likelihood", found=f"an exposure of {exposure:g} s", expected="a bin width above 0")
+
+    @classmethod
+    def scores_recorded(cls) -> bool:
+        """Return True if the activity is scored as recorded, False if scaled features are scored: those are real numbers."""
+        return cls.support != "real"
 
     def start_from(self, target: Tensor) -> None:
         """Set starting values from training-side activity ``(sample, feature)``; by default there are none.
@@ -49,6 +73,10 @@ class Likelihood(nn.Module, ABC):
         SpecError
             If the activity cannot come from this likelihood.
         """
+
+    def parameters_at(self, deviation: Tensor) -> dict[str, Tensor]:
+        """Return the parameters, by name, under which activity has a standard deviation ``(feature,)`` around its mean."""
+        return {}
 
     @abstractmethod
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
@@ -70,8 +98,8 @@ class Likelihood(nn.Module, ABC):
 def refuse_unless(possible: Tensor, target: Tensor, expected: str, next_step: str) -> None:
     """Raise SpecError unless every number of the training-side activity is possible.
 
-    It is asked of :meth:`Likelihood.start_from`, since nothing can be raised inside ``torch.func.vmap``.
+    :meth:`Likelihood.start_from` calls it: an error cannot be raised in ``log_prob`` inside ``torch.func.vmap``.
     """
     if not possible.all():
-        found = f"activity between {target.min().item():g} and {target.max().item():g}"
-        raise SpecError("likelihood", found=found, expected=expected, next_step=next_step)
+        extent = f"activity between {target.min().item():g} and {target.max().item():g}"
+        raise SpecError("likelihood", found=extent, expected=expected, next_step=next_step)

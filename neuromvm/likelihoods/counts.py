@@ -7,8 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from neuromvm.errors import ArgumentError, ShapeError
-from neuromvm.likelihoods.base import Likelihood, refuse_unless
+from neuromvm.likelihoods.base import Likelihood, Support, refuse_unless
 from neuromvm.likelihoods.dispersion import dispersion_from_moments, log_overdispersion
 
 LARGEST_LOG_MEAN = 12.0  # e^12 counts a bin: far above any neuron, below overflow
@@ -16,41 +15,19 @@ LARGEST_LOG_DISPERSION = 12.0  # a unit with one burst of many spikes in the who
 
 
 class CountLikelihood(Likelihood):
-    """Counts with mean ``exposure * exp(raw + log_baseline)``, so that raw output means the same under each of them.
-
-    Parameters
-    ----------
-    features
-        Number of features, bin-major: feature f is of unit f % units.
-    units
-        Number of units, for what is learned once a unit; default: each feature is one.
-    exposure
-        Width of a bin [s].
+    """Counts with mean ``exposure * exp(raw + log_baseline)``: raw output has the same meaning in every count likelihood.
 
     Attributes
     ----------
     log_baseline
         Log rate of each feature on the training side ``(feature,)`` [log Hz].
-
-    Raises
-    ------
-    ShapeError
-        If features are not a whole number of bins of all units.
-    ArgumentError
-        If the exposure is not positive.
     """
 
-    scores_counts: ClassVar[bool] = True
+    support: ClassVar[Support] = "counts"
     log_baseline: Tensor
 
     def __init__(self, features: int, units: int | None = None, exposure: float = 1.0) -> None:
-        super().__init__(features)
-        self.units = features if units is None else units
-        self.exposure = exposure
-        if self.units < 1 or features % self.units:
-            raise ShapeError("likelihood", found=f"{features} features", expected=f"a multiple of {self.units} units")
-        if not exposure > 0:
-            raise ArgumentError("likelihood", found=f"an exposure of {exposure:g} s", expected="a bin width above 0")
+        super().__init__(features, units, exposure)
         self.register_buffer("log_baseline", torch.zeros(features))
 
     @torch.no_grad()

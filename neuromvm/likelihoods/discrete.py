@@ -6,37 +6,37 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from neuromvm.likelihoods.base import Likelihood, refuse_unless
+from neuromvm.likelihoods.base import Likelihood, Support, refuse_unless
 
 
-class Bernoulli(Likelihood):
-    """Spiked or not; raw output is the log odds relative to those of the training side.
-
-    Activity must be 0 or 1: nothing can be raised inside ``torch.func.vmap``, so only :meth:`start_from` refuses other
-    numbers, and :meth:`log_prob` of them is meaningless.
-
-    Parameters
-    ----------
-    features
-        Number of features.
+class Events(Likelihood):
+    """Base class of likelihoods of events.
 
     Attributes
     ----------
     baseline
-        Log odds of each feature on the training side ``(feature,)``.
+        Log odds, or log share, of each feature on the training side ``(feature,)``.
+    """
+
+    support: ClassVar[Support] = "binary"
+    baseline: Tensor
+
+    def __init__(self, features: int, units: int | None = None, exposure: float = 1.0) -> None:
+        super().__init__(features, units, exposure)
+        self.register_buffer("baseline", torch.zeros(features))
+
+
+class Bernoulli(Events):
+    """Activity that is 0 or 1; raw output is the log odds relative to those of the training side.
+
+    Only :meth:`start_from` refuses other numbers, since an error cannot be raised inside ``torch.func.vmap``; :meth:`log_prob` of
+    them has no meaning.
 
     Examples
     --------
     >>> Bernoulli(1).log_prob(torch.zeros(1, 1), torch.ones(1, 1)).item()  # -log 2
     -0.6931...
     """
-
-    scores_counts: ClassVar[bool] = True
-    baseline: Tensor
-
-    def __init__(self, features: int) -> None:
-        super().__init__(features)
-        self.register_buffer("baseline", torch.zeros(features))
 
     @torch.no_grad()
     def start_from(self, target: Tensor) -> None:
@@ -56,37 +56,17 @@ class Bernoulli(Likelihood):
         return torch.bernoulli(self.mean(raw), generator=generator)
 
 
-class Categorical(Likelihood):
-    """One of several categories in every bin: each unit is one; raw output is its log odds relative to the training side.
+class Categorical(Events):
+    """One of several categories in every bin, one a unit; raw output is its log odds relative to the training side.
 
-    Activity is one-hot. Counts of categories are scored as multinomial without its coefficient, which no parameter changes.
-    Mean and samples are of one draw.
-
-    Parameters
-    ----------
-    features
-        Number of features, bin-major.
-    units
-        Number of categories; by default all features.
-
-    Attributes
-    ----------
-    baseline
-        Log share of each category on the training side ``(feature,)``.
+    Activity is one-hot. Counts of categories are scored as multinomial without its coefficient, which no parameter changes;
+    mean and samples are those of one draw.
 
     Examples
     --------
     >>> Categorical(4).log_prob(torch.zeros(1, 4), torch.eye(4)[:1]).item()  # -log 4
     -1.3862...
     """
-
-    scores_counts: ClassVar[bool] = True
-    baseline: Tensor
-
-    def __init__(self, features: int, units: int | None = None) -> None:
-        super().__init__(features)
-        self.units = units if units is not None else features
-        self.register_buffer("baseline", torch.zeros(features))
 
     @torch.no_grad()
     def start_from(self, target: Tensor) -> None:

@@ -27,23 +27,23 @@ class ZeroInflated(CountLikelihood):
         self.zero_logit = nn.Parameter(torch.full((self.units,), STARTING_LOGIT))
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        counted = self._log_kept() + self._log_prob_of(self._log_kept_mean(raw), target)
+        counted = self._log_counted() + self._log_prob_of(self._log_mean_of_counted(raw), target)
         zero = torch.logaddexp(logsigmoid(self._of_features(self.zero_logit)), counted)
         return torch.where(target == 0, zero, counted).sum(-1)
 
     def mean(self, raw: Tensor) -> Tensor:
-        return torch.exp(self._log_kept() + self._log_kept_mean(raw))
+        return torch.exp(self._log_counted() + self._log_mean_of_counted(raw))
 
     def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        kept = torch.empty_like(raw).uniform_(generator=generator) < torch.exp(self._log_kept())
-        return kept * self._draw(torch.exp(self._log_kept_mean(raw)), generator)
+        counted = torch.empty_like(raw).uniform_(generator=generator) < torch.exp(self._log_counted())
+        return counted * self._draw(torch.exp(self._log_mean_of_counted(raw)), generator)
 
-    def _log_kept(self) -> Tensor:
+    def _log_counted(self) -> Tensor:
         """Return the log of the probability that a count is not an extra zero ``(feature,)``."""
         return logsigmoid(-self._of_features(self.zero_logit))
 
-    def _log_kept_mean(self, raw: Tensor) -> Tensor:
-        return self._log_mean(raw - self._log_kept())
+    def _log_mean_of_counted(self, raw: Tensor) -> Tensor:
+        return self._log_mean(raw - self._log_counted())
 
 
 class ZeroInflatedPoisson(ZeroInflated, Poisson):

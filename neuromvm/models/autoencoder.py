@@ -32,6 +32,14 @@ class Autoencoder(MultimodalVAE):
         super().__init__(encoders, decoders, likelihoods)
         self.cross_reconstruction = cross_reconstruction
 
+    @property
+    def shares_latents(self) -> bool:
+        return self.cross_reconstruction > 0
+
+    @property
+    def has_common_space(self) -> bool:
+        return self.shares_latents
+
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         rate = torch.zeros_like(batch.available)
         return decode_across(posteriors.mean, rate, batch.available, self.cross_reconstruction)

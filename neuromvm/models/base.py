@@ -108,6 +108,21 @@ class MultimodalVAE(nn.Module):
         return self.latent
 
     @property
+    def has_private_latents(self) -> bool:
+        """Whether some latents are private to a modality."""
+        return self.shared_latents < self.latent
+
+    @property
+    def shares_latents(self) -> bool:
+        """Whether the posteriors of matched samples of the modalities are drawn towards each other."""
+        return True
+
+    @property
+    def has_common_space(self) -> bool:
+        """Whether a decoder can read the latents of every modality, so that a new modality can start from those of the others."""
+        return not self.has_private_latents
+
+    @property
     def rate_terms(self) -> Sequence[str]:
         """Names of the terms of the rate; by default a term for each modality."""
         return self.modalities

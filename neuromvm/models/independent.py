@@ -11,6 +11,9 @@ from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
 class IndependentVAE(MultimodalVAE):
     """Every modality with a standard-normal prior of its own (Kingma & Welling 2014)."""
 
+    shares_latents = False
+    has_common_space = False
+
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         return SharedLatents(kl_to_standard_normal(posteriors) * batch.available, own=sample(posteriors, noise))
 

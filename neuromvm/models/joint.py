@@ -1,7 +1,7 @@
 """Joint VAEs: one posterior of all modalities together, aggregated from those of each."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -13,7 +13,12 @@ from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, Sources
 
 
 class Aggregation(Protocol):
-    """From the posteriors of single modalities to the joint one, as components of a mixture."""
+    """From the posteriors of single modalities to the joint one, as components of a mixture.
+
+    ``shares_latents``: whether the joint posterior covers that of each modality, so that they are drawn towards each other.
+    """
+
+    shares_latents: ClassVar[bool]
 
     def components(self, modalities: int) -> int:
         """Return the number of components."""
@@ -27,6 +32,8 @@ class Aggregation(Protocol):
 
 class Average:
     """Mean of means and mean of scales."""
+
+    shares_latents: ClassVar[bool] = False
 
     def components(self, modalities: int) -> int:
         return 1
@@ -45,8 +52,19 @@ class ProductOfExperts(Average):
         return experts.product_of_experts(posteriors, available)
 
 
+class Hellinger(Average):
+    """The Gaussian with the mean and variances of the squared mean of the root densities of the modalities."""
+
+    shares_latents: ClassVar[bool] = True
+
+    def __call__(self, posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
+        return experts.hellinger(posteriors, available)
+
+
 class MixtureOfExperts(Average):
     """Uniform mixture of the modalities, every one evaluated."""
+
+    shares_latents: ClassVar[bool] = True
 
     def components(self, modalities: int) -> int:
         return modalities
@@ -64,6 +82,8 @@ class MixtureOfProducts:
         All subsets are evaluated where there are no more than this; else this many are drawn for each sample.
     """
 
+    shares_latents: ClassVar[bool] = True
+
     def __init__(self, largest: int) -> None:
         self.largest = largest
 
@@ -80,6 +100,16 @@ class MixtureOfProducts:
 
     def _draws(self, modalities: int) -> bool:
         return bool(2**modalities - 1 > self.largest)
+
+
+# Name in a spec (neuromvm.specs.sharing) -> aggregation, given the number of components of a sampled mixture.
+AGGREGATIONS: dict[str, Callable[[int], Aggregation]] = {
+    "average": lambda components: Average(),
+    "product_of_experts": lambda components: ProductOfExperts(),
+    "hellinger": lambda components: Hellinger(),
+    "mixture_of_experts": lambda components: MixtureOfExperts(),
+    "mixture_of_products": MixtureOfProducts,
+}
 
 
 class JointVAE(MultimodalVAE):
@@ -105,6 +135,10 @@ class JointVAE(MultimodalVAE):
     ) -> None:
         super().__init__(encoders, decoders, likelihoods)
         self.aggregation = aggregation
+
+    @property
+    def shares_latents(self) -> bool:
+        return self.aggregation.shares_latents
 
     @property
     def noise_shape(self) -> tuple[int, int]:

@@ -55,6 +55,10 @@ class PublishedJointVAE(MultimodalVAE):
         self.aggregation = aggregation
 
     @property
+    def shares_latents(self) -> bool:
+        return self.aggregation in (published_mixture, published_mixture_of_products)
+
+    @property
     def rate_terms(self) -> tuple[str, ...]:
         return ("joint",)
 

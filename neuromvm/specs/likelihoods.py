@@ -1,75 +1,33 @@
-"""Specs of likelihoods: what the decoder's output says about activity."""
+"""Spec of a likelihood: the distribution of activity given the decoder's output."""
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from neuromvm.specs.base import Spec
 
 
-class SquaredErrorLikelihood(Spec):
-    """Squared error of the scaled features, the published choice."""
+class LikelihoodSpec(Spec):
+    """A likelihood by its name in :data:`neuromvm.likelihoods.LIKELIHOODS`.
 
-    kind: Literal["squared_error"] = "squared_error"
+    Of scaled features: ``squared_error``, the published choice; ``gaussian``, a variance learned for each feature; ``laplace``, a
+    scale learned for each feature, so that large deviations weigh less.
 
+    Of spike counts, the decoder giving the log rate of each unit and bin: ``poisson``; ``negative_binomial``, which varies more,
+    with a dispersion learned for each unit; both ``zero_inflated_...``, with a probability of extra zeros learned for each unit.
 
-class GaussianLikelihood(Spec):
-    """Gaussian of the scaled features, with a variance learned for each."""
+    Of recorded events: ``bernoulli``, 0 or 1 in every bin; ``categorical``, one-hot categories or counts of them.
 
-    kind: Literal["gaussian"] = "gaussian"
+    Of positive amplitudes such as LFP power: ``gamma``, a shape learned for each feature.
+    """
 
-
-class LaplaceLikelihood(Spec):
-    """Laplace density of the scaled features, with a scale learned for each: large deviations weigh less."""
-
-    kind: Literal["laplace"] = "laplace"
-
-
-class PoissonLikelihood(Spec):
-    """Poisson spike counts; the decoder gives the log rate of each unit and bin."""
-
-    kind: Literal["poisson"] = "poisson"
-
-
-class NegativeBinomialLikelihood(Spec):
-    """Spike counts that vary more than Poisson, with a dispersion learned for each unit."""
-
-    kind: Literal["negative_binomial"] = "negative_binomial"
-
-
-class ZeroInflatedPoissonLikelihood(Spec):
-    """Poisson spike counts with extra zeros, their probability learned for each unit."""
-
-    kind: Literal["zero_inflated_poisson"] = "zero_inflated_poisson"
-
-
-class ZeroInflatedNegativeBinomialLikelihood(Spec):
-    """Negative-binomial spike counts with extra zeros, their probability learned for each unit."""
-
-    kind: Literal["zero_inflated_negative_binomial"] = "zero_inflated_negative_binomial"
-
-
-class BernoulliLikelihood(Spec):
-    """Spiked or not: recorded activity that is 0 or 1 in every bin."""
-
-    kind: Literal["bernoulli"] = "bernoulli"
-
-
-class CategoricalLikelihood(Spec):
-    """One of several categories: recorded activity is one-hot, or counts of categories."""
-
-    kind: Literal["categorical"] = "categorical"
-
-
-AnyLikelihood = Annotated[
-    SquaredErrorLikelihood
-    | GaussianLikelihood
-    | LaplaceLikelihood
-    | PoissonLikelihood
-    | NegativeBinomialLikelihood
-    | ZeroInflatedPoissonLikelihood
-    | ZeroInflatedNegativeBinomialLikelihood
-    | BernoulliLikelihood
-    | CategoricalLikelihood,
-    Field(discriminator="kind"),
-]
+    kind: Literal[
+        "squared_error",
+        "gaussian",
+        "laplace",
+        "poisson",
+        "negative_binomial",
+        "zero_inflated_poisson",
+        "zero_inflated_negative_binomial",
+        "bernoulli",
+        "categorical",
+        "gamma",
+    ]

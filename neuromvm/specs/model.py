@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from neuromvm.specs.base import Spec
-from neuromvm.specs.likelihoods import AnyLikelihood, SquaredErrorLikelihood
+from neuromvm.specs.likelihoods import LikelihoodSpec
 from neuromvm.specs.networks import AnyNetworks, MLPNetworks
 from neuromvm.specs.sharing import AnySharing
 
@@ -21,8 +21,8 @@ class ModelSpec(Spec):
     beta: float = Field(1.0, ge=0, description="Weight of the rate")
     networks: AnyNetworks = MLPNetworks()
     scale: Literal["predicted", "constant"] = Field("predicted", description="Posterior scale: from the input, or learned once")
-    likelihood: AnyLikelihood = SquaredErrorLikelihood()
-    likelihood_of: dict[str, AnyLikelihood] = Field({}, description="Animal -> its own likelihood, in place of the common one")
+    likelihood: LikelihoodSpec = LikelihoodSpec(kind="squared_error")
+    likelihood_of: dict[str, LikelihoodSpec] = Field({}, description="Animal -> its own likelihood, in place of the common one")
     code: Literal["free", "simplex"] = Field(
         "free",
         description="Posterior means: any values, or a softmax that adds up to 'gain', so that latents compete as conditions do",

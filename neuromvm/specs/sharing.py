@@ -1,6 +1,6 @@
 """Specs of ways of sharing latents between animals."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,37 +16,46 @@ class ScheduleSpec(Spec):
     until: float = Field(1.0, gt=0, le=1, description="Share of the training after which it has arrived")
 
 
-class IndependentSharing(Spec):
-    """Nothing is shared: a VAE an animal."""
+class Sharing(Spec):
+    """Base class of the settings of a way of sharing."""
+
+    deterministic: ClassVar[bool] = False  # latents are posterior means, without noise
+    needs_all_animals: ClassVar[bool] = False  # a matched sample in which an animal is absent is refused
+
+
+class IndependentSharing(Sharing):
+    """Nothing is shared: one VAE for each animal."""
 
     kind: Literal["independent"] = "independent"
 
 
-class AutoencoderSharing(Spec):
-    """No noise and no rate: the bound that minus the reconstruction error sets to every VAE."""
+class AutoencoderSharing(Sharing):
+    """No noise and no rate: minus its reconstruction error is an upper bound of the objective of every VAE."""
 
+    deterministic: ClassVar[bool] = True
     kind: Literal["autoencoder"] = "autoencoder"
     cross_reconstruction: float = Field(0.0, ge=0, le=1, description="As in mmvm")
 
 
-class JointSharing(Spec):
+class JointSharing(Sharing):
     """One posterior of all animals together."""
 
     kind: Literal["joint"] = "joint"
-    aggregation: Literal["average", "product_of_experts", "mixture_of_experts", "mixture_of_products"]
+    aggregation: Literal["average", "product_of_experts", "hellinger", "mixture_of_experts", "mixture_of_products"]
     components: int = Field(
         15, ge=1, description="mixture_of_products: subsets drawn for each sample where all of them are more than this"
     )
 
 
-class PublishedJointSharing(Spec):
+class PublishedJointSharing(Sharing):
     """The joint models of the published rat code, oddities included: for reproducing published numbers only."""
 
+    needs_all_animals: ClassVar[bool] = True
     kind: Literal["published_joint"] = "published_joint"
     aggregation: Literal["average", "product_of_experts", "mixture_of_experts", "mixture_of_products"]
 
 
-class MMVMSharing(Spec):
+class MMVMSharing(Sharing):
     """The mixture prior: every posterior is drawn towards those of all animals in the matched sample."""
 
     kind: Literal["mmvm"] = "mmvm"
@@ -66,7 +75,7 @@ class MMVMSharing(Spec):
         return self
 
 
-class MMVAEPlusSharing(Spec):
+class MMVAEPlusSharing(Sharing):
     """A shared and a private part of every latent, the private one never used across animals."""
 
     kind: Literal["mmvae_plus"] = "mmvae_plus"

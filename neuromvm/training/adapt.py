@@ -1,14 +1,14 @@
-"""A new animal without training the others again: its own encoder, decoder and likelihood are fitted, all else is frozen.
+"""Add a new animal to a fitted stack: its encoder, decoder and likelihood are fitted, all other weights are frozen.
 
-They are trained from where the model's spec begins, or, with linear networks, set by a closed form
-(:mod:`neuromvm.data.closed_form_start`), which a training may go on from.
+Training begins from random weights or, with linear networks, from a closed form (:mod:`neuromvm.data.closed_form_start`).
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm import schema
-from neuromvm.build import starts_from_others, weights_of_start
-from neuromvm.data.closed_form_start import EncodedAnimal, fit_closed_form_start
-from neuromvm.data.windows import sample_spec, window_shape
+from neuromvm.build import build_model
+from neuromvm.data.closed_form_start import ClosedFormStart, EncodedAnimal, fit_closed_form_start
+from neuromvm.data.windows import window_shape
 from neuromvm.errors import SchemaError, SpecError, SplitError, TrainingError, did_you_mean, expect
 from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.models import MultimodalVAE
+from neuromvm.networks import ConstantScale, Decoder, Encoder, PredictedScale, SimplexMean
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training.batches import StackBatches
@@ -34,7 +36,7 @@ TRAINING_AFTER: dict[Beginning, TrainingSpec] = {
 }
 SMALLEST_SCALE = 1e-3  # of a latent without noise
 SMALLEST_PROBABILITY = 1e-6  # keeps the logarithm of a simplex code finite
-SAME = ("transform", "smooth", "scale", "clip")  # settings of samples that a scaler or an encoder relies on
+FIXED_SETTINGS = ("transform", "smooth", "scale", "clip")  # of samples, on which scalers and encoders depend
 
 
 def adapt(
@@ -48,26 +50,26 @@ def adapt(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> FittedStack:
-    """Add animals to a fitted stack; the scalers and weights of those it was trained on stay as they are, bit for bit.
+    """Add animals to a fitted stack; scalers and weights of the animals that it was trained on do not change.
 
-    The objective is that of the model. A trial of the new animal is matched with training-side trials of the others: their
-    frozen encoders say where its latent should lie, their frozen decoders what can be read from it, and the new decoder
-    learns from everyone's latents where the model decodes across animals.
+    The objective is that of the model. Trials of the new animal are matched with training-side trials of the others, whose frozen
+    encoders and decoders determine its latents; if the model decodes across animals, the new decoder also learns from the latents
+    of the others.
 
     Parameters
     ----------
     fitted
         A stack trained on the other animals.
     samples, splits
-        Of these animals and at least one more. Only training trials count; see
-        :func:`neuromvm.data.splits.few_trials` for how it is with few of them.
+        Of these animals and at least one more. Only training trials are used;
+        :func:`neuromvm.data.splits.few_trials` makes splits with few of them.
     training
-        How the new animal is trained from its start; its ``seeds`` do not count: the replicas are those of ``fitted``. Default
-        after start ``others``: not at all. After ``random``: 200 epochs at a learning rate of 0.005, with weight decay 1, which
-        shrinks what few trials say nothing about.
+        How the new animal is trained from its start; ``seeds`` is ignored, since the replicas are those of ``fitted``. Default
+        for start ``others``: no training. For ``random``: 200 epochs at a learning rate of 0.005, with weight decay 1, which
+        shrinks directions that few trials do not determine.
     start
-        Where the new animal's weights begin. ``random``: as the model's spec says, drawn unless it starts by Bayes' rule.
-        ``others``: at the ridge regression of the others' latents on its features, condition by condition, and of its features on
+        Weights of the new animal before training. ``random``: as in the model's spec, random unless it starts by Bayes' rule.
+        ``others``: the ridge regression of the others' latents on its features, condition by condition, and of its features on
         these latents; better on simulated animals, not on recorded ones (docs/results.md).
     likelihood_of
         New animal -> its own likelihood, in place of the common one.
@@ -81,22 +83,16 @@ def adapt(
     Raises
     ------
     SchemaError
-        If there is no new animal, one of the others is missing, or samples were made in another way than those trained on.
+        If there is no new animal, an animal of the stack is missing, or samples were made with other settings.
     SplitError
-        If a replica's split is not there, a new animal has no training trials in it, or it is to start from the others and
-        has no condition in common with them.
+        If a replica's split is missing, a new animal has no training trials in it, or start is ``others`` and it has no
+        condition in common with the other animals.
     TrainingError
-        If it is to stop early and a new animal has no validation trials.
+        If ``patience`` is set and a new animal has no validation trials.
     SpecError
-        If ``likelihood_of`` names an animal that is not new, or start ``others`` is asked for where networks are not linear, the
-        new animal's likelihood is of counts, or latents are not shared (independent, mmvae_plus, autoencoder without
+        If ``likelihood_of`` names an animal that is not new, or start is ``others`` and networks are not linear, the new animal's
+        likelihood scores activity as recorded, or latents are not shared (independent, mmvae_plus, autoencoder without
         cross-reconstruction).
-
-    Examples
-    --------
-    >>> others = fit(without_animal(samples, "mitt"), without_animal(splits, "mitt"), model)  # doctest: +SKIP
-    >>> adapted = adapt(others, samples, few_trials(samples, splits, "mitt", per_class=4))  # doctest: +SKIP
-    >>> latents = adapted.embed(samples)  # doctest: +SKIP
     """
     expect(fitted, FittedStack, "fitted", "Make one: fit(samples, splits, model)")
     schema.expect_samples(samples)
@@ -107,18 +103,22 @@ def adapt(
     new = _new_animals(fitted, samples)
     _check_samples(fitted, samples)
     model = _with_likelihoods(fitted.spec, likelihood_of or {}, new)
+    begin = None
     if start == "others":
-        _check_start(model, new)
+        architecture = build_model(model, {name: window_shape(dataset) for name, dataset in schema.animals(samples)}, seed=0)
+        _check_start(model, architecture, new)
+        begin = partial(_start_from_others, architecture, fitted, new)
     training = training or TRAINING_AFTER[start]
     _check_splits(fitted, splits, new, training)
-    begin = partial(_start_from_others, model, fitted, new) if start == "others" else None
     return train_stack(
-        samples, splits, model, training, fitted.replicas, kept=fitted, start=begin, folder=folder, progress=progress
+        samples, splits, model, training, fitted.replicas, frozen=fitted, start=begin, folder=folder, progress=progress
     )
 
 
-def _check_start(model: ModelSpec, new: Sequence[str]) -> None:
-    if not all(starts_from_others(model, name) for name in new):
+def _check_start(model: ModelSpec, architecture: MultimodalVAE, new: Sequence[str]) -> None:
+    linear = all(isinstance(decoder, Decoder) and not len(decoder.layers) for decoder in architecture.decoders.values())
+    recorded = any(architecture.likelihood(name).scores_recorded() for name in new)
+    if not (architecture.has_common_space and linear) or recorded:
         raise SpecError(
             "start",
             found=f"others, with sharing {model.sharing.kind} and {model.networks.kind} networks",
@@ -128,27 +128,49 @@ def _check_start(model: ModelSpec, new: Sequence[str]) -> None:
 
 
 @torch.no_grad()
-def _start_from_others(model: ModelSpec, fitted: FittedStack, new: Sequence[str], batches: StackBatches) -> dict[str, Tensor]:
-    """Return the parameters that new animals begin with, ``(replica, ...)``."""
-    found: dict[str, list[Tensor]] = {}
+def _start_from_others(
+    architecture: MultimodalVAE, fitted: FittedStack, new: Sequence[str], batches: StackBatches
+) -> dict[str, Tensor]:
+    """Return the parameters ``(replica, ...)`` with which new animals begin."""
+    starts: dict[str, list[Tensor]] = defaultdict(list)
     for number in range(len(fitted.replicas)):
         member = fitted.member(number)
-        others = []
+        references = []
         for name in fitted.scalers:
-            features, match = batches.training_samples(number, name)
-            mean, scale = (one.double().numpy() for one in member.encoders[name](torch.from_numpy(features)))
-            code = _logits(mean / model.gain) if model.code == "simplex" else mean
-            others.append(EncodedAnimal(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
+            features, match = batches.animals[name].training_samples(number)
+            encoder = cast(Encoder, member.encoders[name])
+            mean, scale = (moment.double().numpy() for moment in encoder(torch.from_numpy(features)))
+            code = _logits(mean / encoder.mean.gain) if isinstance(encoder.mean, SimplexMean) else mean
+            references.append(EncodedAnimal(code, mean, np.log(np.maximum(scale, SMALLEST_SCALE)), match))
         for name in new:
-            for key, value in weights_of_start(
-                model, name, fit_closed_form_start(*batches.training_samples(number, name), others)
-            ).items():
-                found.setdefault(key, []).append(value)
-    return {key: torch.stack(each) for key, each in found.items()}
+            start = fit_closed_form_start(*batches.animals[name].training_samples(number), references)
+            for parameter, value in _parameters_of(architecture, name, start).items():
+                starts[parameter].append(value)
+    return {parameter: torch.stack(replicas) for parameter, replicas in starts.items()}
+
+
+def _parameters_of(architecture: MultimodalVAE, animal: str, start: ClosedFormStart) -> dict[str, Tensor]:
+    """Return the parameters of one animal's encoder, decoder and likelihood, by their names in the model."""
+    encoder = cast(Encoder, architecture.encoders[animal])
+    mean = "mean.logit" if isinstance(encoder.mean, SimplexMean) else "mean"
+    values = {
+        f"encoders.{animal}.{mean}.weight": start.encoder_weight,
+        f"encoders.{animal}.{mean}.bias": start.encoder_bias,
+        f"decoders.{animal}.1.weight": start.decoder_weight,
+        f"decoders.{animal}.1.bias": start.decoder_bias,
+    }
+    if isinstance(encoder.scale, ConstantScale):
+        values[f"encoders.{animal}.scale.log_scale"] = start.log_scale
+    elif isinstance(encoder.scale, PredictedScale):
+        values[f"encoders.{animal}.scale.log_scale.weight"] = np.zeros_like(start.encoder_weight)
+        values[f"encoders.{animal}.scale.log_scale.bias"] = start.log_scale
+    parameters = {name: torch.from_numpy(value).float() for name, value in values.items()}
+    noise = architecture.likelihood(animal).parameters_at(torch.from_numpy(start.noise))
+    return parameters | {f"likelihoods.{animal}.{name}": value.float() for name, value in noise.items()}
 
 
 def _logits(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return logits ``(sample, latent)`` of which each sample's sum is 0: a softmax does not tell them from any others."""
+    """Return logits ``(sample, latent)`` with a sum of 0 in each sample: a softmax does not depend on their sum."""
     logarithm = np.log(np.maximum(probability, SMALLEST_PROBABILITY))
     return np.asarray(logarithm - logarithm.mean(axis=1, keepdims=True))
 
@@ -167,21 +189,14 @@ def _new_animals(fitted: FittedStack, samples: xr.DataTree) -> list[str]:
         raise SchemaError(
             "samples",
             found="no new animal",
-            expected=f"one beside those that the stack was trained on: {', '.join(fitted.scalers)}",
+            expected=f"at least one besides those that the stack was trained on: {', '.join(fitted.scalers)}",
             next_step="Use fitted.embed(samples): they need no adaptation",
         )
     return new
 
 
 def _check_samples(fitted: FittedStack, samples: xr.DataTree) -> None:
-    spec = sample_spec(samples)
-    for setting in SAME:
-        if getattr(spec, setting) != getattr(fitted.trained_on, setting):
-            raise SchemaError(
-                f"samples.{setting}",
-                found=f"{getattr(spec, setting)}",
-                expected=f"{getattr(fitted.trained_on, setting)}, as trained on",
-            )
+    fitted.check_settings(samples, FIXED_SETTINGS)
     conditions = tuple(json.loads(next(iter(samples.children.values()))["match"].attrs["classes"]))
     if fitted.conditions and conditions[: len(fitted.conditions)] != fitted.conditions:
         raise SchemaError(
@@ -226,9 +241,4 @@ def _with_likelihoods(model: ModelSpec, likelihood_of: Mapping[str, object], new
     for name in likelihood_of:
         if name not in new:
             raise SpecError("likelihood_of", found=f"no new animal {name!r}", next_step=did_you_mean(name, new))
-    content = model.model_dump()
-    return ModelSpec.model_validate({**content, "likelihood_of": {**content["likelihood_of"], **_plain(likelihood_of)}})
-
-
-def _plain(likelihood_of: Mapping[str, object]) -> dict[str, object]:
-    return {name: one.model_dump() if hasattr(one, "model_dump") else one for name, one in likelihood_of.items()}
+    return ModelSpec.model_validate({**model.model_dump(), "likelihood_of": {**model.likelihood_of, **likelihood_of}})

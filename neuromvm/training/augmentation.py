@@ -1,16 +1,17 @@
-"""What is done to the inputs of encoders in training, so that few trials are not learned by heart. Targets stay as they are."""
+"""Augmentation of the inputs of encoders in training, against overfitting of few trials. Targets are not changed."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from neuromvm.data.trial_model import TrialModel
 
 Draw = Callable[..., Tensor]
-Generators = Sequence[torch.Generator]
 
 
 class Streams:
@@ -23,24 +24,26 @@ class Streams:
 
     Attributes
     ----------
-    first
-        For each stream, the first replica that draws from it.
-    of
+    leaders
+        For each stream, the index of the earliest replica that draws from it.
+    of_replica
         For each replica, the number of its stream.
     """
 
     def __init__(self, names: Sequence[Hashable]) -> None:
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        self.of = np.array([numbers[name] for name in names])
-        self.first = [names.index(name) for name in numbers]
+        self.of_replica = np.array([numbers[name] for name in names])
+        self.leaders = [names.index(name) for name in numbers]
 
-    def spread(self, drawn: Tensor) -> Tensor:
+    def spread(self, numbers: Tensor) -> Tensor:
         """Give every replica the numbers of its stream: ``(stream, ...)`` to ``(replica, ...)``."""
-        return drawn if len(self.first) == len(self.of) else drawn.index_select(0, torch.from_numpy(self.of).to(drawn.device))
+        if len(self.leaders) == len(self.of_replica):
+            return numbers
+        return numbers.index_select(0, torch.from_numpy(self.of_replica).to(numbers.device))
 
 
 class Drawing:
-    """Random numbers for a stack: each stream draws for its own rows from its own generator, so none shifts another's.
+    """Random numbers for a stack: each stream draws for its own rows from its own generator, independent of the others.
 
     Parameters
     ----------
@@ -49,46 +52,34 @@ class Drawing:
     padded
         Rows of the batch.
     generators
-        One a stream.
+        One for each stream.
     streams
         Which replicas draw from which.
     """
 
-    def __init__(self, rows: Sequence[int], padded: int, generators: Generators, streams: Streams) -> None:
+    def __init__(self, rows: Sequence[int], padded: int, generators: Sequence[torch.Generator], streams: Streams) -> None:
         self.rows, self.padded, self.generators, self.streams = rows, padded, generators, streams
         self.device = generators[0].device
 
     def __call__(self, draw: Draw, widths: Sequence[int]) -> Tensor:
         """Return ``(replica, row, max(widths))``, of which each replica draws its own width."""
-        drawn = torch.zeros(len(self.rows), self.padded, max(widths), device=self.device)
-        for place, (own, first, generator) in enumerate(zip(self.rows, self.streams.first, self.generators, strict=True)):
-            drawn[place, :own, : widths[first]] = draw(own, widths[first], generator=generator, device=self.device)
-        return self.streams.spread(drawn)
+        numbers = torch.zeros(len(self.rows), self.padded, max(widths), device=self.device)
+        for stream, (rows, leader, generator) in enumerate(zip(self.rows, self.streams.leaders, self.generators, strict=True)):
+            numbers[stream, :rows, : widths[leader]] = draw(rows, widths[leader], generator=generator, device=self.device)
+        return self.streams.spread(numbers)
 
     def draws(self, draw: Draw, draws: int, width: int) -> Tensor:
         """Return ``(replica, draw, row, width)``."""
-        drawn = torch.zeros(len(self.rows), draws, self.padded, width, device=self.device)
-        for place, (own, generator) in enumerate(zip(self.rows, self.generators, strict=True)):
-            drawn[place, :, :own] = draw(draws, own, width, generator=generator, device=self.device)
-        return self.streams.spread(drawn)
+        numbers = torch.zeros(len(self.rows), draws, self.padded, width, device=self.device)
+        for stream, (rows, generator) in enumerate(zip(self.rows, self.generators, strict=True)):
+            numbers[stream, :, :rows] = draw(draws, rows, width, generator=generator, device=self.device)
+        return self.streams.spread(numbers)
 
     def features(self, draw: Draw, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a number for every input ``(replica, row, feature)``, drawn for all animals at once."""
         widths = [values.shape[2] for values in inputs.values()]
-        drawn = self(draw, [sum(widths)] * len(self.streams.of))
-        return dict(zip(inputs, torch.split(drawn, widths, dim=2), strict=True))
-
-
-def blur(inputs: Mapping[str, Tensor], deviation: float, drawing: Drawing) -> dict[str, Tensor]:
-    """Add white noise of a standard deviation [scaled features]."""
-    noise = drawing.features(torch.randn, inputs)
-    return {name: torch.add(values, noise[name], alpha=deviation) for name, values in inputs.items()}
-
-
-def hide(inputs: Mapping[str, Tensor], share: float, drawing: Drawing) -> dict[str, Tensor]:
-    """Set a share of the features to 0 and scale up the rest, so that sums keep their expectation."""
-    drawn = drawing.features(torch.rand, inputs)
-    return {name: values * drawn[name].lt_(1 - share).div_(1 - share) for name, values in inputs.items()}
+        numbers = self(draw, [sum(widths)] * len(self.streams.of_replica))
+        return dict(zip(inputs, torch.split(numbers, widths, dim=2), strict=True))
 
 
 class Resampler:
@@ -97,31 +88,31 @@ class Resampler:
     Parameters
     ----------
     models
-        Animal -> one model a replica.
+        Animal -> one model for each replica.
     device
-        Where batches live.
+        Of the batches.
     """
 
     def __init__(self, models: Mapping[str, Sequence[TrialModel]], device: torch.device) -> None:
-        self.samples = {name: [len(model.deviations) for model in each] for name, each in models.items()}
-        self._mean = {name: torch.from_numpy(np.stack([one.mean for one in each])).to(device) for name, each in models.items()}
-        self._deviations = {
-            name: torch.nn.utils.rnn.pad_sequence([torch.from_numpy(one.deviations) for one in each], batch_first=True).to(device)
-            for name, each in models.items()
-        }
-        self._white = {
-            name: torch.tensor([one.white for one in each], device=device)[:, None, None] for name, each in models.items()
-        }
+        self.samples = {name: [len(trials.deviations) for trials in replicas] for name, replicas in models.items()}
+        self._mean, self._deviations, self._white = {}, {}, {}
+        for name, replicas in models.items():
+            deviations = [torch.from_numpy(trials.deviations) for trials in replicas]
+            self._mean[name] = torch.from_numpy(np.stack([trials.mean for trials in replicas])).to(device)
+            self._deviations[name] = pad_sequence(deviations, batch_first=True).to(device)
+            self._white[name] = torch.tensor([trials.white for trials in replicas], device=device)[:, None, None]
 
-    def only(self, members: Tensor) -> "Resampler":
-        """Return the resampler of some of the replicas ``(member,)``."""
-        some = copy(self)
-        some.samples = {name: [each[one] for one in members.tolist()] for name, each in self.samples.items()}
-        for held in ("_mean", "_white"):
-            setattr(some, held, {name: values[members] for name, values in getattr(self, held).items()})
-        # Padded to the longest of those that are left, as their draws are.
-        some._deviations = {name: values[members, : max(some.samples[name])] for name, values in self._deviations.items()}
-        return some
+    def subset(self, replicas: list[int]) -> "Resampler":
+        """Return the resampler of some of the replicas, given by their indices."""
+        resampler = copy(self)
+        resampler.samples = {name: [counts[index] for index in replicas] for name, counts in self.samples.items()}
+        resampler._mean = {name: values[replicas] for name, values in self._mean.items()}
+        resampler._white = {name: values[replicas] for name, values in self._white.items()}
+        # Padded to the longest of the remaining replicas, as their draws are.
+        resampler._deviations = {
+            name: values[replicas, : max(resampler.samples[name])] for name, values in self._deviations.items()
+        }
+        return resampler
 
     def __call__(self, conditions: Tensor, drawing: Drawing) -> dict[str, Tensor]:
         """Return simulated inputs ``(replica, row, feature)`` for the condition of each row ``(replica, row)``."""
@@ -132,3 +123,31 @@ class Resampler:
             white = drawing(torch.randn, [mean.shape[2]] * len(conditions))
             simulated[name] = mean[replicas, conditions.clamp(min=0)] + correlated + self._white[name] * white
         return simulated
+
+
+class Augmentation(NamedTuple):
+    """Simulated trials in place of recorded ones, then white noise, then dropout; each only if it is set.
+
+    ``input_noise``: standard deviation [scaled features]; ``dropout``: share of features set to 0, the others being scaled up so
+    that sums keep their expectation.
+    """
+
+    resampler: Resampler | None = None
+    input_noise: float = 0.0
+    dropout: float = 0.0
+
+    def __call__(self, inputs: dict[str, Tensor], condition: Tensor, drawing: Drawing) -> dict[str, Tensor]:
+        """Return the augmented inputs ``(replica, row, feature)`` of every animal; ``condition (replica, row)``."""
+        if self.resampler is not None:
+            inputs = self.resampler(condition, drawing)
+        if self.input_noise > 0:
+            noise = drawing.features(torch.randn, inputs)
+            inputs = {name: torch.add(values, noise[name], alpha=self.input_noise) for name, values in inputs.items()}
+        if self.dropout > 0:
+            uniform, share = drawing.features(torch.rand, inputs), 1 - self.dropout
+            inputs = {name: values * uniform[name].lt_(share).div_(share) for name, values in inputs.items()}
+        return inputs
+
+    def subset(self, replicas: list[int]) -> "Augmentation":
+        """Return the augmentation of some of the replicas, given by their indices."""
+        return self if self.resampler is None else self._replace(resampler=self.resampler.subset(replicas))

@@ -16,14 +16,14 @@ KEPT = 2
 
 
 def save_checkpoint(folder: Path, state: StackState) -> None:
-    """Write the state below its epoch's name; ``state.json`` comes last and makes the checkpoint whole."""
+    """Write the state to ``epoch-NNNNNN``; ``state.json`` is written last and marks the checkpoint as complete."""
     target = folder / f"epoch-{state.epoch:06d}"
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
-    about = {"epoch": state.epoch, "best_loss": state.best_loss, "best_epoch": state.best_epoch}
+    progress = {"epoch": state.epoch, "best_loss": state.best_loss, "best_epoch": state.best_epoch}
     write_atomically(target / "state.safetensors", save(tensors))
-    write_atomically(target / "state.json", json.dumps(about).encode())
-    for old in _whole(folder)[:-KEPT]:
-        shutil.rmtree(old)
+    write_atomically(target / "state.json", json.dumps(progress).encode())
+    for checkpoint in _whole(folder)[:-KEPT]:
+        shutil.rmtree(checkpoint)
 
 
 def load_latest_checkpoint(folder: Path) -> StackState | None:
@@ -38,15 +38,15 @@ def load_latest_checkpoint(folder: Path) -> StackState | None:
     if not whole:
         return None
     try:
-        about = json.loads((whole[-1] / "state.json").read_text())
+        progress = json.loads((whole[-1] / "state.json").read_text())
         tensors = load((whole[-1] / "state.safetensors").read_bytes())
     except (OSError, ValueError, SafetensorError) as error:
         raise RunFolderError(
             str(whole[-1]), found=f"a damaged checkpoint ({error})", next_step="Delete this folder and resume from the one before"
         ) from error
-    return StackState(about["epoch"], tensors, about["best_loss"], about["best_epoch"])
+    return StackState(progress["epoch"], tensors, progress["best_loss"], progress["best_epoch"])
 
 
 def _whole(folder: Path) -> list[Path]:
-    found = folder.glob("epoch-*") if folder.is_dir() else ()
-    return sorted(path for path in found if re.fullmatch(r"epoch-\d{6}", path.name) and (path / "state.json").is_file())
+    folders = folder.glob("epoch-*") if folder.is_dir() else ()
+    return sorted(path for path in folders if re.fullmatch(r"epoch-\d{6}", path.name) and (path / "state.json").is_file())

@@ -1,10 +1,9 @@
-"""Activity where batches are made of it: counts as recorded, a byte or two each, turned into features in the step that asks.
+"""Activity on the device of a training, from which batches are gathered.
 
-What makes a feature of a count is a table of the few counts there are, so that features are bit for bit those of
-:class:`neuromvm.data.features.Transform`. Looking them up takes up to a tenth of a step of a stack of small networks: those of
-an animal with little activity in memory are made beforehand, as are features of amplitudes and smoothed ones, which no table has.
-Mapped activity (:mod:`neuromvm.data.memory`) stays in its file, of which samples asked for alone are read and moved to the
-device.
+Counts stay integers of one or two bytes. A table with an entry for each possible count turns them into features, with the same
+bits as :class:`neuromvm.data.features.Transform`. The lookup takes up to a tenth of a step of small networks, so features of an
+animal with little activity are computed beforehand, as are those of amplitudes and smoothed ones, which have no table. Mapped
+activity (:mod:`neuromvm.data.memory`) stays in its file: only the samples of a batch are read and moved to the device.
 """
 
 import numpy as np
@@ -16,10 +15,10 @@ from neuromvm.data.features import FLOAT, Transform
 from neuromvm.data.memory import MemoryBudget, is_mapped, row_blocks
 
 LITTLE = 16 * 2**20  # [bytes] of an animal's features
-LARGEST_TABLE = 2**16 - 1  # counts above it are no counts of spikes in a bin
+LARGEST_TABLE = 2**16 - 1  # larger numbers are not spike counts of a bin
 
 
-class ResidentActivity:
+class DeviceActivity:
     """Activity of one animal.
 
     Parameters
@@ -27,11 +26,11 @@ class ResidentActivity:
     recorded
         ``(sample, feature)``, counts or amplitudes.
     transform
-        What makes features of them.
+        From activity to features.
     device
-        Where batches are.
+        Of the batches.
     scored
-        Whether :meth:`recorded` will be asked for; if not, amplitudes and counts of smoothed features are not kept beside these.
+        Whether :meth:`recorded` will be called; if not, amplitudes and counts of smoothed features are not stored.
     """
 
     def __init__(self, recorded: NDArray[np.generic], transform: Transform, device: torch.device, *, scored: bool = True) -> None:
@@ -49,12 +48,12 @@ class ResidentActivity:
             )
 
     def recorded(self, samples: Tensor) -> Tensor:
-        """Return activity as recorded ``(..., feature)`` of samples ``(...)``, as floats of its own."""
+        """Return activity as recorded ``(..., feature)`` of samples ``(...)``, as a new array of floats."""
         assert self._recorded is not None
         return self._recorded(samples).float()
 
     def features(self, samples: Tensor) -> Tensor:
-        """Return features ``(..., feature)`` of samples ``(...)``, in memory of their own."""
+        """Return features ``(..., feature)`` of samples ``(...)``, as a new array."""
         if self._features is not None:
             return self._features(samples)
         assert self._recorded is not None
@@ -63,11 +62,11 @@ class ResidentActivity:
 
 
 class _Gathered:
-    """Rows of an array, on a device or in a file, that are copied to the device when asked for."""
+    """Rows of an array, on a device or in a file, that are copied to the device when called."""
 
     def __init__(self, values: NDArray[np.generic], device: torch.device) -> None:
         self._device = device
-        # torch counts with sign: two bytes without one are kept as two bytes with one, and the sign is taken off what is copied.
+        # torch has no unsigned 16-bit integers: the bits are kept as signed ones, and the sign is removed after gathering.
         self._unsigned = values.dtype == np.uint16
         if self._unsigned:
             values = values.view(np.int16)
@@ -81,7 +80,7 @@ class _Gathered:
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Return ``(..., feature)`` of samples ``(...)``."""
-        chosen = self._values.index_select(0, samples.flatten().to(self._values.device)).to(self._device)
+        rows = self._values.index_select(0, samples.flatten().to(self._values.device)).to(self._device)
         if self._unsigned:
-            chosen = chosen.int().bitwise_and_(LARGEST_TABLE)
-        return chosen.view(*samples.shape, -1)
+            rows = rows.int().bitwise_and_(LARGEST_TABLE)
+        return rows.view(*samples.shape, -1)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from neuromvm import schema
-from neuromvm.build import build_model
+from neuromvm.build import build_model, likelihood_class
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import expect
 from neuromvm.files import claim, write_atomically, write_tree
@@ -22,15 +22,15 @@ from neuromvm.functional.schedules import constant, cosine
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.training import NEUTRAL
-from neuromvm.training.batches import StackBatches
+from neuromvm.training.batches import BatchSettings, StackBatches
 from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.training.device import choose_device
 from neuromvm.training.step import StepSettings
 from neuromvm.training.trainer import EpochRecord, StackTrainer, TrainerSettings
 
 log = logging.getLogger(__name__)
-LONG = 300.0  # [s] of training on a CPU, from which it pays to compile its step: that takes a minute and saves up to half
-TIMED = 5  # epochs, after which the time of the rest can be told
+LONG = 300.0  # [s] of training on a CPU above which a compiled step pays: it takes a minute to compile and saves up to half
+TIMED = 5  # epochs after which the remaining time can be estimated
 
 
 def fit(
@@ -53,8 +53,8 @@ def fit(
     model, training
         What to train and how.
     folder
-        Where to keep ``metrics.jsonl``, checkpoints, pairs and the fitted model. If it holds an unfinished training of
-        the same settings, that is continued, with the same result as if it had never stopped.
+        For ``metrics.jsonl``, checkpoints, pairs and the fitted model. An unfinished training of the same settings in it is
+        continued, with the same result as without the interruption.
     progress
         Show a bar with loss and time left, if standard error is a terminal.
 
@@ -68,11 +68,6 @@ def fit(
         If an animal has no training trials or nothing can be paired.
     TrainingError
         If the device is absent or a loss is not finite.
-
-    Examples
-    --------
-    >>> fitted = fit(samples, splits, ModelSpec(sharing="mmvm", latent=8))  # doctest: +SKIP
-    >>> latents = fitted.embed(samples)  # doctest: +SKIP
     """
     training = training or TrainingSpec()
     schema.expect_samples(samples)
@@ -80,8 +75,23 @@ def fit(
     expect(model, ModelSpec, "model", 'Make one: ModelSpec(sharing="mmvm")')
     expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
     schema.check_same_trials(samples, splits)
-    replicas = [Replica(int(split), seed) for split in _split_numbers(splits) for seed in training.seeds]
+    numbers = next(iter(splits.children.values()))["split"].to_numpy()
+    replicas = [Replica(int(split), seed) for split in numbers for seed in training.seeds]
     return train_stack(samples, splits, model, training, replicas, folder=folder, progress=progress)
+
+
+def batch_settings(model: ModelSpec, training: TrainingSpec, animals: Iterable[str]) -> BatchSettings:
+    """Return how batches are made for a model and a training, with samples of these animals."""
+    return BatchSettings(
+        batch_size=training.batch_size,
+        pairing=training.pairing,
+        recorded_targets=[animal for animal in animals if likelihood_class(model, animal).scores_recorded()],
+        condition_means=model.targets == "condition_means",
+        dropout=model.dropout,
+        input_noise=model.input_noise,
+        resample=model.resample,
+        needs_all_animals=model.sharing.needs_all_animals,
+    )
 
 
 def train_stack(
@@ -91,12 +101,12 @@ def train_stack(
     training: TrainingSpec,
     replicas: Sequence[Replica],
     *,
-    kept: FittedStack | None = None,
+    frozen: FittedStack | None = None,
     start: Callable[[StackBatches], Mapping[str, Tensor]] | None = None,
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> FittedStack:
-    """Train these replicas, see :func:`fit`; the training under :func:`fit` and :func:`neuromvm.training.adapt.adapt`.
+    """Train replicas: the common part of :func:`fit` and :func:`neuromvm.training.adapt.adapt`.
 
     Parameters
     ----------
@@ -104,33 +114,32 @@ def train_stack(
         As in :func:`fit`, checked.
     replicas
         Split and seed of each.
-    kept
-        A stack of the same replicas with some of the animals, which keep its weights and scalers: only those of the other
-        animals are trained.
+    frozen
+        A stack of the same replicas with some of the animals, which keep its weights and scalers: only the other animals are
+        trained.
     start
-        Gives parameters to begin from, in place of what is drawn: name -> ``(replica, ...)``.
+        Returns parameters to begin from, in place of random ones: name -> ``(replica, ...)``.
     """
     torch.set_num_threads(training.threads)
     batches = StackBatches(
         samples,
         splits,
-        model,
-        training,
+        batch_settings(model, training, samples.children),
         replicas,
         device=choose_device(training.device),
-        scalers=kept.scalers if kept is not None else None,
+        scalers=frozen.scalers if frozen is not None else None,
     )
     trainer = make_trainer(
         model,
         training,
         batches,
-        frozen=kept.weights if kept is not None else None,
+        frozen=frozen.weights if frozen is not None else None,
         start=start(batches) if start is not None else None,
     )
     record = _Record(Path(folder)) if folder is not None else None
     if record is not None:
-        record.begin(trainer, model, training, samples, splits, kept, given_start=start is not None)
-    new = [name for name in samples.children if kept is not None and name not in kept.scalers]
+        record.begin(trainer, model, training, samples, splits, frozen, has_start=start is not None)
+    new = [name for name in samples.children if frozen is not None and name not in frozen.scalers]
     label = f"{model.sharing.kind}{' + ' if new else ''}{', '.join(new)} ({len(replicas)} replicas)"
     seconds: list[float] = []
     with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
@@ -186,15 +195,15 @@ def fitted_stack(model: ModelSpec, trainer: StackTrainer) -> FittedStack:
 
 
 def _advise_on(trainer: StackTrainer, seconds: float, label: str) -> None:
-    """Say how a long training on a CPU would be shorter."""
-    left = seconds * (trainer.settings.epochs - trainer.epoch)
+    """Log how a long training on a CPU would be shorter."""
+    remaining = seconds * (trainer.settings.epochs - trainer.epoch)
     on_cpu, compiled = trainer.batches.device.type == "cpu", trainer.settings.compiled_as is not None
-    if left > LONG and on_cpu and not compiled and not trainer.model.changes_with_progress:
+    if remaining > LONG and on_cpu and not compiled and not trainer.model.changes_with_progress:
         log.info(
-            "%s: about %.0f minutes to go. With training.compile=true a step takes as little as half as long, once compiled: "
-            "that takes about a minute, and a C++ compiler.",
+            "%s: about %.0f minutes to go. With training.compile=true a step may take half as long; compiling takes about a "
+            "minute and needs a C++ compiler.",
             label,
-            left / 60,
+            remaining / 60,
         )
 
 
@@ -213,21 +222,21 @@ class _Record:
         training: TrainingSpec,
         samples: xr.DataTree,
         splits: xr.DataTree,
-        kept: FittedStack | None,
+        frozen: FittedStack | None,
         *,
-        given_start: bool,
+        has_start: bool,
     ) -> None:
         """Restore the newest checkpoint of the same training, and cut the record back to it."""
-        about = {
+        settings = {
             "model": model.model_dump(mode="json"),
             "training": training.model_dump(mode="json", exclude=NEUTRAL),
             "replicas": [replica.about() for replica in trainer.batches.replicas],
             "rate_terms": list(trainer.model.rate_terms),
             "data": _fingerprint(samples, splits),
-            "kept": _fingerprint_of(kept) if kept is not None else None,
-            **({"start": "given"} if given_start else {}),
+            "kept": _fingerprint_of(frozen) if frozen is not None else None,
+            **({"start": "given"} if has_start else {}),
         }
-        claim(self.folder / "training.json", about, "a training", "Choose another folder")
+        claim(self.folder / "training.json", settings, "a training", "Choose another folder")
         state = load_latest_checkpoint(self.checkpoints)
         if state is not None:
             trainer.restore(state)
@@ -245,7 +254,7 @@ class _Record:
 
 
 def _fingerprint(samples: xr.DataTree, splits: xr.DataTree) -> str:
-    """Return a hash of everything of the data that a training depends on."""
+    """Return a hash of the samples and splits that a training depends on."""
     digest = hashlib.sha256(samples.attrs["sample_spec"].encode())
     for name, dataset in schema.animals(samples):
         digest.update(name.encode())
@@ -256,14 +265,14 @@ def _fingerprint(samples: xr.DataTree, splits: xr.DataTree) -> str:
     return digest.hexdigest()
 
 
-def _fingerprint_of(kept: FittedStack) -> str:
+def _fingerprint_of(fitted: FittedStack) -> str:
     """Return a hash of weights and scalers."""
     digest = hashlib.sha256()
-    for name in sorted(kept.weights):
+    for name in sorted(fitted.weights):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(kept.weights[name].numpy()).tobytes())
-    for name in sorted(kept.scalers):
-        for scaler in kept.scalers[name]:
+        digest.update(np.ascontiguousarray(fitted.weights[name].numpy()).tobytes())
+    for name in sorted(fitted.scalers):
+        for scaler in fitted.scalers[name]:
             digest.update(name.encode() + scaler.center.tobytes() + scaler.spread.tobytes())
     return digest.hexdigest()
 
@@ -271,7 +280,7 @@ def _fingerprint_of(kept: FittedStack) -> str:
 def first_pairs(batches: StackBatches, samples: xr.DataTree, pairing: str) -> xr.Dataset:
     """Return the tuples of the first epoch: ``trial`` and ``window`` ``(replica, tuple, animal)``, -1 where absent.
 
-    With ``pairing="published"`` they are those of every epoch; else later epochs draw others from the same seeds.
+    With ``pairing="published"`` every epoch has these tuples; else later epochs draw new ones from the same seeds.
     """
     replicas = len(batches.replicas)
     table = batches.epoch_pairs(0).reshape(replicas, -1, len(batches.animals))
@@ -288,8 +297,3 @@ def first_pairs(batches: StackBatches, samples: xr.DataTree, pairing: str) -> xr
         coords={"animal": list(batches.animals), "split": ("replica", [replica.split for replica in batches.replicas])},
         attrs={"pairing": pairing},
     )
-
-
-def _split_numbers(splits: xr.DataTree) -> np.ndarray:
-    first = next(iter(splits.children.values()))
-    return first["split"].to_numpy()

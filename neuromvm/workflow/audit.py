@@ -27,7 +27,7 @@ from neuromvm.folders.study import Study
 from neuromvm.schema import is_fitted, is_scored
 from neuromvm.specs import ExperimentSpec
 from neuromvm.training.batches import StackBatches
-from neuromvm.training.fit import fit, make_trainer
+from neuromvm.training.fit import batch_settings, fit, make_trainer
 from neuromvm.workflow.experiment import load_experiment_recordings
 
 Kind = Literal["labels permuted", "matched noise"]
@@ -167,7 +167,8 @@ def _trained(spec: ExperimentSpec, name: str, samples: xr.DataTree, splits: xr.D
     """Train the first replica of a model for at most two epochs; return arrays of ``scaling``, ``pairs`` and ``weights``."""
     training = spec.training_for(name)
     replicas = [Replica(0, training.seeds[0])]
-    batches = StackBatches(samples, splits, spec.models[name], training, replicas, device=torch.device("cpu"))
+    settings = batch_settings(spec.models[name], training, samples.children)
+    batches = StackBatches(samples, splits, settings, replicas, device=torch.device("cpu"))
     trainer = make_trainer(spec.models[name], training.model_copy(update={"epochs": min(training.epochs, 2)}), batches)
     for _ in trainer.run():
         pass

@@ -9,13 +9,12 @@ import torch
 from scipy import stats
 from sklearn.linear_model import Ridge
 
-from neuromvm.build import weights_of_start
-from neuromvm.data.closed_form_start import ClosedFormStart
 from neuromvm.data.permutation import permuted as permuted_samples
 from neuromvm.data.splits import few_trials, make_splits, trial_strata, without_animal
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import ArgumentError, RunFolderError, SchemaError, SpecError, SplitError, TrainingError
 from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.likelihoods import LIKELIHOODS
 from neuromvm.schema import Part
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training.adapt import TRAINING_AFTER, adapt
@@ -35,7 +34,7 @@ OTHERS = without_animal(SAMPLES, NEW), without_animal(SPLITS, NEW)
 FEW = few_trials(SAMPLES, SPLITS, NEW, per_class=2)
 SHORT = TrainingSpec(epochs=6, learning_rate=0.01, seeds=[0, 3])
 ONE_EPOCH = TrainingSpec(epochs=1, seeds=[0, 3])
-LIKELIHOODS = {"likelihood_of": {"mitt": "poisson", "barat": "negative_binomial"}}
+LIKELIHOOD_OF = {"likelihood_of": {"mitt": "poisson", "barat": "negative_binomial"}}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def models() -> dict[str, ModelSpec]:
         {"kind": "mmvm", "pooled": True},
     ]
     found = {str(sharing): ModelSpec(sharing=sharing, **PARTS) for sharing in shared}
-    return {**found, "pairwise": MODEL, "likelihoods": ModelSpec(sharing="mmvm", **PARTS, **LIKELIHOODS)}
+    return {**found, "pairwise": MODEL, "likelihoods": ModelSpec(sharing="mmvm", **PARTS, **LIKELIHOOD_OF)}
 
 
 @pytest.mark.parametrize("name", models())
@@ -131,11 +130,9 @@ def test_the_start_is_the_regression_on_latents_of_the_others(more):
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "laplace"])
-def test_the_likelihood_of_a_start_has_the_standard_deviation_that_its_decoder_leaves(kind):
-    model = ModelSpec(sharing="mmvm", latent=3, networks="linear", likelihood=kind)
+def test_parameters_at_a_standard_deviation_have_it(kind):
     noise = np.array([0.5, 1.0, 2.0])
-    start = ClosedFormStart(np.zeros((3, 3)), np.zeros(3), np.zeros(3), np.zeros((3, 3)), np.zeros(3), noise)
-    log_scale = weights_of_start(model, NEW, start)[f"likelihoods.{NEW}.log_scale"]
+    log_scale = LIKELIHOODS[kind](3).parameters_at(torch.from_numpy(noise))["log_scale"]
     density = {"gaussian": stats.norm, "laplace": stats.laplace}[kind](scale=np.exp(log_scale.numpy()))
     assert density.std() == pytest.approx(noise, rel=1e-6)
 

@@ -45,7 +45,7 @@ def test_simulated_trials_have_the_shrunk_means_and_covariance_of_the_training_s
         assert np.abs(np.cov(drawn.T) - expected).max() < 0.1 * np.abs(expected).max()
     # Targets are the recorded trials.
     index = torch.from_numpy(pairs[0, :, 0])
-    torch.testing.assert_close(batch.targets["mitt"][0], batches._scaled("mitt", slice(0, 1), index[None])[0])
+    torch.testing.assert_close(batch.targets["mitt"][0], batches.animals["mitt"].scaled(index[None])[0])
 
 
 def test_condition_means_shrink_to_one_point_on_noise_and_stay_where_units_are_tuned():

@@ -17,6 +17,7 @@ from tests.core.test_gaussian import posteriors
 AGGREGATIONS = {
     "average": experts.average,
     "product_of_experts": experts.product_of_experts,
+    "hellinger": experts.hellinger,
     "mixture_of_experts": experts.mixture_of_experts,
     "mixture_of_products": experts.mixture_of_products,
     "sampled_products": lambda some, available: experts.sampled_products(
@@ -48,6 +49,25 @@ def test_product_of_experts_is_the_product_of_densities_on_a_grid(modalities, se
     product = np.exp(logs - logs.max())
     product /= np.trapezoid(product, grid)
     np.testing.assert_allclose(density(experts.product_of_experts(some, everyone(some)), grid), product, atol=1e-6)
+
+
+@given(modalities=st.integers(1, 4), seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_hellinger_has_the_moments_of_the_squared_mean_of_root_densities_on_a_grid(modalities, seed):
+    some = posteriors(modalities, 1, 2, seed)
+    line = np.linspace(-40, 40, 801)
+    logs = [
+        sum(norm.logpdf(axis, m, s) for axis, m, s in zip(np.meshgrid(line, line), mean.numpy(), scale.numpy(), strict=True))
+        for mean, scale in zip(some.mean[:, 0], some.scale[:, 0], strict=True)
+    ]
+    pooled = np.square(np.mean([np.exp(log / 2) for log in logs], axis=0))
+    pooled /= pooled.sum()
+    joint = experts.hellinger(some, everyone(some)).posteriors
+    for latent, axis in enumerate((0, 1)):
+        marginal = pooled.sum(axis=axis)
+        mean = (marginal * line).sum()
+        assert joint.mean[0, 0, latent].item() == pytest.approx(mean, abs=2e-3)
+        assert joint.scale[0, 0, latent].item() ** 2 == pytest.approx((marginal * (line - mean) ** 2).sum(), rel=5e-3)
 
 
 def test_mixture_of_products_is_the_mixture_over_all_subsets_by_brute_force():

@@ -1,6 +1,7 @@
 """Each likelihood is normalised, agrees with scipy, and its mean is the mean of its samples."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,29 +14,22 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from neuromvm.errors import ArgumentError, ShapeError, SpecError
 from neuromvm.likelihoods import (
+    LIKELIHOODS,
     Bernoulli,
     Categorical,
-    Gaussian,
-    Laplace,
+    Gamma,
     Likelihood,
     NegativeBinomial,
     Poisson,
-    SquaredError,
+    Support,
     ZeroInflatedNegativeBinomial,
-    ZeroInflatedPoisson,
 )
 from neuromvm.likelihoods.dispersion import log_overdispersion
-from neuromvm.specs.likelihoods import AnyLikelihood
+from neuromvm.specs.likelihoods import LikelihoodSpec
+from tests.core.examples import activity_of, of_support
 
-REAL = {"gaussian": Gaussian, "squared_error": SquaredError, "laplace": Laplace}
-COUNTS = {
-    "poisson": Poisson,
-    "negative_binomial": NegativeBinomial,
-    "zero_inflated_poisson": ZeroInflatedPoisson,
-    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
-}
-EVENTS = {"bernoulli": Bernoulli, "categorical": Categorical}
-ALL = REAL | COUNTS | EVENTS
+REAL, COUNTS, EVENTS, POSITIVE = (of_support(support) for support in ("real", "counts", "binary", "positive"))
+ALL = LIKELIHOODS
 every = pytest.mark.parametrize("kind", ALL)
 every_count = pytest.mark.parametrize("kind", COUNTS)
 
@@ -50,14 +44,7 @@ def with_values(likelihood: Likelihood, seed: int = 0) -> Likelihood:
 
 
 def possible_targets(kind: str, rows: int, features: int, seed: int = 0) -> torch.Tensor:
-    random = torch.Generator().manual_seed(seed)
-    if kind in REAL:
-        return torch.randn(rows, features, generator=random)
-    if kind in COUNTS:
-        return torch.poisson(torch.full((rows, features), 2.0), generator=random)
-    if kind == "bernoulli":
-        return torch.bernoulli(torch.full((rows, features), 0.4), generator=random)
-    return torch.eye(features)[torch.randint(features, (rows,), generator=random)]
+    return activity_of(ALL[kind].support, rows, features, seed)
 
 
 def set_dispersion(likelihood: Likelihood, dispersion: float) -> None:
@@ -158,6 +145,24 @@ def test_categorical_is_scipys_multinomial_without_its_coefficient():
     np.testing.assert_allclose(found, stats.multinomial.logpmf(counts, counts.sum(1), share) - coefficient, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [0.2, 1.0, 7.5, 400.0])
+def test_gamma_is_that_of_scipy(shape):
+    likelihood = Gamma(2)
+    likelihood.start_from(torch.tensor([[1.0, 30.0], [3.0, 50.0]]))
+    with torch.no_grad():
+        likelihood.log_shape.fill_(math.log(shape))
+    raw, target = torch.tensor([[0.4, -0.3]]), torch.tensor([[2.5, 17.0]])
+    expected = stats.gamma.logpdf(target, shape, scale=np.exp(raw.numpy()) * np.array([2.0, 40.0]) / shape).sum(-1)
+    np.testing.assert_allclose(likelihood.log_prob(raw, target).detach().numpy(), expected, rtol=2e-5)
+
+
+def test_gamma_starts_at_the_shape_of_the_activity():
+    target = np.random.default_rng(0).gamma([0.5, 4.0], [3.0, 0.2], size=(50_000, 2))
+    likelihood = Gamma(2)
+    likelihood.start_from(torch.from_numpy(target))
+    np.testing.assert_allclose(np.exp(likelihood.log_shape.detach().numpy()), [0.5, 4.0], rtol=0.05)
+
+
 # Normalised
 
 
@@ -181,6 +186,18 @@ def test_counts_sum_to_one(kind, dispersion):
         set_dispersion(likelihood, dispersion)
     total = np.exp(log_probs(likelihood, 2.0, torch.arange(600.0))).sum()
     assert total == pytest.approx(1.0, abs=2e-5)
+
+
+@pytest.mark.parametrize("kind", POSITIVE)
+def test_densities_of_positive_activity_integrate_to_one(kind):
+    likelihood = with_values(POSITIVE[kind](1))
+
+    def density(log_value):
+        value = math.exp(log_value)
+        return value * math.exp(likelihood.log_prob(torch.tensor([[0.3]]), torch.tensor([[value]])).item())
+
+    total, _ = integrate.quad(density, -40, 10, limit=200)
+    assert total == pytest.approx(1, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", EVENTS)
@@ -212,6 +229,7 @@ def test_samples_are_repeated_by_their_generator_and_possible(kind):
     assert torch.equal(first, second)
     if kind not in REAL:
         likelihood.start_from(first.reshape(-1, 4))  # refuses what is impossible
+    if kind in COUNTS | EVENTS:
         assert torch.equal(first, first.round())
     if kind == "categorical":
         assert (first.sum(-1) == 1).all()
@@ -373,7 +391,7 @@ def test_features_that_are_not_whole_bins_and_no_bin_width_are_refused():
         Poisson(4, exposure=0.0)
 
 
-@pytest.mark.parametrize("kind", [*COUNTS, *EVENTS])
+@pytest.mark.parametrize("kind", [*COUNTS, *EVENTS, *POSITIVE])
 def test_activity_that_cannot_be_is_refused(kind):
     with pytest.raises(SpecError, match="between -1 and 1"):
         ALL[kind](2).start_from(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
@@ -463,13 +481,15 @@ def test_dispersion_and_extra_zeros_are_recovered_from_counts():
     assert likelihood.mean(raw).item() == pytest.approx(mean * (1 - extra), rel=0.03)
 
 
-def test_likelihoods_of_recorded_values_say_so():
-    assert {kind for kind in ALL if ALL[kind].scores_counts} == {*COUNTS, *EVENTS}
+def test_real_numbers_alone_are_scaled_features():
+    assert {kind for kind in ALL if ALL[kind].scores_recorded()} == {*COUNTS, *EVENTS, *POSITIVE}
+    assert set(ALL) == set(get_args(LikelihoodSpec.model_fields["kind"].annotation))
+    assert all(likelihood.support in get_args(Support) for likelihood in ALL.values())
 
 
 @every
 def test_spec_of_each_kind_survives_a_round_trip(kind):
-    adapter = TypeAdapter(AnyLikelihood)
+    adapter = TypeAdapter(LikelihoodSpec)
     spec = adapter.validate_python({"kind": kind})
     assert spec.kind == kind
     assert adapter.validate_json(adapter.dump_json(spec)) == spec

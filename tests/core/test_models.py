@@ -7,35 +7,16 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, stack_module_state
 
-from neuromvm.build import LIKELIHOODS, build_model
+from neuromvm.build import build_model
 from neuromvm.data.windows import WindowShape
 from neuromvm.errors import ShapeError
-from neuromvm.likelihoods import SquaredError
+from neuromvm.likelihoods import LIKELIHOODS, SquaredError
 from neuromvm.models import Batch, IndependentVAE
-from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from neuromvm.specs import ModelSpec
+from tests.core.examples import NAMED, PUBLISHED, SHARING, activity_of
 
 WINDOWS = {"mitt": WindowShape(4, 3, 0.1), "stella": WindowShape(4, 2, 0.1), "barat": WindowShape(4, 2, 0.1)}
 FEATURES = {name: window.features for name, window in WINDOWS.items()}
-SHARING = {
-    "independent": {"kind": "independent"},
-    "autoencoder": {"kind": "autoencoder", "cross_reconstruction": 0.5},
-    "average": {"kind": "joint", "aggregation": "average"},
-    "poe": {"kind": "joint", "aggregation": "product_of_experts"},
-    "moe": {"kind": "joint", "aggregation": "mixture_of_experts"},
-    "mopoe": {"kind": "joint", "aggregation": "mixture_of_products"},
-    "mopoe-drawn": {"kind": "joint", "aggregation": "mixture_of_products", "components": 4},
-    "mmvm": {"kind": "mmvm"},
-    "mmvm-pairwise": {"kind": "mmvm", "rate": "pairwise"},
-    "mmvm-normal": {"kind": "mmvm", "standard_normal": {"kind": "linear"}},
-    "mmvm-cross": {"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.6},
-    "mmvm-pooled": {"kind": "mmvm", "pooled": True},
-    "mmvm-pooled-pairwise": {"kind": "mmvm", "pooled": True, "rate": "pairwise", "cross_reconstruction": 0.6},
-    "mmvae_plus-elbo": {"kind": "mmvae_plus", "samples": 1},
-    "mmvae_plus": {"kind": "mmvae_plus", "samples": 3},
-}
-# Reproductions of published oddities do not keep the laws on absent animals.
-PUBLISHED = {f"published-{name}": {"kind": "published_joint", "aggregation": name} for name in PUBLISHED_AGGREGATIONS}
 NETWORKS = {
     "linear": "linear",
     "mlp": {"kind": "mlp", "hidden": [6, 5]},
@@ -66,13 +47,8 @@ every_model = pytest.mark.parametrize("spec", EVERY.values(), ids=EVERY)
 every_sharing = pytest.mark.parametrize("spec", FEWER.values(), ids=FEWER)
 
 
-def batch_of(rows: int, seed: int = 0, highest: float = 1.0) -> Batch:
-    """Return zeros and ones, which every likelihood can score."""
-    generator = torch.Generator().manual_seed(seed)
-    values = {
-        name: torch.poisson(torch.full((rows, width), 1.0), generator=generator).clamp(max=highest)
-        for name, width in FEATURES.items()
-    }
+def batch_of(rows: int, seed: int = 0, support: str = "counts") -> Batch:
+    values = {name: activity_of(support, rows, width, seed + number) for number, (name, width) in enumerate(FEATURES.items())}
     return Batch(values, values, torch.ones(len(FEATURES), rows), torch.arange(rows) // 2)
 
 
@@ -84,7 +60,8 @@ def noise_of(model, rows: int, seed: int = 1) -> torch.Tensor:
 @every_model
 def test_loss_is_the_stated_reduction_and_reaches_every_parameter(spec):
     model = build_model(spec, WINDOWS, seed=0)
-    objective = model.objective(batch_of(6), noise_of(model, 6), beta=0.7, progress=0.5)
+    batch = batch_of(6, support=model.likelihood("mitt").support)
+    objective = model.objective(batch, noise_of(model, 6), beta=0.7, progress=0.5)
     assert objective.log_likelihood.shape == (3, 6)
     assert objective.rate.shape == (len(model.rate_terms), 6)
     expected = (0.7 * objective.rate.sum(0) - objective.log_likelihood.sum(0)).mean()
@@ -148,6 +125,17 @@ def test_a_row_without_any_animal_does_not_count(spec):
     torch.testing.assert_close(
         model.objective(long, noise_of(model, 4), 1.0).loss, model.objective(kept, noise_of(model, 4)[:, :3], 1.0).loss
     )
+
+
+def test_models_say_what_their_latents_have_in_common():
+    settings = NAMED | PUBLISHED | {"plain autoencoder": {"kind": "autoencoder"}}
+    models = {name: build_model(ModelSpec(sharing=sharing), WINDOWS, seed=0) for name, sharing in settings.items()}
+    apart = {"independent", "plain autoencoder"}
+    factors = {"average", "poe", "published-average", "published-product_of_experts"}
+    private = {"mmvae_plus", "mmvae_plus-elbo"}
+    assert {name for name, model in models.items() if not model.shares_latents} == apart | factors
+    assert {name for name, model in models.items() if model.has_private_latents} == private
+    assert {name for name, model in models.items() if not model.has_common_space} == apart | private
 
 
 def test_order_of_rows_is_irrelevant():

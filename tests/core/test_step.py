@@ -18,7 +18,7 @@ from neuromvm.training import fit as fitting
 from neuromvm.training import step as stack_step
 from neuromvm.training import trainer as training
 from neuromvm.training.batches import StackBatches
-from neuromvm.training.fit import fit, make_trainer
+from neuromvm.training.fit import batch_settings, fit, make_trainer
 from neuromvm.training.trainer import StackTrainer
 from tests.core.golden.make_losses import SAMPLES as THREE
 from tests.core.golden.make_losses import SPLITS as THREE_SPLITS
@@ -211,7 +211,8 @@ def test_a_long_training_says_once_that_compiling_would_make_it_shorter(caplog, 
 
 def losses(precision: str, device: str) -> list[float]:
     training = TrainingSpec(epochs=6, batch_size=9, learning_rate=0.01, precision=precision, device=device)
-    batches = StackBatches(SAMPLES, SPLITS, MODEL, training, [Replica(0, 0)], device=torch.device(device))
+    settings = batch_settings(MODEL, training, SAMPLES.children)
+    batches = StackBatches(SAMPLES, SPLITS, settings, [Replica(0, 0)], device=torch.device(device))
     return [record.loss[0] for record in make_trainer(MODEL, training, batches).run()]
 
 

@@ -17,7 +17,7 @@ from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training.batches import StackBatches
 from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
 from neuromvm.training.device import choose_device
-from neuromvm.training.fit import fit, make_trainer
+from neuromvm.training.fit import batch_settings, fit, make_trainer
 from neuromvm.training.trainer import StackTrainer
 from tests.conftest import tuned_recordings
 
@@ -41,8 +41,7 @@ def trainer_of(replicas, model=MODEL, samples=SAMPLES, splits=SPLITS, steps=None
     batches = StackBatches(
         samples,
         splits,
-        model,
-        training,
+        batch_settings(model, training, samples.children),
         replicas,
         device=torch.device("cpu"),
         steps=steps,

@@ -11,7 +11,7 @@ from neuromvm.data.features import SMALLEST_NOISE, Scaler, Transform, features, 
 from neuromvm.data.memory import MemoryBudget
 from neuromvm.specs import SampleSpec
 from neuromvm.training import device_data as resident_activity
-from neuromvm.training.device_data import ResidentActivity
+from neuromvm.training.device_data import DeviceActivity
 
 CHOSEN = torch.tensor([[3, 0, 3], [11, 7, 1]])
 
@@ -34,7 +34,7 @@ def test_features_made_when_asked_for_are_those_made_beforehand(settings, kind, 
     monkeypatch.setattr(resident_activity, "LITTLE", little)
     values, spec = activity(kind, mapped=mapped), SampleSpec(label="odor", **settings)
     recorded = recorded_features(values).reshape(12, 20)
-    resident = ResidentActivity(recorded, Transform.of(values, spec), torch.device("cpu"))
+    resident = DeviceActivity(recorded, Transform.of(values, spec), torch.device("cpu"))
     np.testing.assert_array_equal(resident.features(CHOSEN), features(values, spec).reshape(12, 20)[CHOSEN])
     np.testing.assert_array_equal(resident.recorded(CHOSEN), recorded[CHOSEN].astype(np.float32))
 
@@ -46,7 +46,7 @@ def test_features_are_the_same_where_recorded_activity_is_not_scored(settings, k
     monkeypatch.setattr(resident_activity, "LITTLE", little)
     values, spec = activity(kind, mapped=False), SampleSpec(label="odor", **settings)
     recorded = recorded_features(values).reshape(12, 20)
-    resident = ResidentActivity(recorded, Transform.of(values, spec), torch.device("cpu"), scored=False)
+    resident = DeviceActivity(recorded, Transform.of(values, spec), torch.device("cpu"), scored=False)
     np.testing.assert_array_equal(resident.features(CHOSEN), features(values, spec).reshape(12, 20)[CHOSEN])
 
 
@@ -54,14 +54,14 @@ def test_little_activity_that_is_in_a_file_stays_there_alone(monkeypatch):
     values = activity("uint8", mapped=True)
     recorded = recorded_features(values).reshape(12, 20)
     monkeypatch.setattr(resident_activity, "MemoryBudget", lambda: pytest.fail("features were made beforehand"))
-    ResidentActivity(recorded, Transform.of(values, SampleSpec(label="odor")), torch.device("cpu"))
+    DeviceActivity(recorded, Transform.of(values, SampleSpec(label="odor")), torch.device("cpu"))
 
 
 def test_what_is_done_to_features_does_not_reach_the_recording():
     values = activity("float32", mapped=False)
     before = values.copy(deep=True)
     transform = Transform.of(values, SampleSpec(label="odor", transform="none"))
-    resident = ResidentActivity(recorded_features(values).reshape(12, 20), transform, torch.device("cpu"))
+    resident = DeviceActivity(recorded_features(values).reshape(12, 20), transform, torch.device("cpu"))
     resident.features(CHOSEN).zero_()
     resident.recorded(CHOSEN).zero_()
     xr.testing.assert_identical(values, before)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from neuromvm.inference.attribution import traverse
 
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.data.simulate.experiment import SimulationConfig
@@ -13,26 +14,20 @@ from neuromvm.errors import RunFolderError
 from neuromvm.folders.study import Study
 from neuromvm.inference.imputation import impute
 from neuromvm.inference.transfer import first_of_each_split, impute_each, transfer
+from neuromvm.likelihoods import LIKELIHOODS
 from neuromvm.schema import Part
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training.fit import fit
 from neuromvm.workflow.experiment import run_experiment
-from tests.conftest import tuned_recordings
+from tests.core.examples import SHARING, recordings_of
 
 BINS, LATENT = 4, 3
 UNITS = {"mitt": 8, "stella": 6}
-SHARINGS = [
-    "independent",
-    "autoencoder",
-    {"kind": "joint", "aggregation": "product_of_experts"},
-    {"kind": "joint", "aggregation": "mixture_of_products", "components": 3},
-    {"kind": "mmvm", "cross_reconstruction": 0.5},
-    "mmvae_plus",
-]
 
 
-def fitted_with(sharing="mmvm", seeds=(0,), **settings):
-    samples = make_samples(tuned_recordings({"mitt": (8, 40), "stella": (6, 36)}), SampleSpec(label=["odor"], bin_width=0.5))
+def fitted_with(sharing="mmvm", seeds=(0,), support="counts", **settings):
+    recordings = recordings_of(support, {"mitt": (8, 40), "stella": (6, 36)})
+    samples = make_samples(recordings, SampleSpec(label=["odor"], bin_width=0.5 if support == "counts" else 0.1))
     splits = make_splits(samples, SplitSpec(repeats=2))
     model = ModelSpec(sharing=sharing, latent=LATENT, networks="linear", beta=0.01, **settings)
     return fit(samples, splits, model, TrainingSpec(epochs=8, seeds=list(seeds)), progress=False), samples, splits
@@ -50,7 +45,7 @@ def by_hand(fitted, samples, source, target, replica, private=()):
     return (raw * scaler.spread + scaler.center).reshape(len(seen), BINS, UNITS[target])
 
 
-@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("sharing", SHARING.values(), ids=SHARING)
 def test_every_way_of_sharing_decodes_the_mean_of_the_source_alone(sharing):
     fitted, samples, splits = fitted_with(sharing)
     tree = transfer(fitted, samples, splits)
@@ -94,6 +89,29 @@ def test_counts_are_counts_and_draws_have_their_mean():
     assert torch.equal(
         torch.from_numpy(drawn), torch.from_numpy(transfer(fitted, samples, splits)["mitt"]["mitt"]["drawn"].values)
     )
+
+
+# Support -> kind of transferred and imputed activity, unit of traversed activity, smallest and largest value.
+LABELS = {
+    "counts": ("count", "Hz", 0, np.inf),
+    "binary": ("probability", "probability", 0, 1),
+    "positive": ("activity as recorded", "uV^2", 0, np.inf),
+    "real": ("transformed activity (sqrt)", "square root of spikes a bin", -np.inf, np.inf),
+}
+
+
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+def test_decoded_activity_is_labelled_by_the_support_of_its_likelihood(kind):
+    support = LIKELIHOODS[kind].support
+    label, unit, smallest, largest = LABELS[support]
+    fitted, samples, splits = fitted_with(support=support, likelihood=kind)
+    tree = transfer(fitted, samples, splits)
+    assert tree["mitt"]["stella"].attrs["kind"] == label
+    assert impute(fitted, samples, splits, "stella", draws=5).attrs["kind"] == label
+    assert traverse(fitted, samples, splits)["stella"]["activity"].attrs["units"] == unit
+    values = tree["mitt"]["stella"]["activity"].values
+    assert ((values >= smallest) & (values <= largest)).all()
+    assert ("drawn" in tree["mitt"]["mitt"]) == (support != "real")
 
 
 def test_imputed_is_what_impute_returns():

@@ -15,7 +15,7 @@ from neuromvm.errors import RunFolderError, SchemaError
 if TYPE_CHECKING:
     from neuromvm.folders.study import Study
 
-COUNT = "count"  # kind of activity that is as recorded; the other kind is transformed
+EVENTS = ("count", "probability")  # kinds of generated activity that are an expected number of events
 
 
 def chosen_models(study: "Study", names: Sequence[str] | None, analysis: str) -> list[str]:
@@ -65,6 +65,6 @@ def flattened(values: xr.DataArray) -> Floats:
 def recorded(samples: xr.DataTree, animal: str, kind: str) -> Floats:
     """Return an animal's activity ``(trial, window, feature)`` in the kind in which a model generates it."""
     activity = samples[animal].to_dataset()["activity"]
-    if kind == COUNT:
+    if not kind.startswith("transformed"):
         return flattened(activity.transpose("trial", "window", "bin", "unit"))
     return features(activity, sample_spec(samples)).astype(np.float64)

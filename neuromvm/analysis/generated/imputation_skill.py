@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from neuromvm.analysis.decoding.scoring import Resampling
-from neuromvm.analysis.generated.activity import COUNT, flattened, recorded
+from neuromvm.analysis.generated.activity import EVENTS, flattened, recorded
 from neuromvm.analysis.generated.rates import condition_means, shrunken_means
 from neuromvm.analysis.readouts.representations import Floats, held_out, training_side
 from neuromvm.analysis.statistics import over_trials
@@ -105,7 +105,7 @@ def _label_means(
     """Return the mean response to the labels of each test trial ``(trial, window, feature)``."""
     rows = np.unique(np.concatenate([labels, test_labels]), axis=0, return_inverse=True)[1].reshape(-1)
     conditions = rows[: len(labels)], rows[len(labels) :]
-    if kind == COUNT:
+    if kind in EVENTS:
         return condition_means(training, *conditions, units)
     squared = partial(_squared_error, training, variance)
     return shrunken_means(training, *conditions, training.mean(axis=0), squared)
@@ -117,7 +117,7 @@ def _squared_error(values: Floats, variance: Floats, expected: Floats) -> float:
 
 def _errors(values: Floats, expected: Floats, variance: Floats, kind: str) -> Floats:
     """Return the errors of expected activity ``(row, feature)``, summed over features ``(row,)``."""
-    if kind != COUNT:
+    if kind not in EVENTS:
         return np.asarray((np.square(values - expected) / variance).sum(axis=1))
     expected = np.maximum(expected, LOWEST_RATE)
     return np.asarray(2 * (xlogy(values, values) - xlogy(values, expected) - values + expected).sum(axis=1))

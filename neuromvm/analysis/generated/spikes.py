@@ -24,7 +24,7 @@ from neuromvm.analysis.baselines.mcca import CanonicalVariates
 from neuromvm.analysis.baselines.procrustes import ProcrustesAligned
 from neuromvm.analysis.decoding.scoring import NO_FLOOR, Resampling
 from neuromvm.analysis.generated import predictive_checks
-from neuromvm.analysis.generated.activity import COUNT, chosen_models, flattened, scored_rows
+from neuromvm.analysis.generated.activity import EVENTS, chosen_models, flattened, scored_rows
 from neuromvm.analysis.generated.rates import RidgeReadout, condition_means, counts_of, fit_readout, mean_rates
 from neuromvm.analysis.generated.spike_scores import PERMUTATIONS, SETTINGS, Account, scores_of
 from neuromvm.analysis.judged import ALL_ANIMALS, animals_of, difference_of, interval_of, null_of, value_of
@@ -245,7 +245,7 @@ def _decoded(tree: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, split
     for source in tree.children:
         rows = scored_rows(tree, samples, splits, source, split)
         for target, node in tree[source].children.items():
-            if rows is not None and node.attrs["kind"] == COUNT:
+            if rows is not None and node.attrs["kind"] in EVENTS:
                 rates = flattened(node.to_dataset()["activity"].isel(row=rows))
                 yield source, target, np.maximum(rates, SMALLEST_RATE)
 

@@ -11,7 +11,8 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec
 from tests.conftest import tuned_recordings
-from tests.core.test_models import PUBLISHED, SHARING, specs
+from tests.core.examples import PUBLISHED, SHARING
+from tests.core.test_models import specs
 from tests.core.test_training import trainer_of
 
 FILE = Path(__file__).with_name("losses.json")
