@@ -7,7 +7,7 @@ import xarray as xr
 import neuromvm as nm
 from analysis.tables import EXPERIMENTS, Request, bracketed, markdown, read_request, recordings, write_page
 from neuromvm.analysis import compare
-from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.decoding.decoding import Options, summarize
 
 LABEL = "odor"
 MODELS = ("mmvm_cross", "mmvm", "simplex_bayes")  # those of the experiment that are fitted
@@ -34,8 +34,10 @@ def cross_scores(spec: nm.ExperimentSpec, animals: xr.DataTree, options: Options
         for name, model in spec.models.items()
         if name in MODELS
     }
-    scores = compare(samples, splits, latents, options).sel(setting="cross")[["value", "low", "high"]].to_dataframe()
-    return scores.dropna(subset="value").apply(lambda score: bracketed(score, "value", "low", "high"), axis="columns")
+    scores = [score.row() for score in summarize(compare(samples, splits, latents, options))]
+    return pd.Series(
+        {score["representation"]: bracketed(score, "value", "low", "high") for score in scores if score["setting"] == "cross"}
+    )
 
 
 def table_of(request: Request, experiment: str) -> str:
