@@ -25,11 +25,12 @@ def small(request: Request) -> list[str]:
 def tradeoff_table(folder: Path) -> pd.DataFrame:
     """Return reconstruction error and accuracy of every model and weight of the rate."""
     cells = pd.read_csv(folder / "table.csv")
-    beta = next(column for column in cells if column.endswith(".beta"))
-    models = [column.removesuffix(" reconstruction error") for column in cells if column.endswith(" reconstruction error")]
+    columns = [str(column) for column in cells]
+    beta = next(column for column in columns if column.endswith(".beta"))
+    models = [column.removesuffix(" reconstruction error") for column in columns if column.endswith(" reconstruction error")]
     table = []
     for model in models:
-        for _, cell in cells.iterrows():
+        for cell in cells.to_dict("records"):
             accuracy = {
                 setting: number(cell[f"decoding: balanced accuracy, {model}, {setting}"])
                 for setting in ("within", "cross", "pooled")

@@ -12,7 +12,8 @@ SETTING, CHOSEN = "models.simplex_bayes.start_shrinkage", "simplex_bayes chosen 
 
 def selected_part(folder: Path) -> str:
     """Write the scores of the chosen cells and in which splits each setting was chosen."""
-    scores = pd.read_csv(folder / "selected.csv").to_dict("records")
+    lines = pd.read_csv(folder / "selected.csv")
+    scores = [{str(key): value for key, value in line.items()} for line in lines.to_dict("records")]
     choices = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)[[SETTING, CHOSEN]]
     choices.columns = ["start_shrinkage", "chosen in splits"]
     return "\n\n".join([markdown(score_table(scores)), conditions(scores), markdown(choices)])

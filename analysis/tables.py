@@ -32,6 +32,7 @@ QUICK = (
     "analyses.decoding.baselines=[raw, mcca]",
     "analyses.decoding.tune=false",
     "split.repeats=1",
+    "split.folds=2",
 )
 QUICK_RATS = {"mitt": {"units": 12, "trials": 120}, "stella": {"units": 10, "trials": 110}}
 SETTINGS = ("within", "cross", "others", "pooled")
@@ -81,14 +82,14 @@ def recordings(request: Request, data_spec: str) -> Path:
     """
     folder = request.data / Path(nm.load_data_spec(data_spec).root).name
     if folder.is_dir():
-        return folder
+        return folder.resolve()
     if data_spec not in SIMULATIONS:
         raise SpecError(f"data set {data_spec}", found=f"no folder {folder}", next_step="Name the folder above it: --data FOLDER")
     simulated = request.out / "data" / data_spec
     if not simulated.is_dir():
         config = SimulationConfig.model_validate({"animals": QUICK_RATS}) if request.quick else None
         SIMULATIONS[data_spec](simulated, config)
-    return simulated
+    return simulated.resolve()
 
 
 def neuromvm(*arguments: str | Path) -> None:
@@ -183,11 +184,11 @@ def conditions(scores: Sequence[Mapping[str, Any]], settings: Sequence[str] = SE
     """Say in words what the scores of a table were measured on: counts, chance, interval, null and baseline."""
     shown = [score for score in scores if score["setting"] in settings]
     counted = {"animals": "n_animals", "trials tested": "n_trials", "windows a trial": "n_windows", "splits": "n_splits"}
-    counts = ", ".join(f"{shown[0][key]:,} {noun}" for noun, key in counted.items())
+    counts = ", ".join(f"{noun} {shown[0][key]:,}" for noun, key in counted.items())
     nulls = "; ".join(dict.fromkeys(score["null_kind"] for score in shown))
     baselines = ", ".join(dict.fromkeys(score["baseline"] for score in shown if number(score["difference"])))
     difference = f" Differences are to {baselines}." if baselines else ""
-    return f"{counts}; chance {number(shown[0]['chance'])}. Brackets: {shown[0]['interval']}. Null: {nulls}.{difference}"
+    return f"Counts: {counts}; chance {number(shown[0]['chance'])}. Brackets: {shown[0]['interval']}. Null: {nulls}.{difference}"
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -227,12 +228,12 @@ def write_page(request: Request, page: str, parts: Mapping[str, str]) -> None:
         If the page has no such part.
     """
     text = (PAGES / f"{page}.md").read_text("utf-8")
-    made = f"Made by `python -m analysis.{page}` with neuromvm {nm.__version__}{' --quick' if request.quick else ''}."
+    origin = f"Made by `python -m analysis.{page}` with neuromvm {nm.__version__}{' --quick' if request.quick else ''}."
     for name, content in parts.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         before, marker, after = text.partition(begin)
         if not marker or end not in after:
             raise SpecError(f"docs/results/{page}.md", found=f"no part {name!r}", next_step=f"Add {begin} and {end}")
-        text = f"{before}{begin}\n\n{content}\n\n{made}\n\n{end}{after.partition(end)[2]}"
+        text = f"{before}{begin}\n\n{content}\n\n{origin}\n\n{end}{after.partition(end)[2]}"
     request.pages.mkdir(parents=True, exist_ok=True)
     (request.pages / f"{page}.md").write_text(text, "utf-8")
