@@ -28,7 +28,7 @@ def main(request: Request) -> None:
         settings = tuple(dict.fromkeys(score["setting"] for score in scores))
         table = markdown(score_table(scores, settings, interval="animals_"))
         shown = figure(request, study.path, "few_shot-curve", f"Accuracy against trials a class, {area}")
-        parts[area] = "\n\n".join([table, conditions(scores, settings), shown])
+        parts[area] = "\n\n".join([table, conditions(scores, settings, interval="animals_"), shown])
     write_page(request, "new_animals", parts)
 
 

@@ -180,15 +180,16 @@ def score_table(scores: Sequence[Mapping[str, Any]], settings: Sequence[str] = S
     return pd.DataFrame(table)
 
 
-def conditions(scores: Sequence[Mapping[str, Any]], settings: Sequence[str] = SETTINGS) -> str:
-    """Say in words what the scores of a table were measured on: counts, chance, interval, null and baseline."""
+def conditions(scores: Sequence[Mapping[str, Any]], settings: Sequence[str] = SETTINGS, interval: str = "") -> str:
+    """Say in words what the scores of :func:`score_table` were measured on: counts, chance, interval, null and baseline."""
     shown = [score for score in scores if score["setting"] in settings]
     counted = {"animals": "n_animals", "trials tested": "n_trials", "windows a trial": "n_windows", "splits": "n_splits"}
     counts = ", ".join(f"{noun} {shown[0][key]:,}" for noun, key in counted.items())
     nulls = "; ".join(dict.fromkeys(score["null_kind"] for score in shown))
     baselines = ", ".join(dict.fromkeys(score["baseline"] for score in shown if number(score["difference"])))
     difference = f" Differences are to {baselines}." if baselines else ""
-    return f"Counts: {counts}; chance {number(shown[0]['chance'])}. Brackets: {shown[0]['interval']}. Null: {nulls}.{difference}"
+    resampled = "95 % over animals, drawn again with their trials" if interval else shown[0]["interval"]
+    return f"Counts: {counts}; chance {number(shown[0]['chance'])}. Brackets: {resampled}. Null: {nulls}.{difference}"
 
 
 def markdown(table: pd.DataFrame) -> str:
