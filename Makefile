@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two test processes on two cores must not fight for threads.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow check wheel benchmarks clean
+.PHONY: demo test test-slow check wheel study benchmarks clean
 .DEFAULT_GOAL := test
 
 .venv/installed: pyproject.toml constraints.txt
@@ -34,6 +34,10 @@ check: .venv/installed
 
 wheel: .venv/installed  ## build it and run it outside the clone
 	$(BIN)/python tests/check_wheel.py
+
+DATA ?= data
+study: .venv/installed  ## renew docs/results from the recordings in $(DATA); hours, and a stopped study continues with the same command
+	$(BIN)/python -m analysis --data $(DATA)
 
 benchmarks: .venv/installed  ## ratios of times to other ways to do the same, some with optional packages: benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
