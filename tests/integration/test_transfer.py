@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from neuromvm.inference.attribution import traverse
 
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.data.simulate.experiment import SimulationConfig
@@ -14,6 +13,7 @@ from neuromvm.errors import RunFolderError
 from neuromvm.folders.study import Study
 from neuromvm.inference.imputation import impute
 from neuromvm.inference.transfer import first_of_each_split, impute_each, transfer
+from neuromvm.inference.traversal import traverse
 from neuromvm.likelihoods import LIKELIHOODS
 from neuromvm.schema import Part
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec
