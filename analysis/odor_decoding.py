@@ -2,7 +2,7 @@
 
 from analysis.tables import Request, decoding_part, figure, read_request, run, write_page
 
-BEFORE_ODOR = ("samples.start=-4", "samples.stop=0", "samples.bin_width=1", "samples.path_step=null")
+BEFORE_ODOR = ("samples.start=-4", "samples.stop=0", "samples.bin_width=1", "samples.path_step=null", "analyses={decoding: {}}")
 
 
 def main(request: Request) -> None:

@@ -36,8 +36,9 @@ def tradeoff_table(folder: Path) -> pd.DataFrame:
                 for setting in ("within", "cross", "pooled")
             }
             error = f"{cell[f'{model} reconstruction error']:.4g}"
-            table.append({"model": model, "beta": cell[beta], "reconstruction error": error, **accuracy})
-    return pd.DataFrame(table)
+            weight = "" if model == "autoencoder" else cell[beta]  # which has no rate
+            table.append({"model": model, "beta": weight, "reconstruction error": error, **accuracy})
+    return pd.DataFrame(table).drop_duplicates()
 
 
 def main(request: Request) -> None:

@@ -115,7 +115,7 @@ def run(request: Request, experiment: str, *settings: str, folder: str = "") -> 
     """
     path, out = EXPERIMENTS / f"{experiment}.yaml", request.out / (folder or experiment)
     root = recordings(request, nm.load_experiment_spec(path).data.spec)
-    overrides = [f"data.root={root}", *(QUICK if request.quick else ()), *settings]
+    overrides = [f"data.root={root}", *settings, *(QUICK if request.quick else ())]
     complete = (out / "report.html").is_file() and nm.Study(out).spec == nm.load_experiment_spec(path, overrides)
     if not complete:
         neuromvm("run", path, "--out", out, "--resume", *(f"--set={setting}" for setting in overrides))
@@ -126,7 +126,7 @@ def sweep(request: Request, name: str, *settings: str) -> Path:
     """Run a sweep, or what is missing of it, and return its folder."""
     path, out = EXPERIMENTS / f"{name}.yaml", request.out / name
     root = recordings(request, load_sweep_spec(path).experiment["data"]["spec"])
-    overrides = [f"data.root={root}", *(QUICK if request.quick else ()), *settings]
+    overrides = [f"data.root={root}", *settings, *(QUICK if request.quick else ())]
     neuromvm("sweep", path, "--out", out, "--engine", "processes", *(f"--set={setting}" for setting in overrides))
     return out
 
