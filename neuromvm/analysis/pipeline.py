@@ -44,13 +44,7 @@ class Analysis(Protocol):
 
 
 def find_analysis(name: str) -> Analysis:
-    """Return the analysis of that name.
-
-    Raises
-    ------
-    SpecError
-        If none is installed under it.
-    """
+    """Return the installed analysis of that name."""
     installed = {point.name: point for point in entry_points(group="neuromvm.analyses")}
     if name not in installed:
         raise SpecError(f"analysis {name!r}", found="not installed", next_step=did_you_mean(name, sorted(installed)))
@@ -64,13 +58,7 @@ def needs_of(name: str) -> tuple[str, ...]:
 
 
 def options_of(name: str, settings: Mapping[str, Any]) -> tuple[Analysis, Spec]:
-    """Return an analysis with its validated options.
-
-    Raises
-    ------
-    SpecError
-        If an option is unknown or out of range.
-    """
+    """Return an analysis with its validated options."""
     module = find_analysis(name)
     try:
         return module, module.Options.model_validate(dict(settings))
@@ -86,22 +74,13 @@ def check_analyses(spec: ExperimentSpec) -> None:
     """Refuse a wrong analysis or option before anything is trained."""
     for name, settings in spec.analyses.items():
         module, options = options_of(name, settings)
-        check = getattr(module, "check", None)
-        if check is not None:
-            check(options)
+        getattr(module, "check", lambda _: None)(options)
 
 
 def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Score]:
-    """Compute one analysis, save its scores and figures, and enter it in the summary.
+    """Compute one analysis of an open run, save its scores and figures, and enter it in the summary.
 
-    Parameters
-    ----------
-    study
-        An open run folder.
-    name
-        The analysis.
-    overrides
-        Options in place of those of the experiment.
+    ``overrides`` are options in place of those of the experiment.
     """
     from neuromvm.analysis.figures.style import save
 

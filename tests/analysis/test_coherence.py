@@ -200,9 +200,9 @@ def test_a_tuple_is_counted_as_the_trial_of_its_first_animal(study):
         },
         coords={"animal": ["rat1", "rat2"]},
     )
-    found = carriers(study.samples, imputed)
-    assert found.trial.tolist() == [[3, 48 + 7, -1]]
-    assert found.labels[55] == study.samples["rat2"]["label"].to_numpy()[7]
+    trial, _, labels = carriers(study.samples, imputed)
+    assert trial.tolist() == [[3, 48 + 7, -1]]
+    assert labels[55] == study.samples["rat2"]["label"].to_numpy()[7]
 
 
 def test_trials_that_train_and_test_have_no_null(study):

@@ -11,16 +11,7 @@ from numpy.typing import NDArray
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.generated.classes import Classified, Classifiers
 from neuromvm.analysis.generated.imputation_skill import skill
-from neuromvm.analysis.judged import (
-    ALL_ANIMALS,
-    CLASS_NAMES,
-    LABELS,
-    NULL_STATISTICS,
-    STATISTICS,
-    UNITS,
-    over_trials_alone,
-    with_mean,
-)
+from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, STATISTIC_COORDS, over_trials_alone, with_mean
 from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.statistics import over_trials
@@ -57,8 +48,8 @@ def score_model(
     pairs = Draws(*map(np.stack, zip(*(draw(codes, resampling, source) for source, codes in generated.items()), strict=True)))
     within = np.eye(len(animals), dtype=bool)
     settings = {
-        "within": _by_target(pairs, within),
-        "cross": _by_target(pairs, ~within),
+        "within": Draws(*(_mean_by_target(values, within) for values in pairs)),
+        "cross": Draws(*(_mean_by_target(values, ~within) for values in pairs)),
         "imputed": _of_animals(classified, animals, resampling, "imputed {}"),
         CEILING: _of_animals(real, animals, resampling, "{}"),
     }
@@ -85,9 +76,7 @@ def score_model(
             "target": targets,
             "reference": [CEILING],
             "null": [LABELS, CLASS_NAMES],
-            "unit_of_inference": list(UNITS),
-            "statistic": list(STATISTICS),
-            "null_statistic": list(NULL_STATISTICS),
+            **STATISTIC_COORDS,
         },
     ).merge(of_pairs.reindex(target=targets), join="exact")
 
@@ -151,15 +140,8 @@ def _renamed_imputations(classified: Mapping[str, Classified], animals: Sequence
     return with_mean(scores)
 
 
-def _by_target(pairs: Draws, chosen: NDArray[np.bool_]) -> Draws:
-    return Draws(*(_mean_by_target(values, chosen) for values in pairs))
-
-
 def _mean_by_target(values: Floats, chosen: NDArray[np.bool_]) -> Floats:
-    """Average ``(source, ..., target)`` over chosen pairs ``(source, target)``.
-
-    Returns the mean over all chosen pairs, then that over the sources of each target: ``(..., target)``.
-    """
+    """Return the mean of ``(source, ..., target)`` over chosen pairs, then over the sources of each target: ``(..., target)``."""
     by_pair = np.moveaxis(values, 0, -2)
     by_target = over_trials.mean_of_scored(np.where(chosen, by_pair, np.nan), axis=-2)
     return np.concatenate([over_trials.mean_of_scored(by_pair[..., chosen], axis=-1)[..., None], by_target], axis=-1)
@@ -170,14 +152,6 @@ def draw(classified: Classified, resampling: Resampling, name: str) -> Draws:
 
     Bootstrap draws are of trials within rows of labels. The null permutes labels among the scored trials: latents that carry no
     class. Draws depend on ``name`` and are paired between scores of the same name.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> labels = np.array([[0], [1], [0], [1]], np.int16)
-    >>> classified = Classified(labels[None, None], np.ones((1, 2), bool), labels)
-    >>> draw(classified, Resampling(100, 500), "mitt").observed.tolist()
-    [1.0]
     """
     codes, common, labels = classified
     used = (codes >= 0).any(axis=(0, 1, 3))
@@ -205,18 +179,8 @@ def draw(classified: Classified, resampling: Resampling, name: str) -> Draws:
 def renamed(classified: Classified, read: str, decoders: Sequence[str | None], renaming: Renaming) -> Floats:
     """Return balanced accuracies with the classes of animals renamed ``(draw, classifier)``, mean over splits.
 
-    They are those of latents that carry the classes in a code that differs from that of the animal of the classifier.
-
-    Parameters
-    ----------
-    classified
-        Classes given to the samples.
-    read
-        Animal whose samples they are.
-    decoders
-        Animal of each classifier, None where its classes keep their names.
-    renaming
-        Names of classes.
+    They are those of latents that carry the classes in a code that differs from that of the animal of the classifier. ``read`` is
+    the animal of the samples, ``decoders`` are those of the classifiers, None where classes keep their names.
     """
     codes, common, labels = classified
     shares = recall(codes, labels, common.shape[1])  # (split, classifier, class, class given)

@@ -27,20 +27,12 @@ DRAWS = 1000
 def check(samples: xr.DataTree, splits: xr.DataTree, transferred: Mapping[str, xr.DataTree]) -> xr.Dataset:
     """Compare draws of every decoder of counts, from the animal's own latents, with its test trials.
 
-    Parameters
-    ----------
-    samples, splits
-        Recorded counts, and the training side.
-    transferred
-        Model -> tree of :func:`neuromvm.inference.transfer.transfer`; models without draws of counts are left out.
-
-    Returns
-    -------
-    ``check (checked, quantity, activity, unit)``, means over splits, of the units of all animals (``of_animal``); ``activity`` is
-    ``recorded`` or ``model``. Quantities: ``mean rate`` [counts a bin]; ``fano factor`` of the counts of a window, variance over
-    mean within labels; ``correlation of mean responses``, between mean responses to labels (by window and bin) in test trials and
-    those of training-side trials (``recorded``) or those that the model expects (``model``). NaN where a unit does not vary.
-    Without a model of counts the dataset is empty.
+    Returns ``check (checked, quantity, activity, unit)`` for each model, means over splits, of the units of all animals
+    (``of_animal``); ``transferred`` is of :func:`neuromvm.inference.transfer.transfer`. ``activity`` is ``recorded`` or
+    ``model``; quantities are the ``mean rate`` [counts a bin], the ``fano factor`` of the counts of a window within labels, and
+    the ``correlation of mean responses`` to labels (by window and bin) in test trials with those of training-side trials
+    (``recorded``) or those that the model expects (``model``). NaN where a unit does not vary. Models without draws of counts are
+    left out.
     """
     checks = {name: _check_model(samples, splits, tree) for name, tree in transferred.items() if _animals_with_draws(tree)}
     if not checks:
@@ -97,14 +89,7 @@ def _check_split(samples: xr.DataTree, splits: xr.DataTree, tree: xr.DataTree, a
 def fano_factors(counts: Floats, labels: NDArray[np.integer], units: int) -> Floats:
     """Return variance over mean of a window's counts, within labels and pooled over them: ``(unit,)``, 1 for Poisson counts.
 
-    Parameters
-    ----------
-    counts
-        ``(trial, window, output)``, bin-major.
-    labels
-        ``(trial, window)``.
-    units
-        Number of units.
+    ``counts`` are ``(trial, window, output)``, bin-major, ``labels (trial, window)``.
 
     Examples
     --------
