@@ -4,12 +4,13 @@ A part that does not exist is :class:`Absent` and carries the reason, so that no
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import xarray as xr
 
 NO_REASON = "none: "  # begins the words that stand for an absent part in ``summary.json``
+NULL_VARIABLES = ("null_mean", "null_low", "null_high", "p")
 
 
 class Absent(NamedTuple):
@@ -142,6 +143,13 @@ def interval_of(scores: xr.Dataset, prefix: str = "") -> Interval:
     return Interval(float(scores[f"{prefix}low"]), float(scores[f"{prefix}high"]))
 
 
+def null_of(scores: xr.Dataset, kind: str, draws: int, names: Iterable[str] = NULL_VARIABLES) -> Null | Absent:
+    """Return a null that is saved as scalars; Absent where ``kind`` begins with "none: "."""
+    if kind.startswith(NO_REASON):
+        return Absent(kind.removeprefix(NO_REASON))
+    return Null(kind, int(draws), *(float(scores[name]) for name in names))
+
+
 def score_of(
     scores: xr.Dataset,
     null_kind: str,
@@ -157,11 +165,10 @@ def score_of(
     ``null_kind`` and ``null_draws`` say how labels were broken and how often, or after "none: " why there is no null; ``parts``
     are other fields of the line. ``prefix`` begins the names of all variables; ``null`` and ``p`` name another null.
     """
-    numbers = (float(scores[prefix + name]) for name in (f"{null}_mean", f"{null}_low", f"{null}_high", p))
-    is_absent = null_kind.startswith(NO_REASON)
+    null_variables = [prefix + name for name in (f"{null}_mean", f"{null}_low", f"{null}_high", p)]
     return Score(
         value=float(scores[f"{prefix}value"]),
         interval=interval_of(scores, prefix),
-        null=Absent(null_kind.removeprefix(NO_REASON)) if is_absent else Null(null_kind, int(null_draws), *numbers),
+        null=null_of(scores, null_kind, null_draws, null_variables),
         **parts,
     )
