@@ -5,6 +5,7 @@ The animal is the unit: trials, units and splits of an animal are one number, an
 
 import json
 from collections.abc import Mapping
+from itertools import product
 from math import comb, nan
 from typing import TYPE_CHECKING, Literal
 
@@ -185,16 +186,13 @@ def _block_means(matrix: Floats, members: NDArray[np.bool_]) -> list[list[list[f
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return one line for each representation and comparison that exists."""
-    lines = []
-    for representation in map(str, scores["representation"].values):
-        for comparison in map(str, scores["comparison"].values):
-            score = scores.sel(representation=representation, comparison=comparison)
-            if np.isfinite(score["difference"]):
-                lines.append(_line(score, representation, comparison))
-    return lines
+    cells = product(scores["representation"].values, scores["comparison"].values)
+    tests = [scores.sel(representation=representation, comparison=comparison) for representation, comparison in cells]
+    return [_line(test) for test in tests if np.isfinite(test["difference"])]
 
 
-def _line(score: xr.Dataset, representation: str, comparison: str) -> Score:
+def _line(score: xr.Dataset) -> Score:
+    representation, comparison = str(score["representation"].item()), str(score["comparison"].item())
     attrs, words = score.attrs, str(score.attrs["null"])
     if not attrs["in_sample"]:
         words = f"{words}; p cannot be below {float(score['smallest_p']):.3g}"

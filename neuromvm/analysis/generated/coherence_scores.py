@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -56,20 +56,23 @@ def score_model(
     draws = resampling.permutations if exchangeable(samples) else 0
     renaming = Renaming([*animals, OTHERS], generated[animals[0]].common.shape[1], draws, resampling.seed)
     renamed_pairs = np.stack([renamed(codes, source, animals, renaming) for source, codes in generated.items()])
+    # Imputed activity is judged with classes renamed in the same way for all targets.
+    renamed_imputations = {target: [renamed(codes, OTHERS, [None], renaming)[:, 0]] for target, codes in classified.items()}
     renamings = {
         "cross": _mean_by_target(renamed_pairs, ~within),
-        "imputed": _renamed_imputations(classified, animals, renaming),
+        "imputed": _by_animal(renamed_imputations, animals, [(renaming.draws,)])[0],
     }
     skills = {
         target: skill(samples, classifiers.splits, tuples, target, kinds[target], resampling)
         for target, tuples in imputations.items()
     }
+    skill_of_animals = over_trials_alone(*_by_animal(skills, animals, ((), (resampling.bootstraps,))))
     targets = [ALL_ANIMALS, *animals]
     of_pairs = xr.Dataset(_of_pairs(pairs, published, resampling), {"source": animals, "target": animals})
     return xr.Dataset(
         {
             **_of_settings(settings, renamings),
-            "skill": (("target", "unit_of_inference", "statistic"), _of_skills(skills, animals, resampling.bootstraps)),
+            "skill": (("target", "unit_of_inference", "statistic"), skill_of_animals),
         },
         {
             "setting": list(SETTINGS),
@@ -115,29 +118,19 @@ def _of_pairs(pairs: Draws, published: Mapping[str, Classified], resampling: Res
     }
 
 
-def _of_skills(skills: Mapping[str, tuple[float, Floats]], animals: Sequence[str], bootstraps: int) -> Floats:
-    value, draws = np.full(len(animals), np.nan), np.full((bootstraps, len(animals)), np.nan)
-    for target, of_target in skills.items():
-        value[animals.index(target)], draws[:, animals.index(target)] = of_target
-    return over_trials_alone(with_mean(value), with_mean(draws))
-
-
 def _of_animals(classified: Mapping[str, Classified], animals: Sequence[str], resampling: Resampling, name: str) -> Draws:
-    """Score the samples of each animal; draws depend on ``name``, with the animal in it. NaN for animals without samples."""
+    """Score the samples of each animal; draws depend on ``name``, with the animal in it."""
+    drawn = {animal: draw(codes, resampling, name.format(animal)) for animal, codes in classified.items()}
+    columns = {animal: [field[..., 0] for field in draws] for animal, draws in drawn.items()}
     shapes = ((), (resampling.bootstraps,), (resampling.permutations,), ())
-    of_animals = Draws(*(np.full((*shape, len(animals)), np.nan) for shape in shapes))
-    for animal, codes in classified.items():
-        for values, column in zip(of_animals, draw(codes, resampling, name.format(animal)), strict=True):
-            values[..., animals.index(animal)] = column[..., 0]
-    return Draws(*map(with_mean, of_animals))
+    return Draws(*_by_animal(columns, animals, shapes))
 
 
-def _renamed_imputations(classified: Mapping[str, Classified], animals: Sequence[str], renaming: Renaming) -> Floats:
-    """Return balanced accuracies of imputed activity ``(draw, target)`` with classes renamed, in the same way for all targets."""
-    scores = np.full((renaming.draws, len(animals)), np.nan)
-    for target, codes in classified.items():
-        scores[:, animals.index(target)] = renamed(codes, OTHERS, [None], renaming)[:, 0]
-    return with_mean(scores)
+def _by_animal(fields: Mapping[str, Sequence[Any]], animals: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> list[Floats]:
+    """Return each field ``(..., target)``, the mean over animals first; NaN for animals without it."""
+    missing = [np.full(shape, np.nan) for shape in shapes]
+    columns = zip(*(fields.get(animal, missing) for animal in animals), strict=True)
+    return [with_mean(np.stack(column, axis=-1)) for column in columns]
 
 
 def _mean_by_target(values: Floats, chosen: NDArray[np.bool_]) -> Floats:

@@ -9,7 +9,7 @@ from scipy.special import xlogy
 
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.generated.activity import EVENTS, flattened, recorded
-from neuromvm.analysis.generated.rates import condition_means, shrunken_means
+from neuromvm.analysis.generated.rates import codes_of, condition_means, shrunken_means
 from neuromvm.analysis.readouts.representations import Floats, held_out, training_side
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows
@@ -76,8 +76,7 @@ def _label_means(
     training: Floats, labels: NDArray[np.int16], test_labels: NDArray[np.int16], units: int, variance: Floats, kind: str
 ) -> Floats:
     """Return the mean response to the labels of each test trial ``(trial, window, feature)``."""
-    rows = np.unique(np.concatenate([labels, test_labels]), axis=0, return_inverse=True)[1].reshape(-1)
-    conditions = rows[: len(labels)], rows[len(labels) :]
+    conditions = codes_of(labels, test_labels)
     if kind in EVENTS:
         return condition_means(training, *conditions, units)
     return shrunken_means(

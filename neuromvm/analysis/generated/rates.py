@@ -81,6 +81,12 @@ def shrunken_means(
     return np.asarray(means[[row.get(int(code), len(codes)) for code in target]])
 
 
+def codes_of(known: NDArray[np.integer], unknown: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Number the rows of codes ``(trial, window)`` of two sets of trials, equal rows alike: ``(trial,)`` for each set."""
+    number = np.unique(np.concatenate([known, unknown]), axis=0, return_inverse=True)[1].reshape(-1)
+    return number[: len(known)], number[len(known) :]
+
+
 class PoissonReadout:
     """A Poisson regression, log link and ridge penalty, of every output on the same features.
 
