@@ -8,6 +8,8 @@ setting; and what guessing gives, ``chance (...)``. A dim ``target`` has the ani
 the mean over them. Numbers that do not exist are NaN.
 """
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -19,7 +21,11 @@ STATISTICS = ("value", "low", "high")
 NULL_STATISTICS = ("mean", "low", "high", "p")
 TRIALS, ANIMALS = "trials", "animals"
 UNITS = (TRIALS, ANIMALS)
-STATISTIC_COORDS = {"unit_of_inference": list(UNITS), "statistic": list(STATISTICS), "null_statistic": list(NULL_STATISTICS)}
+STATISTIC_COORDS: dict[str, Any] = {
+    "unit_of_inference": list(UNITS),
+    "statistic": list(STATISTICS),
+    "null_statistic": list(NULL_STATISTICS),
+}
 ALL_ANIMALS = "all animals"
 LABELS, CLASS_NAMES = "labels", "class names"  # nulls that several analyses have
 NOT_OF_SETTING = "not a null of this setting"

@@ -143,7 +143,7 @@ def interval_of(scores: xr.Dataset, prefix: str = "") -> Interval:
     return Interval(float(scores[f"{prefix}low"]), float(scores[f"{prefix}high"]))
 
 
-def null_of(scores: xr.Dataset, kind: str, draws: int, names: Iterable[str] = NULL_VARIABLES) -> Null | Absent:
+def saved_null(scores: xr.Dataset, kind: str, draws: int, names: Iterable[str] = NULL_VARIABLES) -> Null | Absent:
     """Return a null that is saved as scalars; Absent where ``kind`` begins with "none: "."""
     if kind.startswith(NO_REASON):
         return Absent(kind.removeprefix(NO_REASON))
@@ -169,6 +169,6 @@ def score_of(
     return Score(
         value=float(scores[f"{prefix}value"]),
         interval=interval_of(scores, prefix),
-        null=null_of(scores, null_kind, null_draws, null_variables),
+        null=saved_null(scores, null_kind, null_draws, null_variables),
         **parts,
     )

@@ -7,6 +7,7 @@ labels permuted (floor); and every animal is compared with itself on other trial
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from neuromvm.analysis.consistency.class_means import Layout, layout_of
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, ever_held_out
-from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Difference, Interval, Null, Score, interval_of, null_of
+from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Difference, Interval, Null, Score, interval_of, saved_null
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
 from neuromvm.errors import SpecError
@@ -206,13 +207,12 @@ def _null_words(draws: int, layout: Layout) -> dict[str, str]:
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return two lines for each representation and measure, under the null of the measure: as scored, and calibrated."""
     lines = []
-    for representation in map(str, scores["representation"].values):
-        for measure in map(str, scores["measure"].values):
-            score = scores.sel(representation=representation, measure=measure, null=OWN_NULL[measure])
-            line = _line(score, representation, measure)
-            lines.append(line)
-            if isinstance(line.null, Null):
-                lines.append(_calibrated_line(line, line.null, score))
+    for representation, measure in product(scores["representation"].values, scores["measure"].values):
+        score = scores.sel(representation=representation, measure=measure, null=OWN_NULL[measure])
+        line = _line(score, str(representation), str(measure))
+        lines.append(line)
+        if isinstance(line.null, Null):
+            lines.append(_calibrated_line(line, line.null, score))
     return lines
 
 
@@ -228,7 +228,7 @@ def _line(score: xr.Dataset, representation: str, measure: str) -> Score:
         Counts(score.sizes["source"], int(score["trials"].sum()), int(attrs["windows"]), int(attrs["splits"])),
         interval=_interval(score, "", attrs["interval"]),
         resampled=attrs["interval"],
-        null=null_of(score, words, attrs["permutations"]) if is_known else Absent(words.removeprefix(NO_REASON)),
+        null=saved_null(score, words, attrs["permutations"]) if is_known else Absent(words.removeprefix(NO_REASON)),
         chance=0.0,
         difference=UNLIKE,
         in_sample=bool(attrs["in_sample"]),

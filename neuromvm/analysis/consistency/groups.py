@@ -18,7 +18,7 @@ from neuromvm.analysis.consistency import group_tests
 from neuromvm.analysis.consistency.between_animals import OWN_NULL
 from neuromvm.analysis.consistency.group_tests import Comparison, among, compare, compare_animals, own_group
 from neuromvm.analysis.judged import TRIALS, check_judged, is_difference
-from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Score, interval_of, null_of
+from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Score, interval_of, saved_null
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.specs.base import Spec
@@ -205,7 +205,7 @@ def _line(score: xr.Dataset) -> Score:
         Counts(score.sizes["animal"], int(score["trials"].sum()), int(attrs["windows"]), int(attrs["splits"])),
         interval=interval_of(score) if known else Absent("needs 3 animals in each group"),
         resampled=attrs["interval"],
-        null=null_of(score, words, attrs["permutations"]),
+        null=saved_null(score, words, attrs["permutations"]),
         chance=0.0,
         difference=Absent("the score is itself a difference"),
         in_sample=bool(attrs["in_sample"]),

@@ -147,8 +147,7 @@ def _nulls(
         reason = (NO_FLOOR if is_in_sample else PLACES).removeprefix(NO_REASON) if is_missing else ""
         kinds.append("" if is_missing else kind.format(resampling.permutations))
         draws.append(0 if is_missing else resampling.permutations)
-        is_of_setting = [null == LABELS or setting in RENAMED for setting in SETTINGS]
-        absent.append([reason if is_null else NOT_OF_SETTING for is_null in is_of_setting])
+        absent.append([reason if null == LABELS or setting in RENAMED else NOT_OF_SETTING for setting in SETTINGS])
     return {"null_kind": (("null",), kinds), "null_draws": (("null",), draws), "null_absent": (("null", "setting"), absent)}
 
 
