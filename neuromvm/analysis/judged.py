@@ -1,23 +1,14 @@
 """Saved scores with named dims, and the parts of a summary line that are read from them.
 
-A dataset of scores holds, with whatever dims an analysis needs in place of ``...``:
-
-``score (..., unit_of_inference, statistic)``
-    ``statistic`` is ``value``, ``low``, ``high``: the score and its 95 % interval. ``unit_of_inference`` says what is resampled
-    for the interval: ``trials`` or ``animals``.
-``difference (reference, ..., unit_of_inference, statistic)``
-    The score minus that of the representation ``reference``, paired by draw.
-``null_score (null, ..., null_statistic)``
-    ``null_statistic`` is ``mean``, ``low``, ``high``, ``p``: the score under each null hypothesis, named by ``null``.
-``null_kind, null_draws (null, representation)``
-    How labels were broken, in words, and how often.
-``null_absent (null, representation, ...)``
-    Why a null does not exist, '' where it does, and ``NOT_OF_SETTING`` where it is no null of a setting at all.
-``chance (...)``
-    What guessing gives.
-
-A dim ``target`` has the animals that are read and, first, ``ALL_ANIMALS``: the mean over them. Numbers that do not exist are NaN.
+With the dims of an analysis in place of ``...``, a dataset holds scores with their 95 % intervals ``score (...,
+unit_of_inference, statistic)``, trials or animals being resampled; the ``difference (reference, ...)`` to each reference, paired
+by draw; ``null_score (null, ..., null_statistic)``; how labels were broken and how often, ``null_kind, null_draws (null,
+representation)``; why a null does not exist, ``null_absent``: '' where it does, ``NOT_OF_SETTING`` where it is no null of a
+setting; and what guessing gives, ``chance (...)``. A dim ``target`` has the animals that are read and, first, ``ALL_ANIMALS``:
+the mean over them. Numbers that do not exist are NaN.
 """
+
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -30,6 +21,11 @@ STATISTICS = ("value", "low", "high")
 NULL_STATISTICS = ("mean", "low", "high", "p")
 TRIALS, ANIMALS = "trials", "animals"
 UNITS = (TRIALS, ANIMALS)
+STATISTIC_COORDS: dict[str, Any] = {
+    "unit_of_inference": list(UNITS),
+    "statistic": list(STATISTICS),
+    "null_statistic": list(NULL_STATISTICS),
+}
 ALL_ANIMALS = "all animals"
 LABELS, CLASS_NAMES = "labels", "class names"  # nulls that several analyses have
 NOT_OF_SETTING = "not a null of this setting"
@@ -80,13 +76,7 @@ def is_judged(scores: xr.Dataset) -> bool:
 
 
 def check_judged(scores: xr.Dataset, analysis: str) -> None:
-    """Refuse scores that were saved by an earlier version.
-
-    Raises
-    ------
-    RunFolderError
-        If the scores do not have the dims described here.
-    """
+    """Raise RunFolderError if scores do not have the dims described here, because an earlier version saved them."""
     if not is_judged(scores):
         raise RunFolderError(
             f"scores/{analysis}.nc",
@@ -127,18 +117,12 @@ def difference_of(scores: xr.Dataset, reference: str, reason: str = "the referen
 
 
 def over_trials_alone(value: Floats, bootstrap: Floats) -> Floats:
-    """Return ``(..., unit_of_inference, statistic)`` of scores whose interval is over trials; that over animals is NaN.
+    """Return ``(..., unit_of_inference, statistic)`` of scores ``(...)`` and their draws over trials ``(draw, ...)``.
 
-    Parameters
-    ----------
-    value
-        The scores ``(...)``.
-    bootstrap
-        Draws over trials ``(draw, ...)``.
+    The interval over animals is NaN.
     """
-    over_trials = np.stack([value, *interval(bootstrap)], axis=-1)
-    over_animals = np.stack([value, *np.full((2, *np.shape(value)), np.nan)], axis=-1)
-    return np.stack([over_trials, over_animals], axis=-2)
+    bounds = interval(bootstrap), np.full((2, *np.shape(value)), np.nan)
+    return np.stack([np.stack([value, *of_unit], axis=-1) for of_unit in bounds], axis=-2)
 
 
 def with_mean(of_animals: Floats) -> Floats:

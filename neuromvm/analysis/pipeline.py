@@ -3,7 +3,6 @@
 Analyses are found by the entry point group ``neuromvm.analyses``, through which other packages can add theirs.
 """
 
-import logging
 import math
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -13,7 +12,6 @@ import xarray as xr
 from pydantic import ValidationError
 
 from neuromvm import schema
-from neuromvm.analysis.flat_score import Score as FlatScore
 from neuromvm.analysis.scores import Score
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
@@ -23,10 +21,6 @@ from neuromvm.specs.base import Spec
 if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
     from neuromvm.folders.study import Study
-
-
-log = logging.getLogger(__name__)
-Line = Score | FlatScore
 
 
 class Analysis(Protocol):
@@ -42,7 +36,7 @@ class Analysis(Protocol):
     def compute(self, study: "Study", options: Any) -> xr.Dataset:
         """Return labelled scores."""
 
-    def summarize(self, scores: xr.Dataset) -> list[Line]:
+    def summarize(self, scores: xr.Dataset) -> list[Score]:
         """Return the lines of the summary; a part that does not exist is :class:`neuromvm.analysis.scores.Absent`."""
 
     def plot(self, scores: xr.Dataset) -> dict[str, "Figure"]:
@@ -50,13 +44,7 @@ class Analysis(Protocol):
 
 
 def find_analysis(name: str) -> Analysis:
-    """Return the analysis of that name.
-
-    Raises
-    ------
-    SpecError
-        If none is installed under it.
-    """
+    """Return the installed analysis of that name."""
     installed = {point.name: point for point in entry_points(group="neuromvm.analyses")}
     if name not in installed:
         raise SpecError(f"analysis {name!r}", found="not installed", next_step=did_you_mean(name, sorted(installed)))
@@ -70,13 +58,7 @@ def needs_of(name: str) -> tuple[str, ...]:
 
 
 def options_of(name: str, settings: Mapping[str, Any]) -> tuple[Analysis, Spec]:
-    """Return an analysis with its validated options.
-
-    Raises
-    ------
-    SpecError
-        If an option is unknown or out of range.
-    """
+    """Return an analysis with its validated options."""
     module = find_analysis(name)
     try:
         return module, module.Options.model_validate(dict(settings))
@@ -92,22 +74,13 @@ def check_analyses(spec: ExperimentSpec) -> None:
     """Refuse a wrong analysis or option before anything is trained."""
     for name, settings in spec.analyses.items():
         module, options = options_of(name, settings)
-        check = getattr(module, "check", None)
-        if check is not None:
-            check(options)
+        getattr(module, "check", lambda _: None)(options)
 
 
-def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Line]:
-    """Compute one analysis, save its scores and figures, and enter it in the summary.
+def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = None) -> list[Score]:
+    """Compute one analysis of an open run, save its scores and figures, and enter it in the summary.
 
-    Parameters
-    ----------
-    study
-        An open run folder.
-    name
-        The analysis.
-    overrides
-        Options in place of those of the experiment.
+    ``overrides`` are options in place of those of the experiment.
     """
     from neuromvm.analysis.figures.style import save
 
@@ -121,14 +94,10 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
             save(figure, scores, figures / f"{name}-{key}")
         lines = module.summarize(scores)
         _enter(study, name, options, lines)
-    for line in lines:
-        if isinstance(line, FlatScore) and (empty := line.missing()):
-            score = f"{line.what}, {line.representation}, {line.setting}"
-            log.warning("analysis %s, line %r: no %s, and no reason for their absence.", name, score, ", ".join(empty))
     return lines
 
 
-def _enter(study: "Study", name: str, options: Spec, lines: list[Line]) -> None:
+def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None:
     """Replace the lines of an analysis in ``summary.json``, in an atomic write."""
     file = study.path / "summary.json"
     summary: dict[str, Any] = read_json(file) if file.is_file() else {"experiment": study.spec.name, "analyses": {}}

@@ -4,9 +4,13 @@ A part that does not exist is :class:`Absent` and carries the reason, so that no
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import xarray as xr
+
 NO_REASON = "none: "  # begins the words that stand for an absent part in ``summary.json``
+NULL_VARIABLES = ("null_mean", "null_low", "null_high", "p")
 
 
 class Absent(NamedTuple):
@@ -28,16 +32,8 @@ class Interval(NamedTuple):
 class Null(NamedTuple):
     """What the score would be under a null hypothesis.
 
-    Attributes
-    ----------
-    kind
-        How labels were broken, in words; it names the hypothesis.
-    draws
-        Number of null data sets or permutations.
-    mean, low, high
-        Mean of the score over draws, and the 95 % range of them.
-    p
-        (b + 1) / (n + 1), b being the number of the n draws that reach the score.
+    ``kind`` says in words how labels were broken, ``draws`` how often. ``mean`` of the score over draws, their 95 % range ``low,
+    high``, and ``p`` = (b + 1) / (n + 1), b being the number of the n draws that reach the score.
     """
 
     kind: str
@@ -73,20 +69,14 @@ class Score(NamedTuple):
     ----------
     what, representation, setting
         What is measured, of which model or baseline, and how.
-    value
-        The score.
-    n
-        What it was measured on.
+    value, n
+        The score, and what it was measured on.
     interval, resampled
         The 95 % interval, and in words what was resampled for it.
     over_animals
         The 95 % interval with the animal as the unit (:mod:`neuromvm.analysis.statistics.hierarchy`).
-    null
-        The null distribution and p.
-    chance
-        What guessing gives.
-    difference
-        The difference to a baseline.
+    null, chance, difference
+        The null distribution and p, what guessing gives, and the difference to a baseline.
     in_sample
         Whether the scored trials were fitted on; then there is neither null nor p.
 
@@ -112,23 +102,18 @@ class Score(NamedTuple):
 
     def row(self) -> dict[str, Any]:
         """Return the line as ``summary.json`` holds it: flat, NaN for absent numbers, and the reason in words beside them."""
-        nan = math.nan
-        interval = Interval(nan, nan) if isinstance(self.interval, Absent) else self.interval
-        null = Null(str(self.null), 0, nan, nan, nan, nan) if isinstance(self.null, Absent) else self.null
-        chance, chance_kind = (nan, str(self.chance)) if isinstance(self.chance, Absent) else (self.chance, "")
-        over_animals = _numbers(self.over_animals)
-        if isinstance(self.difference, Absent):
-            difference = Difference(str(self.difference), nan, Interval(nan, nan))
-        else:
-            difference = self.difference
-        difference_animals = _numbers(difference.over_animals)
+        null, difference = self.null, self.difference
+        if isinstance(null, Absent):
+            null = Null(str(null), 0, *[math.nan] * 4)
+        if isinstance(difference, Absent):
+            difference = Difference(str(difference), math.nan, Interval(math.nan, math.nan))
+        chance, chance_kind = (math.nan, str(self.chance)) if isinstance(self.chance, Absent) else (self.chance, "")
         return {
             "what": self.what,
             "representation": self.representation,
             "setting": self.setting,
             "value": self.value,
-            "low": interval.low,
-            "high": interval.high,
+            **_bounds("", self.interval),
             "interval": str(self.interval) if isinstance(self.interval, Absent) else self.resampled,
             "null_kind": null.kind,
             "null_n": null.draws,
@@ -139,20 +124,51 @@ class Score(NamedTuple):
             "p": null.p,
             "baseline": difference.baseline,
             "difference": difference.value,
-            "difference_low": difference.interval.low,
-            "difference_high": difference.interval.high,
-            "animals_low": over_animals.low,
-            "animals_high": over_animals.high,
-            "difference_animals_low": difference_animals.low,
-            "difference_animals_high": difference_animals.high,
-            "n_animals": self.n.animals,
-            "n_trials": self.n.trials,
-            "n_windows": self.n.windows,
-            "n_splits": self.n.splits,
+            **_bounds("difference_", difference.interval),
+            **_bounds("animals_", self.over_animals),
+            **_bounds("difference_animals_", difference.over_animals),
+            **{f"n_{name}": count for name, count in self.n._asdict().items()},
             "in_sample": self.in_sample,
             "chance_kind": chance_kind,
         }
 
 
-def _numbers(interval: Interval | Absent) -> Interval:
-    return Interval(math.nan, math.nan) if isinstance(interval, Absent) else interval
+def _bounds(prefix: str, interval: Interval | Absent) -> dict[str, float]:
+    low, high = (math.nan, math.nan) if isinstance(interval, Absent) else interval
+    return {f"{prefix}low": low, f"{prefix}high": high}
+
+
+def interval_of(scores: xr.Dataset, prefix: str = "") -> Interval:
+    """Return the interval ``low, high`` of saved scalars; ``prefix`` begins their names."""
+    return Interval(float(scores[f"{prefix}low"]), float(scores[f"{prefix}high"]))
+
+
+def saved_null(scores: xr.Dataset, kind: str, draws: int, names: Iterable[str] = NULL_VARIABLES) -> Null | Absent:
+    """Return a null that is saved as scalars; Absent where ``kind`` begins with "none: "."""
+    if kind.startswith(NO_REASON):
+        return Absent(kind.removeprefix(NO_REASON))
+    return Null(kind, int(draws), *(float(scores[name]) for name in names))
+
+
+def score_of(
+    scores: xr.Dataset,
+    null_kind: str,
+    null_draws: int,
+    parts: Mapping[str, Any],
+    *,
+    prefix: str = "",
+    null: str = "null",
+    p: str = "p",
+) -> Score:
+    """Return the line of a score saved as scalars ``value, low, high, null_mean, null_low, null_high, p``.
+
+    ``null_kind`` and ``null_draws`` say how labels were broken and how often, or after "none: " why there is no null; ``parts``
+    are other fields of the line. ``prefix`` begins the names of all variables; ``null`` and ``p`` name another null.
+    """
+    null_variables = [prefix + name for name in (f"{null}_mean", f"{null}_low", f"{null}_high", p)]
+    return Score(
+        value=float(scores[f"{prefix}value"]),
+        interval=interval_of(scores, prefix),
+        null=saved_null(scores, null_kind, null_draws, null_variables),
+        **parts,
+    )

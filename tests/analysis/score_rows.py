@@ -14,6 +14,10 @@ COUNTS = ("n_animals", "n_trials", "n_windows", "n_splits")
 
 def unexplained(score) -> list[str]:
     """Return the fields of a line that are empty or NaN without a reason; intervals over animals may be missing."""
-    row = score.row()
+    return unexplained_of_row(score.row())
+
+
+def unexplained_of_row(row) -> list[str]:
+    """Return the same of a row of ``summary.json``."""
     numbers = [number for words, numbers in WORDS.items() if "none: " not in row[words] for number in numbers]
     return [name for name in (*TEXTS, *COUNTS) if not row[name]] + [name for name in numbers if math.isnan(row[name])]

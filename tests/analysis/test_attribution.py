@@ -7,7 +7,6 @@ import pytest
 import xarray as xr
 
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.flat_score import Score as FlatScore
 from neuromvm.analysis.latents import attribution
 from neuromvm.analysis.latents.unit_effects import unit_effects
 from neuromvm.data.splits import make_splits
@@ -18,6 +17,7 @@ from neuromvm.inference.ablation import ablate
 from neuromvm.inference.traversal import traverse
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
 from neuromvm.training.fit import fit
+from tests.analysis.score_rows import unexplained
 from tests.analysis.test_report import SPEC
 from tests.conftest import tuned_recordings
 
@@ -94,7 +94,7 @@ def test_on_noise_intervals_cover_zero(seed):
 def test_numbers_and_figures_are_saved(scores, tmp_path):
     lines = attribution.summarize(scores)
     assert [line.representation for line in lines] == list(MODELS)
-    assert [line for line in lines if FlatScore(**line.row()).missing()] == []
+    assert [line for line in lines if unexplained(line)] == []
     for line in lines:
         low = scores["class_effect_low"].sel(model=line.representation).to_numpy()
         assert line.value == pytest.approx((low[np.isfinite(low)] > 0).mean())

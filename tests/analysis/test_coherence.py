@@ -11,7 +11,6 @@ from sklearn.preprocessing import StandardScaler
 from neuromvm.analysis import judged
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.flat_score import Score as FlatScore
 from neuromvm.analysis.generated import coherence
 from neuromvm.analysis.generated.classes import Classified
 from neuromvm.analysis.generated.coherence import Options
@@ -29,6 +28,7 @@ from neuromvm.schema import Part
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
 from neuromvm.training.fit import fit
 from tests.analysis.generated_activity import say
+from tests.analysis.score_rows import unexplained
 from tests.analysis.simulation import simulate
 from tests.analysis.test_report import SPEC
 from tests.conftest import tuned_recordings
@@ -200,9 +200,9 @@ def test_a_tuple_is_counted_as_the_trial_of_its_first_animal(study):
         },
         coords={"animal": ["rat1", "rat2"]},
     )
-    found = carriers(study.samples, imputed)
-    assert found.trial.tolist() == [[3, 48 + 7, -1]]
-    assert found.labels[55] == study.samples["rat2"]["label"].to_numpy()[7]
+    trial, _, labels = carriers(study.samples, imputed)
+    assert trial.tolist() == [[3, 48 + 7, -1]]
+    assert labels[55] == study.samples["rat2"]["label"].to_numpy()[7]
 
 
 def test_trials_that_train_and_test_have_no_null(study):
@@ -210,7 +210,7 @@ def test_trials_that_train_and_test_have_no_null(study):
     scores = coherence.coherence(published.samples, published.splits, {"some": say(published, lambda *_: SAME)}, {}, OPTIONS)
     assert np.isnan(scores["null_score"]).all()
     assert all(line.in_sample and isinstance(line.null, Absent) for line in coherence.summarize(scores))
-    assert not any(FlatScore(**line.row()).missing() for line in coherence.summarize(scores))
+    assert not any(unexplained(line) for line in coherence.summarize(scores))
 
 
 def test_shares_named_rightly_are_those_of_brute_force():
@@ -247,7 +247,7 @@ def test_numbers_and_figures_are_saved(trained, tmp_path):
     assert cross.interval.low <= cross.value <= cross.interval.high
     assert (cross.difference.baseline, cross.n.animals, cross.n.splits) == ("ceiling", 4, trained.attrs["splits"])
     assert "decode-only" in cross.null.kind
-    assert [line for line in lines if FlatScore(**line.row()).missing()] == []
+    assert [line for line in lines if unexplained(line)] == []
     published = next(line for line in lines if line.what.startswith("coherence as published"))
     assert published.interval.low < published.value < published.interval.high
     assert published.value == pytest.approx(float(trained["pair_accuracy"].sel(representation="mmvm").mean()))

@@ -8,7 +8,6 @@ from sklearn.linear_model import PoissonRegressor
 
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.flat_score import Score as FlatScore
 from neuromvm.analysis.generated import spikes
 from neuromvm.analysis.generated.predictive_checks import CORRELATION, FANO_FACTOR, MEAN_RATE, MODEL, RECORDED, check
 from neuromvm.analysis.generated.rates import PoissonReadout, condition_means, fit_readout, mean_rates
@@ -21,6 +20,7 @@ from neuromvm.errors import SchemaError
 from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec
 from tests.analysis.generated_activity import label_means, say, transferred_of
+from tests.analysis.score_rows import unexplained
 from tests.analysis.simulation import shared_latents, simulate, with_node
 
 OPTIONS = Options(principal_components=4, canonical_components=3, bootstraps=100, permutations=200)
@@ -256,7 +256,7 @@ def test_numbers_and_figures_are_saved(scores, tmp_path):
     assert line.interval.low < line.value < line.interval.high
     assert (line.difference.baseline, line.n.animals, line.in_sample) == ("condition mean", 3, False)
     assert all(line.in_sample and isinstance(line.null, Absent) for line in lines if line.setting == "own")
-    assert [line for line in lines if FlatScore(**line.row()).missing()] == []
+    assert [line for line in lines if unexplained(line)] == []
     scores.to_netcdf(tmp_path / "scores.nc", engine="h5netcdf")
     read = xr.load_dataset(tmp_path / "scores.nc", engine="h5netcdf")
     drawn = spikes.plot(read)

@@ -1,7 +1,5 @@
 """The experiment that holds every analysis, whole: each line of its summary can be judged."""
 
-import json
-import logging
 from collections import Counter
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -9,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuromvm.analysis.flat_score import Score
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.report import write_report
 from neuromvm.data.simulate.experiment import SimulationConfig
@@ -17,6 +14,7 @@ from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.folders.study import Study
 from neuromvm.specs import load_experiment_spec
 from neuromvm.workflow.experiment import run_experiment
+from tests.analysis.score_rows import unexplained_of_row
 
 EXPERIMENT = Path(__file__).parents[2] / "analysis" / "experiments" / "simulated_rats_everything.yaml"
 SIZES = {"barat": 14, "buchanan": 12, "mitt": 13, "stella": 11, "superchris": 12}
@@ -54,10 +52,10 @@ def study(tmp_path_factory) -> Study:
     return made
 
 
-def lines_of(study: Study) -> dict[str, list[Score]]:
+def lines_of(study: Study) -> dict[str, list[dict]]:
     """Return the lines as saved; what JSON cannot hold is NaN again."""
     return {
-        name: [Score(**{key: np.nan if value is None else value for key, value in line.items()}) for line in entry["scores"]]
+        name: [{key: np.nan if value is None else value for key, value in line.items()} for line in entry["scores"]]
         for name, entry in study.summary["analyses"].items()
     }
 
@@ -78,10 +76,10 @@ def test_every_analysis_is_there(study):
 @pytest.mark.slow
 def test_every_line_can_be_judged(study):
     lacking = {
-        f"{name}: {line.what}, {line.representation}, {line.setting}": empty
+        f"{name}: {line['what']}, {line['representation']}, {line['setting']}": empty
         for name, lines in lines_of(study).items()
         for line in lines
-        if (empty := line.missing())
+        if (empty := unexplained_of_row(line))
     }
     assert lacking == {}
 
@@ -91,23 +89,12 @@ def test_numbers_of_a_line_agree(study):
     for name, lines in lines_of(study).items():
         for line in lines:
             about = f"{name}: {line}"
-            if np.isfinite(line.p):
-                assert not line.in_sample, about
-                assert 1 / (line.null_n + 1) - ROUNDING <= line.p <= 1, about
-            if np.isfinite(line.floor):
-                assert line.floor_low - ROUNDING <= line.floor <= line.floor_high + ROUNDING, about
-            if np.isfinite(line.low):
-                assert line.low <= line.high + ROUNDING, about
-        same = Counter((line.what, line.representation, line.setting) for line in lines)
+            if np.isfinite(line["p"]):
+                assert not line["in_sample"], about
+                assert 1 / (line["null_n"] + 1) - ROUNDING <= line["p"] <= 1, about
+            if np.isfinite(line["floor"]):
+                assert line["floor_low"] - ROUNDING <= line["floor"] <= line["floor_high"] + ROUNDING, about
+            if np.isfinite(line["low"]):
+                assert line["low"] <= line["high"] + ROUNDING, about
+        same = Counter((line["what"], line["representation"], line["setting"]) for line in lines)
         assert {key: count for key, count in same.items() if count > 1} == {}, name
-
-
-@pytest.mark.slow
-def test_a_line_that_lacks_something_is_warned_of(study, monkeypatch, caplog):
-    import neuromvm.analysis.latents.latent_scatter as young
-
-    monkeypatch.setattr(young, "summarize", lambda scores: [Score("spread", "mmvm", "within", 1.0, chance=0.0)])
-    with caplog.at_level(logging.WARNING):
-        analyze(study, "latent_scatter")
-    assert "analysis latent_scatter, line 'spread, mmvm, within': no interval, null_kind, baseline" in caplog.text
-    assert json.loads((study.path / "summary.json").read_text())["analyses"]["latent_scatter"]["scores"]

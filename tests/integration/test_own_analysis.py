@@ -32,10 +32,6 @@ def installed(tmp_path) -> Path:
 
 
 @pytest.mark.skipif(find_spec("setuptools") is None, reason="the package is built without a network, by an installed setuptools")
-@pytest.mark.skipif(
-    find_spec("neuromvm.analysis.flat_score") is not None,
-    reason="lines of summary.json are not yet those of neuromvm.analysis.scores",
-)
 def test_the_analysis_of_contributing_runs(installed, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(RUN, run)

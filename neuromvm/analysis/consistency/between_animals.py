@@ -2,11 +2,11 @@
 
 import zlib
 from collections.abc import Sequence
+from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from neuromvm.analysis.consistency import similarity
 from neuromvm.analysis.consistency.class_means import ClassMeans, Layout, class_means
@@ -23,31 +23,27 @@ OF_DISTANCES = "dissimilarities", "cka"
 FEWEST_FOR_KERNELS = 6  # debiased kernels of n conditions have n (n - 3) / 2 dimensions: 2 of four, 9 of six
 
 
+PAIRS = ("source", "target")
+DIMS = {  # of what is computed for a representation; draw 0 is the observed score, draws of the ceiling are of null trials
+    "values": ("measure", "null", "draw", *PAIRS),
+    "ceiling": ("measure", "draw", *PAIRS),
+    "reliability": ("measure", "source"),
+    "in_sample_r2": PAIRS,
+    "distance": PAIRS,
+    "own_distance": ("source",),
+    "features": ("source",),
+}
+
+
 class Compared(NamedTuple):
-    """All pairs of animals in one representation, mean over replicas; draw 0 is the observed score."""
+    """All pairs of animals in one representation."""
 
-    values: Floats  # (measure, null, draw, source, target)
-    ceiling: Floats  # (measure, draw, source, target), draws of null trials
-    reliability: Floats  # (measure, animal)
-    in_sample_r2: Floats  # (source, target)
-    distance: Floats  # (source, target)
-    own_distance: Floats  # (animal,)
+    arrays: dict[str, Floats]  # of DIMS, mean over replicas
     points: dict[int, list[Floats]]  # split -> held-out class means of each animal (condition, feature), replica 0 of the split
-
-    @property
-    def features(self) -> NDArray[np.intp]:
-        """Return the number of features of each animal, ``(animal,)``."""
-        return np.array([means.shape[1] for means in self.points[0]])
 
 
 def measures_left_out(measures: Sequence[Measure], layout: Layout) -> dict[str, str]:
-    """Return the measures for which there are too few conditions or trials, with the reason.
-
-    Raises
-    ------
-    SchemaError
-        If no measure remains.
-    """
+    """Return the measures for which there are too few conditions or trials, with the reason."""
     reasons = {}
     if len(layout.groups) < FEWEST_FOR_KERNELS:
         reasons["cka"] = f"{len(layout.groups)} conditions, {FEWEST_FOR_KERNELS} needed"
@@ -75,53 +71,40 @@ def compare_pairs(
     draws: int,
     seed: int,
 ) -> Compared:
-    """Compare the class means of all pairs of animals, as observed and under both nulls.
+    """Compare the class means of all pairs of animals, as observed and under ``draws`` draws of both nulls.
 
-    Parameters
-    ----------
-    representation, samples, splits
-        As of :func:`neuromvm.analysis.consistency.consistency.compare_animals`.
-    layout
-        Conditions.
-    measures
-        Without those of :func:`measures_left_out`.
-    ridge
-        Of linear maps.
-    draws, seed
-        Number of draws of each null, and seed of the exchanges of conditions.
+    ``measures`` are without those of :func:`measures_left_out`; ``ridge`` is of linear maps, ``seed`` of exchanged conditions.
     """
     animals = list(samples.children)
     generators = [np.random.default_rng([seed, zlib.crc32(animal.encode())]) for animal in animals]
     orders = [layout.relabelled(draws, generator) for generator in generators]
-    replicas: list[tuple[Floats, ...]] = []
+    replicas: list[dict[str, Floats]] = []
     points: dict[int, list[Floats]] = {}
     for replica, split in enumerate(representation.replicas):
         means = [class_means(representation, replica, animal, samples, splits, layout, draws) for animal in animals]
         exchanged = [mean.relabelled(order) for mean, order in zip(means, orders, strict=True)]
         replicas.append(_scores_of_replica(means, exchanged, layout, measures, ridge))
         points.setdefault(split, [mean.points[1] for mean in means])
-    values, ceiling, reliability, in_sample_r2, distance, own_distance = (
-        over_trials.mean_of_scored(np.stack(field), axis=0) for field in zip(*replicas, strict=True)
-    )
-    return Compared(values, ceiling, reliability, in_sample_r2, distance, own_distance, points)
+    arrays = {key: over_trials.mean_of_scored(np.stack([replica[key] for replica in replicas]), axis=0) for key in replicas[0]}
+    return Compared({**arrays, "features": np.array([means.shape[1] for means in points[0]])}, points)
 
 
 def _scores_of_replica(
     means: Sequence[ClassMeans], exchanged: Sequence[ClassMeans], layout: Layout, measures: Sequence[Measure], ridge: float
-) -> tuple[Floats, ...]:
-    """Return the fields of :class:`Compared` but ``points``; ``exchanged`` are the class means with their labels exchanged."""
+) -> dict[str, Floats]:
+    """Return the arrays of :data:`DIMS` but ``features``; ``exchanged`` are the class means with their labels exchanged."""
     values = [[_pairs(measure, animals, layout, ridge) for animals in (means, exchanged)] for measure in measures]
     reliability = np.stack([[_reliability(measure, animal) for animal in means] for measure in measures])
     ceiling = np.stack([_ceiling(measure, of_animals) for measure, of_animals in zip(measures, reliability, strict=True)])
     fitted, held = zip(*(animal.points for animal in means), strict=True)
-    return (
-        np.array(values),
-        ceiling,
-        reliability[..., 0],
-        np.array([[similarity.in_sample_r2(source, target) for target in fitted] for source in fitted]),
-        np.array([[similarity.shape_distance(source, target) for target in held] for source in held]),
-        np.array([similarity.shape_distance(*animal.points) for animal in means]),
-    )
+    return {
+        "values": np.array(values),
+        "ceiling": ceiling,
+        "reliability": reliability[..., 0],
+        "in_sample_r2": np.array([[similarity.in_sample_r2(source, target) for target in fitted] for source in fitted]),
+        "distance": np.array([[similarity.shape_distance(source, target) for target in held] for source in held]),
+        "own_distance": np.array([similarity.shape_distance(*animal.points) for animal in means]),
+    }
 
 
 def _pairs(measure: Measure, means: Sequence[ClassMeans], layout: Layout, ridge: float) -> Floats:
@@ -162,19 +145,12 @@ def _ceiling(measure: Measure, reliability: Floats) -> Floats:
     Noise on both sides lowers a correlation by the square root of the product of reliabilities (Spearman 1904), and explained
     variance by the product.
     """
-    product = reliability.T[:, :, None] * reliability.T[:, None, :]
-    return np.sqrt(product) if measure in OF_DISTANCES else product
+    explained = reliability.T[:, :, None] * reliability.T[:, None, :]
+    return np.sqrt(explained) if measure in OF_DISTANCES else explained
 
 
 def distances_between(representations: Sequence[Compared]) -> Floats:
     """Return the shape distances between representations, mean over animals and splits, ``(representation, reference)``."""
     shapes = [[points for split in sorted(compared.points) for points in compared.points[split]] for compared in representations]
-    return np.array(
-        [
-            [
-                np.mean([similarity.shape_distance(*pair) for pair in zip(representation, reference, strict=True)])
-                for reference in shapes
-            ]
-            for representation in shapes
-        ]
-    )
+    angles = [[similarity.shape_distance(*points) for points in zip(*pair, strict=True)] for pair in product(shapes, repeat=2)]
+    return np.array([np.mean(of_pair) for of_pair in angles]).reshape(len(shapes), -1)

@@ -59,15 +59,7 @@ class ClassMeans(NamedTuple):
 
 
 def layout_of(samples: xr.DataTree, splits: xr.DataTree) -> Layout:
-    """Find the labels that every animal has on both sides of every split.
-
-    Raises
-    ------
-    SplitError
-        If an animal has no training or no test trials in a split.
-    SchemaError
-        If fewer than four conditions remain.
-    """
+    """Find the labels that every animal has on both sides of every split, which have to be four conditions or more."""
     sides: list[NDArray[np.int16]] = []
     steady, windows = True, 1
     for animal, node in samples.children.items():
@@ -107,12 +99,10 @@ def class_means(
     layout: Layout,
     draws: int,
 ) -> ClassMeans:
-    """Average an animal's trials of each condition, as observed and for each permutation of test trials.
+    """Average an animal's trials of each condition, as observed and for each of ``draws`` permutations of test trials.
 
-    Training trials are not permuted: a model was fitted to their labels, and its latents may carry more about them than about
-    the labels of other trials.
-
-    ``draws`` is the number of permutations of :func:`permute_tested`, which are the same in all representations.
+    Permutations are the same in all representations. Training trials are not permuted: a model was fitted to their labels, and
+    its latents may carry more about them than about the labels of other trials.
     """
     node, split = samples[animal].to_dataset(), representation.replicas[replica]
     values = representation.seen(replica, animal, animal)
@@ -134,15 +124,11 @@ def class_means(
 
 
 def permute_tested(animal: str, node: xr.Dataset, tested: NDArray[np.bool_], draws: Iterable[int]) -> list[Permutation]:
-    """Permute the activity of an animal's test trials among them; draw 0 changes nothing.
+    """Permute the activity of an animal's test trials among them; draw 0 changes nothing. Permutations number test trials.
 
     As :func:`neuromvm.data.permutation.carry`, within the test trials of a split. A trial that is tested in several splits takes
     about the same label in all of them (its rank among trials, in an order that all splits share, is matched to the same rank
     of labels), so that scores of splits are as dependent under the null as they are.
-
-    Returns
-    -------
-    A permutation for each draw; it numbers test trials, not all trials.
     """
     strata, labels = trial_strata(node)[tested], node["label"].to_numpy()
     labelled = strata >= 0
@@ -161,17 +147,7 @@ def permute_tested(animal: str, node: xr.Dataset, tested: NDArray[np.bool_], dra
 
 
 class Side:
-    """Trials of one side of a split, to be averaged by condition.
-
-    Parameters
-    ----------
-    values
-        ``(trial, window, feature)``.
-    codes
-        ``(trial, window)``: the condition of each sample, -1 for none.
-    conditions
-        Number of conditions.
-    """
+    """Trials of one side of a split, ``(trial, window, feature)``, averaged by the condition of each sample, -1 for none."""
 
     def __init__(self, values: Floats, codes: NDArray[np.intp], conditions: int) -> None:
         values = values.astype(np.float64)

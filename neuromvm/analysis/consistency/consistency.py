@@ -7,6 +7,7 @@ labels permuted (floor); and every animal is compared with itself on other trial
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ from pydantic import Field
 
 from neuromvm.analysis.consistency.between_animals import (
     CONDITIONS,
+    DIMS,
     OWN_NULL,
+    PAIRS,
     TRIALS,
     Measure,
     compare_pairs,
@@ -26,7 +29,7 @@ from neuromvm.analysis.consistency.class_means import Layout, layout_of
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, ever_held_out
-from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Difference, Interval, Null, Score
+from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Difference, Interval, Null, Score, interval_of, saved_null
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
 from neuromvm.errors import SpecError
@@ -40,9 +43,8 @@ if TYPE_CHECKING:
 Variable = tuple[tuple[str, ...], Floats]  # dims and array
 
 REFERENCE = "raw"
-SCORES, PAIRS = ("representation", "measure"), ("source", "target")
+SCORES = ("representation", "measure")
 NULLS = (*SCORES, "null")
-STACKED = "values", "ceiling", "reliability", "in_sample_r2", "distance", "own_distance", "features"  # of Compared
 WORDS = {
     "linear map": "R2 of class means through a linear map",
     "new conditions": "R2 of class means the linear map was not fitted on",
@@ -81,14 +83,8 @@ def compare_animals(
 ) -> xr.Dataset:
     """Compare the class means of all pairs of animals in several representations.
 
-    Parameters
-    ----------
-    samples, splits
-        Trees of :mod:`neuromvm.schema`. Labels that an animal lacks on either side of a split are left out for all.
-    representations
-        Name -> what is compared; numbers of features may differ between representations and animals.
-    options
-        Measures and resampling.
+    Labels that an animal lacks on either side of a split are left out for all; numbers of features may differ between
+    representations and animals.
 
     Returns
     -------
@@ -127,21 +123,17 @@ def compare_animals(
         compare_pairs(representation, samples, splits, layout, measures, ridge=options.ridge, draws=draws, seed=options.seed)
         for representation in representations.values()
     ]
-    arrays = {key: np.stack([getattr(pairs, key) for pairs in compared]) for key in STACKED}
+    arrays = {key: np.stack([pairs.arrays[key] for pairs in compared]) for key in DIMS}
     names = list(representations)
     reference = names.index(REFERENCE) if REFERENCE in names and not fitted else None
-    variables = _scores(arrays["values"], arrays["ceiling"], reference) | {
-        "reliability": ((*SCORES, "source"), arrays["reliability"]),
-        "in_sample_r2": (("representation", *PAIRS), arrays["in_sample_r2"]),
-        "distance": (("representation", *PAIRS), arrays["distance"]),
-        "own_distance": (("representation", "source"), arrays["own_distance"]),
+    variables = _scores(arrays.pop("values"), arrays.pop("ceiling"), reference) | {
+        **{key: (("representation", *DIMS[key]), array) for key, array in arrays.items()},
         "model_distance": (("representation", "reference"), distances_between(compared)),
-        "features": (("representation", "source"), arrays["features"]),
         "trials": (("source",), np.array([ever_held_out(splits, animal).sum() for animal in animals])),
     }
     coords = {"measure": measures, "null": [TRIALS, CONDITIONS], "source": animals, "target": animals}
     return xr.Dataset(variables, coords={"representation": names, "reference": names, **coords}).assign_attrs(
-        interval=over_pairs(arrays["values"][0, 0, 0, 0]).words,
+        interval=over_pairs(compared[0].arrays["values"][0, 0, 0]).words,
         conditions=len(layout.groups),
         labels=len(layout.labels),
         windows=samples[animals[0]].sizes["window"],
@@ -215,23 +207,19 @@ def _null_words(draws: int, layout: Layout) -> dict[str, str]:
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return two lines for each representation and measure, under the null of the measure: as scored, and calibrated."""
     lines = []
-    for representation in map(str, scores["representation"].values):
-        for measure in map(str, scores["measure"].values):
-            score = scores.sel(representation=representation, measure=measure, null=OWN_NULL[measure])
-            line = _line(score, representation, measure)
-            lines.append(line)
-            if isinstance(line.null, Null):
-                lines.append(_calibrated_line(line, line.null, score))
+    for representation, measure in product(scores["representation"].values, scores["measure"].values):
+        score = scores.sel(representation=representation, measure=measure, null=OWN_NULL[measure])
+        line = _line(score, str(representation), str(measure))
+        lines.append(line)
+        if isinstance(line.null, Null):
+            lines.append(_calibrated_line(line, line.null, score))
     return lines
 
 
 def _line(score: xr.Dataset, representation: str, measure: str) -> Score:
     """Return the line of a score that is not calibrated."""
     attrs, words = score.attrs, str(score.attrs[f"null_{OWN_NULL[measure]}"])
-    null: Null | Absent = Absent(words.removeprefix(NO_REASON))
-    if np.isfinite(score["null_mean"]):
-        numbers = (float(score[key]) for key in ("null_mean", "null_low", "null_high", "p"))
-        null = Null(words, int(attrs["permutations"]), *numbers)
+    is_known = bool(np.isfinite(score["null_mean"]))
     return Score(
         f"consistency: {WORDS[measure]}",
         representation,
@@ -240,7 +228,7 @@ def _line(score: xr.Dataset, representation: str, measure: str) -> Score:
         Counts(score.sizes["source"], int(score["trials"].sum()), int(attrs["windows"]), int(attrs["splits"])),
         interval=_interval(score, "", attrs["interval"]),
         resampled=attrs["interval"],
-        null=null,
+        null=saved_null(score, words, attrs["permutations"]) if is_known else Absent(words.removeprefix(NO_REASON)),
         chance=0.0,
         difference=UNLIKE,
         in_sample=bool(attrs["in_sample"]),
@@ -273,7 +261,7 @@ def _interval(score: xr.Dataset, prefix: str, words: str) -> Interval | Absent:
     """Return the saved interval, or the reason in ``words`` why there is none."""
     if words.startswith(NO_REASON):
         return Absent(words.removeprefix(NO_REASON))
-    return Interval(float(score[f"{prefix}low"]), float(score[f"{prefix}high"]))
+    return interval_of(score, prefix)
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:

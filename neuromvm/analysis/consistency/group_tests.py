@@ -43,11 +43,6 @@ class Comparison(NamedTuple):
 def group_members(members: NDArray[np.bool_], most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return all ways to choose a first group of this size, or ``most`` ways drawn at random, ``(draw, animal)``.
 
-    Parameters
-    ----------
-    members
-        Whether an animal is in the first group, ``(animal,)``.
-
     Examples
     --------
     >>> group_members(np.array([True, True, False]), 100, np.random.default_rng(0)).astype(int).tolist()
@@ -63,16 +58,7 @@ def group_members(members: NDArray[np.bool_], most: int, rng: np.random.Generato
 
 
 def compare_animals(values: Floats, members: NDArray[np.bool_], permuted: NDArray[np.bool_]) -> Comparison:
-    """Compare the means of two groups of animals.
-
-    Parameters
-    ----------
-    values
-        A number for each animal, ``(animal,)``.
-    members
-        Whether it is in the first group.
-    permuted
-        Of :func:`group_members`.
+    """Compare the means of two groups of animals, ``values (animal,)``; ``permuted`` is of :func:`group_members`.
 
     Examples
     --------
@@ -90,13 +76,7 @@ def compare_animals(values: Floats, members: NDArray[np.bool_], permuted: NDArra
 
 
 def among(pairs: Floats) -> Statistic:
-    """Return the statistic: mean over pairs within the first group, minus that within the second.
-
-    Parameters
-    ----------
-    pairs
-        Scores of pairs of animals, ``(source, target)``.
-    """
+    """Return the statistic: mean of ``(source, target)`` over pairs within the first group, minus that within the second."""
     mean = block_mean(pairs)
     return lambda group, reference: mean(group, group) - mean(reference, reference)
 

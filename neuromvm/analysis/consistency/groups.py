@@ -5,6 +5,7 @@ The animal is the unit: trials, units and splits of an animal are one number, an
 
 import json
 from collections.abc import Mapping
+from itertools import product
 from math import comb, nan
 from typing import TYPE_CHECKING, Literal
 
@@ -13,18 +14,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from neuromvm.analysis.consistency import group_tests
 from neuromvm.analysis.consistency.between_animals import OWN_NULL
-from neuromvm.analysis.consistency.group_tests import (
-    Comparison,
-    among,
-    block_mean,
-    compare,
-    compare_animals,
-    group_members,
-    own_group,
-)
+from neuromvm.analysis.consistency.group_tests import Comparison, among, compare, compare_animals, own_group
 from neuromvm.analysis.judged import TRIALS, check_judged, is_difference
-from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Interval, Null, Score
+from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Score, interval_of, saved_null
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.specs.base import Spec
@@ -62,15 +56,7 @@ class Options(Spec):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Compare two groups in the saved scores of a run; :func:`compare_groups` says what is returned.
-
-    Raises
-    ------
-    SpecError
-        If an animal or a representation is unknown.
-    RunFolderError
-        If the scores have not been computed.
-    """
+    """Compare two groups in the saved scores of a run; :func:`compare_groups` says what is returned."""
     known = list(study.samples.children)
     for group, animal in ((group, animal) for group, animals in options.groups.items() for animal in animals):
         if animal not in known:
@@ -85,16 +71,9 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
 
 
 def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int]) -> xr.Dataset:
-    """Compare two groups of animals in the scores of ``decoding`` or ``consistency``.
+    """Compare two groups of animals in the saved scores of ``decoding`` or ``consistency``.
 
-    Parameters
-    ----------
-    scores
-        Of :func:`neuromvm.analysis.decoding.decoding.compute` or :func:`neuromvm.analysis.consistency.consistency.compute`.
-    options
-        Groups, which representations, permutations.
-    units
-        Animal -> number of recorded units; groups that differ in it differ in scores, too.
+    ``units`` are the numbers of recorded units of the animals: groups that differ in it differ in scores, too.
 
     Returns
     -------
@@ -105,11 +84,6 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     of all ways to make groups of these sizes, or of a sample of them. ``animal_value (representation, setting, animal)``; ``block
     (representation, matrix, source_group, target_group)``, means over pairs of two animals; ``units, trials (animal)``;
     ``group(animal)``.
-
-    Raises
-    ------
-    SpecError
-        If a representation is unknown.
     """
     if options.analysis == "decoding":
         check_judged(scores, options.analysis)
@@ -121,7 +95,7 @@ def compare_groups(scores: xr.Dataset, options: Options, units: Mapping[str, int
     members = groups == sides[0]
     values, matrices = _scores_of(chosen, options.analysis)
     in_sample = bool(scores.attrs.get("in_sample", 0))
-    permuted = group_members(members, options.permutations, np.random.default_rng(options.seed))
+    permuted = group_tests.group_members(members, options.permutations, np.random.default_rng(options.seed))
     comparisons = _comparisons(values, matrices, members, permuted, in_sample=in_sample)
     tests = np.array(list(comparisons.values()))
     means = [_block_means(of_matrix, members) for of_matrix in matrices.values()]
@@ -179,9 +153,7 @@ def _comparisons(
     in_sample: bool,
 ) -> dict[str, list[Comparison]]:
     """Return the comparisons of each representation, without tests if the scored trials were fitted on."""
-    comparisons = {
-        setting: [compare_animals(row, members, permuted) for row in of_setting] for setting, of_setting in values.items()
-    }
+    comparisons = {setting: [compare_animals(row, members, permuted) for row in rows] for setting, rows in values.items()}
     for prefix, of_matrix in matrices.items():
         for kind, statistic in ((AMONG, among), (OWN, own_group)):
             comparisons[prefix + kind] = [compare(statistic(pairs), members, permuted) for pairs in of_matrix]
@@ -208,28 +180,22 @@ def _scores_of(scores: xr.Dataset, analysis: str) -> tuple[dict[str, Floats], di
 def _block_means(matrix: Floats, members: NDArray[np.bool_]) -> list[list[list[float]]]:
     """Return means over pairs of two animals within and between groups, ``[representation][source group][target group]``."""
     groups = members[None].astype(float), (~members)[None].astype(float)
-    means = [block_mean(pairs) for pairs in matrix]
+    means = [group_tests.block_mean(pairs) for pairs in matrix]
     return [[[float(mean(source, target)[0]) for target in groups] for source in groups] for mean in means]
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return one line for each representation and comparison that exists."""
-    lines = []
-    for representation in map(str, scores["representation"].values):
-        for comparison in map(str, scores["comparison"].values):
-            score = scores.sel(representation=representation, comparison=comparison)
-            if np.isfinite(score["difference"]):
-                lines.append(_line(score, representation, comparison))
-    return lines
+    cells = product(scores["representation"].values, scores["comparison"].values)
+    tests = [scores.sel(representation=representation, comparison=comparison) for representation, comparison in cells]
+    return [_line(test) for test in tests if np.isfinite(test["difference"])]
 
 
-def _line(score: xr.Dataset, representation: str, comparison: str) -> Score:
+def _line(score: xr.Dataset) -> Score:
+    representation, comparison = str(score["representation"].item()), str(score["comparison"].item())
     attrs, words = score.attrs, str(score.attrs["null"])
-    null: Null | Absent = Absent(words.removeprefix(NO_REASON))
     if not attrs["in_sample"]:
         words = f"{words}; p cannot be below {float(score['smallest_p']):.3g}"
-        numbers = (float(score[key]) for key in ("null_mean", "null_low", "null_high", "p"))
-        null = Null(words, int(attrs["permutations"]), *numbers)
     known = bool(np.isfinite(score["low"]))
     return Score(
         f"difference between groups in {attrs['analysis']}: {comparison}",
@@ -237,9 +203,9 @@ def _line(score: xr.Dataset, representation: str, comparison: str) -> Score:
         "pairs in a group - pairs of two groups" if comparison.endswith(OWN) else " - ".join(json.loads(attrs["groups"])),
         float(score["difference"]),
         Counts(score.sizes["animal"], int(score["trials"].sum()), int(attrs["windows"]), int(attrs["splits"])),
-        interval=Interval(float(score["low"]), float(score["high"])) if known else Absent("needs 3 animals in each group"),
+        interval=interval_of(score) if known else Absent("needs 3 animals in each group"),
         resampled=attrs["interval"],
-        null=null,
+        null=saved_null(score, words, attrs["permutations"]),
         chance=0.0,
         difference=Absent("the score is itself a difference"),
         in_sample=bool(attrs["in_sample"]),

@@ -56,17 +56,9 @@ class Products(NamedTuple):
 def linear_map_r2(animals: Sequence[Products], ridge: float) -> Floats:
     """Fit ridge regressions from the fitted class means of a source to those of a target; explain the target's held ones.
 
-    Parameters
-    ----------
-    animals
-        Of the same conditions. Each side is centred on its own mean over conditions.
-    ridge
-        In units of the mean square of a fitted class mean, so that it has the same effect in 3 and 1000 dimensions.
-
-    Returns
-    -------
-    1 - squared error / squared distance from the mean of the held class means, ``(..., source, target)``. 0: no better than that
-    mean.
+    Each side is centred on its own mean over conditions. The penalty is in units of the mean square of a fitted class mean, so
+    that it has the same effect in 3 and 1000 dimensions. Returns 1 - squared error / squared distance from the mean of the held
+    class means, ``(..., source, target)``. 0: no better than that mean.
     """
     conditions = np.ones(animals[0].fitted.shape[-1], dtype=bool)
     return _explained([[animal.centred(conditions, conditions) for animal in animals]], ridge)
@@ -75,21 +67,10 @@ def linear_map_r2(animals: Sequence[Products], ridge: float) -> Floats:
 def new_conditions_r2(animals: Sequence[Floats], ridge: float, groups: NDArray[np.integer]) -> Floats:
     """Fit ridge regressions on the class means of all but one group of conditions; explain the class means of that group.
 
-    The conditions left out have trials that are not fitted, so held-out trials suffice for both sides, and what a model learned
-    of its training trials cannot contribute.
-
-    Parameters
-    ----------
-    animals
-        ``Products.held`` of each animal, of the same conditions.
-    ridge
-        As of :func:`linear_map_r2`.
-    groups
-        ``(condition,)``: conditions with the same number (windows of one odor) are left out together.
-
-    Returns
-    -------
-    1 - squared error / squared distance from the mean of the class means that were fitted, ``(..., source, target)``.
+    The conditions left out have trials that are not fitted, so held-out trials (``Products.held`` of each animal) suffice for
+    both sides, and what a model learned of its training trials cannot contribute. Conditions with the same number in ``groups
+    (condition,)`` (windows of one odor) are left out together. Returns 1 - squared error / squared distance from the mean of the
+    class means that were fitted, ``(..., source, target)``.
     """
     folds = [(groups != group, groups == group) for group in np.unique(groups)]
     return _explained([[Products(held, held, held).centred(*fold) for held in animals] for fold in folds], ridge)
@@ -132,14 +113,9 @@ def in_sample_r2(source: Floats, target: Floats) -> float:
 def dissimilarities(products: Floats) -> Floats:
     """Return cross-validated squared distances of all pairs of conditions, ``(..., pair)``.
 
-    The expectation is the squared distance of the true means for any noise and any number of trials, if the noise in the
-    factors of each product is independent; otherwise conditions with few trials seem far from all (Walther et al. 2016).
-
-    Parameters
-    ----------
-    products
-        ``(..., condition, condition)``: inner products of class means over pairs of *different* trials
-        (:class:`neuromvm.analysis.consistency.class_means.ClassMeans`), or ``Products.cross``.
+    ``products (..., condition, condition)`` are of class means over pairs of *different* trials, or ``Products.cross``. The
+    expectation is the squared distance of the true means for any noise and any number of trials, if the noise in the factors of
+    each product is independent; otherwise conditions with few trials seem far from all (Walther et al. 2016).
 
     Examples
     --------
@@ -171,11 +147,6 @@ def debiased(products: Floats) -> Floats:
 
     Inner products of a condition with itself, which contain all the noise, are left out, and the remaining products are centred
     so that the numerator of the cosine is the unbiased HSIC (Song et al. 2012, eq. 5; Murphy et al. 2024).
-
-    Raises
-    ------
-    ShapeError
-        If there are fewer than four conditions.
     """
     n = products.shape[-1]
     if n < FEWEST_CONDITIONS:
@@ -197,24 +168,11 @@ def pattern_reliability(products: Products) -> Floats:
 
 
 def shape_distance(first_shape: Floats, second_shape: Floats) -> float:
-    """Return the angle between two shapes after the best rotation and reflection [rad, 0 to pi / 2].
+    """Return the angle between two shapes ``(condition, feature)`` after the best rotation and reflection [rad, 0 to pi / 2].
 
-    A metric: non-negative, zero only for equal shapes, symmetric, and it obeys the triangle inequality. Position and size do not
-    count; numbers of features may differ (the smaller is padded with zeros).
-
-    Parameters
-    ----------
-    first_shape, second_shape
-        ``(condition, feature)``, the same conditions in the same order.
-
-    Raises
-    ------
-    ShapeError
-        If the conditions are not the same, or all points of a shape coincide.
-
-    References
-    ----------
-    Williams et al. 2021, eq. 4, without regularisation.
+    A metric (Williams et al. 2021, eq. 4, without regularisation): non-negative, zero only for equal shapes, symmetric, and it
+    obeys the triangle inequality. Position and size do not count; numbers of features may differ (the smaller is padded with
+    zeros).
 
     Examples
     --------

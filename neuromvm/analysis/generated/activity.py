@@ -19,13 +19,7 @@ EVENTS = ("count", "probability")  # kinds of generated activity that are an exp
 
 
 def chosen_models(study: "Study", names: Sequence[str] | None, analysis: str) -> list[str]:
-    """Return the named models of a run, by default all.
-
-    Raises
-    ------
-    RunFolderError
-        If the run has no model of a name.
-    """
+    """Return the named models of a run, by default all."""
     for name in names or ():
         if name not in study.models:
             raise RunFolderError(f"analyses.{analysis}.models", found=f"no model {name!r}", expected=", ".join(study.models))
@@ -36,11 +30,6 @@ def scored_rows(tree: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, so
     """Return which rows of :func:`neuromvm.inference.transfer.transfer` are the source's test trials of a split, in order.
 
     None where the model was not trained on that split.
-
-    Raises
-    ------
-    SchemaError
-        If the rows are other trials than those that the split tests.
     """
     rows = np.flatnonzero(tree[source]["split"].to_numpy() == split)
     if not len(rows):

@@ -18,33 +18,15 @@ from neuromvm.analysis.readouts.representations import Floats, held_out, trainin
 
 
 class Classified(NamedTuple):
-    """Classes that classifiers give to samples.
+    """Classes that classifiers give to samples."""
 
-    Attributes
-    ----------
-    codes
-        ``(split, classifier, trial, window)``, -1 where there is none.
-    common
-        Classes that a classifier chooses among ``(classifier, class)``.
-    labels
-        The true classes ``(trial, window)``.
-    """
-
-    codes: NDArray[np.int16]
-    common: NDArray[np.bool_]
-    labels: NDArray[np.int16]
+    codes: NDArray[np.int16]  # (split, classifier, trial, window), -1 where there is none
+    common: NDArray[np.bool_]  # (classifier, class): classes that a classifier chooses among
+    labels: NDArray[np.int16]  # (trial, window): the true classes
 
 
 class Perceptron:
-    """A multilayer perceptron, the classifier of the published coherence.
-
-    Parameters
-    ----------
-    hidden
-        Sizes of hidden layers.
-    seed
-        Seed of the weights.
-    """
+    """A multilayer perceptron with hidden layers of these sizes, the classifier of the published coherence."""
 
     def __init__(self, hidden: Sequence[int], seed: int) -> None:
         self._model = MLPClassifier(tuple(hidden), random_state=seed, max_iter=500)
@@ -88,12 +70,7 @@ class Scaled:
 class Classifiers:
     """Classifiers of the real activity of each animal, one per kind of activity and split, fitted when they are needed.
 
-    Parameters
-    ----------
-    samples, splits
-        Real activity.
-    make
-        Returns a new classifier.
+    ``make`` returns a new classifier.
     """
 
     def __init__(self, samples: xr.DataTree, splits: xr.DataTree, make: Callable[[], Classifier]) -> None:
@@ -103,18 +80,10 @@ class Classifiers:
     def of_generated(
         self, transferred: xr.DataTree, source: str, kinds: Mapping[str, str], *, published: bool = False
     ) -> Classified:
-        """Classify what is generated for every animal from the test trials of one.
+        """Classify what is generated for every animal from the test trials of the source, whose latents are decoded.
 
-        Parameters
-        ----------
-        transferred
-            Of :func:`neuromvm.inference.transfer.transfer`.
-        source
-            The animal whose latents are decoded.
-        kinds
-            Animal -> kind of its generated activity.
-        published
-            Whether classifiers are fitted to test trials too, as in the published computation.
+        ``transferred`` is of :func:`neuromvm.inference.transfer.transfer`; ``kinds`` are those of the activity of each animal. As
+        published, classifiers are fitted to test trials too.
         """
         labels = self.samples[source]["label"].to_numpy()
         classified = self._unclassified(self.splits[source].sizes["split"], len(kinds), labels)

@@ -66,13 +66,7 @@ class Options(Spec):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Score the models of a run; see :func:`coherence`.
-
-    Raises
-    ------
-    RunFolderError
-        If a model is not there, or the experiment did not ask for this analysis.
-    """
+    """Score the models of a run; see :func:`coherence`."""
     models = chosen_models(study, options.models, "coherence")
     transferred = {name: study.transferred(name) for name in models}
     return coherence(study.samples, study.splits, transferred, {name: study.imputed(name) for name in models}, options)
@@ -85,16 +79,15 @@ def coherence(
     imputed: Mapping[str, xr.DataTree],
     options: Options | None = None,
 ) -> xr.Dataset:
-    """Classify generated activity.
+    """Classify the activity that models generate for every animal.
 
     Parameters
     ----------
     samples, splits
         What the models were trained on.
-    transferred
-        Model -> tree of :func:`neuromvm.inference.transfer.transfer`.
-    imputed
-        Model -> tree of :func:`neuromvm.inference.transfer.impute_each`; may lack models.
+    transferred, imputed
+        Model -> tree of :func:`neuromvm.inference.transfer.transfer`, and of :func:`neuromvm.inference.transfer.impute_each`,
+        which may lack models.
     options
         Classifier and resampling.
 
@@ -102,15 +95,11 @@ def coherence(
     -------
     Scores with the dims of :mod:`neuromvm.analysis.judged`; ``target`` is the animal that activity is generated for:
 
-    ``score (representation, setting, target, unit_of_inference, statistic)``
-        Balanced accuracies, means over splits, then over pairs of animals. Intervals are over the scored trials.
-    ``difference (representation, reference, setting, target, unit_of_inference, statistic)``
-        To the ceiling, of the same draws.
-    ``null_score (representation, null, setting, target, null_statistic)``
-        ``labels``: labels of the scored trials permuted. ``class names``, of *cross* and *imputed*: classes renamed, see
-        :mod:`neuromvm.analysis.statistics.renamed_classes`; of imputed activity in the same way for all targets.
-    ``null_kind, null_draws (null)``, ``null_absent (null, setting)``, ``chance (representation, setting, target)``
-        As described there.
+    ``score, difference, null_score, chance``, with the dims ``representation, setting, target``
+        Balanced accuracies, means over splits, then over pairs of animals; intervals are over the scored trials, differences are
+        to the ceiling. Null ``labels``: labels of the scored trials permuted. Null ``class names``, of *cross* and *imputed*:
+        classes renamed, see :mod:`neuromvm.analysis.statistics.renamed_classes`; of imputed activity in the same way for all
+        targets.
     ``pair_score, pair_p (representation, source, target)``
         Balanced accuracy of what is generated for the target from the test trials of the source, and p of permuted labels, not
         corrected for the number of pairs. Scores of pairs are NaN at ``all animals``.
@@ -158,8 +147,7 @@ def _nulls(
         reason = (NO_FLOOR if is_in_sample else PLACES).removeprefix(NO_REASON) if is_missing else ""
         kinds.append("" if is_missing else kind.format(resampling.permutations))
         draws.append(0 if is_missing else resampling.permutations)
-        is_of_setting = [null == LABELS or setting in RENAMED for setting in SETTINGS]
-        absent.append([reason if is_null else NOT_OF_SETTING for is_null in is_of_setting])
+        absent.append([reason if null == LABELS or setting in RENAMED else NOT_OF_SETTING for setting in SETTINGS])
     return {"null_kind": (("null",), kinds), "null_draws": (("null",), draws), "null_absent": (("null", "setting"), absent)}
 
 

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -11,16 +11,7 @@ from numpy.typing import NDArray
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.generated.classes import Classified, Classifiers
 from neuromvm.analysis.generated.imputation_skill import skill
-from neuromvm.analysis.judged import (
-    ALL_ANIMALS,
-    CLASS_NAMES,
-    LABELS,
-    NULL_STATISTICS,
-    STATISTICS,
-    UNITS,
-    over_trials_alone,
-    with_mean,
-)
+from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, STATISTIC_COORDS, over_trials_alone, with_mean
 from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.statistics import over_trials
@@ -57,37 +48,38 @@ def score_model(
     pairs = Draws(*map(np.stack, zip(*(draw(codes, resampling, source) for source, codes in generated.items()), strict=True)))
     within = np.eye(len(animals), dtype=bool)
     settings = {
-        "within": _by_target(pairs, within),
-        "cross": _by_target(pairs, ~within),
+        "within": Draws(*(_mean_by_target(values, within) for values in pairs)),
+        "cross": Draws(*(_mean_by_target(values, ~within) for values in pairs)),
         "imputed": _of_animals(classified, animals, resampling, "imputed {}"),
         CEILING: _of_animals(real, animals, resampling, "{}"),
     }
     draws = resampling.permutations if exchangeable(samples) else 0
     renaming = Renaming([*animals, OTHERS], generated[animals[0]].common.shape[1], draws, resampling.seed)
     renamed_pairs = np.stack([renamed(codes, source, animals, renaming) for source, codes in generated.items()])
+    # Imputed activity is judged with classes renamed in the same way for all targets.
+    renamed_imputations = {target: [renamed(codes, OTHERS, [None], renaming)[:, 0]] for target, codes in classified.items()}
     renamings = {
         "cross": _mean_by_target(renamed_pairs, ~within),
-        "imputed": _renamed_imputations(classified, animals, renaming),
+        "imputed": _by_animal(renamed_imputations, animals, [(renaming.draws,)])[0],
     }
     skills = {
         target: skill(samples, classifiers.splits, tuples, target, kinds[target], resampling)
         for target, tuples in imputations.items()
     }
+    skill_of_animals = over_trials_alone(*_by_animal(skills, animals, ((), (resampling.bootstraps,))))
     targets = [ALL_ANIMALS, *animals]
     of_pairs = xr.Dataset(_of_pairs(pairs, published, resampling), {"source": animals, "target": animals})
     return xr.Dataset(
         {
             **_of_settings(settings, renamings),
-            "skill": (("target", "unit_of_inference", "statistic"), _of_skills(skills, animals, resampling.bootstraps)),
+            "skill": (("target", "unit_of_inference", "statistic"), skill_of_animals),
         },
         {
             "setting": list(SETTINGS),
             "target": targets,
             "reference": [CEILING],
             "null": [LABELS, CLASS_NAMES],
-            "unit_of_inference": list(UNITS),
-            "statistic": list(STATISTICS),
-            "null_statistic": list(NULL_STATISTICS),
+            **STATISTIC_COORDS,
         },
     ).merge(of_pairs.reindex(target=targets), join="exact")
 
@@ -126,40 +118,23 @@ def _of_pairs(pairs: Draws, published: Mapping[str, Classified], resampling: Res
     }
 
 
-def _of_skills(skills: Mapping[str, tuple[float, Floats]], animals: Sequence[str], bootstraps: int) -> Floats:
-    value, draws = np.full(len(animals), np.nan), np.full((bootstraps, len(animals)), np.nan)
-    for target, of_target in skills.items():
-        value[animals.index(target)], draws[:, animals.index(target)] = of_target
-    return over_trials_alone(with_mean(value), with_mean(draws))
-
-
 def _of_animals(classified: Mapping[str, Classified], animals: Sequence[str], resampling: Resampling, name: str) -> Draws:
-    """Score the samples of each animal; draws depend on ``name``, with the animal in it. NaN for animals without samples."""
+    """Score the samples of each animal; draws depend on ``name``, with the animal in it."""
+    drawn = {animal: draw(codes, resampling, name.format(animal)) for animal, codes in classified.items()}
+    columns = {animal: [field[..., 0] for field in draws] for animal, draws in drawn.items()}
     shapes = ((), (resampling.bootstraps,), (resampling.permutations,), ())
-    of_animals = Draws(*(np.full((*shape, len(animals)), np.nan) for shape in shapes))
-    for animal, codes in classified.items():
-        for values, column in zip(of_animals, draw(codes, resampling, name.format(animal)), strict=True):
-            values[..., animals.index(animal)] = column[..., 0]
-    return Draws(*map(with_mean, of_animals))
+    return Draws(*_by_animal(columns, animals, shapes))
 
 
-def _renamed_imputations(classified: Mapping[str, Classified], animals: Sequence[str], renaming: Renaming) -> Floats:
-    """Return balanced accuracies of imputed activity ``(draw, target)`` with classes renamed, in the same way for all targets."""
-    scores = np.full((renaming.draws, len(animals)), np.nan)
-    for target, codes in classified.items():
-        scores[:, animals.index(target)] = renamed(codes, OTHERS, [None], renaming)[:, 0]
-    return with_mean(scores)
-
-
-def _by_target(pairs: Draws, chosen: NDArray[np.bool_]) -> Draws:
-    return Draws(*(_mean_by_target(values, chosen) for values in pairs))
+def _by_animal(fields: Mapping[str, Sequence[Any]], animals: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> list[Floats]:
+    """Return each field ``(..., target)``, the mean over animals first; NaN for animals without it."""
+    missing = [np.full(shape, np.nan) for shape in shapes]
+    columns = zip(*(fields.get(animal, missing) for animal in animals), strict=True)
+    return [with_mean(np.stack(column, axis=-1)) for column in columns]
 
 
 def _mean_by_target(values: Floats, chosen: NDArray[np.bool_]) -> Floats:
-    """Average ``(source, ..., target)`` over chosen pairs ``(source, target)``.
-
-    Returns the mean over all chosen pairs, then that over the sources of each target: ``(..., target)``.
-    """
+    """Return the mean of ``(source, ..., target)`` over chosen pairs, then over the sources of each target: ``(..., target)``."""
     by_pair = np.moveaxis(values, 0, -2)
     by_target = over_trials.mean_of_scored(np.where(chosen, by_pair, np.nan), axis=-2)
     return np.concatenate([over_trials.mean_of_scored(by_pair[..., chosen], axis=-1)[..., None], by_target], axis=-1)
@@ -170,14 +145,6 @@ def draw(classified: Classified, resampling: Resampling, name: str) -> Draws:
 
     Bootstrap draws are of trials within rows of labels. The null permutes labels among the scored trials: latents that carry no
     class. Draws depend on ``name`` and are paired between scores of the same name.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> labels = np.array([[0], [1], [0], [1]], np.int16)
-    >>> classified = Classified(labels[None, None], np.ones((1, 2), bool), labels)
-    >>> draw(classified, Resampling(100, 500), "mitt").observed.tolist()
-    [1.0]
     """
     codes, common, labels = classified
     used = (codes >= 0).any(axis=(0, 1, 3))
@@ -205,18 +172,8 @@ def draw(classified: Classified, resampling: Resampling, name: str) -> Draws:
 def renamed(classified: Classified, read: str, decoders: Sequence[str | None], renaming: Renaming) -> Floats:
     """Return balanced accuracies with the classes of animals renamed ``(draw, classifier)``, mean over splits.
 
-    They are those of latents that carry the classes in a code that differs from that of the animal of the classifier.
-
-    Parameters
-    ----------
-    classified
-        Classes given to the samples.
-    read
-        Animal whose samples they are.
-    decoders
-        Animal of each classifier, None where its classes keep their names.
-    renaming
-        Names of classes.
+    They are those of latents that carry the classes in a code that differs from that of the animal of the classifier. ``read`` is
+    the animal of the samples, ``decoders`` are those of the classifiers, None where classes keep their names.
     """
     codes, common, labels = classified
     shares = recall(codes, labels, common.shape[1])  # (split, classifier, class, class given)

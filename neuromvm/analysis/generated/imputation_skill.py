@@ -1,8 +1,6 @@
 """Is imputed activity nearer to an animal's trials than the mean response of their condition?"""
 
 import zlib
-from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -11,7 +9,7 @@ from scipy.special import xlogy
 
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.generated.activity import EVENTS, flattened, recorded
-from neuromvm.analysis.generated.rates import condition_means, shrunken_means
+from neuromvm.analysis.generated.rates import codes_of, condition_means, shrunken_means
 from neuromvm.analysis.readouts.representations import Floats, held_out, training_side
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows
@@ -19,23 +17,11 @@ from neuromvm.analysis.statistics.over_trials import LabelRows
 LOWEST_RATE = 1e-3  # [counts a bin] lower bound of expected counts
 
 
-class Carriers(NamedTuple):
-    """The trial that a tuple counts as: ``trial, window (replica, tuple)``, -1 for none; labels of trials ``(trial, window)``."""
-
-    trial: NDArray[np.intp]
-    window: NDArray[np.intp]
-    labels: NDArray[np.int16]
-
-
-def carriers(samples: xr.DataTree, imputed: xr.Dataset) -> Carriers:
+def carriers(samples: xr.DataTree, imputed: xr.Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int16]]:
     """Assign each tuple to the trial of its first animal, so that windows of a trial stay together.
 
-    Parameters
-    ----------
-    samples
-        All animals.
-    imputed
-        Of :func:`neuromvm.inference.imputation.impute`.
+    ``imputed`` is of :func:`neuromvm.inference.imputation.impute`. Returns the trial and the window that a tuple counts as
+    ``(replica, tuple)``, -1 for none, and the labels of the trials of all animals ``(trial, window)``.
     """
     trial, window = (imputed[key].transpose("replica", "tuple", "animal").to_numpy() for key in ("trial", "window"))
     animal = (trial >= 0).argmax(axis=-1)  # (replica, tuple)
@@ -49,7 +35,7 @@ def carriers(samples: xr.DataTree, imputed: xr.Dataset) -> Carriers:
         number[of_animal] = offset + order[np.searchsorted(names, trial[of_animal], sorter=order)]
         labels.append(node["label"].to_numpy())
         offset += len(names)
-    return Carriers(number, np.where(number >= 0, window, -1), np.concatenate(labels))
+    return number, np.where(number >= 0, window, -1), np.concatenate(labels)
 
 
 def skill(
@@ -57,23 +43,10 @@ def skill(
 ) -> tuple[float, Floats]:
     """Compare imputed activity with the condition mean of the target's training side, on its test trials.
 
-    Parameters
-    ----------
-    samples, splits
-        All animals.
-    imputed
-        Of the target, with ``mean (replica, tuple, bin, unit)``.
-    target, kind
-        The animal, and the kind of its generated activity.
-    resampling
-        Number of bootstrap draws, and their seed.
-
-    Returns
-    -------
-    1 - E / B, and its bootstrap draws over the target's test trials ``(draw,)``. E is the error of the imputed activity, summed
-    over trials and splits, B that of the mean of the label (:func:`neuromvm.analysis.generated.rates.shrunken_means`): for counts
-    the Poisson deviance, else the squared error in variances of each feature on the training side. The error of a trial is the
-    mean over all tuples matched with it. Unless trials are shared events, it can at best be that of the condition mean.
+    Returns 1 - E / B, and its bootstrap draws over the target's test trials ``(draw,)``. E is the error of the imputed activity,
+    summed over trials and splits, B that of the mean of the label (:func:`neuromvm.analysis.generated.rates.shrunken_means`): for
+    counts the Poisson deviance, else the squared error in variances of each feature on the training side. The error of a trial is
+    the mean over all tuples matched with it. Unless trials are shared events, it can at best be that of the condition mean.
     """
     activity = recorded(samples, target, kind)
     labels, match = samples[target]["label"].to_numpy(), samples[target]["match"].to_numpy()
@@ -103,16 +76,12 @@ def _label_means(
     training: Floats, labels: NDArray[np.int16], test_labels: NDArray[np.int16], units: int, variance: Floats, kind: str
 ) -> Floats:
     """Return the mean response to the labels of each test trial ``(trial, window, feature)``."""
-    rows = np.unique(np.concatenate([labels, test_labels]), axis=0, return_inverse=True)[1].reshape(-1)
-    conditions = rows[: len(labels)], rows[len(labels) :]
+    conditions = codes_of(labels, test_labels)
     if kind in EVENTS:
         return condition_means(training, *conditions, units)
-    squared = partial(_squared_error, training, variance)
-    return shrunken_means(training, *conditions, training.mean(axis=0), squared)
-
-
-def _squared_error(values: Floats, variance: Floats, expected: Floats) -> float:
-    return float((np.square(values - expected) / variance).sum())
+    return shrunken_means(
+        training, *conditions, training.mean(axis=0), lambda means: float((np.square(training - means) / variance).sum())
+    )
 
 
 def _errors(values: Floats, expected: Floats, variance: Floats, kind: str) -> Floats:

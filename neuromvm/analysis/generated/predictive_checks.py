@@ -6,6 +6,7 @@ Gelman, A., Meng, X.-L. & Stern, H. (1996). Posterior predictive assessment of m
 """
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -27,45 +28,29 @@ DRAWS = 1000
 def check(samples: xr.DataTree, splits: xr.DataTree, transferred: Mapping[str, xr.DataTree]) -> xr.Dataset:
     """Compare draws of every decoder of counts, from the animal's own latents, with its test trials.
 
-    Parameters
-    ----------
-    samples, splits
-        Recorded counts, and the training side.
-    transferred
-        Model -> tree of :func:`neuromvm.inference.transfer.transfer`; models without draws of counts are left out.
-
-    Returns
-    -------
-    ``check (checked, quantity, activity, unit)``, means over splits, of the units of all animals (``of_animal``); ``activity`` is
-    ``recorded`` or ``model``. Quantities: ``mean rate`` [counts a bin]; ``fano factor`` of the counts of a window, variance over
-    mean within labels; ``correlation of mean responses``, between mean responses to labels (by window and bin) in test trials and
-    those of training-side trials (``recorded``) or those that the model expects (``model``). NaN where a unit does not vary.
-    Without a model of counts the dataset is empty.
+    Returns ``check (checked, quantity, activity, unit)`` for each model, means over splits, of the units of all animals
+    (``of_animal``); ``transferred`` is of :func:`neuromvm.inference.transfer.transfer`. ``activity`` is ``recorded`` or
+    ``model``; quantities are the ``mean rate`` [counts a bin], the ``fano factor`` of the counts of a window within labels, and
+    the ``correlation of mean responses`` to labels (by window and bin) in test trials with those of training-side trials
+    (``recorded``) or those that the model expects (``model``). NaN where a unit does not vary. Models without draws of counts are
+    left out.
     """
-    checks = {name: _check_model(samples, splits, tree) for name, tree in transferred.items() if _animals_with_draws(tree)}
+    drawn = {name: [animal for animal in tree.children if "drawn" in tree[animal][animal]] for name, tree in transferred.items()}
+    checks = {name: _check_model(samples, splits, transferred[name], animals) for name, animals in drawn.items() if animals}
     if not checks:
         return xr.Dataset()
     return xr.concat(list(checks.values()), dim="checked", join="outer").assign_coords(checked=list(checks))
 
 
-def _animals_with_draws(tree: xr.DataTree) -> list[str]:
-    return [animal for animal in tree.children if "drawn" in tree[animal][animal]]
-
-
-def _check_model(samples: xr.DataTree, splits: xr.DataTree, tree: xr.DataTree) -> xr.Dataset:
-    of_animals = {}
-    for animal in _animals_with_draws(tree):
+def _check_model(samples: xr.DataTree, splits: xr.DataTree, tree: xr.DataTree, animals: list[str]) -> xr.Dataset:
+    of_animals = []
+    for animal in animals:
         of_splits = [_check_split(samples, splits, tree, animal, split) for split in range(splits[animal].sizes["split"])]
-        checks = np.stack([quantities for quantities in of_splits if quantities is not None])
-        of_animals[animal] = mean_of_scored(checks, axis=0)
-    units = [checks.shape[-1] for checks in of_animals.values()]
+        of_animals.append(mean_of_scored(np.stack([checks for checks in of_splits if checks is not None]), axis=0))
+    of_animal = np.repeat(animals, [checks.shape[-1] for checks in of_animals])
     return xr.Dataset(
-        {"check": (("quantity", "activity", "unit"), np.concatenate(list(of_animals.values()), axis=-1))},
-        {
-            "quantity": list(QUANTITIES),
-            "activity": [RECORDED, MODEL],
-            "of_animal": ("unit", np.repeat(list(of_animals), units)),
-        },
+        {"check": (("quantity", "activity", "unit"), np.concatenate(of_animals, axis=-1))},
+        {"quantity": list(QUANTITIES), "activity": [RECORDED, MODEL], "of_animal": ("unit", of_animal)},
     )
 
 
@@ -97,14 +82,7 @@ def _check_split(samples: xr.DataTree, splits: xr.DataTree, tree: xr.DataTree, a
 def fano_factors(counts: Floats, labels: NDArray[np.integer], units: int) -> Floats:
     """Return variance over mean of a window's counts, within labels and pooled over them: ``(unit,)``, 1 for Poisson counts.
 
-    Parameters
-    ----------
-    counts
-        ``(trial, window, output)``, bin-major.
-    labels
-        ``(trial, window)``.
-    units
-        Number of units.
+    ``counts`` are ``(trial, window, output)``, bin-major, ``labels (trial, window)``.
 
     Examples
     --------
@@ -155,33 +133,31 @@ def summarize(scores: xr.Dataset) -> list[Score]:
         return []
     trials, animals = int(scores["trials"].sel(target=ALL_ANIMALS)), scores["of_animal"].to_numpy()
     lines = []
-    for model in scores["checked"].values:
-        for quantity in QUANTITIES:
-            checks = scores["check"].sel(checked=model, quantity=quantity)
-            recorded, generated = (checks.sel(activity=activity).to_numpy() for activity in (RECORDED, MODEL))
-            is_ratio = quantity != CORRELATION
-            values = generated / np.where(recorded > 0, recorded, np.nan) if is_ratio else generated
-            value, bounds, count = _over_units(values[:, None], animals)
-            if is_ratio:
-                difference: Difference | Absent = Absent("the data are what it is a ratio to")
-            else:
-                gap, gap_bounds, _ = _over_units(np.stack([generated, recorded], axis=1), animals)
-                difference = Difference("training-side mean responses", gap, gap_bounds)
-            lines.append(
-                Score(
-                    what=f"{quantity} of model over data" if is_ratio else quantity,
-                    representation=str(model),
-                    setting="own",
-                    value=value,
-                    n=Counts(count, trials, int(scores.attrs["windows"]), int(scores.attrs["splits"])),
-                    interval=bounds,
-                    resampled=f"95 % over {DRAWS} bootstrap draws of the units of each animal",
-                    null=Absent("a check of draws from latents that have seen the spikes, best at 1"),
-                    chance=Absent("a ratio to the data") if is_ratio else 0.0,
-                    difference=difference,
-                    in_sample=True,
-                )
+    for model, quantity in product(scores["checked"].values, QUANTITIES):
+        checks = scores["check"].sel(checked=model, quantity=quantity)
+        recorded, generated = (checks.sel(activity=activity).to_numpy() for activity in (RECORDED, MODEL))
+        is_ratio = quantity != CORRELATION
+        values = generated / np.where(recorded > 0, recorded, np.nan) if is_ratio else generated
+        value, bounds, count = _over_units(values[:, None], animals)
+        difference: Difference | Absent = Absent("the data are what it is a ratio to")
+        if not is_ratio:
+            gap = _over_units(np.stack([generated, recorded], axis=1), animals)[:2]
+            difference = Difference("training-side mean responses", *gap)
+        lines.append(
+            Score(
+                what=f"{quantity} of model over data" if is_ratio else quantity,
+                representation=str(model),
+                setting="own",
+                value=value,
+                n=Counts(count, trials, int(scores.attrs["windows"]), int(scores.attrs["splits"])),
+                interval=bounds,
+                resampled=f"95 % over {DRAWS} bootstrap draws of the units of each animal",
+                null=Absent("a check of draws from latents that have seen the spikes, best at 1"),
+                chance=Absent("a ratio to the data") if is_ratio else 0.0,
+                difference=difference,
+                in_sample=True,
             )
+        )
     return lines
 
 

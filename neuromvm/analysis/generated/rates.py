@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 from sklearn.linear_model import RidgeCV
 
+from neuromvm.analysis.generated.activity import flattened
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.errors import SchemaError
 
@@ -20,13 +21,7 @@ PRIOR_TRIALS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # weights of the mea
 
 
 def counts_of(activity: xr.DataArray, animal: str) -> Floats:
-    """Return spike counts ``(trial, window, output)``.
-
-    Raises
-    ------
-    SchemaError
-        If the activity is no count of spikes.
-    """
+    """Return spike counts ``(trial, window, output)``; raise SchemaError if the activity is no count of spikes."""
     kind = activity.attrs.get("kind", "spike_count")
     if kind != "spike_count":
         raise SchemaError(
@@ -35,8 +30,7 @@ def counts_of(activity: xr.DataArray, animal: str) -> Floats:
             expected="spike_count: bits per spike are of spikes",
             next_step="Leave the analysis spikes out of an experiment on calcium imaging",
         )
-    values = activity.transpose("trial", "window", "bin", "unit").to_numpy().astype(np.float64)
-    return values.reshape(*values.shape[:2], -1)
+    return flattened(activity.transpose("trial", "window", "bin", "unit"))
 
 
 def mean_rates(counts: Floats, units: int) -> Floats:
@@ -57,21 +51,9 @@ def mean_rates(counts: Floats, units: int) -> Floats:
 def condition_means(training: Floats, condition: NDArray[np.integer], target: NDArray[np.integer], units: int) -> Floats:
     """Return for each target trial the mean counts of its condition over training-side trials: the peri-stimulus histogram.
 
-    The mean of few trials is noise; it is drawn towards the mean of all conditions, see :func:`shrunken_means`.
-
-    Parameters
-    ----------
-    training
-        Training-side counts ``(trial, window, output)``.
-    condition, target
-        Conditions of training-side trials and of target trials ``(trial,)``; a condition without training-side trials has the
-        mean of all conditions.
-    units
-        Number of units.
-
-    Returns
-    -------
-    ``(target trial, window, output)``, above 0.
+    ``(target trial, window, output)`` from training-side counts ``(trial, window, output)`` and the conditions of training-side
+    and target trials ``(trial,)``; above 0. The mean of few trials is noise; it is drawn towards the mean of all conditions, see
+    :func:`shrunken_means`. That is also the mean of a condition without training-side trials.
     """
     prior = (training.sum(axis=0) + mean_rates(training, units)) / (len(training) + 1)
     return shrunken_means(training, condition, target, prior, lambda rates: float((rates - xlogy(training, rates)).sum()))
@@ -84,52 +66,35 @@ def shrunken_means(
     prior: Floats,
     loss: Callable[[Floats], float],
 ) -> Floats:
-    """Return means of conditions, drawn towards the mean of all by as much as predicts training-side trials best.
+    """Return means of conditions, as :func:`condition_means`, drawn towards ``prior (window, output)``.
 
-    Parameters
-    ----------
-    training, condition, target
-        As of :func:`condition_means`.
-    prior
-        What means are drawn towards ``(window, output)``. Its weight, in trials, is that of :data:`PRIOR_TRIALS` under which each
-        training-side trial is predicted best from the others.
-    loss
-        Of the expectation of every training-side trial ``(trial, window, output)``.
+    The weight of the prior, in trials, is that of :data:`PRIOR_TRIALS` under which each training-side trial is predicted best
+    from the others; ``loss`` is that of expectations of all training-side trials ``(trial, window, output)``.
     """
     codes, index = np.unique(condition, return_inverse=True)
     sums = np.zeros((len(codes), *training.shape[1:]))
     np.add.at(sums, index, training)
     number = np.bincount(index, minlength=len(codes))[:, None, None].astype(float)
-    weight = min(
-        PRIOR_TRIALS,
-        key=lambda trials: loss((sums[index] - training + trials * prior) / (number[index] - 1 + trials)),
-    )
+    weight = min(PRIOR_TRIALS, key=lambda trials: loss((sums[index] - training + trials * prior) / (number[index] - 1 + trials)))
     means = np.concatenate([(sums + weight * prior) / (number + weight), prior[None]])
     row = {int(code): position for position, code in enumerate(codes)}
     return np.asarray(means[[row.get(int(code), len(codes)) for code in target]])
+
+
+def codes_of(known: NDArray[np.integer], unknown: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Number the rows of codes ``(trial, window)`` of two sets of trials, equal rows alike: ``(trial,)`` for each set."""
+    number = np.unique(np.concatenate([known, unknown]), axis=0, return_inverse=True)[1].reshape(-1)
+    return number[: len(known)], number[len(known) :]
 
 
 class PoissonReadout:
     """A Poisson regression, log link and ridge penalty, of every output on the same features.
 
     The optimum is that of :class:`sklearn.linear_model.PoissonRegressor`; the hundreds of outputs of every animal, split and
-    representation are fitted at once.
-
-    Parameters
-    ----------
-    features
-        Training-side ``(sample, feature)``, of about unit variance.
-    counts
-        ``(sample, output)``.
-    units
-        Number of units.
-    penalty
-        Half of it times the sum of squared weights is added to the mean loss.
-
-    Notes
-    -----
-    A log link extrapolates without bound: rates are kept between half a count in all training-side samples and the largest
-    training-side count of the output. An output without spikes has the mean rate of its unit.
+    representation are fitted at once. Features ``(sample, feature)`` have about unit variance; half the penalty times the sum of
+    squared weights is added to the mean loss. A log link extrapolates without bound: rates are kept between half a count in all
+    training-side samples and the largest training-side count of the output. An output without spikes has the mean rate of its
+    unit.
     """
 
     def __init__(self, features: Floats, counts: Floats, units: int, penalty: float) -> None:
@@ -185,18 +150,10 @@ def fit_readout(
 ) -> PoissonReadout:
     """Fit a Poisson regression with the penalty under which either half of the training side predicts the other best.
 
-    Parameters
-    ----------
-    features, counts
-        Of training-side trials ``(trial, window, feature)`` and ``(trial, window, output)``.
-    units
-        Number of units.
-    penalties
-        To choose from; the halves are every other trial.
-    condition
-        Of each trial: then the mean counts of the other trials of its condition are fitted, see :func:`means_of_others`. Latents
-        that have seen the counts of a trial hold its deviation from the condition; a readout fitted to these counts is
-        overconfident on other trials.
+    Features and counts are ``(trial, window, feature)`` and ``(trial, window, output)``; the halves are every other trial. With
+    the condition of each trial, the mean counts of the other trials of its condition are fitted, see :func:`means_of_others`:
+    latents that have seen the counts of a trial hold its deviation from the condition, and a readout fitted to these is
+    overconfident.
     """
 
     def parts(trials: NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -237,12 +194,8 @@ def means_of_others(counts: Floats, condition: NDArray[np.integer]) -> Floats:
 class RidgeReadout:
     """A linear regression of every output on the same features; rates are cut off as in :class:`PoissonReadout`.
 
-    Its ridge penalty is that of :data:`RIDGE_PENALTIES` which predicts each training-side sample best from the others.
-
-    Parameters
-    ----------
-    features, counts
-        Training-side ``(sample, feature)`` and ``(sample, output)``, which may be means of matched samples.
+    Its ridge penalty is that of :data:`RIDGE_PENALTIES` which predicts each training-side sample best from the others. Counts
+    ``(sample, output)`` may be means of matched samples.
     """
 
     def __init__(self, features: Floats, counts: Floats) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from neuromvm.analysis.decoding.scoring import Resampling
 from neuromvm.analysis.generated.rates import log_likelihood, saturated
-from neuromvm.analysis.judged import ALL_ANIMALS, NULL_STATISTICS, STATISTICS, UNITS, over_trials_alone, with_mean
+from neuromvm.analysis.judged import ALL_ANIMALS, STATISTIC_COORDS, over_trials_alone, with_mean
 from neuromvm.analysis.readouts.representations import Floats, held_out
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import LabelRows, mean_of_scored
@@ -46,13 +46,6 @@ class Account:
 
     Sums are ``(3, trial)`` or, of permutations, ``(3, draw)``: nats gained over the mean rate, spikes, and the gain under the
     counts themselves as rates.
-
-    Parameters
-    ----------
-    samples, splits
-        Trials and their conditions.
-    resampling
-        Number of draws, and their seed.
     """
 
     def __init__(self, samples: xr.DataTree, splits: xr.DataTree, resampling: Resampling) -> None:
@@ -147,16 +140,8 @@ def _permuted_sums(likelihood: Floats, baselines: Floats, trials: NDArray[np.int
 def _renamed_sums(likelihood: Floats, baselines: Floats, codes: NDArray[np.intp], renamed: NDArray[np.intp]) -> Floats:
     """Return sums ``(3, draw)`` with conditions renamed.
 
-    Parameters
-    ----------
-    likelihood
-        ``(test trial of target, test trial of source)``.
-    baselines
-        Of the target ``(3, test trial)``.
-    codes
-        Conditions of the target ``(test trial,)``.
-    renamed
-        Conditions that the trials of the source are given ``(draw, test trial)``.
+    ``likelihood`` is ``(test trial of target, test trial of source)``; of the target are baselines ``(3, test trial)`` and codes
+    of conditions ``(test trial,)``; ``renamed`` are the conditions that trials of the source are given ``(draw, test trial)``.
     """
     conditions, index = np.unique(codes, return_inverse=True)
     member = (index == np.arange(len(conditions))[:, None]).astype(np.float64)  # (condition, test trial of target)
@@ -170,22 +155,12 @@ def _renamed_sums(likelihood: Floats, baselines: Floats, codes: NDArray[np.intp]
 
 
 def scores_of(account: Account, representations: Sequence[str], reference: str) -> xr.Dataset:
-    """Average scores over sources, then targets.
+    """Average scores over sources, then targets; ``target`` is the animal whose spikes are predicted.
 
-    Returns
-    -------
-    Scores with the dims of :mod:`neuromvm.analysis.judged`; ``target`` is the animal whose spikes are predicted:
-
-    ``score (measure, representation, setting, target, unit_of_inference, statistic)``
-        Intervals are over test trials of the target, drawn within animal and label.
-    ``difference (reference, measure, representation, setting, target, unit_of_inference, statistic)``
-        To the reference, of the same draws.
-    ``null_score (null, measure, representation, setting, target, null_statistic)``
-        Under permutations; NaN for *own*, whose latents have seen the spikes.
-    ``pair_score (measure, representation, source, target)``
-        For each source, *own* where it is the target; NaN at ``all animals``.
-    ``trials (target)``
-        Number of test trials.
+    Returns ``score, difference, null_score`` of :mod:`neuromvm.analysis.judged` with the dims ``measure, representation, setting,
+    target``; intervals are over test trials of the target, and *own* has no null, since its latents have seen the spikes.
+    ``pair_score (measure, representation, source, target)`` of each source is *own* where it is the target, and NaN at ``all
+    animals``; ``trials (target)`` is the number of test trials.
     """
     animals = account.animals
     used = [name for name in representations if any(key.representation == name for key in account.sums)]
@@ -212,9 +187,7 @@ def scores_of(account: Account, representations: Sequence[str], reference: str) 
             source=animals,
             reference=[reference],
             null=[PERMUTATIONS],
-            unit_of_inference=list(UNITS),
-            statistic=list(STATISTICS),
-            null_statistic=list(NULL_STATISTICS),
+            **STATISTIC_COORDS,
         )
     )
 
@@ -236,8 +209,7 @@ def _draws_of_targets(account: Account, representations: Sequence[str]) -> tuple
         predictions[key.representation, key.setting, key.target].append(key)
     for (representation, setting, target), keys in predictions.items():
         row, column = representations.index(representation), animals.index(target)
-        position = row, SETTINGS.index(setting), column
-        weight = weights[target]
+        position, weight = (row, SETTINGS.index(setting), column), weights[target]
         scores = np.stack([_weighted_ratios(account.sums[key], np.ones((1, weight.shape[1])))[:, 0] for key in keys])
         value[:, *position] = mean_of_scored(scores, axis=0)
         draws = np.stack([_weighted_ratios(account.sums[key], weight) for key in keys])

@@ -12,11 +12,11 @@ Pei, F. et al. (2021). Neural Latents Benchmark '21. *NeurIPS Datasets and Bench
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from pydantic import Field
 
 from neuromvm.analysis.baselines.components import PrincipalComponents, principal_axes
@@ -25,7 +25,7 @@ from neuromvm.analysis.baselines.procrustes import ProcrustesAligned
 from neuromvm.analysis.decoding.scoring import NO_FLOOR, Resampling
 from neuromvm.analysis.generated import predictive_checks
 from neuromvm.analysis.generated.activity import EVENTS, chosen_models, flattened, scored_rows
-from neuromvm.analysis.generated.rates import RidgeReadout, condition_means, counts_of, fit_readout, mean_rates
+from neuromvm.analysis.generated.rates import RidgeReadout, codes_of, condition_means, counts_of, fit_readout, mean_rates
 from neuromvm.analysis.generated.spike_scores import PERMUTATIONS, SETTINGS, Account, scores_of
 from neuromvm.analysis.judged import ALL_ANIMALS, animals_of, difference_of, interval_of, null_of, value_of
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, held_out, training_side
@@ -64,15 +64,7 @@ class Options(Spec):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Score the models of a run and the baselines; see :func:`predict_spikes`.
-
-    Raises
-    ------
-    RunFolderError
-        If a model is not there, or the experiment did not ask for this analysis.
-    SchemaError
-        If the activity is no count of spikes.
-    """
+    """Score the models of a run and the baselines; see :func:`predict_spikes`."""
     models = chosen_models(study, options.models, "spikes")
     latents = {name: study.latents(name) for name in models}
     return predict_spikes(study.samples, study.splits, latents, {name: study.transferred(name) for name in models}, options)
@@ -250,29 +242,11 @@ def _decoded(tree: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, split
                 yield source, target, np.maximum(rates, SMALLEST_RATE)
 
 
-def codes_of(known: NDArray[np.integer], unknown: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Number the rows of codes ``(trial, window)`` of two sets of trials, equal rows alike: ``(trial,)`` for each set.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> training, tested = codes_of(np.array([[0, 1], [2, 2]]), np.array([[2, 2]]))
-    >>> (training == tested).tolist()
-    [False, True]
-    """
-    number = np.unique(np.concatenate([known, unknown]), axis=0, return_inverse=True)[1].reshape(-1)
-    return number[: len(known)], number[len(known) :]
-
-
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return a line for each measure, representation and setting, and for each model's predictive checks."""
-    lines = []
-    for measure in WHAT:
-        for representation in scores["representation"].values:
-            for setting in scores["setting"].values:
-                selected = scores.sel(measure=measure, representation=representation, setting=setting)
-                if np.isfinite(value_of(selected["score"].sel(target=ALL_ANIMALS))):
-                    lines.append(_line(selected))
+    cells = product(WHAT, scores["representation"].values, scores["setting"].values)
+    chosen = [scores.sel(measure=measure, representation=name, setting=setting) for measure, name, setting in cells]
+    lines = [_line(cell) for cell in chosen if np.isfinite(value_of(cell["score"].sel(target=ALL_ANIMALS)))]
     return lines + predictive_checks.summarize(scores)
 
 

@@ -13,12 +13,8 @@ STANDARD_ERRORS = 2.0  # by which ``closer`` has to exceed 0.5
 def agreement_warnings(agreement: xr.Dataset, model: ModelSpec) -> list[str]:
     """Return sentences, without a full stop, about what is wrong with the latents of a model.
 
-    Parameters
-    ----------
-    agreement
-        Of :meth:`neuromvm.folders.study.Study.agreement`.
-    model
-        The model. Animals are compared only if its posteriors are meant to agree, see :func:`shares_latents`.
+    ``agreement`` is of :meth:`neuromvm.folders.study.Study.agreement`. Animals are compared only if the posteriors of the model
+    are meant to agree, see :func:`shares_latents`.
     """
     warnings = []
     size = agreement.sizes["latent"]

@@ -50,11 +50,6 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     latent ``latent_shown (model, place)`` moves most, in the unit ``activity_units (animal)``; ``unit_shown (model, animal,
     place, rank)`` names them; ``step`` in standard deviations. NaN and '' where a model has fewer latents or an animal fewer
     units.
-
-    Raises
-    ------
-    RunFolderError
-        If the experiment of the run does not ask for this analysis, or lacks a model.
     """
     models = list(study.models) if options.models is None else options.models
     effects = [_effects(study.units(model)) for model in models]
@@ -98,9 +93,8 @@ def _units_of_all_animals(effects: xr.DataTree) -> xr.Dataset:
 
 def _strongest(traversals: xr.DataTree, options: Options) -> xr.Dataset:
     """Choose the latents that move decoded activity most, in all animals together, and the units that each moves most."""
-    activity = {
-        animal: node["activity"].mean("bin").transpose("latent", "step", "unit") for animal, node in traversals.children.items()
-    }
+    nodes = traversals.children
+    activity = {animal: node["activity"].mean("bin").transpose("latent", "step", "unit") for animal, node in nodes.items()}
     change = {animal: np.abs((values[:, -1] - values[:, 0]).to_numpy()) for animal, values in activity.items()}  # (latent, unit)
     # Shares, so that animals weigh the same whatever the number and the physical unit of their units.
     strength = sum(np.square(moved).sum(axis=1) / max(np.square(moved).sum(), 1e-30) for moved in change.values())
@@ -122,7 +116,7 @@ def _strongest(traversals: xr.DataTree, options: Options) -> xr.Dataset:
         },
         {
             "animal": list(activity),
-            "activity_units": ("animal", [str(node["activity"].attrs["units"]) for node in traversals.children.values()]),
+            "activity_units": ("animal", [str(node["activity"].attrs["units"]) for node in nodes.values()]),
             "place": np.arange(len(latents)),
             "step": step,
         },

@@ -26,24 +26,14 @@ def projected(
     """Project the latents of the first seed of a split, axes fitted on the training sides of all animals.
 
     Latents with no more dimensions than axes are returned unchanged.
-
-    Raises
-    ------
-    SpecError
-        If no replica is of that split.
     """
-    nodes = {animal: node.to_dataset() for animal, node in latents.children.items()}
-    known = next(iter(nodes.values()))["split"].to_numpy().tolist()
+    known = next(iter(latents.children.values()))["split"].to_numpy().tolist()
     if split not in known:
         raise SpecError("option split", found=f"{split}", expected=f"one of {sorted(set(known))}")
-    means = {
-        animal: node["latent_mean"]
-        .isel(replica=known.index(split))
-        .transpose("trial", "window", "latent")
-        .to_numpy()
-        .astype(float)
-        for animal, node in nodes.items()
-    }
+    means = {}
+    for animal, node in latents.children.items():
+        mean = node["latent_mean"].isel(replica=known.index(split))
+        means[animal] = mean.transpose("trial", "window", "latent").to_numpy().astype(float)
     dimensions = next(iter(means.values())).shape[-1]
     if dimensions <= axes:
         return Projected(means, [f"latent {number + 1}" for number in range(dimensions)])

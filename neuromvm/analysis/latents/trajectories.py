@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -46,24 +46,17 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     ``mean, low, high (model, condition, window, axis)``: mean over animals of each animal's mean over test trials, with its
     95 % bootstrap interval over trials, drawn within animal and condition; ``animal_mean (model, condition, animal, window,
     axis)``; ``trials (condition, animal)``; ``axis_name (model, axis)``. NaN where a condition or an axis is absent.
-
-    Raises
-    ------
-    SpecError
-        If trials have one window, or the condition is not one value a trial.
     """
     nodes = {name: node.to_dataset() for name, node in study.samples.children.items()}
     decoded = [label for label in sample_spec(study.samples).label if label != "window"]
-    conditions = Conditions.of({name: _conditions(name, node, options.condition, decoded) for name, node in nodes.items()})
+    labels = {name: _conditions(name, node, options.condition, decoded) for name, node in nodes.items()}
+    conditions = sorted(set(np.concatenate(list(labels.values())).tolist()) - {""})
     models = []
     for model in study.models:
         paths = study.paths(model)
-        models.append(average(study.latents(model) if paths is None else paths, study.splits, conditions, options))
+        models.append(average(study.latents(model) if paths is None else paths, study.splits, conditions, labels, options))
     tested = {name: held_out(study.splits, options.split, name) for name in nodes}
-    trials = [
-        [int((tested[name] & (codes == code)).sum()) for name, codes in conditions.codes.items()]
-        for code in range(len(conditions.names))
-    ]
+    trials = [[int((tested[name] & (labels[name] == condition)).sum()) for name in nodes] for condition in conditions]
     return (
         xr.concat(models, dim="model", join="exact")
         .assign(trials=(("condition", "animal"), np.array(trials)))
@@ -77,21 +70,9 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     )
 
 
-class Conditions(NamedTuple):
-    """Names of conditions, and each animal's trials as codes into them, -1 for none."""
-
-    names: list[str]
-    codes: dict[str, NDArray[np.intp]]
-
-    @classmethod
-    def of(cls, labels: dict[str, NDArray[np.str_]]) -> "Conditions":
-        """Number the names that occur."""
-        names = sorted(set(np.concatenate(list(labels.values())).tolist()) - {""})
-        codes = {animal: np.where(values == "", -1, np.searchsorted(names, values)) for animal, values in labels.items()}
-        return cls(names, codes)
-
-
-def average(latents: xr.DataTree, splits: xr.DataTree, conditions: Conditions, options: Options) -> xr.Dataset:
+def average(
+    latents: xr.DataTree, splits: xr.DataTree, conditions: list[str], labels: dict[str, NDArray[np.str_]], options: Options
+) -> xr.Dataset:
     """Average one model's latents within conditions; :func:`compute` says what is returned."""
     window = next(iter(latents.children.values()))["window"]
     if len(window) < 2:
@@ -104,10 +85,9 @@ def average(latents: xr.DataTree, splits: xr.DataTree, conditions: Conditions, o
     shown = projected(latents, splits, options.split, fit_pca, options.axes)
     observed, drawn = [], []
     for animal, values in shown.values.items():
-        codes = conditions.codes[animal]
-        used = held_out(splits, options.split, animal) & (codes >= 0)
-        labels = np.arange(len(conditions.names), dtype=np.int16)[:, None]
-        rows = LabelRows(labels, codes[used], shifted=labels.astype(np.intp))
+        used = held_out(splits, options.split, animal) & (labels[animal] != "")
+        codes = np.arange(len(conditions), dtype=np.int16)[:, None]
+        rows = LabelRows(codes, np.searchsorted(conditions, labels[animal][used]), shifted=codes.astype(np.intp))
         rng = np.random.default_rng([options.seed, zlib.crc32(animal.encode())])
         observed.append(_means(over_trials.as_they_are(rows), values[used])[0])
         drawn.append(_means(over_trials.bootstrap(rows, options.bootstraps, rng), values[used]))
@@ -126,7 +106,7 @@ def average(latents: xr.DataTree, splits: xr.DataTree, conditions: Conditions, o
             "animal_mean": (("condition", "animal", "window", "axis"), padded(np.stack(observed, axis=1))),
             "axis_name": (("axis",), np.array([*shown.axes, *[""] * missing])),
         },
-        coords={"condition": conditions.names, "window": window.to_numpy()},
+        coords={"condition": conditions, "window": window.to_numpy()},
         attrs={"grid": str(window.attrs.get("dim", "window"))},
     )
 

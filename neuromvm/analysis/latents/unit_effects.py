@@ -16,32 +16,17 @@ SILENT = 1e-6  # deviation of a latent, relative to the largest, below which it 
 
 
 def unit_effects(ablated: xr.DataTree) -> xr.DataTree:
-    """Return the effects of silencing each unit of every animal.
+    """Return the effects of silencing each unit of every animal, from :func:`neuromvm.inference.ablation.ablate`.
 
     Effects of single units do not add up to that of all: redundant units replace one another, so a unit without an effect may
     still be informative.
 
-    Parameters
-    ----------
-    ablated
-        Of :func:`neuromvm.inference.ablation.ablate`.
-
-    Returns
-    -------
-    One node per animal, with the coordinates and attributes of ``ablated``:
-
-    ``latent_effect (unit, latent)``
-        Root mean square, over test samples, of the change of the posterior mean, in standard deviations of that mean over the
-        training side of the animal. NaN for a latent that is constant there.
-    ``class_effect (unit, class)`` [nats]
-        Loss of the log probability of the true class: mean over test trials of the class, under a logistic regression fitted
-        on the training-side latents of the animal. Below 0 where silencing helps.
-    ``class_effect_error, class_effect_low, class_effect_high``
-        Standard error over trials, and the 95 % interval from Student's t.
-    ``class_log_probability (class)`` [nats]
-        The log probability with all units.
-    ``trials (class)``
-        Number of test trials.
+    Each animal has ``latent_effect (unit, latent)``: root mean square, over test samples, of the change of the posterior mean, in
+    standard deviations of that mean over the training side, NaN for a latent that is constant there; ``class_effect (unit,
+    class)`` [nats]: loss of the log probability of the true class, mean over test trials of the class, under a logistic
+    regression fitted on the training-side latents, below 0 where silencing helps; its standard error over trials ``_error`` and
+    95 % interval ``_low, _high`` from Student's t; ``class_log_probability (class)`` [nats] with all units; and the number of
+    test trials, ``trials (class)``.
     """
     classes = json.loads(ablated.attrs["classes"])
     nodes = {animal: xr.DataTree(_effects_of_animal(node.to_dataset(), classes)) for animal, node in ablated.children.items()}
@@ -61,6 +46,7 @@ def _effects_of_animal(ablated: xr.Dataset, classes: list[str]) -> xr.Dataset:
         changes.append(np.sqrt(np.square(silenced - intact).mean(axis=0)) / np.where(varies, deviation, np.nan))
         losses.append(log_probability_intact - log_probability(silenced / divisor))
     loss, error, counts = _over_trials(np.stack(losses), labels, trials, len(classes))
+    of_intact = _over_trials(log_probability_intact[None], labels, trials, len(classes))[0]
     half = student.ppf(0.975, counts - 1) * error  # NaN with one trial
     effects = xr.Dataset(
         {
@@ -69,11 +55,7 @@ def _effects_of_animal(ablated: xr.Dataset, classes: list[str]) -> xr.Dataset:
                 f"class_effect{ending}": (("unit", "class"), values, {"units": "nats"})
                 for ending, values in {"": loss, "_error": error, "_low": loss - half, "_high": loss + half}.items()
             },
-            "class_log_probability": (
-                "class",
-                _over_trials(log_probability_intact[None], labels, trials, len(classes))[0][0],
-                {"units": "nats"},
-            ),
+            "class_log_probability": ("class", of_intact[0], {"units": "nats"}),
             "trials": ("class", counts),
         },
         {"class": classes},

@@ -15,8 +15,7 @@ from pydantic import Field
 
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.saved_scores import score_of
-from neuromvm.analysis.scores import Absent, Counts, Score
+from neuromvm.analysis.scores import Absent, Counts, Score, score_of
 from neuromvm.analysis.sequence.confounds import confounded
 from neuromvm.analysis.sequence.distances import by_lag, distances, lag_slope
 from neuromvm.analysis.sequence.inputs import Inputs, by_representation, inputs_of_latents

@@ -13,8 +13,7 @@ import xarray as xr
 from pydantic import Field
 
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.saved_scores import interval_of, score_of
-from neuromvm.analysis.scores import Counts, Difference, Interval, Score
+from neuromvm.analysis.scores import Counts, Difference, Interval, Score, interval_of, score_of
 from neuromvm.analysis.sequence.confounds import Confound, ConfoundError, confounded
 from neuromvm.analysis.sequence.decoder import decoded_shares, rarest_odor, trial_orders
 from neuromvm.analysis.sequence.inputs import Inputs, by_representation, inputs_of_activity, inputs_of_latents

@@ -18,8 +18,7 @@ from pydantic import Field
 
 from neuromvm import schema
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.saved_scores import score_of
-from neuromvm.analysis.scores import Counts, Score
+from neuromvm.analysis.scores import Counts, Score, score_of
 from neuromvm.analysis.sequence.confounds import confounded
 from neuromvm.analysis.sequence.decoder import folds_of, probabilities, rarest_odor, shares, trial_orders
 from neuromvm.analysis.sequence.means import ACTIVITY, Draws, over_animals, seeds

@@ -15,8 +15,7 @@ from pydantic import Field
 
 from neuromvm import schema
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.saved_scores import score_of
-from neuromvm.analysis.scores import Counts, Score
+from neuromvm.analysis.scores import Counts, Score, score_of
 from neuromvm.analysis.sequence.decoder import folds_of, share_correct, trial_orders
 from neuromvm.analysis.sequence.means import ACTIVITY, NAN, Draws, Variable, balanced_mean, over_animals, resampled_mean, seeds
 from neuromvm.analysis.sequence.trial_types import TRIAL_TYPES, TrialTypeOptions, odor_by_trial_type, trial_type_lines

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from neuromvm import schema
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.saved_scores import interval_of, score_of
-from neuromvm.analysis.scores import Absent, Counts, Difference, Score
+from neuromvm.analysis.scores import Absent, Counts, Difference, Score, interval_of, score_of
 from neuromvm.analysis.sequence.decoder import folds_of, rarest_odor, share_correct, trial_orders
 from neuromvm.analysis.sequence.means import Draws, Variable, over_animals, resampled_mean, seeds
 from neuromvm.analysis.sequence.trials import Animals, DecoderOptions, Mask, SequenceTrials

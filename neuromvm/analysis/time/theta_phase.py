@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
-from neuromvm.analysis.saved_scores import interval_of, score_of
-from neuromvm.analysis.scores import Absent, Counts, Score
+from neuromvm.analysis.scores import Absent, Counts, Score, interval_of, score_of
 from neuromvm.analysis.statistics.circular import Floats, first_harmonic, pairwise_consistency, random_resultants, resultant
 from neuromvm.analysis.statistics.over_trials import interval, judged, mean_of_scored
 from neuromvm.analysis.time.phase_bins import phase_centres

@@ -17,8 +17,7 @@ from pydantic import Field
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.saved_scores import interval_of, score_of
-from neuromvm.analysis.scores import Absent, Counts, Interval, Null, Score
+from neuromvm.analysis.scores import Absent, Counts, Interval, Null, Score, interval_of, score_of
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.time.curves import ONSETS, Draws, onsets
 from neuromvm.analysis.time.sliding import RENAMED_NULL, Decoded, Followed, decode_windows, follow_features, follow_latents
