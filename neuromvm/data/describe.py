@@ -56,15 +56,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
 
 
 def label_counts(recordings: xr.DataTree) -> pd.DataFrame:
-    """Return the number of trials of each value of each label: columns ``animal, label, value, trials``.
-
-    Examples
-    --------
-    >>> counts = xr.DataArray(np.ones((3, 1, 1), np.uint8), dims=("trial", "time", "unit"))
-    >>> rat = xr.Dataset({"spike_count": counts}, coords={"odor": ("trial", ["A", "A", "B"])})
-    >>> label_counts(xr.DataTree.from_dict({"rat": rat})).values.tolist()
-    [['rat', 'odor', 'A', 2], ['rat', 'odor', 'B', 1]]
-    """
+    """Return the number of trials of each value of each label: columns ``animal, label, value, trials``."""
     rows = []
     for animal, dataset in animals(recordings):
         for name in _labels(dataset):

@@ -14,14 +14,9 @@ def inner_splits(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec, fol
     """Divide the training side of every outer split into ``folds``, with ``seed``.
 
     ``spec`` is that of the outer splits: inner folds are blocks in time if the outer kind divides by time, with its validation
-    share. The result has ``part (split, trial)``, with the folds of the first outer split first; trials outside the training side
-    of the outer split are unused. The coordinate ``outer (split)`` is the number of the outer split.
-
-    Raises
-    ------
-    SplitError
-        If the kind of split has no inner folds (an animal without a training side, or test trials that train), or a class has too
-        few trials.
+    share. The result has ``part (split, trial)``, with the folds of the first outer split first and the number of the outer split
+    in the coordinate ``outer (split)``; trials outside the training side are unused. SplitError is raised if the kind of split
+    has no inner folds (an animal without a training side, or test trials that train), or a class has too few trials.
     """
     schema.expect_samples(samples)
     schema.expect_splits(splits)

@@ -14,14 +14,6 @@ def matched_noise(recordings: xr.DataTree, seed: int) -> xr.DataTree:
 
     Counts are drawn from a Poisson distribution with the unit's mean over trials and bins; amplitudes are drawn with replacement
     from those of the unit. The draws of an animal depend on ``seed`` and its name, not on other animals.
-
-    Examples
-    --------
-    >>> counts = np.full((100, 10, 1), 4, np.uint8)
-    >>> node = xr.Dataset({"spike_count": (("trial", "time", "unit"), counts)})
-    >>> noise = matched_noise(xr.DataTree.from_dict({"mitt": node}), seed=1)["mitt"]["spike_count"]
-    >>> bool(abs(noise.mean() - 4) < 0.3), bool(3 < noise.var() < 5)
-    (True, True)
     """
     children = {}
     for name, dataset in schema.animals(recordings):

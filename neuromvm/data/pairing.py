@@ -17,17 +17,7 @@ class RedrawnPairing:
     """New tuples at every draw, in which every sample of every animal occurs.
 
     A condition has as many tuples as the animal with most samples of it; the samples of other animals are repeated, in a new
-    order in each round.
-
-    ``codes``: for each animal the condition of each sample; samples with a negative code are left out.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pairing = RedrawnPairing([np.array([0, 0, 1]), np.array([1, 0])])
-    >>> pairs = pairing.draw(np.random.default_rng(0))
-    >>> pairs.shape, sorted(set(pairs[:, 0].tolist())), sorted(set(pairs[:, 1].tolist()))
-    ((3, 2), [0, 1, 2], [0, 1])
+    order in each round. ``codes``: for each animal the condition of each sample; samples with a negative code are left out.
     """
 
     def __init__(self, codes: Sequence[Codes]) -> None:
@@ -85,12 +75,6 @@ def in_order(codes: Sequence[Codes]) -> Pairs:
     """Return the pairs ``(tuple, animal)`` of i-th samples of each condition, -1 where an animal has fewer samples of it.
 
     ``codes`` are those of :class:`RedrawnPairing`; tuples are sorted by condition.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> in_order([np.array([0, 0, 1]), np.array([1, 0])]).tolist()
-    [[0, 1], [1, -1], [2, 0]]
     """
     groups = [_by_code(animal) for animal in codes]
     tuples = []

@@ -111,14 +111,7 @@ def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class
 
 
 def without_animal(tree: xr.DataTree, animal: str) -> xr.DataTree:
-    """Return samples or splits without one animal; SplitError is raised if there is no such animal.
-
-    Examples
-    --------
-    >>> tree = xr.DataTree.from_dict({"mitt": xr.Dataset(), "stella": xr.Dataset()})
-    >>> list(without_animal(tree, "mitt").children)
-    ['stella']
-    """
+    """Return samples or splits without one animal; SplitError is raised if there is no such animal."""
     _check_animal(tree, animal)
     remaining = {name: dataset for name, dataset in schema.animals(tree) if name != animal}
     return xr.DataTree.from_dict({"/": tree.to_dataset(), **remaining})
@@ -137,14 +130,7 @@ def trial_strata(dataset: xr.Dataset) -> NDArray[np.intp]:
 
 
 def sorted_by_label(strata: NDArray[np.intp]) -> bool:
-    """Return whether every class is one contiguous run of trials, which confounds time and label.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> sorted_by_label(np.array([0, 0, 1, 1])), sorted_by_label(np.array([0, 1, 0, 1]))
-    (True, False)
-    """
+    """Return whether every class is one contiguous run of trials, which confounds time and label."""
     labelled = strata[strata >= 0]
     runs = 1 + int((np.diff(labelled) != 0).sum())
     classes = len(set(labelled.tolist()))

@@ -39,15 +39,6 @@ class TrialModel(NamedTuple):
 
         Samples with a negative code are ignored; of ``conditions`` codes, those without samples get the overall mean.
         ``covariance_shrinkage``, 0 to 1, is the share of the covariance that is white.
-
-        Examples
-        --------
-        >>> random = np.random.default_rng(0)
-        >>> codes = np.repeat([0, 1], 200)
-        >>> training = (random.normal(size=(400, 2)) + np.outer(codes, [3.0, 1.0])).astype(np.float32)
-        >>> model = TrialModel.fit(training, codes, units=2, conditions=2, covariance_shrinkage=0.5)
-        >>> np.round(model.mean[1] - model.mean[0], 1).tolist(), round(model.white**2, 1)
-        ([3.0, 1.0], 0.5)
         """
         matched = codes >= 0
         training, codes = training[matched].astype(np.float64), codes[matched]

@@ -109,13 +109,7 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
 
 
 def parse_override(override: str) -> tuple[str, Any]:
-    """Return setting and value of ``"a.b=value"``; the value is read as YAML.
-
-    Examples
-    --------
-    >>> parse_override("training.learning_rate=1e-3")
-    ('training.learning_rate', 0.001)
-    """
+    """Return setting and value of ``"a.b=value"``; the value is read as YAML."""
     path, equals, value = override.partition("=")
     if not equals or not path:
         raise SpecError(f"--set {override}", found="no 'a.b=value'", next_step="Example: --set training.epochs=50")
@@ -126,15 +120,7 @@ def parse_override(override: str) -> tuple[str, Any]:
 
 
 def set_value(content: dict[str, Any], path: str, value: Any, *, where: str) -> None:
-    """Set the value at a dotted path of nested settings; missing groups are created.
-
-    Examples
-    --------
-    >>> content = {"training": {"epochs": 200}}
-    >>> set_value(content, "training.epochs", 50, where="--set training.epochs=50")
-    >>> content
-    {'training': {'epochs': 50}}
-    """
+    """Set the value at a dotted path of nested settings; missing groups are created."""
     *parents, setting = path.split(".")
     node: Any = content
     for parent in parents:

@@ -101,12 +101,7 @@ class SweepSpec(Spec):
 def load_sweep_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
     """Return the sweep in a YAML file; ``experiment: odors.yaml`` is read from the folder of this file.
 
-    ``overrides`` are settings ``"a.b=value"`` of the experiment.
-
-    Raises
-    ------
-    SpecError
-        If a file is missing, is not YAML, or a setting is unknown or out of range.
+    ``overrides`` are settings ``"a.b=value"`` of the experiment; errors are those of :func:`neuromvm.load_data_spec`.
     """
     path = Path(path)
     content = read_mapping(path)

@@ -38,10 +38,7 @@ def guard(where: str) -> Iterator[None]:
 def open_hdf5(path: Path) -> h5py.File:
     """Return an HDF5 file open for reading, without a lock if it cannot be locked.
 
-    Raises
-    ------
-    DataFormatError
-        If the file is missing, empty, a git-lfs pointer, not HDF5, or damaged.
+    DataFormatError is raised if the file is missing, empty, a git-lfs pointer, not HDF5, or damaged.
     """
     with guard(str(path)):
         _check_signature(path)

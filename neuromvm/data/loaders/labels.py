@@ -14,13 +14,7 @@ LARGEST_EXACT = 2.0**53
 
 
 def as_text(values: NDArray[Any]) -> NDArray[np.str_]:
-    """Return values as text: whole numbers without decimals, NaN as ''.
-
-    Examples
-    --------
-    >>> as_text(np.array([3.0, 0.5, np.nan])).tolist()
-    ['3', '0.5', '']
-    """
+    """Return values as text: whole numbers without decimals, NaN as ''."""
     values = np.asarray(values)
     if values.dtype.kind != "f":
         return values.astype(str)

@@ -1,16 +1,13 @@
 """Simulated odor-sequence experiment with known latents: behaviour, spikes, field potential.
 
-Each unit ``u`` of an animal is driven by
+Units are Poisson processes of rate ``drive / (1 + DEAD_TIME * drive)`` in steps of 10 ms, with
 
-    drive[u] = baseline_rate[u] * exp(gain[trial] * loading[u] . shared_latent[trial, time]
-                                      + private_loading[u] . private_latent[time] - |private_loading[u]|^2 / 2)
+    drive = baseline_rate * exp(gain * loading . shared_latent + private_loading . private_latent - |private_loading|^2 / 2)
 
-in steps of 10 ms and fires as a Poisson process of rate ``drive / (1 + DEAD_TIME * drive)``. The shared latent is a trajectory
-for each odor and sequence position that is the same in all animals, which alignment methods should recover. Gains, loadings,
-rates and private latents differ between animals.
-
-The field potential of :mod:`neuromvm.data.simulate.lfp` has a theta rhythm. With ``theta_coupling`` c, the effect of odors on the
-log rate is multiplied by 1 + c cos(phase - odor_phase), and c cos(phase - preferred phase of the unit) is added to the log rate.
+for the gain of the trial. The shared latent is a trajectory for each odor and sequence position that is the same in all animals,
+which alignment methods should recover. Gains, loadings, rates and private latents differ between animals. The field potential has
+a theta rhythm: with ``theta_coupling`` c, the effect of odors on the log rate is multiplied by 1 + c cos(phase - odor_phase), and
+c cos(phase - preferred phase of the unit) is added to the log rate.
 """
 
 from collections.abc import Mapping
@@ -160,12 +157,6 @@ def shared_trajectory(
     0.1 s after poke-in and closes at 1 s. Before poke-in, latents do not depend on the trial.
 
     ``odor`` and ``position (trial,)`` are 1 to 5; ``time (time,)`` is relative to poke-in [s].
-
-    Examples
-    --------
-    >>> path = shared_trajectory(np.array([1, 2]), np.array([1, 2]), np.array([-1.0, 0.5]), SimulationConfig())
-    >>> path.shape, bool((path[:, 0, :3] == 0).all())
-    ((2, 2, 4), True)
     """
     angle = 2 * np.pi * (odor[:, None] - 1) / len(ODORS) + TURN * time
     odor_size = config.shared_strength * _pulse(time, start=0.1, stop=1.0, ramp=0.15)
@@ -181,12 +172,6 @@ def recordings_from(simulation: Simulation, window: tuple[float, float] = WINDOW
 
     ``window`` is relative to poke-in [s] and must be a positive whole number of bins of ``bin_width`` [s], else ValueError is
     raised. Each animal has ``spike_count (trial, time, unit)``, the labels of trials and their ``onset`` [s].
-
-    Examples
-    --------
-    >>> config = SimulationConfig(animals={"one": {"units": 5, "trials": 20}})
-    >>> recordings_from(simulate(config), window=(0.0, 0.5), bin_width=0.1)["one"]["spike_count"].shape
-    (20, 5, 5)
     """
     grid = TimeGrid(align=ALIGN, window=window, bin_width=bin_width)
     nodes = {}

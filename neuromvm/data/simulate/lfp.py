@@ -35,14 +35,7 @@ class SimulatedTheta:
 
 
 def simulate_theta(duration: float, random: np.random.Generator, noise: float = NOISE) -> SimulatedTheta:
-    """Draw the field potential of a session of ``duration`` [s] with noise of standard deviation ``noise`` [uV].
-
-    Examples
-    --------
-    >>> theta = simulate_theta(4.0, np.random.default_rng(0))
-    >>> theta.lfp.shape, bool(np.abs(theta.phase_at(np.array([1.0, 2.0]))).max() <= np.pi)
-    ((1000,), True)
-    """
+    """Draw the field potential of a session of ``duration`` [s] with noise of standard deviation ``noise`` [uV]."""
     knots = np.arange(round(duration / CLOCK) + 2, dtype=np.float64) * CLOCK
     frequency = THETA + FREQUENCY_SPREAD * ornstein_uhlenbeck(len(knots), CLOCK, FREQUENCY_TIMESCALE, random)
     cycles = np.concatenate([[0], np.cumsum(frequency[:-1] * CLOCK)])

@@ -36,26 +36,8 @@ def write_published_layout(
     ten samples of 1 ms that are 0 or 1 (two spikes within 1 ms count as one); ``<Rat>_PokeOut_spike_data_binned.npy``, the same
     around the withdrawal; and ``<rat>_lfp_data_sampled.npy (trial, 400, tetrode)``, the field potential [mV] at bin centres.
 
-    Parameters
-    ----------
-    folder
-        Created if it does not exist. Load it with the data spec ``published_rats``.
-    config, seed
-        As of :func:`neuromvm.data.simulate.experiment.simulate`; NWB files of the same config and seed have the same spikes.
-    overwrite
-        Replace a simulated experiment in this layout.
-
-    Raises
-    ------
-    RunFolderError
-        If the folder is not empty and ``overwrite`` is not set, or it has files that were not simulated.
-
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> config = SimulationConfig(animals={"one": {"units": 5, "trials": 20}})
-    >>> [path.name for path in write_published_layout(mkdtemp(), config)][:2]
-    ['one_trial_info.npy', 'one_spike_data_binned.npy']
+    NWB files of the same ``config`` and ``seed`` have the same spikes. Load the folder with the data spec ``published_rats``.
+    RunFolderError is raised if it is not empty and ``overwrite`` is not set, or it has files that were not simulated.
     """
     folder = Path(folder)
     for path in replaceable_files(folder, ("**/*",), lambda name: _paths(folder, name), overwrite):

@@ -93,10 +93,7 @@ def write_experiment(
 def read_truth(directory: str | Path) -> xr.DataTree:
     """Return the ``truth`` of a simulated experiment, see :class:`neuromvm.data.simulate.experiment.Simulation`.
 
-    Raises
-    ------
-    RunFolderError
-        If the directory has no simulated experiment.
+    RunFolderError is raised if the directory has none.
     """
     path = Path(directory) / TRUTH
     if not path.is_file():
@@ -113,12 +110,8 @@ def replaceable_files(
 ) -> list[Path]:
     """Return the files of animals in a folder that a new simulation replaces; the folder may not exist.
 
-    Files that match ``patterns`` count as an experiment, and ``files_of`` returns the files of an animal.
-
-    Raises
-    ------
-    RunFolderError
-        If there are files and ``overwrite`` is not set, or files that were not written by a simulation.
+    Files that match ``patterns`` count as an experiment, and ``files_of`` returns the files of an animal. RunFolderError is
+    raised if there are files and ``overwrite`` is not set, or files that were not written by a simulation.
     """
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(str(folder), found="a file", expected="a folder, or nothing")
