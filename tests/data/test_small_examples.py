@@ -5,11 +5,11 @@ import xarray as xr
 
 from neuromvm.data.features import smoothing
 from neuromvm.data.loaders.labels import as_text
-from neuromvm.data.matched_noise import matched_noise
 from neuromvm.data.memory import row_blocks
 from neuromvm.data.pairing import RedrawnPairing, in_order
+from neuromvm.data.permutation import matched_noise
 from neuromvm.data.simulate.experiment import SimulationConfig, shared_trajectory
-from neuromvm.data.simulate.processes import ornstein_uhlenbeck, poisson_spikes
+from neuromvm.data.simulate.lfp import ornstein_uhlenbeck, poisson_spikes
 from neuromvm.data.splits import sorted_by_label
 from neuromvm.specs.files import parse_override, set_value
 

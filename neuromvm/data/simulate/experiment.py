@@ -23,8 +23,7 @@ from scipy.stats import norm
 
 from neuromvm import schema
 from neuromvm.data.bins import bin_centres, count_spikes
-from neuromvm.data.simulate.lfp import SimulatedTheta, simulate_theta
-from neuromvm.data.simulate.processes import ornstein_uhlenbeck, poisson_spikes
+from neuromvm.data.simulate.lfp import SimulatedTheta, ornstein_uhlenbeck, poisson_spikes, simulate_theta
 from neuromvm.specs.base import Spec
 from neuromvm.specs.data import TimeGrid
 
