@@ -25,8 +25,7 @@ def times_in_windows(
     times = np.asarray(times, dtype=np.float64)
     starts = np.asarray(onsets, dtype=np.float64) + start
     if not times.size or not starts.size:
-        empty = np.empty(0, dtype=np.intp)
-        return empty, empty, empty
+        return (np.empty(0, dtype=np.intp),) * 3
     largest = max(abs(times[0]), abs(times[-1]), float(np.abs(starts).max()))
     # clocks that count from 1970 resolve only 0.2 us, which may be more than a millionth of a bin
     tolerance = max(TOLERANCE, 4 * float(np.spacing(largest)) / bin_width)

@@ -77,18 +77,11 @@ def matched_noise(recordings: xr.DataTree, seed: int) -> xr.DataTree:
         activity = schema.activity(dataset)
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         values = activity.to_numpy()
-        noise = _poisson(values, random) if values.dtype.kind == "u" else _resampled(values, random)
+        if values.dtype.kind == "u":
+            drawn = random.poisson(values.mean(axis=(0, 1), dtype=np.float64), size=values.shape)
+            noise = np.minimum(drawn, np.iinfo(values.dtype).max).astype(values.dtype)
+        else:
+            pooled = values.reshape(-1, values.shape[-1])
+            noise = np.take_along_axis(pooled, random.integers(len(pooled), size=pooled.shape), axis=0).reshape(values.shape)
         children[name] = dataset.assign({str(activity.name): (activity.dims, noise, activity.attrs)})
     return xr.DataTree.from_dict({"/": recordings.to_dataset(), **children})
-
-
-def _poisson(counts: NDArray[np.unsignedinteger], random: np.random.Generator) -> NDArray[np.unsignedinteger]:
-    mean = counts.mean(axis=(0, 1), dtype=np.float64)
-    drawn = random.poisson(mean, size=counts.shape)
-    return np.minimum(drawn, np.iinfo(counts.dtype).max).astype(counts.dtype)
-
-
-def _resampled(values: NDArray[np.generic], random: np.random.Generator) -> NDArray[np.generic]:
-    flat = values.reshape(-1, values.shape[-1])
-    chosen = random.integers(len(flat), size=flat.shape)
-    return np.take_along_axis(flat, chosen, axis=0).reshape(values.shape)

@@ -46,8 +46,8 @@ def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dro
     companions = [[_labels_file(path, spec), *([_lfp_file(path, spec)] if spec.lfp is not None else [])] for path in files]
     check_inside(folder, [file for files_of_animal in companions for file in files_of_animal])
     headers = [_header([path, *files_of_animal]) for path, files_of_animal in zip(files, companions, strict=True)]
-    sessions = name_sessions(spec, files, headers)
-    return sessions, [Dropped(f"files {shown(ignored)}", f"not named {layout}", len(ignored))] if ignored else []
+    lines = [Dropped(f"files {shown(ignored)}", f"not named {layout}", len(ignored))] if ignored else []
+    return name_sessions(spec, files, headers), lines
 
 
 def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterValues]:
