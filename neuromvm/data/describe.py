@@ -85,7 +85,8 @@ def inspect_file(path: str | Path) -> pd.DataFrame:
 
 def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
     column = f"{table}/{name}"
-    row = {"table": table, "column": name, "type": "group", "rows": 0, "values": "", "description": _description(file, column)}
+    row = {"table": table, "column": name, "type": "group", "rows": 0, "values": ""}
+    row["description"] = str(file.attribute(column, "description") or "")
     if file.is_group(column):
         return row
     if is_flat(file, table, name):
@@ -105,12 +106,8 @@ def _series_row(file: NwbFile, path: str) -> dict[str, Any]:
         "type": str(file.attribute(path, "neurodata_type") or "series"),
         "rows": shape[0] if shape else 0,
         "values": f"shape {shape} [{file.attribute(data, 'unit') or '?'}]",
-        "description": _description(file, path),
+        "description": str(file.attribute(path, "description") or ""),
     }
-
-
-def _description(file: NwbFile, path: str) -> str:
-    return str(file.attribute(path, "description") or "")
 
 
 def _labels(dataset: xr.Dataset) -> list[str]:

@@ -57,13 +57,8 @@ class PublishedPairing:
     """The published pairing: i-th samples of a condition, as many as every animal has, the same tuples in each epoch."""
 
     def __init__(self, codes: Sequence[Codes]) -> None:
-        groups = [_by_code(animal) for animal in codes]
-        shared = sorted(set.intersection(*(set(group) for group in groups))) if groups else []
-        tuples = []
-        for code in shared:
-            shortest = min(len(group[code]) for group in groups)
-            tuples.append(np.stack([group[code][:shortest] for group in groups], axis=1))
-        self._pairs = np.concatenate(tuples) if tuples else np.zeros((0, len(groups)), dtype=np.int64)
+        pairs = in_order(codes)
+        self._pairs = pairs[(pairs >= 0).all(axis=1)]
         self.rows = len(self._pairs)
 
     def draw(self, random: np.random.Generator) -> Pairs:

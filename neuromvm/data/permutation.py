@@ -29,14 +29,13 @@ class Permutation(NamedTuple):
 
 
 def draw_permutation(name: str, dataset: xr.Dataset, number: int, *, within: str | None = None) -> Permutation:
-    """Return a permutation of the trials of an animal. Trials without a label keep their activity.
+    """Return a permutation of the trials of an animal; it depends on its ``number`` (0: the identity), the animal's name and its
+    trials.
 
-    If the windows of a trial differ in label (positions on a track), activity is also shifted circularly among the windows of
-    the trial, which keeps neighbouring windows next to each other.
-
-    A permutation depends on its ``number`` (0: the identity), the name of the animal and its trials, not on other animals. Trials
-    are exchangeable within blocks of equal values of the trial label ``within`` (block, session); by default all are.
-    SchemaError is raised if there is no such label.
+    Trials without a label keep their activity; trials are exchangeable within blocks of equal values of the trial label
+    ``within`` (block, session), by default all are; SchemaError is raised if there is no such label. If the windows of a trial
+    differ in label (positions on a track), activity is also shifted circularly among them, which keeps neighbouring windows next
+    to each other.
     """
     trials, windows = dataset.sizes["trial"], dataset.sizes["window"]
     order, shift = np.arange(trials), np.zeros(trials, dtype=np.int64)

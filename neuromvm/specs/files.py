@@ -31,7 +31,9 @@ def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         return _parse(_read(path), str(path), DataSpec, overrides)
-    shipped = {file.stem: file for file in _data_specs().glob("*.yaml")}
+    package = Path(__file__).parents[1]
+    folder = package / "data_specs"  # in the installed package, or else at the top of a checkout
+    shipped = {file.stem: file for file in (folder if folder.is_dir() else package.parent / "data_specs").glob("*.yaml")}
     if name_or_path not in shipped:
         raise SpecError(
             f"data spec {name_or_path!r}",
@@ -39,13 +41,6 @@ def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec
             next_step=f"{did_you_mean(name_or_path, sorted(shipped))}. Or give the path of a .yaml file",
         )
     return _parse(shipped[name_or_path].read_text("utf-8"), f"data_specs/{name_or_path}.yaml", DataSpec, overrides)
-
-
-def _data_specs() -> Path:
-    """Return the folder of the data specs: in the installed package, or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "data_specs"
-    return installed if installed.is_dir() else package.parent / "data_specs"
 
 
 def load_experiment_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:

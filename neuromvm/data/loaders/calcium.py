@@ -10,10 +10,10 @@ from neuromvm.data.bins import average_frames, times_in_windows
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import as_label, joint_coords
 from neuromvm.data.loaders.nwb_file import NwbFile
-from neuromvm.data.loaders.observed import check_spans
 from neuromvm.data.loaders.series import Series, read_series
 from neuromvm.data.loaders.tables import read_table
 from neuromvm.data.loaders.trials import Trials
+from neuromvm.data.loaders.units import check_spans
 from neuromvm.errors import AlignmentError, DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import PositionGrid, RoiActivity, TimeGrid
@@ -32,17 +32,11 @@ class Frames:
     dropped: list[Dropped]
 
 
-def roi_dataset(file: NwbFile, activity: RoiActivity, grid: TimeGrid | PositionGrid, trials: Trials) -> xr.Dataset:
+def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
     """Return mean activity ``(trial, time | position, unit)`` of a file with coordinates and the account of drops.
 
     A trial with a bin without frames, which has no mean, is dropped and counted.
     """
-    frames = read_frames(file, activity)
-    return frames_dataset(file, frames, grid, trials, f"mean of {activity.series} over the frames of the bin")
-
-
-def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
-    """Return the means of frames in the bins of each trial; see :func:`roi_dataset`."""
     check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
     if isinstance(grid, TimeGrid):
         dim = "time"

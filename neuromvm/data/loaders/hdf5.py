@@ -46,9 +46,8 @@ def open_hdf5(path: Path) -> h5py.File:
         try:
             return h5py.File(path, "r")
         except OSError as error:
-            if not (isinstance(error, BlockingIOError) or error.errno in {errno.EAGAIN, errno.EACCES}) or "lock" not in str(
-                error
-            ):
+            locked = isinstance(error, BlockingIOError) or error.errno in {errno.EAGAIN, errno.EACCES}
+            if not locked or "lock" not in str(error):
                 raise
             LOG.warning(
                 "%s is locked (another program has it open, or the file system has no locks): reading without a lock", path

@@ -38,10 +38,8 @@ def as_label(values: NDArray[Any]) -> NDArray[Any]:
 
 def spellings(value: Scalar) -> set[str]:
     """Return the texts that a value of a filter matches in a column; flags may be bools or 0 and 1."""
-    if value is True or (not isinstance(value, str) and value == 1):
-        return {"True", "1"}
-    if value is False or (not isinstance(value, str) and value == 0):
-        return {"False", "0"}
+    if not isinstance(value, str) and value in (0, 1):
+        return {str(bool(value)), str(int(value))}
     return set(as_text(np.array([value])).tolist())
 
 

@@ -1,7 +1,5 @@
 """Local field potentials: the theta phase of every bin of every trial, and the power of frequency bands as activity."""
 
-from pathlib import Path
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -10,7 +8,6 @@ from neuromvm.data.bins import bin_centres
 from neuromvm.data.loaders.calcium import Frames, frames_dataset
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import shown
-from neuromvm.data.loaders.npy_file import open_npy
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.series import Series, read_series, series_paths
 from neuromvm.data.loaders.trials import Trials
@@ -44,27 +41,6 @@ def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: Tim
     return with_phase(dataset, phase, lfp, signal.dropped)
 
 
-def phase_of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: LfpSpec) -> NDArray[np.float32]:
-    """Return the phase ``(trial, bin)`` [rad] of an array ``(trial, bin, channel)`` of field potentials."""
-    array = open_npy(path, "(trial, bin, channel)")
-    bins = round((window[1] - window[0]) / bin_width)
-    if array.shape[1] != bins:
-        raise DataFormatError(
-            str(path),
-            found=f"{array.shape[1]} bins in an array of shape {array.shape}",
-            expected=f"(trial, {bins}, channel), as the spikes beside it",
-            next_step="Check that lfp.series names the field potentials around the same event",
-        )
-    _check_channel(str(path), lfp.channel, array.shape[2])
-    times = bin_centres(window[0], bin_width, bins)
-    signals = np.asarray(array[:, :, lfp.channel], dtype=np.float64)
-    phase = np.full(signals.shape, np.nan, dtype=np.float32)
-    for trial, signal in enumerate(signals):
-        if np.isfinite(signal).any():
-            phase[trial] = phase_at(signal, times, times, lfp.band, f"{path}, trial {trial}")
-    return phase
-
-
 def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, lines: list[Dropped]) -> xr.Dataset:
     """Return the dataset with its phase ``(trial, time)`` [rad], and the number of bins without a phase in its account."""
     long_name = f"theta phase of the LFP, {lfp.band[0]:g} to {lfp.band[1]:g} Hz, 0 at its peak"
@@ -78,8 +54,8 @@ def only_lfp(file: NwbFile, setting: str) -> str:
 
     ``setting`` is the part of the data spec that needs it.
     """
-    electrical = [path for path in series_paths(file) if _type(file, path) == "ElectricalSeries"]
-    inside = [path for path in electrical if _type(file, path.rpartition("/")[0]) == "LFP"]
+    electrical = [path for path in series_paths(file) if str(file.attribute(path, "neurodata_type")) == "ElectricalSeries"]
+    inside = [path for path in electrical if str(file.attribute(path.rpartition("/")[0], "neurodata_type")) == "LFP"]
     paths = inside or electrical
     if len(paths) != 1:
         raise MissingTableError(
@@ -89,10 +65,6 @@ def only_lfp(file: NwbFile, setting: str) -> str:
             next_step=f"Name it as {setting}.series" if paths else f"Leave {setting!r} out of the data spec",
         )
     return paths[0]
-
-
-def _type(file: NwbFile, path: str) -> str:
-    return str(file.attribute(path, "neurodata_type") or "")
 
 
 def channels_of(file: NwbFile, path: str) -> int:
@@ -111,12 +83,13 @@ def read_channel(file: NwbFile, path: str, channel: int) -> Series:
     channels = channels_of(file, path)
     data = f"{path}/data"
     shape, where = file.shape(data), file.where(data)
-    _check_channel(where, channel, channels)
+    check_channel(where, channel, channels)
     check_fits_memory(where, shape[0] * 8 * COPIES, "Store the signal at a lower rate: 250 samples a second suffice for theta")
     return read_series(file, path, None if len(shape) == 1 else channel)
 
 
-def _check_channel(where: str, channel: int, channels: int) -> None:
+def check_channel(where: str, channel: int, channels: int) -> None:
+    """Raise DataFormatError unless there are more than ``channel`` channels."""
     if channel >= channels:
         next_step = "Channels are numbered from 0"
         raise DataFormatError(where, found=f"{channels} channels", expected=f"more than {channel}", next_step=next_step)

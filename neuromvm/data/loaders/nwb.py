@@ -6,15 +6,14 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.data.bins import count_spikes
-from neuromvm.data.loaders.calcium import position_extremes, roi_dataset
+from neuromvm.data.loaders.calcium import frames_dataset, position_extremes, read_frames
 from neuromvm.data.loaders.hdf5 import check_fits_memory, sha256
 from neuromvm.data.loaders.labels import joint_coords
 from neuromvm.data.loaders.lfp import lfp_power_dataset, with_theta_phase
 from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
-from neuromvm.data.loaders.observed import apply_observation, check_clock, inside_recording
 from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
-from neuromvm.data.loaders.units import read_units
+from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
@@ -33,7 +32,8 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
         trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0))
         filter_values = trials.filter_values
         if isinstance(spec.activity, RoiActivity):
-            dataset = roi_dataset(file, spec.activity, spec.grid, trials)
+            frames, long_name = read_frames(file, spec.activity), f"mean of {spec.activity.series} over the frames of the bin"
+            dataset = frames_dataset(file, frames, spec.grid, trials, long_name)
         elif isinstance(spec.activity, LfpPowerActivity):
             assert isinstance(spec.grid, TimeGrid)  # the spec refuses it on a position grid, as it does spikes
             dataset = lfp_power_dataset(file, spec.activity, spec.grid, trials)

@@ -50,7 +50,9 @@ def write_published_layout(
         random = np.random.default_rng([seed, *name.encode(), FIELD])
         entry, withdrawal = (animal.trials[event].to_numpy() for event in ("poke_in_time", "poke_out_time"))
         spikes = (_means(animal, entry), _means(animal, withdrawal))
-        arrays: list[NDArray[Any]] = [_trial_info(animal), *spikes, _field_potential(animal, entry, random)]
+        labels = [animal.trials[label].to_numpy() for label in ("correct", "in_sequence", "position")]
+        trial_info = np.stack([*labels, odor_numbers(animal.trials)], axis=1).astype(np.float64)
+        arrays: list[NDArray[Any]] = [trial_info, *spikes, _field_potential(animal, entry, random)]
         for path, array in zip(_paths(folder, name), arrays, strict=True):
             content = BytesIO()
             np.save(content, array, allow_pickle=False)
@@ -65,12 +67,6 @@ def _paths(folder: Path, name: str) -> list[Path]:
     capitalised = CAPITALISED.get(name, name.capitalize())
     names = ("trial_info", "spike_data_binned", "PokeOut_spike_data_binned", "lfp_data_sampled")
     return [folder / f"{capitalised if 'PokeOut' in content else name}_{content}.npy" for content in names]
-
-
-def _trial_info(animal: SimulatedAnimal) -> NDArray[np.float64]:
-    """Return correct, in sequence (0 or 1), position and odor (1 to 5), ``(trial, 4)``."""
-    columns = [animal.trials[name].to_numpy() for name in ("correct", "in_sequence", "position")]
-    return np.stack([*columns, odor_numbers(animal.trials)], axis=1).astype(np.float64)
 
 
 def _means(animal: SimulatedAnimal, events: NDArray[np.float64]) -> NDArray[np.float32]:
