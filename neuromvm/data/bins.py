@@ -70,10 +70,7 @@ def average_frames(
     index: NDArray[np.intp],
     shape: tuple[int, int],
 ) -> NDArray[np.float32]:
-    """Return the mean over the frames of every bin, ``(trial, bin, unit)``, NaN where a bin has no frame.
-
-    ``trial, position, index`` place the ``frames (frame, unit)``, see :func:`times_in_windows`; ``shape``: (trials, bins).
-    """
+    """Return means ``(trial, bin, unit)`` of ``frames (frame, unit)`` placed by :func:`times_in_windows`, NaN in empty bins."""
     trials, bins = shape
     cell = trial * bins + position
     members = csr_matrix((np.ones(cell.size), (cell, index)), shape=(trials * bins, len(frames)))

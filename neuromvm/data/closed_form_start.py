@@ -72,10 +72,9 @@ def fit_closed_form_start(
 
 
 def ridge_of(features: Array) -> float:
-    """Return the ridge penalty tr(S^2) / tr(S) for the covariance S of ``(sample, feature)``.
+    """Return tr(S^2) / tr(S), the mean eigenvalue of the covariance S of ``(sample, feature)`` weighted by the eigenvalues.
 
-    It is the mean eigenvalue weighted by the eigenvalues: large if, with few trials, few directions dominate. Ridge regression:
-    Hoerl & Kennard (1970), *Technometrics* 12, 55-67.
+    As a ridge penalty (Hoerl & Kennard 1970, *Technometrics* 12, 55-67) it is large if, with few trials, few directions dominate.
     """
     centred = features - features.mean(axis=0)
     # The smaller of the two products: its eigenvalues other than 0 are those of the covariance.

@@ -1,7 +1,6 @@
-"""Condition-matched samples of different animals: tuples that are drawn again in each epoch, or fixed.
+"""Condition-matched samples of different animals, which have no trials in common: tuples that are drawn in each epoch, or fixed.
 
-Animals have no trials in common. A tuple consists of one sample of every animal that has the condition; an animal without it is
-absent from the tuple (-1).
+A tuple consists of one sample of every animal that has the condition; an animal without it is absent from the tuple (-1).
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,10 +66,7 @@ class PublishedPairing:
 
 
 def in_order(codes: Sequence[Codes]) -> Pairs:
-    """Return the pairs ``(tuple, animal)`` of i-th samples of each condition, -1 where an animal has fewer samples of it.
-
-    ``codes`` are those of :class:`RedrawnPairing`; tuples are sorted by condition.
-    """
+    """Return the i-th samples of each condition ``(tuple, animal)``, sorted by condition; -1 where an animal has fewer."""
     groups = [_by_code(animal) for animal in codes]
     tuples = []
     for code in sorted(set().union(*groups)):

@@ -1,8 +1,7 @@
-"""Null data: activity permuted across the trials of each animal; labels, splits and pairs stay unchanged.
+"""Null data: activity permuted across the trials of each animal, and noise; labels, splits and pairs stay unchanged.
 
-This is equivalent to permuting the labels and stratifying new splits by them, but everything that depends on labels and splits
-alone has to be computed only once. Under the null hypothesis that activity is independent of the label, the original order is
-one of the permutations.
+This is equivalent to permuting the labels and stratifying new splits by them, but what depends on labels and splits alone is
+computed once. If activity is independent of the label, the original order is one of the permutations.
 """
 
 import zlib
@@ -29,13 +28,11 @@ class Permutation(NamedTuple):
 
 
 def draw_permutation(name: str, dataset: xr.Dataset, number: int, *, within: str | None = None) -> Permutation:
-    """Return a permutation of the trials of an animal; it depends on its ``number`` (0: the identity), the animal's name and its
-    trials.
+    """Return a permutation of the trials of an animal, which depends on its ``number`` (0: the identity), name and trials.
 
-    Trials without a label keep their activity; trials are exchangeable within blocks of equal values of the trial label
-    ``within`` (block, session), by default all are; SchemaError is raised if there is no such label. If the windows of a trial
-    differ in label (positions on a track), activity is also shifted circularly among them, which keeps neighbouring windows next
-    to each other.
+    Trials without a label keep their activity; the others are exchangeable, ``within`` blocks of equal values of this trial label
+    if it is given, which raises SchemaError if it is unknown. If the windows of a trial differ in label (positions on a track),
+    activity is also shifted circularly among them, which keeps neighbouring windows next to each other.
     """
     trials, windows = dataset.sizes["trial"], dataset.sizes["window"]
     order, shift = np.arange(trials), np.zeros(trials, dtype=np.int64)

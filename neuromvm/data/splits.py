@@ -97,8 +97,8 @@ def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class
     node = splits[animal].to_dataset()
     parts = node["part"].to_numpy().copy()
     if (parts == Part.TRAIN_AND_TEST).any():
-        problem, next_step = "trials that train and test", "Use split.kind=halves or kfold"
-        raise SplitError(f"splits/{animal}", found=problem, expected="each on one side", next_step=next_step)
+        next_step = "Use split.kind=halves or kfold"
+        raise SplitError(f"splits/{animal}", found="trials that train and test", expected="each on one side", next_step=next_step)
     for split, part in enumerate(parts):
         random = np.random.default_rng([seed, split, zlib.crc32(animal.encode()), 2])
         training = np.isin(part, (Part.TRAIN, Part.VALIDATION))
@@ -343,10 +343,7 @@ def inner_splits(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec, fol
 
 
 def divide_training_sides(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
-    """Return inner splits, see :func:`inner_splits`, made by ``spec`` with the number of the outer split added to its seed.
-
-    All trials of an animal without a training side in an outer split are unused.
-    """
+    """Return inner splits, see :func:`inner_splits`, by ``spec`` with the number of the outer split added to its seed."""
     splits_of_side = []
     for split in range(next(iter(splits.children.values())).sizes["split"]):
         sides = {name: is_fitted(splits[name]["part"].to_numpy()[split]) for name in samples.children}

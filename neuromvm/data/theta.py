@@ -55,10 +55,9 @@ def phase_at(
 ) -> NDArray[np.float32]:
     """Return the phase of a rhythm at the times ``at`` [s, any shape], from -pi to pi [rad], NaN where it is unknown.
 
-    ``signal`` and its sorted ``times`` [s] are ``(sample,)``; samples that are not finite and gaps divide them into pieces, which
-    are filtered separately. The phase is unknown within ``EDGE`` of the ends of a piece and in pieces shorter than
-    :func:`shortest`. DataFormatError names ``where`` if sampling is irregular or too slow for the ``band`` [Hz], or no piece is
-    long enough.
+    ``signal`` and its sorted ``times`` [s] are ``(sample,)``; gaps divide them into pieces, which are filtered separately. The
+    phase is unknown within ``EDGE`` of their ends and in pieces shorter than :func:`shortest`. DataFormatError names ``where`` if
+    sampling is irregular or too slow for the ``band`` [Hz], or no piece is long enough.
     """
     signal, times, period, pieces = stretches(signal, times, band, where)
     phase = np.full(at.shape, np.nan, dtype=np.float32)

@@ -35,10 +35,9 @@ class TrialModel(NamedTuple):
     def fit(
         cls, training: Floats, codes: NDArray[np.integer], units: int, conditions: int, covariance_shrinkage: float
     ) -> "TrialModel":
-        """Fit to scaled training-side samples ``(sample, feature)``, bin-major, with match codes ``(sample,)``.
+        """Fit to scaled training samples ``(sample, feature)``, bin-major, with match codes ``(sample,)``, negative ones ignored.
 
-        Samples with a negative code are ignored; of ``conditions`` codes, those without samples get the overall mean.
-        ``covariance_shrinkage``, 0 to 1, is the share of the covariance that is white.
+        Of ``conditions`` codes, those without samples get the overall mean; ``covariance_shrinkage`` is the share that is white.
         """
         matched = codes >= 0
         training, codes = training[matched].astype(np.float64), codes[matched]

@@ -33,10 +33,7 @@ class Frames:
 
 
 def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
-    """Return mean activity ``(trial, time | position, unit)`` of a file with coordinates and the account of drops.
-
-    A trial with a bin without frames, which has no mean, is dropped and counted.
-    """
+    """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted."""
     check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
     if isinstance(grid, TimeGrid):
         dim = "time"
@@ -54,13 +51,10 @@ def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid,
     complete = visited.all(axis=1)
     _check_some_complete(file, frames, trials, visited, empty)
     means = average_frames(frames.values, *indices, shape)[complete]
-    attrs = {"units": frames.unit, "long_name": long_name}
-    dataset = xr.Dataset(
-        {"event_amplitude": (("trial", dim, "unit"), means, attrs)},
-        coords=joint_coords(trials.coords.isel(trial=np.flatnonzero(complete)), frames.coords),
-    )
+    variables = {"event_amplitude": (("trial", dim, "unit"), means, {"units": frames.unit, "long_name": long_name})}
+    coords = joint_coords(trials.coords.isel(trial=np.flatnonzero(complete)), frames.coords)
     lines = [*trials.dropped, Dropped("trials", empty, int((~complete).sum())), *frames.dropped]
-    return with_dropped(dataset, lines)
+    return with_dropped(xr.Dataset(variables, coords), lines)
 
 
 def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:

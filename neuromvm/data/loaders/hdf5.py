@@ -36,10 +36,7 @@ def guard(where: str) -> Iterator[None]:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Return an HDF5 file open for reading, without a lock if it cannot be locked.
-
-    DataFormatError is raised if the file is missing, empty, a git-lfs pointer, not HDF5, or damaged.
-    """
+    """Return an HDF5 file open for reading, without a lock if it cannot be locked, or raise DataFormatError."""
     with guard(str(path)):
         if (problem := _problem(path)) is not None:
             raise DataFormatError(str(path), found=problem[0], expected="an NWB file", next_step=problem[1])

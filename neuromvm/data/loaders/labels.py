@@ -22,10 +22,7 @@ def as_text(values: NDArray[Any]) -> NDArray[np.str_]:
 
 
 def as_label(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a column as a label: text and bool unchanged, whole numbers as int64, whole numbers with NaN as text.
-
-    A missing label is '', which integers cannot represent.
-    """
+    """Return a column as a label: text and bool unchanged, whole numbers as int64, or as text with '' for NaN if there is one."""
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
     if values.dtype.kind != "f":

@@ -23,8 +23,7 @@ COPIES = 8  # of the signal in memory during filtering
 def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: TimeGrid) -> xr.Dataset:
     """Return the dataset of a session with the coordinate ``theta_phase (trial, time)`` [rad], 0 at the peak of the LFP.
 
-    It is the phase at the centre of each bin, computed from the whole session; NaN, and counted, within 0.25 s of a gap or an end
-    of the signal.
+    It is that of bin centres, computed from the whole session; NaN, and counted, within 0.25 s of a gap or an end of the signal.
     """
     path = lfp.series or only_lfp(file, "lfp")
     signal = read_channel(file, path, lfp.channel)
@@ -50,10 +49,7 @@ def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, li
 
 
 def only_lfp(file: NwbFile, setting: str) -> str:
-    """Return the path of the only field potential: an electrical series in an LFP container, or else any electrical series.
-
-    ``setting`` is the part of the data spec that needs it.
-    """
+    """Return the path of the only field potential, preferably in an LFP container; ``setting``: part of the spec for messages."""
     electrical = [path for path in series_paths(file) if str(file.attribute(path, "neurodata_type")) == "ElectricalSeries"]
     inside = [path for path in electrical if str(file.attribute(path.rpartition("/")[0], "neurodata_type")) == "LFP"]
     paths = inside or electrical
@@ -98,9 +94,8 @@ def check_channel(where: str, channel: int, channels: int) -> None:
 def lfp_power_dataset(file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid, trials: Trials) -> xr.Dataset:
     """Return mean power ``event_amplitude (trial, time, unit)`` [uV^2] of a file with coordinates and the account of drops.
 
-    It is the power of the analytic signal of each band, computed from the whole session. Samples within 0.25 s of a gap or an end
-    are not used; a trial with a bin without samples is dropped and counted. Units have the coordinates ``channel`` and ``band``,
-    such as "4-12 Hz".
+    It is the power of the analytic signal of each band, from the whole session without samples within 0.25 s of a gap or an end.
+    A trial with a bin without samples is dropped and counted. Units have the coordinates ``channel`` and ``band`` ("4-12 Hz").
     """
     path = activity.series or only_lfp(file, "activity")
     channels = list(range(channels_of(file, path))) if activity.channels is None else activity.channels
@@ -111,13 +106,8 @@ def lfp_power_dataset(file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid,
     values = np.stack(powers, axis=1) / MICROVOLT**2
     usable = np.isfinite(values).all(axis=1)
     names = [f"{low:g}-{high:g} Hz" for low, high in activity.bands]
-    units = xr.Dataset(
-        coords={
-            "unit": np.arange(values.shape[1]),
-            "channel": ("unit", np.repeat(channels, len(names))),
-            "band": ("unit", np.tile(names, len(channels))),
-        }
-    )
+    columns = {"channel": ("unit", np.repeat(channels, len(names))), "band": ("unit", np.tile(names, len(channels)))}
+    units = xr.Dataset(coords={"unit": np.arange(values.shape[1]), **columns})
     reason = f"the LFP has a gap or an end within {EDGE:g} s"
     lines = [*signal.dropped, Dropped("samples of LFP power", reason, int((~usable).sum()))]
     frames = Frames(values[usable].astype(np.float32), signal.times[usable], "uV^2", units, lines)

@@ -80,11 +80,9 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
     check_fits_memory(f"{session.path}: {len(array)} trials x {grid.bins} bins x {units} units", size, "Narrow grid.window")
     rows = np.asarray(trials.coords["trial"].values)
     counts = MemoryBudget(size).concatenate(len(rows), _count_blocks(session.path, array, rows, begin, grid.bins, activity))
-    dataset = xr.Dataset(
-        {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})},
-        coords=joint_coords(trials.coords, xr.Dataset(coords={"unit": np.arange(units)})),
-    )
-    dataset = with_dropped(dataset, trials.dropped)
+    variables = {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})}
+    coords = joint_coords(trials.coords, xr.Dataset(coords={"unit": np.arange(units)}))
+    dataset = with_dropped(xr.Dataset(variables, coords), trials.dropped)
     if spec.lfp is not None:
         path = _lfp_file(session.path, spec)
         phase = _phase_of_trials(path, activity.window, grid.bin_width, spec.lfp)

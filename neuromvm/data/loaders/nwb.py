@@ -51,8 +51,7 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
 def _header(path: Path) -> dict[str, str]:
     with open_nwb(path) as file:
         fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
-        fields["session_id"] = file.text("general/session_id")
-        fields["identifier"] = file.text("identifier")
+        fields |= {"session_id": file.text("general/session_id"), "identifier": file.text("identifier")}
     fields |= {"source_file": path.name, "sha256": sha256(path)}
     return {name: text for name, text in fields.items() if text}
 
@@ -83,8 +82,6 @@ def spike_dataset(file: NwbFile, activity: SpikeActivity, grid: TimeGrid, trials
     where = f"{file.path}: {len(onsets)} trials x {grid.bins} bins x {len(units.times)} units"
     check_fits_memory(where, size, "Choose wider bins")
     counts = count_spikes(units.times, onsets, grid.window[0], grid.bin_width, grid.bins)
-    dataset = xr.Dataset(
-        {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})},
-        coords=joint_coords(coords, units.coords),
-    )
+    variables = {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})}
+    dataset = xr.Dataset(variables, coords=joint_coords(coords, units.coords))
     return with_dropped(dataset, [*lines, *unobserved]), units.filter_values

@@ -48,10 +48,7 @@ class Units:
 
 
 def read_units(file: NwbFile, activity: SpikeActivity) -> Units:
-    """Return the units of a file that pass the filters on columns and region.
-
-    Spike times that are not finite are left out, unsorted ones sorted; both are counted.
-    """
+    """Return the units that pass the filters; spike times that are not finite are dropped, unsorted ones sorted, and counted."""
     path = activity.table
     if file.is_group(path) and not (f"{path}/spike_times" in file and f"{path}/spike_times_index" in file):
         raise MissingTableError(
@@ -178,11 +175,9 @@ def check_clock(file: NwbFile, units: Units, trials: Trials) -> None:
 
 
 def inside_recording(file: NwbFile, units: Units, onsets: NDArray[np.float64], grid: TimeGrid) -> NDArray[np.bool_]:
-    """Return for each trial whether its window is inside the recording, from the first to the last spike or longer by
-    obs_intervals.
+    """Return for each trial whether its window is inside the recording: first to last spike, or longer by obs_intervals.
 
-    The recording may have begun before the first spike and ended after the last: a window may exceed it by the longest silence
-    within the recording, but by at most half of its width.
+    As the recording may be longer, a window may exceed it by the longest silence within it, but by at most half of its width.
     """
     extent = units.extent
     if extent is None or not onsets.size:

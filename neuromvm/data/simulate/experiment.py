@@ -85,11 +85,10 @@ class SimulationConfig(Spec):
 
 @dataclass(frozen=True)
 class SimulatedAnimal:
-    """Observations of one animal.
+    """Observations of one animal: ``spike_times`` of each unit, increasing, and the ``duration`` of the session [s].
 
-    ``spike_times``: one increasing array per unit [s of the session]; ``trials``: columns ``start_time, stop_time, poke_in_time,
-    poke_out_time`` [s], ``odor, position, in_sequence, correct``; ``duration`` of the session [s]; ``lfp``: one channel in steps
-    of 1 uV, ``neuromvm.data.simulate.lfp.LFP_RATE`` samples a second from time 0.
+    ``trials`` has the columns ``start_time, stop_time, poke_in_time, poke_out_time`` [s], ``odor, position, in_sequence,
+    correct``; ``lfp`` is one channel in steps of 1 uV, ``neuromvm.data.simulate.lfp.LFP_RATE`` samples a second from time 0.
     """
 
     spike_times: list[NDArray[np.float64]]
@@ -140,10 +139,8 @@ def simulate(config: SimulationConfig | None = None, seed: int = 0) -> Simulatio
         # preferred phases cover the cycle evenly, so the population rate does not depend on the phase
         preferred = 2 * np.pi * (theta_random.permutation(size.units) + theta_random.random(size.units)) / size.units
         animals[name], nodes[name] = _record(trials, steps, theta, preferred, config, random)
-    root = xr.Dataset(
-        coords={"time": _time(TimeGrid(align=ALIGN, window=WINDOW, bin_width=STEP))},
-        attrs={"seed": seed, "config": config.model_dump_json()},
-    )
+    coords = {"time": _time(TimeGrid(align=ALIGN, window=WINDOW, bin_width=STEP))}
+    root = xr.Dataset(coords=coords, attrs={"seed": seed, "config": config.model_dump_json()})
     return Simulation(config, seed, animals, xr.DataTree.from_dict({"/": root, **nodes}))
 
 
@@ -152,10 +149,8 @@ def shared_trajectory(
 ) -> NDArray[np.float64]:
     """Return the shared latents ``(trial, time, latent)`` of trials without their gains, in the order of ``LATENTS``.
 
-    Odors are the corners of a pentagon, so neighbours in the sequence have similar codes. The pentagon rotates slowly, opens
-    0.1 s after poke-in and closes at 1 s. Before poke-in, latents do not depend on the trial.
-
-    ``odor`` and ``position (trial,)`` are 1 to 5; ``time (time,)`` is relative to poke-in [s].
+    ``odor`` and ``position (trial,)`` are 1 to 5; ``time (time,)`` is relative to poke-in [s]. Odors are the corners of a
+    pentagon, so neighbours in the sequence have similar codes. It rotates slowly, opens 0.1 s after poke-in and closes at 1 s.
     """
     angle = 2 * np.pi * (odor[:, None] - 1) / len(ODORS) + TURN * time
     odor_size = config.shared_strength * _pulse(time, start=0.1, stop=1.0, ramp=0.15)

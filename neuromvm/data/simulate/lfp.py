@@ -66,7 +66,7 @@ def pink_noise(samples: int, rate: float, above: float, random: np.random.Genera
 def poisson_spikes(
     rate: NDArray[np.float64], step: float, sampling_rate: float, random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw an inhomogeneous Poisson process, spike times [s], from the rates [Hz] of steps ``(step,)`` of duration ``step`` [s].
+    """Draw a Poisson process, spike times [s], from the rates [Hz] of steps ``(step,)`` of duration ``step`` [s].
 
     Spikes are uniform in the cumulative rate, and rounded to samples; several spikes in one sample count as one.
     """

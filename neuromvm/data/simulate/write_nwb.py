@@ -89,10 +89,7 @@ def write_experiment(
 
 
 def read_truth(directory: str | Path) -> xr.DataTree:
-    """Return the ``truth`` of a simulated experiment, see :class:`neuromvm.data.simulate.experiment.Simulation`.
-
-    RunFolderError is raised if the directory has none.
-    """
+    """Return the ``truth`` of a simulated experiment, or raise RunFolderError if the directory has none."""
     path = Path(directory) / TRUTH
     if not path.is_file():
         raise RunFolderError(str(directory), found=f"no {TRUTH}", expected="a folder made by 'neuromvm simulate'")
