@@ -93,9 +93,10 @@ def load_sweep_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpe
     ``overrides`` are settings ``"a.b=value"`` of the experiment; errors are those of :func:`neuromvm.load_data_spec`.
     """
     path = Path(path)
-    content = read_mapping(path)
+    content = read_mapping(path, str(path))
     if isinstance(content.get("experiment"), str):
-        content["experiment"] = read_mapping(path.parent / content["experiment"])
+        experiment = path.parent / content["experiment"]
+        content["experiment"] = read_mapping(experiment, str(experiment))
     if isinstance(content.get("experiment"), dict):
         for override in overrides:
             set_value(content["experiment"], *parse_override(override), where=f"--set {override}")
