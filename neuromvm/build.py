@@ -27,8 +27,7 @@ from neuromvm.models.mmvm import Rate, mixture_rate, pairwise_rate, pooled_mixtu
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from neuromvm.networks import ConstantScale, Decoder, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, SimplexMean, mlp
 from neuromvm.specs import ModelSpec
-from neuromvm.specs.networks import ConvolutionNetworks, LinearNetworks, MLPNetworks
-from neuromvm.specs.sharing import ScheduleSpec
+from neuromvm.specs.model import ConvolutionNetworks, LinearNetworks, MLPNetworks, ScheduleSpec
 
 RATES: dict[tuple[str, bool], Rate] = {
     ("mixture", False): mixture_rate,
@@ -46,7 +45,7 @@ class Modules(NamedTuple):
     likelihoods: dict[str, Likelihood]
 
 
-# Kind of sharing (neuromvm.specs.sharing) -> model, given settings, modules and how many numbers code one latent dimension.
+# Kind of sharing (neuromvm.specs.model) -> model, given settings, modules and how many numbers code one latent dimension.
 SHARINGS: dict[str, Callable[[Any, Modules, int], MultimodalVAE]] = {
     "independent": lambda sharing, modules, modes: IndependentVAE(*modules),
     "autoencoder": lambda sharing, modules, modes: Autoencoder(*modules, sharing.cross_reconstruction),

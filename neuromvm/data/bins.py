@@ -17,24 +17,15 @@ def bin_centres(start: float, bin_width: float, bins: int) -> NDArray[np.float64
 def times_in_windows(
     times: NDArray[np.floating], onsets: NDArray[np.floating], start: float, bin_width: float, bins: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return ``(trial, bin, index)`` of every time that lies in the half-open window of a trial.
+    """Return ``(trial, bin, index)`` of every time in the half-open windows of trials, which may overlap and be in any order.
 
-    Windows may overlap and trials may be in any order. A time within a millionth of a bin of an edge counts as on the edge, so
-    that times in whole milliseconds are binned as in integer arithmetic.
-
-    ``times (time,)``, sorted, and ``onsets (trial,)`` are in s; ``start``: start of the windows relative to the onsets [s].
-
-    Examples
-    --------
-    >>> trial, bin, index = times_in_windows(np.array([0.1, 0.3, 0.6]), np.array([0.0]), 0.0, 0.1, 3)
-    >>> bin.tolist(), index.tolist()
-    ([1], [0])
+    ``times (time,)``, sorted, ``onsets (trial,)`` and the ``start`` of windows relative to onsets are in s. A time within a
+    millionth of a bin of an edge counts as on the edge, so that times in whole milliseconds are binned as in integer arithmetic.
     """
     times = np.asarray(times, dtype=np.float64)
     starts = np.asarray(onsets, dtype=np.float64) + start
     if not times.size or not starts.size:
-        empty = np.empty(0, dtype=np.intp)
-        return empty, empty, empty
+        return (np.empty(0, dtype=np.intp),) * 3
     largest = max(abs(times[0]), abs(times[-1]), float(np.abs(starts).max()))
     # clocks that count from 1970 resolve only 0.2 us, which may be more than a millionth of a bin
     tolerance = max(TOLERANCE, 4 * float(np.spacing(largest)) / bin_width)
@@ -79,18 +70,7 @@ def average_frames(
     index: NDArray[np.intp],
     shape: tuple[int, int],
 ) -> NDArray[np.float32]:
-    """Return the mean over the frames of every bin, ``(trial, bin, unit)``, NaN where a bin has no frame.
-
-    ``frames (frame, unit)``: activity; ``trial, position, index``: trial, bin and number of each frame, as returned by
-    :func:`times_in_windows`; ``shape``: numbers of trials and bins.
-
-    Examples
-    --------
-    >>> frames = np.array([[1.0], [3.0], [5.0]])
-    >>> trial = np.zeros(3, dtype=int)
-    >>> average_frames(frames, trial, np.array([0, 0, 1]), np.arange(3), (1, 2)).ravel().tolist()
-    [2.0, 5.0]
-    """
+    """Return means ``(trial, bin, unit)`` of ``frames (frame, unit)`` placed by :func:`times_in_windows`, NaN in empty bins."""
     trials, bins = shape
     cell = trial * bins + position
     members = csr_matrix((np.ones(cell.size), (cell, index)), shape=(trials * bins, len(frames)))

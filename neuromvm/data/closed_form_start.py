@@ -1,20 +1,9 @@
 """Closed-form initial networks of a new animal, from its training trials and the latents of encoded animals.
 
-Each training trial is matched to trials of encoded animals in the same condition. In the limit of infinitely many random matches,
-the encoder closest to the matched latents is a regression of their condition means on the features, and the decoder that best
-reconstructs the features from matched latents is a regression on the first two moments of these latents.
-
-The ridge penalty of the encoder is the mean eigenvalue of the covariance of the features, weighted by the eigenvalues,
-
-    ridge = tr(S^2) / tr(S),    S the covariance of the new animal's training features,
-
-which is large if, with few trials, few directions dominate, and scales with the unit of the features. Penalised regression
-shrinks its predictions, but the decoders of the encoded animals are not refitted: each principal axis of the condition means is
-therefore rescaled to its spread in the encoded animals.
-
-References
-----------
-Hoerl, A. E. & Kennard, R. W. (1970). Ridge regression: biased estimation for nonorthogonal problems. *Technometrics* 12, 55-67.
+In the limit of infinitely many random matches of trials in the same condition, the encoder closest to the matched latents is a
+regression of their condition means on the features, and the decoder that best reconstructs the features from matched latents is a
+regression on the first two moments of these latents. Penalised regression shrinks its predictions, but the decoders of encoded
+animals are not refitted: each principal axis of the condition means is rescaled to its spread in the encoded animals.
 """
 
 from collections.abc import Sequence
@@ -61,33 +50,10 @@ class ClosedFormStart(NamedTuple):
 def fit_closed_form_start(
     features: NDArray[np.floating], match: NDArray[np.integer], encoded: Sequence[EncodedAnimal]
 ) -> ClosedFormStart:
-    """Fit the encoder and decoder of a new animal to the latents of encoded animals in the same conditions.
+    """Return the encoder and decoder of a new animal, fitted to latents of encoded animals, which have equal weights.
 
-    Parameters
-    ----------
-    features
-        Scaled features of the new animal's training samples ``(sample, feature)``.
-    match
-        Condition of each sample ``(sample,)``. Samples with a negative condition, or one that no encoded animal has, are ignored.
-    encoded
-        The animals with encoders; they have equal weights in each condition.
-
-    Raises
-    ------
-    SplitError
-        If no sample of the new animal is in a condition of an encoded animal.
-
-    Examples
-    --------
-    >>> random = np.random.default_rng(0)
-    >>> match = np.repeat([0, 1, 2], 50)
-    >>> latent = np.array([[0.0, 2.0], [1.0, 0.0], [-1.0, 0.0]])[match]
-    >>> features = latent @ random.normal(size=(2, 8)) + 0.1 * random.normal(size=(150, 8))
-    >>> start = fit_closed_form_start(features, match, [EncodedAnimal(latent, latent, np.zeros((150, 2)), match)])
-    >>> reached = features @ start.encoder_weight.T + start.encoder_bias
-    >>> distance = np.linalg.norm(reached[:, None] - latent[[0, 50, 100]], axis=2)
-    >>> bool((distance.argmin(axis=1) == match).all())
-    True
+    ``features (sample, feature)``: scaled training samples; ``match (sample,)``: their conditions. Samples with a negative
+    condition, or one that no encoded animal has, are ignored; SplitError is raised if none remain.
     """
     shared = np.isin(match, np.concatenate([animal.match[animal.match >= 0] for animal in encoded]))
     if not shared.any():
@@ -106,12 +72,9 @@ def fit_closed_form_start(
 
 
 def ridge_of(features: Array) -> float:
-    """Return tr(S^2) / tr(S) for the covariance S of ``(sample, feature)``.
+    """Return tr(S^2) / tr(S), the mean eigenvalue of the covariance S of ``(sample, feature)`` weighted by the eigenvalues.
 
-    Examples
-    --------
-    >>> ridge_of(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
-    0.5
+    As a ridge penalty (Hoerl & Kennard 1970, *Technometrics* 12, 55-67) it is large if, with few trials, few directions dominate.
     """
     centred = features - features.mean(axis=0)
     # The smaller of the two products: its eigenvalues other than 0 are those of the covariance.

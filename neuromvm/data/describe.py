@@ -56,15 +56,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
 
 
 def label_counts(recordings: xr.DataTree) -> pd.DataFrame:
-    """Return the number of trials of each value of each label: columns ``animal, label, value, trials``.
-
-    Examples
-    --------
-    >>> counts = xr.DataArray(np.ones((3, 1, 1), np.uint8), dims=("trial", "time", "unit"))
-    >>> rat = xr.Dataset({"spike_count": counts}, coords={"odor": ("trial", ["A", "A", "B"])})
-    >>> label_counts(xr.DataTree.from_dict({"rat": rat})).values.tolist()
-    [['rat', 'odor', 'A', 2], ['rat', 'odor', 'B', 1]]
-    """
+    """Return the number of trials of each value of each label: columns ``animal, label, value, trials``."""
     rows = []
     for animal, dataset in animals(recordings):
         for name in _labels(dataset):
@@ -93,7 +85,8 @@ def inspect_file(path: str | Path) -> pd.DataFrame:
 
 def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
     column = f"{table}/{name}"
-    row = {"table": table, "column": name, "type": "group", "rows": 0, "values": "", "description": _description(file, column)}
+    row = {"table": table, "column": name, "type": "group", "rows": 0, "values": ""}
+    row["description"] = str(file.attribute(column, "description") or "")
     if file.is_group(column):
         return row
     if is_flat(file, table, name):
@@ -113,12 +106,8 @@ def _series_row(file: NwbFile, path: str) -> dict[str, Any]:
         "type": str(file.attribute(path, "neurodata_type") or "series"),
         "rows": shape[0] if shape else 0,
         "values": f"shape {shape} [{file.attribute(data, 'unit') or '?'}]",
-        "description": _description(file, path),
+        "description": str(file.attribute(path, "description") or ""),
     }
-
-
-def _description(file: NwbFile, path: str) -> str:
-    return str(file.attribute(path, "description") or "")
 
 
 def _labels(dataset: xr.Dataset) -> list[str]:

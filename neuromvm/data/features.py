@@ -69,18 +69,9 @@ class Transform:
 def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
     """Return the transformed and smoothed activity of each window ``(trial, window, feature)``, feature = bin * units + unit.
 
-    Parameters
-    ----------
-    activity
-        ``(trial, window, bin, unit)``, counts or amplitudes, with ``attrs["bin_width"]``.
-    spec
-        ``transform`` is applied to every value (the square root makes the variance of Poisson counts nearly constant,
-        Anscombe 1948; ``per_millisecond`` gives the share of samples of 1 ms with a spike), then ``smooth`` over bins.
-
-    Raises
-    ------
-    SchemaError
-        If ``transform`` is per_millisecond and the activity is not spike counts.
+    ``activity (trial, window, bin, unit)`` has ``attrs["bin_width"]``. ``spec.transform`` applies to every value: the square root
+    makes the variance of Poisson counts nearly constant (Anscombe 1948); ``per_millisecond`` gives the share of samples of 1 ms
+    with a spike, and SchemaError if activity is not counts. Then ``spec.smooth`` applies over bins.
     """
     return Transform.of(activity, spec)(recorded_features(activity))
 
@@ -96,13 +87,6 @@ def smoothing(bins: int, width: float) -> Floats:
 
     A linear readout of smoothed features with a ridge penalty has a smooth prior on its weights, with the kernel, of standard
     deviation ``width`` [bins], as covariance over time.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> root = smoothing(4, 1.0)
-    >>> bool(np.allclose((root @ root)[0], np.exp(-0.5 * np.arange(4) ** 2), atol=1e-6))
-    True
     """
     lag = np.subtract.outer(np.arange(bins), np.arange(bins))
     values, vectors = np.linalg.eigh(np.exp(-0.5 * (lag / width) ** 2))
@@ -154,15 +138,7 @@ class Scaler:
         return cls(np.zeros(features, np.float32), np.ones(features, np.float32), clip)
 
     def __call__(self, values: Floats) -> Floats:
-        """Scale ``(..., feature)``.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> scaler = Scaler.fit(np.array([[0.0, 1.0], [2.0, 1.0]], np.float32))
-        >>> scaler(np.array([[4.0, 1.0]], np.float32)).tolist()
-        [[3.0, 0.0]]
-        """
+        """Scale ``(..., feature)``."""
         scaled = (values - self.center) / self.spread
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
 

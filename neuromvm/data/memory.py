@@ -25,17 +25,7 @@ BLOCK = 2**22  # [bytes] of activity or features that are processed at a time
 
 
 class MemoryBudget:
-    """Memory for the activity of one tree.
-
-    ``size``: bytes of memory that may be used; by default :func:`default_budget`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> small, large = MemoryBudget(100).array((10,), np.uint8), MemoryBudget(100).array((1000,), np.uint8)
-    >>> is_mapped(small), is_mapped(large)
-    (False, True)
-    """
+    """Memory for the activity of one tree, of ``size`` bytes, by default :func:`default_budget`."""
 
     def __init__(self, size: int | None = None) -> None:
         self._free = default_budget() if size is None else size
@@ -82,13 +72,7 @@ class MemoryBudget:
 
 
 def row_blocks(rows: int, row_size: int, block: int = BLOCK) -> Iterator[slice]:
-    """Divide ``rows`` rows of ``row_size`` bytes into slices of about ``block`` bytes.
-
-    Examples
-    --------
-    >>> list(row_blocks(5, row_size=10, block=25))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
+    """Divide ``rows`` rows of ``row_size`` bytes into slices of about ``block`` bytes."""
     step = max(1, block // max(1, row_size))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 

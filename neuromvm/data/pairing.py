@@ -1,7 +1,6 @@
-"""Condition-matched samples of different animals: tuples that are drawn again in each epoch, or fixed.
+"""Condition-matched samples of different animals, which have no trials in common: tuples that are drawn in each epoch, or fixed.
 
-Animals have no trials in common. A tuple consists of one sample of every animal that has the condition; an animal without it is
-absent from the tuple (-1).
+A tuple consists of one sample of every animal that has the condition; an animal without it is absent from the tuple (-1).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +16,7 @@ class RedrawnPairing:
     """New tuples at every draw, in which every sample of every animal occurs.
 
     A condition has as many tuples as the animal with most samples of it; the samples of other animals are repeated, in a new
-    order in each round.
-
-    ``codes``: for each animal the condition of each sample; samples with a negative code are left out.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> pairing = RedrawnPairing([np.array([0, 0, 1]), np.array([1, 0])])
-    >>> pairs = pairing.draw(np.random.default_rng(0))
-    >>> pairs.shape, sorted(set(pairs[:, 0].tolist())), sorted(set(pairs[:, 1].tolist()))
-    ((3, 2), [0, 1, 2], [0, 1])
+    order in each round. ``codes``: for each animal the condition of each sample; samples with a negative code are left out.
     """
 
     def __init__(self, codes: Sequence[Codes]) -> None:
@@ -67,13 +56,8 @@ class PublishedPairing:
     """The published pairing: i-th samples of a condition, as many as every animal has, the same tuples in each epoch."""
 
     def __init__(self, codes: Sequence[Codes]) -> None:
-        groups = [_by_code(animal) for animal in codes]
-        shared = sorted(set.intersection(*(set(group) for group in groups))) if groups else []
-        tuples = []
-        for code in shared:
-            shortest = min(len(group[code]) for group in groups)
-            tuples.append(np.stack([group[code][:shortest] for group in groups], axis=1))
-        self._pairs = np.concatenate(tuples) if tuples else np.zeros((0, len(groups)), dtype=np.int64)
+        pairs = in_order(codes)
+        self._pairs = pairs[(pairs >= 0).all(axis=1)]
         self.rows = len(self._pairs)
 
     def draw(self, random: np.random.Generator) -> Pairs:
@@ -82,16 +66,7 @@ class PublishedPairing:
 
 
 def in_order(codes: Sequence[Codes]) -> Pairs:
-    """Return the pairs ``(tuple, animal)`` of i-th samples of each condition, -1 where an animal has fewer samples of it.
-
-    ``codes`` are those of :class:`RedrawnPairing`; tuples are sorted by condition.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> in_order([np.array([0, 0, 1]), np.array([1, 0])]).tolist()
-    [[0, 1], [1, -1], [2, 0]]
-    """
+    """Return the i-th samples of each condition ``(tuple, animal)``, sorted by condition; -1 where an animal has fewer."""
     groups = [_by_code(animal) for animal in codes]
     tuples = []
     for code in sorted(set().union(*groups)):

@@ -1,8 +1,7 @@
-"""Null data: activity permuted across the trials of each animal; labels, splits and pairs stay unchanged.
+"""Null data: activity permuted across the trials of each animal, and noise; labels, splits and pairs stay unchanged.
 
-This is equivalent to permuting the labels and stratifying new splits by them, but everything that depends on labels and splits
-alone has to be computed only once. Under the null hypothesis that activity is independent of the label, the original order is
-one of the permutations.
+This is equivalent to permuting the labels and stratifying new splits by them, but what depends on labels and splits alone is
+computed once. If activity is independent of the label, the original order is one of the permutations.
 """
 
 import zlib
@@ -29,14 +28,11 @@ class Permutation(NamedTuple):
 
 
 def draw_permutation(name: str, dataset: xr.Dataset, number: int, *, within: str | None = None) -> Permutation:
-    """Return a permutation of the trials of an animal. Trials without a label keep their activity.
+    """Return a permutation of the trials of an animal, which depends on its ``number`` (0: the identity), name and trials.
 
-    If the windows of a trial differ in label (positions on a track), activity is also shifted circularly among the windows of
-    the trial, which keeps neighbouring windows next to each other.
-
-    A permutation depends on its ``number`` (0: the identity), the name of the animal and its trials, not on other animals. Trials
-    are exchangeable within blocks of equal values of the trial label ``within`` (block, session); by default all are.
-    SchemaError is raised if there is no such label.
+    Trials without a label keep their activity; the others are exchangeable, ``within`` blocks of equal values of this trial label
+    if it is given, which raises SchemaError if it is unknown. If the windows of a trial differ in label (positions on a track),
+    activity is also shifted circularly among them, which keeps neighbouring windows next to each other.
     """
     trials, windows = dataset.sizes["trial"], dataset.sizes["window"]
     order, shift = np.arange(trials), np.zeros(trials, dtype=np.int64)
@@ -64,3 +60,24 @@ def permuted(samples: xr.DataTree, permutation: int, *, within: str | None = Non
         null_values = values.reshape(-1, *values.shape[2:])[source].reshape(values.shape)
         children[name] = dataset.assign(activity=activity.copy(data=null_values))
     return xr.DataTree.from_dict({"/": samples.to_dataset(), **children})
+
+
+def matched_noise(recordings: xr.DataTree, seed: int) -> xr.DataTree:
+    """Return recordings in which activity is replaced by noise that matches each unit; labels, trials and units stay.
+
+    Counts are drawn from a Poisson distribution with the unit's mean over trials and bins; amplitudes are drawn with replacement
+    from those of the unit. The draws of an animal depend on ``seed`` and its name, not on other animals.
+    """
+    children = {}
+    for name, dataset in schema.animals(recordings):
+        activity = schema.activity(dataset)
+        random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        values = activity.to_numpy()
+        if values.dtype.kind == "u":
+            drawn = random.poisson(values.mean(axis=(0, 1), dtype=np.float64), size=values.shape)
+            noise = np.minimum(drawn, np.iinfo(values.dtype).max).astype(values.dtype)
+        else:
+            pooled = values.reshape(-1, values.shape[-1])
+            noise = np.take_along_axis(pooled, random.integers(len(pooled), size=pooled.shape), axis=0).reshape(values.shape)
+        children[name] = dataset.assign({str(activity.name): (activity.dims, noise, activity.attrs)})
+    return xr.DataTree.from_dict({"/": recordings.to_dataset(), **children})

@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 from neuromvm import schema
 from neuromvm.data.pairing import PublishedPairing
 from neuromvm.errors import SplitError, did_you_mean, expect
-from neuromvm.schema import Part
+from neuromvm.schema import Part, is_fitted
 from neuromvm.specs import SplitSpec
 
 Parts = NDArray[np.int8]
@@ -97,8 +97,8 @@ def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class
     node = splits[animal].to_dataset()
     parts = node["part"].to_numpy().copy()
     if (parts == Part.TRAIN_AND_TEST).any():
-        problem, next_step = "trials that train and test", "Use split.kind=halves or kfold"
-        raise SplitError(f"splits/{animal}", found=problem, expected="each on one side", next_step=next_step)
+        next_step = "Use split.kind=halves or kfold"
+        raise SplitError(f"splits/{animal}", found="trials that train and test", expected="each on one side", next_step=next_step)
     for split, part in enumerate(parts):
         random = np.random.default_rng([seed, split, zlib.crc32(animal.encode()), 2])
         training = np.isin(part, (Part.TRAIN, Part.VALIDATION))
@@ -111,14 +111,7 @@ def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class
 
 
 def without_animal(tree: xr.DataTree, animal: str) -> xr.DataTree:
-    """Return samples or splits without one animal; SplitError is raised if there is no such animal.
-
-    Examples
-    --------
-    >>> tree = xr.DataTree.from_dict({"mitt": xr.Dataset(), "stella": xr.Dataset()})
-    >>> list(without_animal(tree, "mitt").children)
-    ['stella']
-    """
+    """Return samples or splits without one animal; SplitError is raised if there is no such animal."""
     _check_animal(tree, animal)
     remaining = {name: dataset for name, dataset in schema.animals(tree) if name != animal}
     return xr.DataTree.from_dict({"/": tree.to_dataset(), **remaining})
@@ -137,14 +130,7 @@ def trial_strata(dataset: xr.Dataset) -> NDArray[np.intp]:
 
 
 def sorted_by_label(strata: NDArray[np.intp]) -> bool:
-    """Return whether every class is one contiguous run of trials, which confounds time and label.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> sorted_by_label(np.array([0, 0, 1, 1])), sorted_by_label(np.array([0, 1, 0, 1]))
-    (True, False)
-    """
+    """Return whether every class is one contiguous run of trials, which confounds time and label."""
     labelled = strata[strata >= 0]
     runs = 1 + int((np.diff(labelled) != 0).sum())
     classes = len(set(labelled.tolist()))
@@ -331,3 +317,45 @@ def _check_classes(name: str, dataset: xr.Dataset, parts: Parts) -> None:
 
 def _class_name(dataset: xr.Dataset, code: int) -> str:
     return str(json.loads(dataset["label"].attrs["classes"])[int(code)])
+
+
+def inner_splits(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec, folds: int, seed: int = 0) -> xr.DataTree:
+    """Divide the training side of every outer split into ``folds``, with ``seed``.
+
+    ``spec`` is that of the outer splits: inner folds are blocks in time if the outer kind divides by time, with its validation
+    share. The result has ``part (split, trial)``, with the folds of the first outer split first and the number of the outer split
+    in the coordinate ``outer (split)``; trials outside the training side are unused. SplitError is raised if the kind of split
+    has no inner folds (an animal without a training side, or test trials that train), or a class has too few trials.
+    """
+    schema.expect_samples(samples)
+    schema.expect_splits(splits)
+    schema.check_same_trials(samples, splits)
+    kind = SPLIT_KINDS[spec.kind].inner
+    if kind is None:
+        raise SplitError(
+            f"split.kind={spec.kind}",
+            found="no inner folds",
+            expected="test trials apart from training trials, in every animal",
+            next_step="Use split.kind=halves or kfold to choose settings",
+        )
+    inner = SplitSpec(kind=kind, folds=folds, seed=seed, validation=spec.validation, order=spec.order)
+    return divide_training_sides(samples, splits, inner)
+
+
+def divide_training_sides(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec) -> xr.DataTree:
+    """Return inner splits, see :func:`inner_splits`, by ``spec`` with the number of the outer split added to its seed."""
+    splits_of_side = []
+    for split in range(next(iter(splits.children.values())).sizes["split"]):
+        sides = {name: is_fitted(splits[name]["part"].to_numpy()[split]) for name in samples.children}
+        among = {name: side for name, side in sides.items() if side.any()}
+        trained = xr.DataTree.from_dict({"/": samples.to_dataset(), **{name: samples[name].to_dataset() for name in among}})
+        splits_of_side.append(make_splits(trained, spec.model_copy(update={"seed": spec.seed + split}), among=among))
+    folds = next(iter(splits_of_side[0].children.values())).sizes["split"]
+    nodes = {}
+    for name in samples.children:
+        unused = np.full((folds, splits[name].sizes["trial"]), Part.UNUSED, dtype=np.int8)
+        parts = np.concatenate([inner[name]["part"].to_numpy() if name in inner.children else unused for inner in splits_of_side])
+        outer = np.repeat(np.arange(len(splits_of_side)), folds)
+        coords = {"split": np.arange(len(parts)), "outer": ("split", outer), "trial": splits[name]["trial"].to_numpy()}
+        nodes[name] = xr.Dataset({"part": (("split", "trial"), parts, splits[name]["part"].attrs)}, coords)
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=splits_of_side[0].attrs), **nodes})

@@ -21,26 +21,9 @@ GAP = 1.5  # interval between samples that divides a signal into two pieces [sam
 def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, float] = BAND) -> NDArray[np.complex128]:
     """Return the phase of a rhythm at every sample as ``exp(i phase)``, and 0 where the filtered signal is 0 ``(..., sample)``.
 
-    It is the angle of the analytic signal after a Butterworth filter, which runs forward and backward to avoid a delay.
-
-    ``signal (..., sample)`` is finite, in any unit; ``rate``: samples a second [Hz]; ``band``: limits of the pass band [Hz].
-
-    Raises
-    ------
-    DataFormatError
-        If the sampling rate is at most twice the highest frequency, or the signal is too short to filter.
-
-    References
-    ----------
-    Gabor (1946). Theory of communication. *J. Inst. Electr. Eng.* 93, 429-457 (the analytic signal).
-
-    Examples
-    --------
-    >>> time = np.arange(2000) / 250
-    >>> phase = np.angle(band_phase(np.cos(2 * np.pi * 8 * time), 250.0))
-    >>> peak, trough = 1000, 1000 + 250 // 16  # 8 Hz: half a cycle is 15.6 samples
-    >>> bool(abs(phase[peak]) < 0.02 and abs(phase[trough]) > np.pi - 0.2)
-    True
+    It is the angle of the analytic signal (Gabor 1946, *J. Inst. Electr. Eng.* 93, 429-457) after a Butterworth filter, which
+    runs forward and backward to avoid a delay. ``signal (..., sample)`` is finite; ``rate`` [Hz]; ``band``: limits of the pass
+    band [Hz]. DataFormatError is raised if the rate is at most twice the highest frequency, or the signal is too short to filter.
     """
     analytic = _analytic(signal, rate, band)
     amplitude = np.abs(analytic)
@@ -50,15 +33,7 @@ def band_phase(signal: NDArray[np.floating], rate: float, band: tuple[float, flo
 def band_power(signal: NDArray[np.floating], rate: float, band: tuple[float, float]) -> NDArray[np.float64]:
     """Return the power of a band at every sample, half the squared amplitude of the analytic signal ``(..., sample)``.
 
-    A sine of amplitude a in the band has the power a^2 / 2, its mean square. Parameters and errors are those of
-    :func:`band_phase`.
-
-    Examples
-    --------
-    >>> time = np.arange(2000) / 250
-    >>> power = band_power(3 * np.cos(2 * np.pi * 8 * time), 250.0, (6.0, 10.0))
-    >>> bool(abs(power[500:1500].mean() - 4.5) < 0.1)
-    True
+    A sine of amplitude a in the band has the power a^2 / 2, its mean square. See :func:`band_phase` for parameters and errors.
     """
     return np.asarray(np.abs(_analytic(signal, rate, band)) ** 2 / 2)
 
@@ -78,26 +53,11 @@ def phase_at(
     band: tuple[float, float] = BAND,
     where: str = "signal",
 ) -> NDArray[np.float32]:
-    """Return the phase of a rhythm at given times, NaN where it is unknown.
+    """Return the phase of a rhythm at the times ``at`` [s, any shape], from -pi to pi [rad], NaN where it is unknown.
 
-    Samples that are not finite and gaps without samples divide the signal into pieces, which are filtered separately. The phase
-    is unknown within ``EDGE`` of the ends of a piece and in pieces shorter than :func:`shortest`.
-
-    ``signal`` and its sorted ``times`` [s] are ``(sample,)``; ``at``: times of the phase [s], of any shape, which is that of the
-    result, from -pi to pi [rad]; ``band``: limits of the pass band [Hz]; ``where``: name of the signal, for messages.
-
-    Raises
-    ------
-    DataFormatError
-        If the sampling is irregular or too slow for the band, or no piece is long enough.
-
-    Examples
-    --------
-    >>> times = np.arange(1000) / 250
-    >>> signal = np.cos(2 * np.pi * 8 * times)
-    >>> signal[700:] = np.nan
-    >>> np.isfinite(phase_at(signal, times, np.array([0.1, 1.5, 3.0]))).tolist()
-    [False, True, False]
+    ``signal`` and its sorted ``times`` [s] are ``(sample,)``; gaps divide them into pieces, which are filtered separately. The
+    phase is unknown within ``EDGE`` of their ends and in pieces shorter than :func:`shortest`. DataFormatError names ``where`` if
+    sampling is irregular or too slow for the ``band`` [Hz], or no piece is long enough.
     """
     signal, times, period, pieces = stretches(signal, times, band, where)
     phase = np.full(at.shape, np.nan, dtype=np.float32)

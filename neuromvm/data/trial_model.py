@@ -35,19 +35,9 @@ class TrialModel(NamedTuple):
     def fit(
         cls, training: Floats, codes: NDArray[np.integer], units: int, conditions: int, covariance_shrinkage: float
     ) -> "TrialModel":
-        """Fit to scaled training-side samples ``(sample, feature)``, bin-major, with match codes ``(sample,)``.
+        """Fit to scaled training samples ``(sample, feature)``, bin-major, with match codes ``(sample,)``, negative ones ignored.
 
-        Samples with a negative code are ignored; of ``conditions`` codes, those without samples get the overall mean.
-        ``covariance_shrinkage``, 0 to 1, is the share of the covariance that is white.
-
-        Examples
-        --------
-        >>> random = np.random.default_rng(0)
-        >>> codes = np.repeat([0, 1], 200)
-        >>> training = (random.normal(size=(400, 2)) + np.outer(codes, [3.0, 1.0])).astype(np.float32)
-        >>> model = TrialModel.fit(training, codes, units=2, conditions=2, covariance_shrinkage=0.5)
-        >>> np.round(model.mean[1] - model.mean[0], 1).tolist(), round(model.white**2, 1)
-        ([3.0, 1.0], 0.5)
+        Of ``conditions`` codes, those without samples get the overall mean; ``covariance_shrinkage`` is the share that is white.
         """
         matched = codes >= 0
         training, codes = training[matched].astype(np.float64), codes[matched]

@@ -103,11 +103,7 @@ def sample_spec(samples: xr.DataTree) -> SampleSpec:
 
 
 def make_path_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree | None:
-    """Return samples in windows that slide over the whole grid, for latents as a function of time.
-
-    The windows have the width and bins of the training windows, in steps of ``spec.path_step``, and the labels of the trials.
-    Without ``path_step``, the result is None.
-    """
+    """Return samples in training windows that slide by ``spec.path_step`` over the whole grid; without ``path_step``, None."""
     if spec.path_step is None:
         return None
     dataset = next(dataset for _, dataset in schema.animals(recordings))
@@ -162,11 +158,8 @@ class Windows:
     def activity(self, values: xr.DataArray, trials: NDArray[np.integer], memory: MemoryBudget) -> xr.DataArray:
         """Return the windows ``(trial, window, bin, unit)`` of sorted ``trials (trial,)`` of ``values (trial, grid, unit)``."""
         activity = memory.concatenate(len(trials), self._blocks(values, trials))
-        return xr.DataArray(
-            activity,
-            dims=("trial", "window", "bin", "unit"),
-            attrs={**values.attrs, "kind": str(values.name), "bin_width": self.width / self.bins},
-        )
+        attrs = {**values.attrs, "kind": str(values.name), "bin_width": self.width / self.bins}
+        return xr.DataArray(activity, dims=("trial", "window", "bin", "unit"), attrs=attrs)
 
     def _blocks(self, values: xr.DataArray, trials: NDArray[np.integer]) -> Iterator[NDArray[np.generic]]:
         """Yield the windows of blocks of trials; counts have the narrowest type for the block."""
@@ -190,10 +183,9 @@ class Windows:
 
 
 def _select_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Dataset:
-    """Return the trials of an animal that pass the filters of a spec, without activity, which is read later.
+    """Return the trials of an animal that pass the filters of a spec, without activity; ``_ROW``: their numbers in the recording.
 
-    Trials in which a label that is decoded or matched is missing ('' or NaN) are left out and counted. The variable ``_ROW`` has
-    the number of each trial in the recording.
+    Trials in which a label that is decoded or matched is missing ('' or NaN) are left out and counted.
     """
     dataset = dataset.drop_dims(schema.grid_dim(dataset)).assign({_ROW: ("trial", np.arange(dataset.sizes["trial"]))})
     for label, allowed in spec.keep.items():

@@ -25,7 +25,7 @@ __all__ = [
     "ZeroInflatedPoisson",
 ]
 
-# Name in a spec (neuromvm.specs.likelihoods) -> class.
+# Name in a spec (neuromvm.specs.model) -> class.
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "squared_error": SquaredError,
     "gaussian": Gaussian,

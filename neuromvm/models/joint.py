@@ -102,7 +102,7 @@ class MixtureOfProducts:
         return bool(2**modalities - 1 > self.largest)
 
 
-# Name in a spec (neuromvm.specs.sharing) -> aggregation, given the number of components of a sampled mixture.
+# Name in a spec (neuromvm.specs.model) -> aggregation, given the number of components of a sampled mixture.
 AGGREGATIONS: dict[str, Callable[[int], Aggregation]] = {
     "average": lambda components: Average(),
     "product_of_experts": lambda components: ProductOfExperts(),

@@ -196,21 +196,16 @@ class DataSpec(Spec):
         return patterns
 
     @model_validator(mode="after")
-    def _calcium_or_spikes(self) -> "DataSpec":
-        if self.grid.kind == "time":
-            return self
-        if self.activity.kind != "roi_response":
-            raise ValueError(f"a position grid requires roi_response activity; use a time grid for {self.activity.kind}")
-        if self.shift:
-            raise ValueError("shift moves the time of an animal, and a position grid has none: leave it out")
-        if "position" in self.trials.labels:
-            raise ValueError("label 'position': the position grid has that name; choose another")
-        if self.lfp is not None:
-            raise ValueError("lfp: bins of a position grid have no theta phase; use a time grid")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_binned_arrays(self) -> "DataSpec":
+    def _activity_fits_grid(self) -> "DataSpec":
+        if self.grid.kind == "position":
+            if self.activity.kind != "roi_response":
+                raise ValueError(f"a position grid requires roi_response activity; use a time grid for {self.activity.kind}")
+            if self.shift:
+                raise ValueError("shift moves the time of an animal, and a position grid has none: leave it out")
+            if "position" in self.trials.labels:
+                raise ValueError("label 'position': the position grid has that name; choose another")
+            if self.lfp is not None:
+                raise ValueError("lfp: bins of a position grid have no theta phase; use a time grid")
         if self.activity.kind != "binned_spikes":
             return self
         if self.animal != "folder":

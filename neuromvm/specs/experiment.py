@@ -58,14 +58,10 @@ class ExperimentSpec(Spec):
         return training_of
 
     @model_validator(mode="after")
-    def _training_of_models(self) -> "ExperimentSpec":
+    def _models_can_be_trained(self) -> "ExperimentSpec":
         for model in self.training_of:
             if model not in self.models:
                 raise ValueError(f"training_of: no model {model!r}. {did_you_mean(model, sorted(self.models))}")
-        return self
-
-    @model_validator(mode="after")
-    def _patience_needs_validation(self) -> "ExperimentSpec":
         patience = {self.training_for(model).patience for model in self.models}
         if patience != {None} and self.split.validation == 0:
             raise ValueError("training.patience stops on validation trials: set split.validation above 0")

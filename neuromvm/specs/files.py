@@ -30,27 +30,22 @@ def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
-        return _parse(_read(path), str(path), DataSpec, overrides)
-    shipped = {file.stem: file for file in _data_specs().glob("*.yaml")}
+        return _parse(path, str(path), DataSpec, overrides)
+    package = Path(__file__).parents[1]
+    folder = package / "data_specs"  # in the installed package, or else at the top of a checkout
+    shipped = {file.stem: file for file in (folder if folder.is_dir() else package.parent / "data_specs").glob("*.yaml")}
     if name_or_path not in shipped:
         raise SpecError(
             f"data spec {name_or_path!r}",
             found="no such name in data_specs",
             next_step=f"{did_you_mean(name_or_path, sorted(shipped))}. Or give the path of a .yaml file",
         )
-    return _parse(shipped[name_or_path].read_text("utf-8"), f"data_specs/{name_or_path}.yaml", DataSpec, overrides)
-
-
-def _data_specs() -> Path:
-    """Return the folder of the data specs: in the installed package, or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "data_specs"
-    return installed if installed.is_dir() else package.parent / "data_specs"
+    return _parse(shipped[name_or_path], f"data_specs/{name_or_path}.yaml", DataSpec, overrides)
 
 
 def load_experiment_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
     """Return the experiment in a YAML file, with overrides and errors as of :func:`load_data_spec`."""
-    return _parse(_read(Path(path)), str(path), ExperimentSpec, overrides)
+    return _parse(Path(path), str(path), ExperimentSpec, overrides)
 
 
 def to_yaml(spec: Spec) -> str:
@@ -77,16 +72,11 @@ def _read(path: Path) -> str:
         raise SpecError(str(path), found=f"not UTF-8 text ({error.reason})", expected="a YAML file in UTF-8") from error
 
 
-def _parse(text: str, where: str, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
-    content = _mapping(text, where)
+def _parse(path: Path, where: str, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
+    content = read_mapping(path, where)
     for override in overrides:
         set_value(content, *parse_override(override), where=f"--set {override}")
     return validated(content, where, kind)
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the settings in a YAML file without validation."""
-    return _mapping(_read(path), str(path))
 
 
 def validated(content: Mapping[str, Any], where: str, kind: type[AnySpec]) -> AnySpec:
@@ -97,7 +87,9 @@ def validated(content: Mapping[str, Any], where: str, kind: type[AnySpec]) -> An
         raise _spec_error(where, error, kind) from error
 
 
-def _mapping(text: str, where: str) -> dict[str, Any]:
+def read_mapping(path: Path, where: str) -> dict[str, Any]:
+    """Return the settings in a YAML file, ``where`` in messages, without validation."""
+    text = _read(path)
     try:
         content = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
@@ -109,13 +101,7 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
 
 
 def parse_override(override: str) -> tuple[str, Any]:
-    """Return setting and value of ``"a.b=value"``; the value is read as YAML.
-
-    Examples
-    --------
-    >>> parse_override("training.learning_rate=1e-3")
-    ('training.learning_rate', 0.001)
-    """
+    """Return setting and value of ``"a.b=value"``; the value is read as YAML."""
     path, equals, value = override.partition("=")
     if not equals or not path:
         raise SpecError(f"--set {override}", found="no 'a.b=value'", next_step="Example: --set training.epochs=50")
@@ -126,15 +112,7 @@ def parse_override(override: str) -> tuple[str, Any]:
 
 
 def set_value(content: dict[str, Any], path: str, value: Any, *, where: str) -> None:
-    """Set the value at a dotted path of nested settings; missing groups are created.
-
-    Examples
-    --------
-    >>> content = {"training": {"epochs": 200}}
-    >>> set_value(content, "training.epochs", 50, where="--set training.epochs=50")
-    >>> content
-    {'training': {'epochs': 50}}
-    """
+    """Set the value at a dotted path of nested settings; missing groups are created."""
     *parents, setting = path.split(".")
     node: Any = content
     for parent in parents:

@@ -1,13 +1,155 @@
-"""Spec of a model: networks, likelihoods and one way of sharing."""
+"""Specs of models: networks, likelihoods and ways of sharing latents between animals."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from neuromvm.specs.base import Spec
-from neuromvm.specs.likelihoods import LikelihoodSpec
-from neuromvm.specs.networks import AnyNetworks, MLPNetworks
-from neuromvm.specs.sharing import AnySharing
+
+
+class LinearNetworks(Spec):
+    """One affine map an animal."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class MLPNetworks(Spec):
+    """Hidden layers with a leaky ReLU after each; the decoder mirrors the encoder."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: list[Annotated[int, Field(ge=1)]] = Field([64], min_length=1)
+
+
+class PublishedNetworks(Spec):
+    """The published rat networks: d -> d -> d -> latent, a leaky ReLU after every layer, then latent -> latent heads."""
+
+    kind: Literal["published"] = "published"
+
+
+class ConvolutionNetworks(Spec):
+    """Convolutions over the bins of a window; the latent is a path in time, smooth a priori."""
+
+    kind: Literal["convolution"] = "convolution"
+    hidden: int = Field(32, ge=1, description="Channels of the hidden layers")
+    layers: int = Field(2, ge=1, description="Hidden layers of the encoder and of the decoder")
+    kernel: int = Field(5, ge=1, description="Width of a convolution [bins]")
+    smoothness: Literal["autoregressive", "gaussian_process"] = Field(
+        "gaussian_process", description="Prior of the path: AR(1), whose correlation falls as exp(-lag/timescale), or a smooth GP"
+    )
+    timescale: float = Field(0.2, gt=0, description="Of the prior [s, or units of the position grid]")
+
+
+AnyNetworks = Annotated[LinearNetworks | MLPNetworks | PublishedNetworks | ConvolutionNetworks, Field(discriminator="kind")]
+
+
+class LikelihoodSpec(Spec):
+    """A likelihood by its name in :data:`neuromvm.likelihoods.LIKELIHOODS`.
+
+    Of scaled features: ``squared_error``, the published choice; ``gaussian``, a variance learned for each feature; ``laplace``, a
+    scale learned for each feature, so that large deviations weigh less.
+
+    Of spike counts, the decoder giving the log rate of each unit and bin: ``poisson``; ``negative_binomial``, which varies more,
+    with a dispersion learned for each unit; both ``zero_inflated_...``, with a probability of extra zeros learned for each unit.
+
+    Of recorded events: ``bernoulli``, 0 or 1 in every bin; ``categorical``, one-hot categories or counts of them.
+
+    Of positive amplitudes such as LFP power: ``gamma``, a shape learned for each feature.
+    """
+
+    kind: Literal[
+        "squared_error",
+        "gaussian",
+        "laplace",
+        "poisson",
+        "negative_binomial",
+        "zero_inflated_poisson",
+        "zero_inflated_negative_binomial",
+        "bernoulli",
+        "categorical",
+        "gamma",
+    ]
+
+
+class ScheduleSpec(Spec):
+    """A number that moves from ``start`` to ``stop`` while training goes on, and then stays."""
+
+    kind: Literal["constant", "linear", "cosine"] = Field("constant", description="constant: stop throughout")
+    start: float = Field(1.0, ge=0, le=1)
+    stop: float = Field(0.0, ge=0, le=1)
+    until: float = Field(1.0, gt=0, le=1, description="Share of the training after which it has arrived")
+
+
+class Sharing(Spec):
+    """Base class of the settings of a way of sharing."""
+
+    deterministic: ClassVar[bool] = False  # latents are posterior means, without noise
+    needs_all_animals: ClassVar[bool] = False  # a matched sample in which an animal is absent is refused
+
+
+class IndependentSharing(Sharing):
+    """Nothing is shared: one VAE for each animal."""
+
+    kind: Literal["independent"] = "independent"
+
+
+class AutoencoderSharing(Sharing):
+    """No noise and no rate: minus its reconstruction error is an upper bound of the objective of every VAE."""
+
+    deterministic: ClassVar[bool] = True
+    kind: Literal["autoencoder"] = "autoencoder"
+    cross_reconstruction: float = Field(0.0, ge=0, le=1, description="As in mmvm")
+
+
+class JointSharing(Sharing):
+    """One posterior of all animals together."""
+
+    kind: Literal["joint"] = "joint"
+    aggregation: Literal["average", "product_of_experts", "hellinger", "mixture_of_experts", "mixture_of_products"]
+    components: int = Field(
+        15, ge=1, description="mixture_of_products: subsets drawn for each sample where all of them are more than this"
+    )
+
+
+class PublishedJointSharing(Sharing):
+    """The joint models of the published rat code, oddities included: for reproducing published numbers only."""
+
+    needs_all_animals: ClassVar[bool] = True
+    kind: Literal["published_joint"] = "published_joint"
+    aggregation: Literal["average", "product_of_experts", "mixture_of_experts", "mixture_of_products"]
+
+
+class MMVMSharing(Sharing):
+    """The mixture prior: every posterior is drawn towards those of all animals in the matched sample."""
+
+    kind: Literal["mmvm"] = "mmvm"
+    rate: Literal["mixture", "pairwise"] = Field("mixture", description="The published loss trains 'pairwise'")
+    pooled: bool = Field(
+        False, description="The mixture runs over all posteriors of the same condition in the batch, several trials an animal"
+    )
+    standard_normal: ScheduleSpec = Field(ScheduleSpec(), description="Share of N(0, I) in the mixture as training goes on")
+    cross_reconstruction: float = Field(
+        0.0, ge=0, le=1, description="Share of the reconstruction taken from other animals' latents of a matched sample"
+    )
+
+    @model_validator(mode="after")
+    def _not_both(self) -> "MMVMSharing":
+        if self.pooled and self.standard_normal != ScheduleSpec():
+            raise ValueError("the condition-pooled mixture has no standard-normal part: leave out 'pooled' or 'standard_normal'")
+        return self
+
+
+class MMVAEPlusSharing(Sharing):
+    """A shared and a private part of every latent, the private one never used across animals."""
+
+    kind: Literal["mmvae_plus"] = "mmvae_plus"
+    private: int = Field(2, ge=1, description="Private dimensions of each animal, beside the shared ones (latent)")
+    samples: int = Field(4, ge=1, description="Importance samples of the bound; 1 is the evidence lower bound")
+
+
+AnySharing = Annotated[
+    IndependentSharing | AutoencoderSharing | JointSharing | PublishedJointSharing | MMVMSharing | MMVAEPlusSharing,
+    Field(discriminator="kind"),
+]
 
 
 class ModelSpec(Spec):

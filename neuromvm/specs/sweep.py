@@ -72,46 +72,31 @@ class SweepSpec(Spec):
         for field in self.fields:
             if self.fields.count(field) > 1:
                 raise ValueError(f"{field!r} is in grid and in random")
-        for field, values in self.grid.items():
-            if not values:
+            if not self.grid.get(field, [field]):
                 raise ValueError(f"grid: {field!r} has no values")
-        return self
-
-    @model_validator(mode="after")
-    def _names_models_that_are_there(self) -> "SweepSpec":
         models = self.experiment.get("models")
         known = sorted(models) if isinstance(models, dict) else []
         for field in self.fields:
             group, model, setting = (*field.split(".", 2), "", "")[:3]
             if group == "models" and (not setting or model not in [*known, "*"]):
                 raise ValueError(f"{field!r}: no setting of a model. {did_you_mean(model, known)}")
-        return self
-
-    @model_validator(mode="after")
-    def _selects_among_models(self) -> "SweepSpec":
-        if self.select is not None:
-            for field in self.fields:
-                if field.partition(".")[0] not in ("models", "training", "training_of"):
-                    raise ValueError(
-                        f"select compares models on the same samples and splits: it cannot choose {field!r}. Leave one out"
-                    )
+            if self.select is not None and group not in ("models", "training", "training_of"):
+                raise ValueError(
+                    f"select compares models on the same samples and splits: it cannot choose {field!r}. Leave one out"
+                )
         return self
 
 
 def load_sweep_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
     """Return the sweep in a YAML file; ``experiment: odors.yaml`` is read from the folder of this file.
 
-    ``overrides`` are settings ``"a.b=value"`` of the experiment.
-
-    Raises
-    ------
-    SpecError
-        If a file is missing, is not YAML, or a setting is unknown or out of range.
+    ``overrides`` are settings ``"a.b=value"`` of the experiment; errors are those of :func:`neuromvm.load_data_spec`.
     """
     path = Path(path)
-    content = read_mapping(path)
+    content = read_mapping(path, str(path))
     if isinstance(content.get("experiment"), str):
-        content["experiment"] = read_mapping(path.parent / content["experiment"])
+        experiment = path.parent / content["experiment"]
+        content["experiment"] = read_mapping(experiment, str(experiment))
     if isinstance(content.get("experiment"), dict):
         for override in overrides:
             set_value(content["experiment"], *parse_override(override), where=f"--set {override}")

@@ -10,7 +10,7 @@ from neuromvm.schema import animals
 from neuromvm.specs import ModelSpec, TrainingSpec
 
 LARGE = 2_000_000  # weights of a model that keeps a processor busy alone: a stack is then slower than its replicas in turn
-MOST_REPLICAS = 30  # larger stacks are not faster on a core
+MOST_REPLICAS = 60  # larger stacks are not faster on a core
 MEMORY = 1e9  # [byte] of a stack in training
 COPIES = 16  # of a batch that a step holds: inputs, targets, noise, and what the backward pass needs
 
@@ -28,7 +28,7 @@ def largest_stack(weights: int, rows: int, features: int) -> int:
     Examples
     --------
     >>> largest_stack(10_000, 75, 500), largest_stack(12_000_000, 128, 3_705)
-    (30, 1)
+    (60, 1)
     """
     if weights > LARGE:
         return 1

@@ -18,8 +18,7 @@ from neuromvm import schema
 from neuromvm.analysis.decoding.audit import scores_without_signal, verdicts
 from neuromvm.analysis.decoding.decoding import Options
 from neuromvm.analysis.report.caveats import caveats
-from neuromvm.data.matched_noise import matched_noise
-from neuromvm.data.permutation import permuted
+from neuromvm.data.permutation import matched_noise, permuted
 from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples

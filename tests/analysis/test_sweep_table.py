@@ -6,7 +6,7 @@ import xarray as xr
 from scipy import stats
 
 from neuromvm.analysis.figures import sweep as figures
-from neuromvm.data.inner_splits import inner_splits
+from neuromvm.data.splits import inner_splits
 from neuromvm.errors import SpecError
 from neuromvm.specs import SplitSpec
 from neuromvm.workflow.sweep.selection import choose, inner_scores, joined, selected_scores

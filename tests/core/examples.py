@@ -8,7 +8,7 @@ import xarray as xr
 
 from neuromvm.likelihoods import LIKELIHOODS, Likelihood, Support
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
-from neuromvm.specs.sharing import AnySharing, Sharing
+from neuromvm.specs.model import AnySharing, Sharing
 from tests.conftest import tuned_recordings
 
 # Settings whose golden losses are on record by these names; whatever else the spec union holds is added by its defaults.

@@ -25,7 +25,7 @@ from neuromvm.likelihoods import (
     ZeroInflatedNegativeBinomial,
 )
 from neuromvm.likelihoods.dispersion import log_overdispersion
-from neuromvm.specs.likelihoods import LikelihoodSpec
+from neuromvm.specs.model import LikelihoodSpec
 from tests.core.examples import activity_of, of_support
 
 REAL, COUNTS, EVENTS, POSITIVE = (of_support(support) for support in ("real", "counts", "binary", "positive"))

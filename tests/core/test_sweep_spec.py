@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from neuromvm.data.inner_splits import inner_splits
-from neuromvm.data.splits import make_splits
+from neuromvm.data.splits import inner_splits, make_splits
 from neuromvm.errors import SpecError, SplitError
 from neuromvm.folders.sweep import SweepFolder
 from neuromvm.folders.sweep_hashes import cell_name, fingerprint, stack_name, training_name

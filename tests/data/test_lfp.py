@@ -14,8 +14,7 @@ from scipy.stats import circmean
 from neuromvm.data.describe import describe
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.simulate.experiment import STEP, SimulationConfig, recordings_from, simulate
-from neuromvm.data.simulate.lfp import LFP_RATE, THETA, VOLT, simulate_theta
-from neuromvm.data.simulate.processes import pink_noise
+from neuromvm.data.simulate.lfp import LFP_RATE, THETA, VOLT, pink_noise, simulate_theta
 from neuromvm.data.simulate.write_npy import write_published_layout
 from neuromvm.data.simulate.write_nwb import read_truth, write_experiment
 from neuromvm.data.splits import make_splits

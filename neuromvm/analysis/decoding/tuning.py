@@ -17,7 +17,7 @@ from neuromvm.analysis.baselines.catalogue import BASELINES, PENALTIES, Baseline
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, training_side
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
-from neuromvm.data.inner_splits import divide_training_sides
+from neuromvm.data.splits import divide_training_sides
 from neuromvm.errors import ShapeError, SplitError
 from neuromvm.specs import SplitSpec
 

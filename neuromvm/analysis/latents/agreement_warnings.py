@@ -5,7 +5,7 @@ import xarray as xr
 
 from neuromvm.analysis.figures.text import listed
 from neuromvm.specs import ModelSpec
-from neuromvm.specs.sharing import AutoencoderSharing, IndependentSharing
+from neuromvm.specs.model import AutoencoderSharing, IndependentSharing
 
 STANDARD_ERRORS = 2.0  # by which ``closer`` has to exceed 0.5
 

@@ -10,10 +10,10 @@ from neuromvm.data.bins import average_frames, times_in_windows
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import as_label, joint_coords
 from neuromvm.data.loaders.nwb_file import NwbFile
-from neuromvm.data.loaders.observed import check_spans
 from neuromvm.data.loaders.series import Series, read_series
 from neuromvm.data.loaders.tables import read_table
 from neuromvm.data.loaders.trials import Trials
+from neuromvm.data.loaders.units import check_spans
 from neuromvm.errors import AlignmentError, DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import PositionGrid, RoiActivity, TimeGrid
@@ -32,17 +32,8 @@ class Frames:
     dropped: list[Dropped]
 
 
-def roi_dataset(file: NwbFile, activity: RoiActivity, grid: TimeGrid | PositionGrid, trials: Trials) -> xr.Dataset:
-    """Return mean activity ``(trial, time | position, unit)`` of a file with coordinates and the account of drops.
-
-    A trial with a bin without frames, which has no mean, is dropped and counted.
-    """
-    frames = read_frames(file, activity)
-    return frames_dataset(file, frames, grid, trials, f"mean of {activity.series} over the frames of the bin")
-
-
 def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
-    """Return the means of frames in the bins of each trial; see :func:`roi_dataset`."""
+    """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted."""
     check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
     if isinstance(grid, TimeGrid):
         dim = "time"
@@ -60,13 +51,10 @@ def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid,
     complete = visited.all(axis=1)
     _check_some_complete(file, frames, trials, visited, empty)
     means = average_frames(frames.values, *indices, shape)[complete]
-    attrs = {"units": frames.unit, "long_name": long_name}
-    dataset = xr.Dataset(
-        {"event_amplitude": (("trial", dim, "unit"), means, attrs)},
-        coords=joint_coords(trials.coords.isel(trial=np.flatnonzero(complete)), frames.coords),
-    )
+    variables = {"event_amplitude": (("trial", dim, "unit"), means, {"units": frames.unit, "long_name": long_name})}
+    coords = joint_coords(trials.coords.isel(trial=np.flatnonzero(complete)), frames.coords)
     lines = [*trials.dropped, Dropped("trials", empty, int((~complete).sum())), *frames.dropped]
-    return with_dropped(dataset, lines)
+    return with_dropped(xr.Dataset(variables, coords), lines)
 
 
 def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:

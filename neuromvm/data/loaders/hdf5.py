@@ -36,16 +36,20 @@ def guard(where: str) -> Iterator[None]:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Return an HDF5 file open for reading, without a lock if it cannot be locked.
-
-    Raises
-    ------
-    DataFormatError
-        If the file is missing, empty, a git-lfs pointer, not HDF5, or damaged.
-    """
+    """Return an HDF5 file open for reading, without a lock if it cannot be locked, or raise DataFormatError."""
     with guard(str(path)):
-        _check_signature(path)
-        return _open(path)
+        if (problem := _problem(path)) is not None:
+            raise DataFormatError(str(path), found=problem[0], expected="an NWB file", next_step=problem[1])
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            locked = isinstance(error, BlockingIOError) or error.errno in {errno.EAGAIN, errno.EACCES}
+            if not locked or "lock" not in str(error):
+                raise
+            LOG.warning(
+                "%s is locked (another program has it open, or the file system has no locks): reading without a lock", path
+            )
+            return h5py.File(path, "r", locking=False)
 
 
 def sha256(path: Path) -> str:
@@ -74,11 +78,6 @@ def check_fits_memory(where: str, size: int, next_step: str) -> None:
         )
 
 
-def _check_signature(path: Path) -> None:
-    if (problem := _problem(path)) is not None:
-        raise DataFormatError(str(path), found=problem[0], expected="an NWB file", next_step=problem[1])
-
-
 def _problem(path: Path) -> tuple[str, str] | None:
     """Return what is at a path and the next step, or None if it is a file that begins like HDF5."""
     if not path.exists():
@@ -90,19 +89,7 @@ def _problem(path: Path) -> tuple[str, str] | None:
     if not head:
         return "an empty file", "Download it again"
     if head.startswith(b"version https://git-lfs") or b"/annex/objects/" in head[:200]:
-        pull = "Run 'git lfs pull' or 'datalad get' in the folder of the file"
-        return "a pointer of git-lfs or git-annex, not the data", pull
+        return "a pointer of git-lfs or git-annex, not the data", "Run 'git lfs pull' or 'datalad get' in the folder of the file"
     if not any(head[offset:].startswith(SIGNATURE) for offset in SIGNATURE_OFFSETS):
         return f"not HDF5 (begins with {head[:8]!r})", "Check the file patterns"
     return None
-
-
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        locked = isinstance(error, BlockingIOError) or error.errno in {errno.EAGAIN, errno.EACCES}
-        if not locked or "lock" not in str(error):
-            raise
-        LOG.warning("%s is locked (another program has it open, or the file system has no locks): reading without a lock", path)
-        return h5py.File(path, "r", locking=False)

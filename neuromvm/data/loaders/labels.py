@@ -14,13 +14,7 @@ LARGEST_EXACT = 2.0**53
 
 
 def as_text(values: NDArray[Any]) -> NDArray[np.str_]:
-    """Return values as text: whole numbers without decimals, NaN as ''.
-
-    Examples
-    --------
-    >>> as_text(np.array([3.0, 0.5, np.nan])).tolist()
-    ['3', '0.5', '']
-    """
+    """Return values as text: whole numbers without decimals, NaN as ''."""
     values = np.asarray(values)
     if values.dtype.kind != "f":
         return values.astype(str)
@@ -28,10 +22,7 @@ def as_text(values: NDArray[Any]) -> NDArray[np.str_]:
 
 
 def as_label(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a column as a label: text and bool unchanged, whole numbers as int64, whole numbers with NaN as text.
-
-    A missing label is '', which integers cannot represent.
-    """
+    """Return a column as a label: text and bool unchanged, whole numbers as int64, or as text with '' for NaN if there is one."""
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
     if values.dtype.kind != "f":
@@ -44,10 +35,8 @@ def as_label(values: NDArray[Any]) -> NDArray[Any]:
 
 def spellings(value: Scalar) -> set[str]:
     """Return the texts that a value of a filter matches in a column; flags may be bools or 0 and 1."""
-    if value is True or (not isinstance(value, str) and value == 1):
-        return {"True", "1"}
-    if value is False or (not isinstance(value, str) and value == 0):
-        return {"False", "0"}
+    if not isinstance(value, str) and value in (0, 1):
+        return {str(bool(value)), str(int(value))}
     return set(as_text(np.array([value])).tolist())
 
 

@@ -1,30 +1,29 @@
-"""Theta phase of every bin of every trial, from the local field potential of a file."""
-
-from pathlib import Path
+"""Local field potentials: the theta phase of every bin of every trial, and the power of frequency bands as activity."""
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.bins import bin_centres
+from neuromvm.data.loaders.calcium import Frames, frames_dataset
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import shown
-from neuromvm.data.loaders.npy_file import open_npy
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.series import Series, read_series, series_paths
-from neuromvm.data.theta import EDGE, phase_at
+from neuromvm.data.loaders.trials import Trials
+from neuromvm.data.theta import EDGE, band_power, phase_at, stretches
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
 from neuromvm.schema import THETA_PHASE, Dropped, with_dropped
-from neuromvm.specs.data import LfpSpec, TimeGrid
+from neuromvm.specs.data import LfpPowerActivity, LfpSpec, TimeGrid
 
+MICROVOLT = 1e-6  # [V]
 COPIES = 8  # of the signal in memory during filtering
 
 
 def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: TimeGrid) -> xr.Dataset:
     """Return the dataset of a session with the coordinate ``theta_phase (trial, time)`` [rad], 0 at the peak of the LFP.
 
-    It is the phase at the centre of each bin, computed from the whole session; NaN, and counted, within 0.25 s of a gap or an end
-    of the signal.
+    It is that of bin centres, computed from the whole session; NaN, and counted, within 0.25 s of a gap or an end of the signal.
     """
     path = lfp.series or only_lfp(file, "lfp")
     signal = read_channel(file, path, lfp.channel)
@@ -41,27 +40,6 @@ def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: Tim
     return with_phase(dataset, phase, lfp, signal.dropped)
 
 
-def phase_of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: LfpSpec) -> NDArray[np.float32]:
-    """Return the phase ``(trial, bin)`` [rad] of an array ``(trial, bin, channel)`` of field potentials."""
-    array = open_npy(path, "(trial, bin, channel)")
-    bins = round((window[1] - window[0]) / bin_width)
-    if array.shape[1] != bins:
-        raise DataFormatError(
-            str(path),
-            found=f"{array.shape[1]} bins in an array of shape {array.shape}",
-            expected=f"(trial, {bins}, channel), as the spikes beside it",
-            next_step="Check that lfp.series names the field potentials around the same event",
-        )
-    _check_channel(str(path), lfp.channel, array.shape[2])
-    times = bin_centres(window[0], bin_width, bins)
-    signals = np.asarray(array[:, :, lfp.channel], dtype=np.float64)
-    phase = np.full(signals.shape, np.nan, dtype=np.float32)
-    for trial, signal in enumerate(signals):
-        if np.isfinite(signal).any():
-            phase[trial] = phase_at(signal, times, times, lfp.band, f"{path}, trial {trial}")
-    return phase
-
-
 def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, lines: list[Dropped]) -> xr.Dataset:
     """Return the dataset with its phase ``(trial, time)`` [rad], and the number of bins without a phase in its account."""
     long_name = f"theta phase of the LFP, {lfp.band[0]:g} to {lfp.band[1]:g} Hz, 0 at its peak"
@@ -71,12 +49,9 @@ def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, li
 
 
 def only_lfp(file: NwbFile, setting: str) -> str:
-    """Return the path of the only field potential: an electrical series in an LFP container, or else any electrical series.
-
-    ``setting`` is the part of the data spec that needs it.
-    """
-    electrical = [path for path in series_paths(file) if _type(file, path) == "ElectricalSeries"]
-    inside = [path for path in electrical if _type(file, path.rpartition("/")[0]) == "LFP"]
+    """Return the path of the only field potential, preferably in an LFP container; ``setting``: part of the spec for messages."""
+    electrical = [path for path in series_paths(file) if str(file.attribute(path, "neurodata_type")) == "ElectricalSeries"]
+    inside = [path for path in electrical if str(file.attribute(path.rpartition("/")[0], "neurodata_type")) == "LFP"]
     paths = inside or electrical
     if len(paths) != 1:
         raise MissingTableError(
@@ -86,10 +61,6 @@ def only_lfp(file: NwbFile, setting: str) -> str:
             next_step=f"Name it as {setting}.series" if paths else f"Leave {setting!r} out of the data spec",
         )
     return paths[0]
-
-
-def _type(file: NwbFile, path: str) -> str:
-    return str(file.attribute(path, "neurodata_type") or "")
 
 
 def channels_of(file: NwbFile, path: str) -> int:
@@ -108,12 +79,46 @@ def read_channel(file: NwbFile, path: str, channel: int) -> Series:
     channels = channels_of(file, path)
     data = f"{path}/data"
     shape, where = file.shape(data), file.where(data)
-    _check_channel(where, channel, channels)
+    check_channel(where, channel, channels)
     check_fits_memory(where, shape[0] * 8 * COPIES, "Store the signal at a lower rate: 250 samples a second suffice for theta")
     return read_series(file, path, None if len(shape) == 1 else channel)
 
 
-def _check_channel(where: str, channel: int, channels: int) -> None:
+def check_channel(where: str, channel: int, channels: int) -> None:
+    """Raise DataFormatError unless there are more than ``channel`` channels."""
     if channel >= channels:
         next_step = "Channels are numbered from 0"
         raise DataFormatError(where, found=f"{channels} channels", expected=f"more than {channel}", next_step=next_step)
+
+
+def lfp_power_dataset(file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid, trials: Trials) -> xr.Dataset:
+    """Return mean power ``event_amplitude (trial, time, unit)`` [uV^2] of a file with coordinates and the account of drops.
+
+    It is the power of the analytic signal of each band, from the whole session without samples within 0.25 s of a gap or an end.
+    A trial with a bin without samples is dropped and counted. Units have the coordinates ``channel`` and ``band`` ("4-12 Hz").
+    """
+    path = activity.series or only_lfp(file, "activity")
+    channels = list(range(channels_of(file, path))) if activity.channels is None else activity.channels
+    powers = []
+    for channel in channels:
+        signal = read_channel(file, path, channel)
+        powers += [_power(signal, band, file.where(path)) for band in activity.bands]
+    values = np.stack(powers, axis=1) / MICROVOLT**2
+    usable = np.isfinite(values).all(axis=1)
+    names = [f"{low:g}-{high:g} Hz" for low, high in activity.bands]
+    columns = {"channel": ("unit", np.repeat(channels, len(names))), "band": ("unit", np.tile(names, len(channels)))}
+    units = xr.Dataset(coords={"unit": np.arange(values.shape[1]), **columns})
+    reason = f"the LFP has a gap or an end within {EDGE:g} s"
+    lines = [*signal.dropped, Dropped("samples of LFP power", reason, int((~usable).sum()))]
+    frames = Frames(values[usable].astype(np.float32), signal.times[usable], "uV^2", units, lines)
+    return frames_dataset(file, frames, grid, trials, f"mean power of {path} in the bin")
+
+
+def _power(signal: Series, band: tuple[float, float], where: str) -> NDArray[np.float64]:
+    """Return the power of a band at the times of a signal ``(sample,)``, NaN where it is unknown."""
+    values, times, period, pieces = stretches(signal.values, signal.times, band, where)
+    power = np.full(len(times), np.nan)
+    for piece in pieces:
+        inside = (times[piece] >= times[piece[0]] + EDGE) & (times[piece] <= times[piece[-1]] - EDGE)
+        power[piece[inside]] = band_power(values[piece], 1 / period, band)[inside]
+    return np.asarray(np.interp(signal.times, times, power, left=np.nan, right=np.nan))

@@ -6,26 +6,32 @@ instance ``trial`` if rows are in order of time.
 
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.bins import bin_centres
 from neuromvm.data.loaders.hdf5 import check_fits_memory, sha256
 from neuromvm.data.loaders.labels import joint_coords, shown
-from neuromvm.data.loaders.lfp import phase_of_trials, with_phase
-from neuromvm.data.loaders.npy_file import open_npy
+from neuromvm.data.loaders.lfp import check_channel, with_phase
 from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
 from neuromvm.data.loaders.tables import Table
 from neuromvm.data.loaders.trials import FilterValues, Trials, labelled_trials
 from neuromvm.data.memory import MemoryBudget, row_blocks
+from neuromvm.data.theta import phase_at
 from neuromvm.errors import AlignmentError, DataFormatError
 from neuromvm.schema import Dropped, with_dropped
-from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, TimeGrid
+from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpSpec, TimeGrid
 
 SLACK = 1e-3  # [spikes] tolerated distance of a stored mean from a whole number: that of float32 is 1e-7
 MOST_SPIKES = 65_535  # in a bin, if values are counts: larger values are not counts
+MAGIC = b"\x93NUMPY"
+NUMBERS = "fiub"
+# Errors of numpy for damaged headers, which depend on the damaged byte
+NUMPY_ERRORS = (OSError, ValueError, TypeError, SyntaxError, TokenError, EOFError, KeyError, OverflowError, MemoryError)
 
 
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
@@ -43,18 +49,20 @@ def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dro
             expected=layout,
             next_step="Rename folders and files, or change 'files' and activity.suffix",
         )
-    companions = [[_labels_file(path, spec), *([_lfp_file(path, spec)] if spec.lfp is not None else [])] for path in files]
-    check_inside(folder, [file for files_of_animal in companions for file in files_of_animal])
-    headers = [_header([path, *files_of_animal]) for path, files_of_animal in zip(files, companions, strict=True)]
-    sessions = name_sessions(spec, files, headers)
-    return sessions, [Dropped(f"files {shown(ignored)}", f"not named {layout}", len(ignored))] if ignored else []
+    parts = [[path, _labels_file(path, spec), *([_lfp_file(path, spec)] if spec.lfp is not None else [])] for path in files]
+    check_inside(folder, [file for part in parts for file in part])
+    headers = [
+        {"source_file": ", ".join(file.name for file in paths), "sha256": ", ".join(map(sha256, paths))} for paths in parts
+    ]
+    lines = [Dropped(f"files {shown(ignored)}", f"not named {layout}", len(ignored))] if ignored else []
+    return name_sessions(spec, files, headers), lines
 
 
 def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterValues]:
     """Return spike counts ``(trial, time, unit)`` of an animal with its labels, and the values that the filters compared."""
     activity, grid = _binned(spec), spec.grid
     assert isinstance(grid, TimeGrid)  # the spec refuses spikes on a position grid
-    array = open_npy(session.path, "(trial, unit, bin)")
+    array = _open_npy(session.path, "(trial, unit, bin)")
     start, stop = activity.window
     bins = round((stop - start) / grid.bin_width)
     if array.shape[2] != bins:
@@ -72,14 +80,12 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
     check_fits_memory(f"{session.path}: {len(array)} trials x {grid.bins} bins x {units} units", size, "Narrow grid.window")
     rows = np.asarray(trials.coords["trial"].values)
     counts = MemoryBudget(size).concatenate(len(rows), _count_blocks(session.path, array, rows, begin, grid.bins, activity))
-    dataset = xr.Dataset(
-        {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})},
-        coords=joint_coords(trials.coords, xr.Dataset(coords={"unit": np.arange(units)})),
-    )
-    dataset = with_dropped(dataset, trials.dropped)
+    variables = {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})}
+    coords = joint_coords(trials.coords, xr.Dataset(coords={"unit": np.arange(units)}))
+    dataset = with_dropped(xr.Dataset(variables, coords), trials.dropped)
     if spec.lfp is not None:
         path = _lfp_file(session.path, spec)
-        phase = phase_of_trials(path, activity.window, grid.bin_width, spec.lfp)
+        phase = _phase_of_trials(path, activity.window, grid.bin_width, spec.lfp)
         _check_trials(path, len(phase), len(array))
         dataset = with_phase(dataset, phase[rows, begin : begin + grid.bins], spec.lfp, [])
     return dataset, trials.filter_values
@@ -127,10 +133,6 @@ def _check_trials(path: Path, trials: int, expected: int) -> None:
         )
 
 
-def _header(files: list[Path]) -> dict[str, str]:
-    return {"source_file": ", ".join(file.name for file in files), "sha256": ", ".join(sha256(file) for file in files)}
-
-
 def _begin_of_grid(session: Session, activity: BinnedSpikeActivity, grid: TimeGrid, shift: float) -> int:
     """Return the recorded bin at which the grid of an animal begins."""
     start, stop = activity.window
@@ -157,7 +159,7 @@ def _begin_of_grid(session: Session, activity: BinnedSpikeActivity, grid: TimeGr
 def _read_trials(path: Path, spec: DataSpec, trials: int) -> Trials:
     """Return the rows of the file of labels; NaN is a missing label."""
     columns = _binned(spec).columns
-    array = open_npy(path, "(trial, column)")
+    array = _open_npy(path, "(trial, column)")
     _check_trials(path, len(array), trials)
     if array.shape[1] < len(columns):
         raise DataFormatError(
@@ -211,3 +213,49 @@ def _counts(
                 next_step=next_step,
             )
     return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
+
+
+def _open_npy(path: Path, dims: str) -> NDArray[Any]:
+    """Return an array of numbers, mapped into memory: values are read when it is sliced, and no code is executed.
+
+    ``dims`` are names such as ``"(trial, unit, bin)"``; the array must have as many dims, all of size 1 or more. DataFormatError
+    is raised if the file is not a ``.npy`` file, is damaged, or has objects, text or other dims.
+    """
+    expected = f"an array of numbers {dims}, saved with numpy.save"
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(len(MAGIC))
+        if head != MAGIC:
+            raise ValueError(f"not a .npy file, begins with {head!r}")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except NUMPY_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        pointer = "Run 'git lfs pull' or 'datalad get' if it is a pointer, else copy it again from its source"
+        raise DataFormatError(str(path), found=f"unreadable ({reason})", expected=expected, next_step=pointer) from error
+    if array.dtype.kind not in NUMBERS:
+        raise DataFormatError(str(path), found=f"values of type {array.dtype}", expected=expected)
+    if array.ndim != dims.count(",") + 1 or not array.size:
+        next_step = "Check that the data spec names the right files"
+        raise DataFormatError(str(path), found=f"shape {array.shape}", expected=f"{dims}, none empty", next_step=next_step)
+    return np.asarray(array)
+
+
+def _phase_of_trials(path: Path, window: tuple[float, float], bin_width: float, lfp: LfpSpec) -> NDArray[np.float32]:
+    """Return the phase ``(trial, bin)`` [rad] of an array ``(trial, bin, channel)`` of field potentials."""
+    array = _open_npy(path, "(trial, bin, channel)")
+    bins = round((window[1] - window[0]) / bin_width)
+    if array.shape[1] != bins:
+        raise DataFormatError(
+            str(path),
+            found=f"{array.shape[1]} bins in an array of shape {array.shape}",
+            expected=f"(trial, {bins}, channel), as the spikes beside it",
+            next_step="Check that lfp.series names the field potentials around the same event",
+        )
+    check_channel(str(path), lfp.channel, array.shape[2])
+    times = bin_centres(window[0], bin_width, bins)
+    signals = np.asarray(array[:, :, lfp.channel], dtype=np.float64)
+    phase = np.full(signals.shape, np.nan, dtype=np.float32)
+    for trial, signal in enumerate(signals):
+        if np.isfinite(signal).any():
+            phase[trial] = phase_at(signal, times, times, lfp.band, f"{path}, trial {trial}")
+    return phase

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
-from neuromvm.data.loaders.calcium import position_extremes, roi_dataset
-from neuromvm.data.loaders.hdf5 import sha256
-from neuromvm.data.loaders.lfp import with_theta_phase
-from neuromvm.data.loaders.lfp_power import lfp_power_dataset
-from neuromvm.data.loaders.nwb_file import open_nwb
+from neuromvm.data.bins import count_spikes
+from neuromvm.data.loaders.calcium import frames_dataset, position_extremes, read_frames
+from neuromvm.data.loaders.hdf5 import check_fits_memory, sha256
+from neuromvm.data.loaders.labels import joint_coords
+from neuromvm.data.loaders.lfp import lfp_power_dataset, with_theta_phase
+from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
 from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
-from neuromvm.data.loaders.spikes import spike_dataset
-from neuromvm.data.loaders.trials import FilterValues, read_trials
+from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
+from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
 from neuromvm.errors import DataFormatError
-from neuromvm.schema import Dropped
+from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
 
 
@@ -30,7 +32,8 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
         trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0))
         filter_values = trials.filter_values
         if isinstance(spec.activity, RoiActivity):
-            dataset = roi_dataset(file, spec.activity, spec.grid, trials)
+            frames, long_name = read_frames(file, spec.activity), f"mean of {spec.activity.series} over the frames of the bin"
+            dataset = frames_dataset(file, frames, spec.grid, trials, long_name)
         elif isinstance(spec.activity, LfpPowerActivity):
             assert isinstance(spec.grid, TimeGrid)  # the spec refuses it on a position grid, as it does spikes
             dataset = lfp_power_dataset(file, spec.activity, spec.grid, trials)
@@ -48,8 +51,7 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
 def _header(path: Path) -> dict[str, str]:
     with open_nwb(path) as file:
         fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
-        fields["session_id"] = file.text("general/session_id")
-        fields["identifier"] = file.text("identifier")
+        fields |= {"session_id": file.text("general/session_id"), "identifier": file.text("identifier")}
     fields |= {"source_file": path.name, "sha256": sha256(path)}
     return {name: text for name, text in fields.items() if text}
 
@@ -64,3 +66,22 @@ def with_range(grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
     if high <= low:
         raise DataFormatError(str(sessions[0].path), found=f"positions that are all {low:g}", expected="movement along a track")
     return grid.model_copy(update={"range": (low, high)})
+
+
+def spike_dataset(file: NwbFile, activity: SpikeActivity, grid: TimeGrid, trials: Trials) -> tuple[xr.Dataset, FilterValues]:
+    """Return spike counts ``(trial, time, unit)`` of a file with trial and unit coordinates and the account of drops."""
+    units = read_units(file, activity)
+    check_clock(file, units, trials)
+    inside = inside_recording(file, units, trials.onsets, grid)
+    coords = trials.coords.isel(trial=np.flatnonzero(inside))
+    lines = [*trials.dropped, Dropped("trials", "window outside the recording", int((~inside).sum())), *units.dropped]
+    units, coords, unobserved = apply_observation(units, coords, grid, activity.min_observed)
+    onsets = np.asarray(coords["onset"].values)
+    # counts and their transpose at one byte per count, and the 64-bit histogram of one unit
+    size = len(onsets) * grid.bins * (2 * len(units.times) + 8)
+    where = f"{file.path}: {len(onsets)} trials x {grid.bins} bins x {len(units.times)} units"
+    check_fits_memory(where, size, "Choose wider bins")
+    counts = count_spikes(units.times, onsets, grid.window[0], grid.bin_width, grid.bins)
+    variables = {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})}
+    dataset = xr.Dataset(variables, coords=joint_coords(coords, units.coords))
+    return with_dropped(dataset, [*lines, *unobserved]), units.filter_values

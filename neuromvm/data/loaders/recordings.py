@@ -78,11 +78,8 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
             expected="at least one",
             next_step="Loosen keep, regions, min_rate, min_active, min_units, min_trials or exclude",
         )
-    texts = {
-        "schema_version": VERSION,
-        "spec": spec.name,
-        **spec.model_dump(include={"description", "licence", "citation", "doi"}),
-    }
+    texts = spec.model_dump(include={"description", "licence", "citation", "doi"})
+    texts = {"schema_version": VERSION, "spec": spec.name, **texts}
     attrs = {name: text for name, text in texts.items() if text}
     root_dataset = with_dropped(xr.Dataset(coords=_grid(spec), attrs=attrs), dropped)
     return validate_recordings(xr.DataTree.from_dict({"/": root_dataset, **nodes}))

@@ -21,10 +21,7 @@ class Series:
 
 
 def read_series(file: NwbFile, path: str, column: int | None = None) -> Series:
-    """Return a TimeSeries in order of time, in its unit; samples without a time are dropped and counted.
-
-    With ``column``, only this column of ``(sample, column)`` is read.
-    """
+    """Return a TimeSeries, or a ``column`` of it, in its unit and sorted by time; samples without a time are dropped, counted."""
     data = f"{path}/data"
     if data not in file:
         raise MissingTableError(file.where(path), found="no such series", next_step=did_you_mean(path, series_paths(file)))

@@ -67,10 +67,7 @@ def check_inside(folder: Path, files: Collection[Path]) -> None:
 
 
 def name_sessions(spec: DataSpec, files: Sequence[Path], headers: Sequence[dict[str, str]]) -> list[Session]:
-    """Return the sessions in order of file names, named after subject and, if a subject has several, session.
-
-    ``headers`` are the attributes of each file.
-    """
+    """Return the sessions of files with ``headers``, in order, named after subject and, if a subject has several, session."""
     original = [_animal_of(spec, path, header) for path, header in zip(files, headers, strict=True)]
     subjects = [spec.rename.get(name, name) for name in original]
     sessions, aliases = [], []
@@ -80,10 +77,8 @@ def name_sessions(spec: DataSpec, files: Sequence[Path], headers: Sequence[dict[
         animal = f"{subject}_{session}" if several else subject
         sessions.append(Session(spec.rename.get(animal, animal), session, path, header))
         aliases.append({name, subject, sessions[-1].animal})
-    animals = {session.animal for session in sessions}
-    full_names = {f"{subject}_{session.name}" for subject, session in zip(subjects, sessions, strict=True)}
-    known = full_names.union(*aliases)
-    for setting, allowed in (("exclude", known), ("rename", known), ("shift", animals)):
+    known = {f"{subject}_{session.name}" for subject, session in zip(subjects, sessions, strict=True)}.union(*aliases)
+    for setting, allowed in (("exclude", known), ("rename", known), ("shift", {session.animal for session in sessions})):
         for name in getattr(spec, setting):
             if name not in allowed:
                 next_step = did_you_mean(name, sorted(allowed))
@@ -114,7 +109,11 @@ def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -
     # unit columns that differ between sessions (rates, quality) are not properties of the unit
     columns = sorted({str(name) for part in parts for name in part.coords if "unit" in part[name].dims} - {"unit"})
     differ = [name for name in columns if not _agrees(name, parts)]
-    parts = _with_equal_types([part.drop_vars(differ, errors="ignore") for part in parts])
+    parts = [part.drop_vars(differ, errors="ignore") for part in parts]
+    # labels whose types differ between sessions become text
+    labels = [name for name, values in parts[0].coords.items() if values.dims == ("trial",)]
+    mixed = [name for name in labels if len({part[name].dtype.kind for part in parts}) > 1]
+    parts = [part.assign_coords({name: ("trial", as_text(part[name].values)) for name in mixed}) for part in parts]
     joined = xr.concat(parts, dim="trial", data_vars="minimal", coords="minimal", compat="override", join="exact")
     joined = joined.assign_coords(trial=np.arange(joined.sizes["trial"]))
     attrs = dict(sessions[0].attrs)
@@ -133,13 +132,6 @@ def _agrees(name: str, parts: Sequence[xr.Dataset]) -> bool:
         return False
     column = parts[0][name].reset_coords(drop=True)
     return all(part[name].reset_coords(drop=True).equals(column) for part in parts)
-
-
-def _with_equal_types(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
-    """Return parts in which a label whose type differs between parts is text."""
-    names = [name for name, values in parts[0].coords.items() if values.dims == ("trial",)]
-    mixed = [name for name in names if len({part[name].dtype.kind for part in parts}) > 1]
-    return [part.assign_coords({name: ("trial", as_text(part[name].values)) for name in mixed}) for part in parts]
 
 
 def _animal_of(spec: DataSpec, path: Path, header: dict[str, str]) -> str:

@@ -55,8 +55,10 @@ def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None)
     """Return a table with those of ``columns`` (default: all) that have one value per row."""
     where = file.where(path)
     if not file.is_group(path):
-        next_step = f"{_tables_of(file)}. Name one of them in the data spec"
-        raise MissingTableError(where, found="no such table", next_step=next_step)
+        paths = [f"intervals/{name}" for name in file.children("intervals")] + (["units"] if file.is_group("units") else [])
+        tables = [f"{table} ({file.shape(f'{table}/id')[0] if f'{table}/id' in file else 0} rows)" for table in paths]
+        present = f"The file has: {', '.join(tables)}" if tables else "The file has neither interval tables nor units"
+        raise MissingTableError(where, found="no such table", next_step=f"{present}. Name one of them in the data spec")
     names = column_names(file, path)
     selected = [name for name in names if columns is None or name in columns]
     arrays = {name: file.array(f"{path}/{name}").reshape(-1) for name in selected if is_flat(file, path, name)}
@@ -106,9 +108,3 @@ def linked_text(file: NwbFile, path: str, name: str, column: str, rows: int) -> 
         problem = "rows beyond the end of the table it refers to"
         raise DataFormatError(file.where(source), found=problem, expected=f"0..{len(texts) - 1}")
     return np.array(["+".join(dict.fromkeys(texts[piece.astype(np.int64)])) for piece in pieces], dtype=str)
-
-
-def _tables_of(file: NwbFile) -> str:
-    paths = [f"intervals/{name}" for name in file.children("intervals")] + (["units"] if file.is_group("units") else [])
-    tables = [f"{path} ({file.shape(f'{path}/id')[0] if f'{path}/id' in file else 0} rows)" for path in paths]
-    return f"The file has: {', '.join(tables)}" if tables else "The file has neither interval tables nor units"

@@ -33,11 +33,9 @@ class Trials:
 
 
 def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) -> Trials:
-    """Return the trials of a file, in the order of its table.
+    """Return the trials of a file, in the order of its table; ``shift`` is added to the event in the column ``align`` [s].
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
-
-    ``align`` is the column with the event [s], and ``shift`` [s] is added to it.
     """
     columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
     table = read_table(file, f"intervals/{spec.table}", columns)
@@ -57,10 +55,9 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) 
 def labelled_trials(
     table: Table, spec: TrialSpec, times: Mapping[str, NDArray[np.float64]], unusable: Mapping[str, NDArray[np.bool_]]
 ) -> Trials:
-    """Return the usable rows of a table that pass the filters of a spec, with their labels.
+    """Return the usable rows of a table that pass the filters of a spec, with their labels and ``times (row,)`` [s].
 
-    ``times (row,)`` [s] become coordinates; ``unusable`` are the rows ``(row,)`` that each reason excludes. A row is
-    counted once, for the first of its reasons.
+    Each reason excludes its rows in ``unusable (row,)``; a row is counted once, for the first of its reasons.
     """
     labels: dict[str, NDArray[Any]] = {}
     for label, column in spec.labels.items():

@@ -1,16 +1,13 @@
 """Simulated odor-sequence experiment with known latents: behaviour, spikes, field potential.
 
-Each unit ``u`` of an animal is driven by
+Units are Poisson processes of rate ``drive / (1 + DEAD_TIME * drive)`` in steps of 10 ms, with
 
-    drive[u] = baseline_rate[u] * exp(gain[trial] * loading[u] . shared_latent[trial, time]
-                                      + private_loading[u] . private_latent[time] - |private_loading[u]|^2 / 2)
+    drive = baseline_rate * exp(gain * loading . shared_latent + private_loading . private_latent - |private_loading|^2 / 2)
 
-in steps of 10 ms and fires as a Poisson process of rate ``drive / (1 + DEAD_TIME * drive)``. The shared latent is a trajectory
-for each odor and sequence position that is the same in all animals, which alignment methods should recover. Gains, loadings,
-rates and private latents differ between animals.
-
-The field potential of :mod:`neuromvm.data.simulate.lfp` has a theta rhythm. With ``theta_coupling`` c, the effect of odors on the
-log rate is multiplied by 1 + c cos(phase - odor_phase), and c cos(phase - preferred phase of the unit) is added to the log rate.
+for the gain of the trial. The shared latent is a trajectory for each odor and sequence position that is the same in all animals,
+which alignment methods should recover. Gains, loadings, rates and private latents differ between animals. The field potential has
+a theta rhythm: with ``theta_coupling`` c, the effect of odors on the log rate is multiplied by 1 + c cos(phase - odor_phase), and
+c cos(phase - preferred phase of the unit) is added to the log rate.
 """
 
 from collections.abc import Mapping
@@ -26,8 +23,7 @@ from scipy.stats import norm
 
 from neuromvm import schema
 from neuromvm.data.bins import bin_centres, count_spikes
-from neuromvm.data.simulate.lfp import SimulatedTheta, simulate_theta
-from neuromvm.data.simulate.processes import ornstein_uhlenbeck, poisson_spikes
+from neuromvm.data.simulate.lfp import SimulatedTheta, ornstein_uhlenbeck, poisson_spikes, simulate_theta
 from neuromvm.specs.base import Spec
 from neuromvm.specs.data import TimeGrid
 
@@ -89,11 +85,10 @@ class SimulationConfig(Spec):
 
 @dataclass(frozen=True)
 class SimulatedAnimal:
-    """Observations of one animal.
+    """Observations of one animal: ``spike_times`` of each unit, increasing, and the ``duration`` of the session [s].
 
-    ``spike_times``: one increasing array per unit [s of the session]; ``trials``: columns ``start_time, stop_time, poke_in_time,
-    poke_out_time`` [s], ``odor, position, in_sequence, correct``; ``duration`` of the session [s]; ``lfp``: one channel in steps
-    of 1 uV, ``neuromvm.data.simulate.lfp.LFP_RATE`` samples a second from time 0.
+    ``trials`` has the columns ``start_time, stop_time, poke_in_time, poke_out_time`` [s], ``odor, position, in_sequence,
+    correct``; ``lfp`` is one channel in steps of 1 uV, ``neuromvm.data.simulate.lfp.LFP_RATE`` samples a second from time 0.
     """
 
     spike_times: list[NDArray[np.float64]]
@@ -144,10 +139,8 @@ def simulate(config: SimulationConfig | None = None, seed: int = 0) -> Simulatio
         # preferred phases cover the cycle evenly, so the population rate does not depend on the phase
         preferred = 2 * np.pi * (theta_random.permutation(size.units) + theta_random.random(size.units)) / size.units
         animals[name], nodes[name] = _record(trials, steps, theta, preferred, config, random)
-    root = xr.Dataset(
-        coords={"time": _time(TimeGrid(align=ALIGN, window=WINDOW, bin_width=STEP))},
-        attrs={"seed": seed, "config": config.model_dump_json()},
-    )
+    coords = {"time": _time(TimeGrid(align=ALIGN, window=WINDOW, bin_width=STEP))}
+    root = xr.Dataset(coords=coords, attrs={"seed": seed, "config": config.model_dump_json()})
     return Simulation(config, seed, animals, xr.DataTree.from_dict({"/": root, **nodes}))
 
 
@@ -156,16 +149,8 @@ def shared_trajectory(
 ) -> NDArray[np.float64]:
     """Return the shared latents ``(trial, time, latent)`` of trials without their gains, in the order of ``LATENTS``.
 
-    Odors are the corners of a pentagon, so neighbours in the sequence have similar codes. The pentagon rotates slowly, opens
-    0.1 s after poke-in and closes at 1 s. Before poke-in, latents do not depend on the trial.
-
-    ``odor`` and ``position (trial,)`` are 1 to 5; ``time (time,)`` is relative to poke-in [s].
-
-    Examples
-    --------
-    >>> path = shared_trajectory(np.array([1, 2]), np.array([1, 2]), np.array([-1.0, 0.5]), SimulationConfig())
-    >>> path.shape, bool((path[:, 0, :3] == 0).all())
-    ((2, 2, 4), True)
+    ``odor`` and ``position (trial,)`` are 1 to 5; ``time (time,)`` is relative to poke-in [s]. Odors are the corners of a
+    pentagon, so neighbours in the sequence have similar codes. It rotates slowly, opens 0.1 s after poke-in and closes at 1 s.
     """
     angle = 2 * np.pi * (odor[:, None] - 1) / len(ODORS) + TURN * time
     odor_size = config.shared_strength * _pulse(time, start=0.1, stop=1.0, ramp=0.15)
@@ -181,12 +166,6 @@ def recordings_from(simulation: Simulation, window: tuple[float, float] = WINDOW
 
     ``window`` is relative to poke-in [s] and must be a positive whole number of bins of ``bin_width`` [s], else ValueError is
     raised. Each animal has ``spike_count (trial, time, unit)``, the labels of trials and their ``onset`` [s].
-
-    Examples
-    --------
-    >>> config = SimulationConfig(animals={"one": {"units": 5, "trials": 20}})
-    >>> recordings_from(simulate(config), window=(0.0, 0.5), bin_width=0.1)["one"]["spike_count"].shape
-    (20, 5, 5)
     """
     grid = TimeGrid(align=ALIGN, window=window, bin_width=bin_width)
     nodes = {}

@@ -36,26 +36,8 @@ def write_published_layout(
     ten samples of 1 ms that are 0 or 1 (two spikes within 1 ms count as one); ``<Rat>_PokeOut_spike_data_binned.npy``, the same
     around the withdrawal; and ``<rat>_lfp_data_sampled.npy (trial, 400, tetrode)``, the field potential [mV] at bin centres.
 
-    Parameters
-    ----------
-    folder
-        Created if it does not exist. Load it with the data spec ``published_rats``.
-    config, seed
-        As of :func:`neuromvm.data.simulate.experiment.simulate`; NWB files of the same config and seed have the same spikes.
-    overwrite
-        Replace a simulated experiment in this layout.
-
-    Raises
-    ------
-    RunFolderError
-        If the folder is not empty and ``overwrite`` is not set, or it has files that were not simulated.
-
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> config = SimulationConfig(animals={"one": {"units": 5, "trials": 20}})
-    >>> [path.name for path in write_published_layout(mkdtemp(), config)][:2]
-    ['one_trial_info.npy', 'one_spike_data_binned.npy']
+    NWB files of the same ``config`` and ``seed`` have the same spikes. Load the folder with the data spec ``published_rats``.
+    RunFolderError is raised if it is not empty and ``overwrite`` is not set, or it has files that were not simulated.
     """
     folder = Path(folder)
     for path in replaceable_files(folder, ("**/*",), lambda name: _paths(folder, name), overwrite):
@@ -68,7 +50,9 @@ def write_published_layout(
         random = np.random.default_rng([seed, *name.encode(), FIELD])
         entry, withdrawal = (animal.trials[event].to_numpy() for event in ("poke_in_time", "poke_out_time"))
         spikes = (_means(animal, entry), _means(animal, withdrawal))
-        arrays: list[NDArray[Any]] = [_trial_info(animal), *spikes, _field_potential(animal, entry, random)]
+        labels = [animal.trials[label].to_numpy() for label in ("correct", "in_sequence", "position")]
+        trial_info = np.stack([*labels, odor_numbers(animal.trials)], axis=1).astype(np.float64)
+        arrays: list[NDArray[Any]] = [trial_info, *spikes, _field_potential(animal, entry, random)]
         for path, array in zip(_paths(folder, name), arrays, strict=True):
             content = BytesIO()
             np.save(content, array, allow_pickle=False)
@@ -83,12 +67,6 @@ def _paths(folder: Path, name: str) -> list[Path]:
     capitalised = CAPITALISED.get(name, name.capitalize())
     names = ("trial_info", "spike_data_binned", "PokeOut_spike_data_binned", "lfp_data_sampled")
     return [folder / f"{capitalised if 'PokeOut' in content else name}_{content}.npy" for content in names]
-
-
-def _trial_info(animal: SimulatedAnimal) -> NDArray[np.float64]:
-    """Return correct, in sequence (0 or 1), position and odor (1 to 5), ``(trial, 4)``."""
-    columns = [animal.trials[name].to_numpy() for name in ("correct", "in_sequence", "position")]
-    return np.stack([*columns, odor_numbers(animal.trials)], axis=1).astype(np.float64)
 
 
 def _means(animal: SimulatedAnimal, events: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -23,7 +23,6 @@ from neuromvm.data.simulate.lfp import LFP_RATE, VOLT
 from neuromvm.errors import RunFolderError
 
 TRUTH = "truth.nc"
-PATTERNS = ("sub-*", "sub-*/**/*", TRUTH)  # of the files of an experiment
 FIRST_SESSION = datetime(2020, 1, 6, 9, 0, tzinfo=UTC)  # animals are one day apart
 UNITS_PER_TETRODE = 5
 WIRES = 4
@@ -69,9 +68,8 @@ def write_experiment(
     ['sub-one_ses-one01_behavior+ecephys.nwb', 'truth.nc']
     """
     directory = Path(directory)
-    replaced = replaceable_files(
-        directory, ("sub-*", "sub-*/**/*", TRUTH), lambda name: [directory / _file_name(name)], overwrite
-    )
+    patterns = ("sub-*", "sub-*/**/*", TRUTH)
+    replaced = replaceable_files(directory, patterns, lambda name: [directory / _file_name(name)], overwrite)
     simulation = simulate(config, seed)
     directory.mkdir(parents=True, exist_ok=True)
     # within the directory, so that files are renamed on one file system
@@ -91,13 +89,7 @@ def write_experiment(
 
 
 def read_truth(directory: str | Path) -> xr.DataTree:
-    """Return the ``truth`` of a simulated experiment, see :class:`neuromvm.data.simulate.experiment.Simulation`.
-
-    Raises
-    ------
-    RunFolderError
-        If the directory has no simulated experiment.
-    """
+    """Return the ``truth`` of a simulated experiment, or raise RunFolderError if the directory has none."""
     path = Path(directory) / TRUTH
     if not path.is_file():
         raise RunFolderError(str(directory), found=f"no {TRUTH}", expected="a folder made by 'neuromvm simulate'")
@@ -113,12 +105,8 @@ def replaceable_files(
 ) -> list[Path]:
     """Return the files of animals in a folder that a new simulation replaces; the folder may not exist.
 
-    Files that match ``patterns`` count as an experiment, and ``files_of`` returns the files of an animal.
-
-    Raises
-    ------
-    RunFolderError
-        If there are files and ``overwrite`` is not set, or files that were not written by a simulation.
+    Files that match ``patterns`` count as an experiment, and ``files_of`` returns the files of an animal. RunFolderError is
+    raised if there are files and ``overwrite`` is not set, or files that were not written by a simulation.
     """
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(str(folder), found="a file", expected="a folder, or nothing")
@@ -174,10 +162,9 @@ def _write_animal(folder: Path, simulation: Simulation, name: str) -> str:
     )
     rat = {"species": "Rattus norvegicus", "sex": "M", "age": "P180D", "description": "Simulated rat."}
     file.subject = Subject(subject_id=name, **rat)
-    animal = simulation.animals[name]
-    file.trials = _trials(animal)
-    _add_units(file, animal)
-    _add_lfp(file, animal)
+    file.trials = _trials(simulation.animals[name])
+    _add_units(file, simulation.animals[name])
+    _add_lfp(file, simulation.animals[name])
     path = _file_name(name)
     (folder / path).parent.mkdir()
     with NWBHDF5IO(folder / path, "w") as io:
@@ -186,18 +173,10 @@ def _write_animal(folder: Path, simulation: Simulation, name: str) -> str:
 
 
 def _trials(animal: SimulatedAnimal) -> TimeIntervals:
-    columns = []
-    for name, description in TRIAL_COLUMNS.items():
-        values = animal.trials[name]
-        data = values.to_list() if name == "odor" else values.to_numpy()
-        columns.append(VectorData(name=name, description=description, data=data))
-    return TimeIntervals(
-        name="trials",
-        description="One odor each.",
-        columns=columns,
-        colnames=list(TRIAL_COLUMNS),
-        id=animal.trials.index.to_list(),
-    )
+    data = {name: animal.trials[name].to_numpy() for name in TRIAL_COLUMNS} | {"odor": animal.trials["odor"].to_list()}
+    columns = [VectorData(name=name, description=text, data=data[name]) for name, text in TRIAL_COLUMNS.items()]
+    trials = animal.trials.index.to_list()
+    return TimeIntervals(name="trials", description="One odor each.", columns=columns, colnames=list(TRIAL_COLUMNS), id=trials)
 
 
 def _add_units(file: NWBFile, animal: SimulatedAnimal) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from neuromvm.analysis.pipeline import analyze
-from neuromvm.data.inner_splits import inner_splits
+from neuromvm.data.splits import inner_splits
 from neuromvm.errors import RunFolderError
 from neuromvm.files import kept_tree, locked, write_atomically, write_json, write_tree
 from neuromvm.folders.study import Study

@@ -30,7 +30,7 @@ def inner_scores(
     samples
         All samples; samples that are unused in ``inner`` are neither fitted nor scored.
     inner
-        Of :func:`neuromvm.data.inner_splits.inner_splits`.
+        Of :func:`neuromvm.data.splits.inner_splits`.
     latents
         Model -> latents of models trained on the inner splits.
     metric

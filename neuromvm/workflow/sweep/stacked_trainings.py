@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from neuromvm.data.inner_splits import inner_splits
 from neuromvm.data.replicas import Replica
-from neuromvm.data.splits import make_splits
+from neuromvm.data.splits import inner_splits, make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import TrainingError
 from neuromvm.files import read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
