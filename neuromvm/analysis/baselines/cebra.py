@@ -1,12 +1,8 @@
 """CEBRA: a network for each animal to a common sphere, on which samples of the same class are close, whatever their animal.
 
 Contrastive learning over several sessions; its discrete label is the match code, as for all alignments. The method is that of
-the package ``cebra``, which is imported only where a baseline of that name is asked for.
-
-References
-----------
-Schneider, S., Lee, J. H. & Mathis, M. W. (2023). Learnable latent embeddings for joint behavioural and neural analysis.
-*Nature* 617, 360-368.
+the package ``cebra``, which is imported only where a baseline of that name is asked for. Schneider, Lee & Mathis (2023).
+Learnable latent embeddings for joint behavioural and neural analysis. *Nature* 617, 360-368.
 """
 
 import sys
@@ -57,22 +53,9 @@ class Embedded(NamedTuple):
 def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) -> dict[str, Embedded]:
     """Fit a network for each animal by contrast of samples with the same match code, of any animal, with all samples.
 
-    Parameters
-    ----------
-    training
-        Scaled features ``(sample, feature)`` and match codes of each animal's training side. Codes that an animal lacks are left
-        out of all: CEBRA looks for a partner of each code in every animal.
-
-    Returns
-    -------
-    For each animal a map to the sphere, each dimension divided by its standard deviation over all animals' samples.
-
-    Raises
-    ------
-    SpecError
-        If the package is not installed.
-    SplitError
-        If there are fewer than two codes that all animals have.
+    Return for each animal a map to the sphere, each dimension divided by its standard deviation over all animals' samples. Codes
+    that an animal lacks are left out of all: CEBRA looks for a partner of each code in every animal. SpecError if the package is
+    not installed, SplitError if there are fewer than two codes that all animals have.
     """
     require_package()
     codes = np.array(sorted(set.intersection(*(set(side.match.tolist()) for side in training.values()))))
@@ -128,13 +111,7 @@ class ContrastiveEmbeddings(Projections):
 
 
 def require_package() -> None:
-    """Check that the package is installed.
-
-    Raises
-    ------
-    SpecError
-        If it is not.
-    """
+    """Raise SpecError unless the package is installed."""
     if find_spec(PACKAGE) is None:
         raise SpecError(
             "baseline cebra",

@@ -1,15 +1,9 @@
 """Hyperalignment: principal components of every animal rotated into a common space, by Procrustes to a template.
 
-The template starts as the class means of the animal that is nearest to all animals, so that the result does not depend on their
-order. Then animals are rotated to the template and it becomes their mean, until it no longer changes. The template of a class is
-the mean of the animals that have it. The common space has the dimensions that the template spans, classes - 1 at most: in other
-dimensions class means do not determine the rotation of an animal.
-
-References
-----------
-Gower (1975). Generalized Procrustes analysis. *Psychometrika* 40, 33-51.
-Haxby, Guntupalli, Connolly, Halchenko, Conroy, Gobbini, Hanke & Ramadge (2011). A common, high-dimensional model of the
-representational space in human ventral temporal cortex. *Neuron* 72, 404-416.
+The template starts as the class means of the animal nearest to all animals, whatever their order. Animals are rotated to it and
+it becomes their mean (for a class, of the animals that have it) until it no longer changes. The common space has the dimensions
+that the template spans, classes - 1 at most: in others class means do not determine a rotation. Gower (1975), *Psychometrika* 40,
+33-51; Haxby et al. (2011), *Neuron* 72, 404-416.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,27 +21,9 @@ ROUNDS = 100
 
 
 def hyperalign(means: Mapping[str, Floats], rounds: int = ROUNDS) -> dict[str, RigidMap]:
-    """Rotate class means of several animals into a common space.
+    """Return the rigid map of each animal to a common space, from class means ``(class, component)``; NaN for absent classes.
 
-    Parameters
-    ----------
-    means
-        For each animal ``(class, component)``, all of the same classes and numbers of components; NaN where it lacks a class.
-        Each has at least two classes.
-    rounds
-        Maximal number of iterations.
-
-    Returns
-    -------
-    The rigid map of each animal into the common space; none for an animal that shares fewer than two classes with the template.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> means, rotation = rng.normal(size=(5, 3)), np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    >>> maps = hyperalign({"mitt": means, "stella": means @ rotation + 2})
-    >>> bool(np.allclose(maps["mitt"](means), maps["stella"](means @ rotation + 2)))
-    True
+    Each has at least two classes. There is no map for an animal that shares fewer than two classes with the template.
     """
     known = {name: np.asarray(np.isfinite(values).all(axis=1)) for name, values in means.items()}
     template = _nearest_to_all(means, known)

@@ -1,8 +1,6 @@
 """Class-mean Procrustes: the principal components of an animal rotated into those of another.
 
-References
-----------
-Schönemann, P. H. (1966). A generalized solution of the orthogonal Procrustes problem. *Psychometrika* 31, 1-10.
+Schönemann (1966). A generalized solution of the orthogonal Procrustes problem. *Psychometrika* 31, 1-10.
 """
 
 from collections.abc import Mapping, Sequence

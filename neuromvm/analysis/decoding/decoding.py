@@ -1,8 +1,7 @@
 """Analysis ``decoding``: can decoders of some animals read the others, and how does a model compare with baselines?
 
-Every representation is decoded from the same trials; see :mod:`neuromvm.analysis.decoding.scoring` for the settings and
-intervals, :mod:`neuromvm.analysis.decoding.nulls` for the nulls, :mod:`neuromvm.analysis.baselines.catalogue` for the baselines,
-:mod:`neuromvm.analysis.decoding.tuning` for how their settings are chosen.
+Every representation is decoded from the same trials. Settings and intervals: :mod:`neuromvm.analysis.decoding.scoring`; nulls:
+:mod:`~neuromvm.analysis.decoding.nulls`; choice of settings: :mod:`~neuromvm.analysis.decoding.tuning`.
 """
 
 import json
@@ -58,13 +57,7 @@ class Options(BaselineOptions):
 
 
 def check(options: Options) -> None:
-    """Refuse baselines that cannot be computed, before anything is trained.
-
-    Raises
-    ------
-    SpecError
-        If a baseline needs a package that is not installed.
-    """
+    """Raise SpecError for baselines that need a package that is not installed, before anything is trained."""
     require(options.baselines)
 
 
@@ -94,8 +87,8 @@ def compare(
     options
         Baselines, decoders and resampling.
     refits
-        Representation and its settings -> its scores on null data, by the name of the null; see
-        :meth:`neuromvm.folders.study.Study.refits`.
+        Representation and its settings -> name of a null -> its scores on null data
+        (:meth:`neuromvm.folders.study.Study.refits`).
 
     Returns
     -------
@@ -158,7 +151,11 @@ class Predicted(NamedTuple):
 
 
 def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options) -> Predicted:
-    """Fit the baselines, choose settings if ``tune`` is on, and decode everything; arguments are as of :func:`compare`."""
+    """Fit the baselines, choose settings if ``tune`` is on, and decode everything; arguments are as of :func:`compare`.
+
+    Return representation -> predictions of :func:`~neuromvm.analysis.readouts.decoders.decode`; representation -> its settings in
+    each split, as JSON; and baseline -> what the samples lack for it.
+    """
     left_out = {str(name): reason for name in options.baselines if (reason := missing(name, samples))}
     options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if name not in left_out)})
     predictions, chosen = {}, {}
@@ -199,13 +196,7 @@ def _in_words(chosen: NDArray[np.str_]) -> str:
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return a line for each representation, setting and null of this setting.
-
-    Raises
-    ------
-    RunFolderError
-        If the scores were saved by an earlier version.
-    """
+    """Return a line for each representation, setting and null; raise RunFolderError for scores saved by an earlier version."""
     check_judged(scores, "decoding")
     lines = []
     for name in scores["representation"].values:

@@ -1,10 +1,8 @@
 """Analysis ``few_shot``, leave one animal out: how many trials of a new animal do decoders of the others need to read it?
 
-Every animal is new once: the shared model and the maps are fitted without it, and adapted to it afterwards. For each number of
-its training trials of each class, the analysis compares a model adapted to it, with all other animals frozen; the same model
-trained from scratch; multiset canonical correlation, fitted again or with the maps of the others frozen; and the animal's own
-decoder, without any other animal. All but the last are read by one decoder fitted on the other animals, which never sees the new
-one.
+Every animal is new once: the shared model and the maps are fitted without it, and adapted to it with a number of its training
+trials of each class. Compared are the adapted model, the same model trained from scratch, multiset canonical correlation (maps of
+the others frozen, or fitted again), and the animal's own decoder. A decoder of the other animals reads all but the last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,10 +56,7 @@ class NewAnimal(NamedTuple):
 def compute(study: "Study", options: Options) -> xr.Dataset:
     """Score what ``neuromvm few-shot`` trained in a run; :func:`compare_few_shot` says what is returned.
 
-    Raises
-    ------
-    RunFolderError
-        If there is nothing, or models were given different trials.
+    RunFolderError if there is nothing, or models were given different trials.
     """
     folder = FewShotFolder(study)
     models = folder.models

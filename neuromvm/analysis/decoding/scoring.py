@@ -111,7 +111,7 @@ def score(
         trials hold, so then there is no null.
     refits
         Representation -> name of a null -> :func:`null_scores` of refits on null data. Those of the null ``labels`` replace
-        permutations of labels among test trials with decoders not refitted.
+        permutations of labels among test trials.
 
     Returns
     -------
@@ -182,23 +182,10 @@ def shifted(samples: xr.DataTree) -> str:
 
 
 def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDArray[np.integer], null_kind: str) -> xr.Dataset:
-    """Score refits on null data as the data are scored.
+    """Score refits on null data as the data are scored; ``permutation (replica,)`` are the numbers of the null data.
 
-    Parameters
-    ----------
-    predictions
-        What :func:`neuromvm.analysis.readouts.decoders.decode` returns.
-    samples
-        Labels, which null data leave in place.
-    permutation
-        Number of the null data of each replica ``(replica,)``.
-    null_kind
-        In words.
-
-    Returns
-    -------
-    ``value (permutation, split, setting, target)``; ``accuracy (permutation, split, source, target)``; ``chance (setting,
-    target)``, what guessing gives.
+    Return ``value (permutation, split, setting, target)``, ``accuracy (permutation, split, source, target)`` and
+    ``chance (setting, target)``, what guessing gives. Null data leave the labels of ``samples`` in place.
     """
     targets = list(samples.children)
     numbers = np.unique(permutation)
@@ -221,10 +208,7 @@ def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDA
 
 
 def _tested(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return how many trials any decoder is tested on ``(target,)``, and their windows of each class ``(target, class)``.
-
-    The first target is the sum over all.
-    """
+    """Return the number of trials that any decoder is tested on ``(target,)``, and of windows ``(target, class)``; sums first."""
     classes = len(json.loads(samples.attrs["classes"]))
     trials, counts = [], []
     for target, node in samples.children.items():
@@ -271,17 +255,7 @@ def _permutations(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iter
 
 
 class _Judge:
-    """Compares representations with their nulls.
-
-    Parameters
-    ----------
-    samples
-        True labels.
-    resampling
-        Number and seed of permutations.
-    absent
-        Why there are no nulls; '' if there are.
-    """
+    """Compares representations with their nulls; ``absent`` says why there are none, '' if there are."""
 
     def __init__(self, samples: xr.DataTree, resampling: Resampling, absent: str) -> None:
         animals, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))

@@ -38,23 +38,10 @@ class Inner(NamedTuple):
 
 
 def inner_folds(samples: xr.DataTree, splits: xr.DataTree, folds: int) -> Inner:
-    """Divide the training side of every split into folds, stratified by label.
+    """Divide the training side of every split into folds, stratified by label; fewer where a class has fewer training trials.
 
-    Parameters
-    ----------
-    samples, splits
-        Trees of :mod:`neuromvm.schema`.
-    folds
-        Number of folds; fewer where a class has fewer training trials.
-
-    Returns
-    -------
-    Splits of the same trials: inner training trials are TRAIN, inner held-out trials TEST, all others UNUSED.
-
-    Raises
-    ------
-    SplitError
-        If a class of an animal has one training trial only.
+    Inner training trials are TRAIN, inner held-out trials TEST, all others UNUSED. SplitError if a class of an animal has one
+    training trial only.
     """
     smallest = [
         _smallest_class(samples[name]["label"].to_numpy(), side)
@@ -100,21 +87,10 @@ def tuned_options(samples: xr.DataTree, splits: xr.DataTree, options: Options) -
 
 
 def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, options: BaselineOptions) -> list[float]:
-    """Choose C of the decoders of a model's latents, for each split on inner folds of its training side.
+    """Return C of the decoders of a model's latents for each split, chosen on inner folds of its training side if ``tune`` is on.
 
     The model was trained on the whole training side, inner held-out trials included, so the choice leans towards weak penalties;
-    it uses no test trial.
-
-    Parameters
-    ----------
-    latents
-        Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
-    samples, splits, options
-        As of :func:`tuned_options`.
-
-    Returns
-    -------
-    C for each split, the same for all seeds; that of the options if ``tune`` is off.
+    it uses no test trial, and is the same for all seeds.
     """
     outer = _number_of_splits(splits)
     if not options.tune:
@@ -133,8 +109,7 @@ def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataT
 def training_accuracy(representation: Representation, samples: xr.DataTree, splits: xr.DataTree) -> Floats:
     """Return the mean balanced accuracy across animals, or within animals if there is none across, ``(replica,)``.
 
-    The mean is over tested classes that decoder and target share, as in :mod:`neuromvm.analysis.decoding.scoring`, then over
-    decoders and targets. NaN where nothing can be decoded.
+    The mean is over tested classes that decoder and target share, then over decoders and targets. NaN where nothing is decoded.
     """
     animals = list(samples.children)
     cross, within = [], []

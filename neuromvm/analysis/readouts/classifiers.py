@@ -30,14 +30,7 @@ class Logistic:
     """Multinomial logistic regression with a squared penalty, fitted in the span of its training samples.
 
     The weights of a penalised regression lie in that span, so with more features than samples the solution is the same and has
-    fewer numbers.
-
-    Parameters
-    ----------
-    inverse_penalty
-        ``C`` of :class:`sklearn.linear_model.LogisticRegression`.
-    start
-        A fitted regression on the same features and classes, from which the search starts; the optimum is the same.
+    fewer numbers. The search starts from ``start``, fitted on the same features and classes; the optimum is the same.
     """
 
     def __init__(self, inverse_penalty: float, start: "Logistic | None" = None) -> None:
@@ -73,17 +66,10 @@ class Logistic:
 
 
 class ShrinkageDiscriminant:
-    """Linear discriminant analysis whose covariance is drawn towards a diagonal.
+    """Linear discriminant analysis whose covariance is drawn towards a diagonal by a share; ``auto`` estimates it.
 
-    Parameters
-    ----------
-    shrinkage
-        Share of the diagonal; ``auto`` estimates it.
-
-    References
-    ----------
-    Ledoit & Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices. *J. Multivar.
-    Anal.* 88, 365-411.
+    Ledoit & Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices. *J. Multivar. Anal.* 88,
+    365-411.
     """
 
     def __init__(self, shrinkage: float | Literal["auto"] = "auto") -> None:
@@ -107,25 +93,9 @@ class ShrinkageDiscriminant:
 class PoissonBayes:
     """Naive Bayes for spike counts: each feature is Poisson, independent given the class.
 
-    The rate of a class is the mean of a Gamma posterior whose prior mean is that of the feature over all training samples. Prior
-    probabilities of classes are their frequencies on the training side.
-
-    Parameters
-    ----------
-    prior_trials
-        Number of samples that the prior counts for.
-
-    References
-    ----------
-    Zhang, Ginzburg, McNaughton & Sejnowski (1998). Interpreting neuronal population activity by reconstruction. *J.
-    Neurophysiol.* 79, 1017-1044.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> counts, labels = np.array([[0, 4], [1, 5], [5, 0], [4, 1]]), np.array([0, 0, 1, 1])
-    >>> PoissonBayes(1.0).fit(counts, labels).class_scores(np.array([[0, 6]])).argmax().item()
-    0
+    The rate of a class is the mean of a Gamma posterior whose prior mean is that of the feature over all training samples,
+    counting for ``prior_trials`` samples. Prior probabilities of classes are their frequencies on the training side. Zhang,
+    Ginzburg, McNaughton & Sejnowski (1998). *J. Neurophysiol.* 79, 1017-1044.
     """
 
     def __init__(self, prior_trials: float = 1.0) -> None:

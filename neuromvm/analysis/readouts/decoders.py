@@ -21,16 +21,7 @@ def decode(
 
     There is a decoder of each animal, fitted on its training side; and if animals share a space, ``others`` (all animals but the
     target) and ``pooled`` (all animals, the training side of the target included). No decoder is fitted on a test trial, unless
-    the splits say that trials both train and test.
-
-    Parameters
-    ----------
-    representation
-        What decoders see, and the kind of classifier.
-    samples, splits
-        One node an animal; see :mod:`neuromvm.schema`.
-    decoders
-        Animals, ``others`` and ``pooled``; by default all of them.
+    the splits say that trials both train and test. ``decoders`` limits them to some.
 
     Returns
     -------

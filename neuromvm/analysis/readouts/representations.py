@@ -43,11 +43,8 @@ def ever_held_out(splits: xr.DataTree, animal: str) -> NDArray[np.bool_]:
 class Inputs:
     """Scaled features of every animal, as each split sees them.
 
-    Parameters
-    ----------
-    samples, splits
-        One node an animal; see :mod:`neuromvm.schema`. The transform, scale and clip of the spec that made the samples are
-        applied, the scale fitted on training-side trials of the split.
+    The transform, scale and clip of the spec that made the samples are applied, the scale fitted on training-side trials of the
+    split.
     """
 
     def __init__(self, samples: xr.DataTree, splits: xr.DataTree) -> None:
@@ -70,13 +67,7 @@ class Inputs:
         return self._scalers[split, animal](self._features[animal])
 
     def counts(self, animal: str) -> NDArray[np.unsignedinteger]:
-        """Return the counts of every trial, neither transformed nor scaled, ``(trial, window, feature)``.
-
-        Raises
-        ------
-        SchemaError
-            If the activity is not counts.
-        """
+        """Return the counts of every trial as recorded, ``(trial, window, feature)``; SchemaError if activity is not counts."""
         activity = self._activity[animal].transpose("trial", "window", "bin", "unit").to_numpy()
         if activity.dtype.kind not in "ui":
             raise SchemaError(f"animal {animal}", found=f"activity of type {activity.dtype}", expected="counts of spikes")
@@ -98,12 +89,8 @@ class Inputs:
 class Representation(ABC):
     """Features of the samples of every animal, as decoders see them.
 
-    Parameters
-    ----------
-    replicas
-        Split of each replica. A model has one replica for each split and seed, a baseline one for each split.
-    shared
-        Whether all animals lie in one space, so that one decoder can be fitted on several animals.
+    ``replicas`` are the split of each replica: a model has one for each split and seed, a baseline one for each split. ``shared``
+    says whether all animals lie in one space, so that one decoder can be fitted on several animals.
     """
 
     def __init__(self, replicas: Sequence[int], *, shared: bool) -> None:
@@ -116,24 +103,14 @@ class Representation(ABC):
 
     @abstractmethod
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
-        """Return ``(trial, window, feature)``: the samples of ``target`` as a decoder of ``source`` sees them.
+        """Return the samples of ``target`` as a decoder of ``source`` sees them ``(trial, window, feature)``; None if it cannot.
 
-        None where that decoder cannot see them. No map of samples may have been fitted on trials held out.
+        No map of samples may have been fitted on trials held out.
         """
 
 
 class Unaligned(Representation):
-    """Features of each animal alone, which only its own decoder sees.
-
-    Parameters
-    ----------
-    inputs
-        Scaled features.
-    classifier
-        Makes the classifier.
-    splits
-        Splits that are decoded; by default all.
-    """
+    """Features of each animal alone, which only its own decoder sees, in these splits or all."""
 
     def __init__(self, inputs: Inputs, classifier: Callable[[], Classifier], splits: Sequence[int] | None = None) -> None:
         super().__init__(range(inputs.splits) if splits is None else splits, shared=False)
@@ -164,16 +141,7 @@ class Latents(Representation):
     """Posterior means of a model's shared latents, each divided by its standard deviation over all animals' training sides.
 
     A common divisor keeps the alignment between animals as the model made it. Animals for which a replica has no latents (all
-    NaN) are not seen.
-
-    Parameters
-    ----------
-    latents
-        Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
-    splits
-        Splits that the model was trained on.
-    inverse_penalty
-        ``C`` of the logistic regressions, or one for each split.
+    NaN) are not seen. ``inverse_penalty`` is C of the logistic regressions, or one for each split.
     """
 
     def __init__(self, latents: xr.DataTree, splits: xr.DataTree, *, inverse_penalty: float | Sequence[float]) -> None:
