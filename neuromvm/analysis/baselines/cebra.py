@@ -20,11 +20,6 @@ from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 from neuromvm.errors import SpecError, SplitError
 
 PACKAGE = "cebra"
-ARCHITECTURE = "offset1-model"  # sees one sample at a time: trials are no time series
-UNITS = 128  # of the hidden layers
-DRAWN = 64  # samples of each animal in an iteration
-LEARNING_RATE = 1e-3
-COLDEST = 0.1  # lower bound of a learned temperature
 
 
 class Contrast(NamedTuple):
@@ -71,15 +66,15 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
     labels = [np.searchsorted(codes, side.match[common[name]]) for name, side in training.items()]
     learned = settings.temperature == "auto"
     networks = import_module(PACKAGE).CEBRA(
-        model_architecture=ARCHITECTURE,
-        num_hidden_units=UNITS,
-        batch_size=DRAWN,
-        learning_rate=LEARNING_RATE,
+        model_architecture="offset1-model",  # sees one sample at a time: trials are no time series
+        num_hidden_units=128,
+        batch_size=64,  # samples of each animal in an iteration
+        learning_rate=1e-3,
         max_iterations=settings.iterations,
         output_dimension=settings.dimensions,
         temperature_mode="auto" if learned else "constant",
         temperature=1.0 if learned else settings.temperature,
-        min_temperature=COLDEST,
+        min_temperature=0.1,  # of a learned temperature
         device="cpu",
     )
     with _global_seed(settings.seed):

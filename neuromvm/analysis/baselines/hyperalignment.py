@@ -15,12 +15,12 @@ from neuromvm.analysis.baselines.components import fit_axes, principal_axes
 from neuromvm.analysis.baselines.procrustes import RigidMap, class_means, procrustes
 from neuromvm.analysis.baselines.projections import LinearMap, Map, Projections, fit_splits
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
+from neuromvm.analysis.statistics.over_trials import mean_of_scored
 
 TOLERANCE = 1e-5  # relative change of the template at which iterations end
-ROUNDS = 100
 
 
-def hyperalign(means: Mapping[str, Floats], rounds: int = ROUNDS) -> dict[str, RigidMap]:
+def hyperalign(means: Mapping[str, Floats], rounds: int = 100) -> dict[str, RigidMap]:
     """Return the rigid map of each animal to a common space, from class means ``(class, component)``; NaN for absent classes.
 
     Each has at least two classes. There is no map for an animal that shares fewer than two classes with the template.
@@ -35,7 +35,7 @@ def hyperalign(means: Mapping[str, Floats], rounds: int = ROUNDS) -> dict[str, R
             common = known[name] & of_template
             if common.sum() > 1:
                 maps[name] = procrustes(values[common], template[common])
-        updated = _mean([rigid(means[name]) for name, rigid in maps.items()])
+        updated = mean_of_scored(np.stack([rigid(means[name]) for name, rigid in maps.items()]), axis=0)
         settled = np.nansum(np.square(updated - template)) < TOLERANCE**2 * np.nansum(np.square(template))
         if settled and np.array_equal(of_template, np.isfinite(updated).all(axis=1)):
             break
@@ -66,11 +66,8 @@ def _fit(training: Mapping[str, Training], components: int) -> dict[str, Map]:
         known = np.isin(codes, side.match)
         means[name] = np.full((len(codes), dimensions), np.nan)
         means[name][known] = class_means(axes[name](side.features), side.match, codes[known])
-    return {name: _composed(axes[name], rigid) for name, rigid in hyperalign(means).items()}
-
-
-def _composed(axes: Map, rigid: Map) -> Map:
-    return lambda values: rigid(axes(values))
+    rigid = hyperalign(means)
+    return {name: lambda values, name=name: rigid[name](axes[name](values)) for name in rigid}
 
 
 def _nearest_to_all(means: Mapping[str, Floats], known: Mapping[str, np.ndarray]) -> Floats:
@@ -86,10 +83,3 @@ def _nearest_to_all(means: Mapping[str, Floats], known: Mapping[str, np.ndarray]
         # Animals that share classes with most animals come before the rest.
         distance[name] = (-len(errors), np.mean(errors) if errors else np.inf)
     return means[min(distance, key=lambda name: distance[name])]
-
-
-def _mean(rotated: Sequence[Floats]) -> Floats:
-    """Return the mean over animals, NaN for classes that no animal has."""
-    values = np.stack(rotated)
-    count = np.isfinite(values).sum(axis=0)
-    return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)

@@ -56,7 +56,7 @@ def _whitening(samples: Floats, ridge: float) -> tuple[Floats, Floats]:
 def _leading_directions(variances: list[Floats], means: list[Floats], components: int) -> list[Floats]:
     """Return the leading eigenvectors of the covariance of all animals, a block ``(direction, component)`` for each animal.
 
-    Within an animal the covariance is diagonal, between animals it is that of the (weighted) class means, so no large matrix is built.
+    Within an animal the covariance is diagonal, between animals that of the (weighted) class means: no large matrix is built.
     """
     diagonal, stacked = np.concatenate(variances), np.concatenate(means, axis=1)
     if not components < len(diagonal):

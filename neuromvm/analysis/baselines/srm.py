@@ -16,7 +16,6 @@ from neuromvm.analysis.baselines.projections import LinearMap, Projections, fit_
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 
 TOLERANCE = 1e-5  # increase of the log-likelihood per training number [nats] at which iterations end
-STEPS = 200
 
 
 class SharedResponse(NamedTuple):
@@ -29,7 +28,7 @@ class SharedResponse(NamedTuple):
     log_likelihood: list[float]  # of the training trials after each step [nats]
 
 
-def shared_response(training: Mapping[str, Training], components: int, steps: int = STEPS) -> SharedResponse | None:
+def shared_response(training: Mapping[str, Training], components: int, steps: int = 200) -> SharedResponse | None:
     """Fit the model to the training sides of several animals.
 
     The response has fewer ``components`` where the class means of an animal span fewer. Return None where there are fewer than

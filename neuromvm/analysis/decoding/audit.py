@@ -22,7 +22,7 @@ def scores_without_signal(
     Return ``value, chance (representation, setting)``, balanced accuracy averaged over splits and targets.
     """
     options = Options.model_validate(spec.analyses.get("decoding", {}))
-    predictions = predict(samples, splits, latents, options).predictions
+    predictions, _, _ = predict(samples, splits, latents, options)
     scores = []
     for tree in predictions.values():
         replicas = next(iter(tree.children.values())).sizes["replica"]

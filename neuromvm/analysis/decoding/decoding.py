@@ -7,7 +7,7 @@ Every representation is decoded from the same trials. Settings and intervals: :m
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -44,7 +44,6 @@ __all__ = ["Options", "baseline", "check", "chosen_settings", "compare", "comput
 
 LATENT_PENALTY = "latent_inverse_penalty"
 RENAMED = "cross, classes renamed"
-TITLES = {("cross", CLASS_NAMES): RENAMED}  # setting and its second null -> setting of the line in a summary
 
 
 class Options(BaselineOptions):
@@ -132,25 +131,9 @@ def compare(
     )
 
 
-class Predicted(NamedTuple):
-    """Predicted labels of test trials.
-
-    Attributes
-    ----------
-    predictions
-        Representation -> what :func:`neuromvm.analysis.readouts.decoders.decode` returns.
-    chosen
-        Representation -> its settings in each split, as JSON.
-    left_out
-        Baseline -> what the samples lack for it.
-    """
-
-    predictions: dict[str, xr.DataTree]
-    chosen: dict[str, list[str]]
-    left_out: dict[str, str]
-
-
-def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options) -> Predicted:
+def predict(
+    samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options
+) -> tuple[dict[str, xr.DataTree], dict[str, list[str]], dict[str, str]]:
     """Fit the baselines, choose settings if ``tune`` is on, and decode everything; arguments are as of :func:`compare`.
 
     Return representation -> predictions of :func:`~neuromvm.analysis.readouts.decoders.decode`; representation -> its settings in
@@ -167,7 +150,7 @@ def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.
     for name, settings in tuned_options(samples, splits, options).items():
         predictions[name] = decode(baseline(name, inputs, settings), samples, splits)
         chosen[name] = [json.dumps({key: getattr(of_split, key) for key in BASELINES[name].grid}) for of_split in settings]
-    return Predicted(predictions, chosen, left_out)
+    return predictions, chosen, left_out
 
 
 def chosen_settings(scores: xr.Dataset) -> dict[str, str]:
@@ -217,7 +200,7 @@ def _line(cell: xr.Dataset, null: str) -> Score:
     return Score(
         what="balanced accuracy",
         representation=str(cell["representation"].item()),
-        setting=setting if null == nulls[0] else TITLES.get((setting, null), f"{setting}, {null}"),
+        setting=setting if null == nulls[0] else RENAMED if (setting, null) == ("cross", CLASS_NAMES) else f"{setting}, {null}",
         value=value_of(mean["score"]),
         n=Counts(
             animals=scored.sizes["target"],

@@ -7,7 +7,7 @@ between animals.
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from neuromvm.analysis.decoding.nulls import NullScores, Variables
 from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NULL_STATISTICS, STATISTICS, UNITS
 from neuromvm.analysis.scores import NO_REASON
 from neuromvm.analysis.statistics import hierarchy, over_trials
-from neuromvm.analysis.statistics.over_trials import Floats, LabelRows, mean_of_scored, under_null
+from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_null
 from neuromvm.analysis.statistics.renamed_classes import NEIGHBOURS_ALIKE, Renaming, exchangeable
 from neuromvm.errors import SplitError
 
@@ -131,10 +131,10 @@ def score(
     if in_sample:
         resampling, refits = resampling._replace(permutations=0), {}
     trials, counts = _tested(predictions, samples)
-    judge = _Judge(samples, resampling, FITTED if in_sample else "")
+    animals, judge = list(samples.children), _Judge(samples, resampling, FITTED if in_sample else "")
     draws, accuracies, null_scores_of, pair_p = [], [], [], []
     for name, tree in predictions.items():
-        refits_of = _in_order(samples, (refits or {}).get(name, {}))
+        refits_of = {null: refit.sel(source=animals, target=animals) for null, refit in (refits or {}).get(name, {}).items()}
         draws.append(_draws(tree, samples, resampling, LABELS in refits_of))
         accuracies.append(Accuracies.of(draws[-1]))
         null_scores_of.append(judge.nulls(tree, draws[-1].null, accuracies[-1], refits_of))
@@ -143,7 +143,7 @@ def score(
     dims = ("representation", "setting", "target")
     variables |= _scores_and_differences(accuracies, dims, resampling.seed)
     variables |= {
-        "chance": (dims, np.stack([_chance(drawn) for drawn in draws])),
+        "chance": (dims, np.stack([np.pad(_with_mean(drawn.chance), ((0, 1), (0, 0))) for drawn in draws])),  # 0: of LOST
         "split_value": (("representation", "split", "setting"), np.stack([_by_split(drawn) for drawn in draws])),
         "accuracy": (("representation", "split", "source", "target"), _without_mean([drawn.pairs for drawn in draws])),
         "accuracy_p": (("representation", "correction", "source", "target"), _without_mean(pair_p)),
@@ -155,8 +155,8 @@ def score(
         "representation": list(predictions),
         "reference": list(predictions),
         "setting": list(ALL_SETTINGS),
-        "target": [ALL_ANIMALS, *samples.children],
-        "source": list(samples.children),
+        "target": [ALL_ANIMALS, *animals],
+        "source": animals,
         "unit_of_inference": list(UNITS),
         "statistic": list(STATISTICS),
         "null": null_names,
@@ -237,7 +237,9 @@ def _draws(predictions: xr.DataTree, samples: xr.DataTree, resampling: Resamplin
         # Draws depend on the name of the target only, so that representations can be compared draw by draw.
         rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
         bootstrap = settings.scores(over_trials.bootstrap(rows, resampling.bootstraps, rng))
-        null = [settings.scores(assignments) for assignments in _permutations(rows, permutations, rng)]
+        piece = max(1, LARGEST_PIECE // max(1, len(rows.row) * len(rows.labels)))
+        pieces = [min(piece, permutations - begin) for begin in range(0, permutations, piece)]
+        null = [settings.scores(over_trials.permutations(rows, draws, rng)) for draws in pieces]
         unchanged = over_trials.as_they_are(rows)
         observed, pairs = settings.scores(unchanged)[0], sources.scores(unchanged)[0]
         null_draws = np.concatenate([np.empty((0, *observed.shape)), *null])
@@ -245,13 +247,6 @@ def _draws(predictions: xr.DataTree, samples: xr.DataTree, resampling: Resamplin
             Draws(observed, pairs, mean_of_scored(bootstrap, axis=1), mean_of_scored(null_draws, axis=1), settings.chance)
         )
     return Draws(*(np.stack(field, axis=-1) for field in zip(*of_target, strict=True)))
-
-
-def _permutations(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Yield permutations in pieces that fit in memory."""
-    piece = max(1, LARGEST_PIECE // max(1, len(rows.row) * len(rows.labels)))
-    for begin in range(0, draws, piece):
-        yield over_trials.permutations(rows, min(piece, draws - begin), rng)
 
 
 class _Judge:
@@ -286,12 +281,6 @@ class _Judge:
             nulls.EXCHANGED_DECODERS: NullScores(exchanged_kind, exchanges, {LOST: _of_mean(value[-1], exchanged)}, self._absent),
             **{name: _refitted(refit, value) for name, refit in refits.items()},
         }
-
-
-def _in_order(samples: xr.DataTree, refits: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Return refits with animals in the order of the samples."""
-    animals = list(samples.children)
-    return {null: refit.sel(source=animals, target=animals) for null, refit in refits.items()}
 
 
 def _refitted(refit: xr.Dataset, value: Floats) -> NullScores:
@@ -330,12 +319,6 @@ def _pair_p(value: Floats, refit: xr.Dataset | None) -> Floats:
     counted = np.where(between, np.where(np.isnan(null), np.inf, null), -np.inf)
     largest = np.broadcast_to(counted.max(axis=(1, 2), keepdims=True), null.shape)
     return np.stack([alone, np.where(between, over_trials.p_value(value, largest), np.nan)])
-
-
-def _chance(draws: Draws) -> Floats:
-    """Return what guessing gives ``(setting, target)``; 0 is lost between animals."""
-    chance = _with_mean(draws.chance)
-    return np.concatenate([chance, np.zeros_like(chance[:1])])
 
 
 def _by_split(draws: Draws) -> Floats:

@@ -6,14 +6,12 @@ no common space. For each split the candidate with the best mean over animals an
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from neuromvm.analysis.baselines.catalogue import BASELINES, PENALTIES, BaselineOptions, Setting, baseline
+from neuromvm.analysis.baselines.catalogue import BASELINES, PENALTIES, BaselineOptions, baseline
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, training_side
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
@@ -43,13 +41,11 @@ def inner_folds(samples: xr.DataTree, splits: xr.DataTree, folds: int) -> Inner:
     Inner training trials are TRAIN, inner held-out trials TEST, all others UNUSED. SplitError if a class of an animal has one
     training trial only.
     """
-    smallest = [
-        _smallest_class(samples[name]["label"].to_numpy(), side)
-        for name in samples.children
-        for split in range(_number_of_splits(splits))
-        if (side := training_side(splits, split, name)).any()
-    ]
-    folds = min([folds, *smallest])
+    for name, node in samples.children.items():
+        for split in range(_number_of_splits(splits)):
+            side = training_side(splits, split, name)
+            _, counts = np.unique(node["label"].to_numpy()[side], axis=0, return_counts=True)
+            folds = min([folds, *counts.tolist()])
     if folds < 2:
         raise SplitError(
             "option tune",
@@ -131,9 +127,9 @@ def training_accuracy(representation: Representation, samples: xr.DataTree, spli
 
 
 def _tuned(name: str, inputs: Inputs, samples: xr.DataTree, inner: Inner, options: Options) -> list[Options]:
-    candidates, scores = [], []
-    for settings in _candidates(BASELINES[name].grid):
-        candidate = options.model_copy(update=settings)
+    candidates, scores, grid = [], [], BASELINES[name].grid
+    for values in itertools.product(*grid.values()):
+        candidate = options.model_copy(update=dict(zip(grid, values, strict=True)))
         try:
             fitted = baseline(name, inputs, candidate)
         except ShapeError:  # more components than there are dimensions
@@ -143,11 +139,6 @@ def _tuned(name: str, inputs: Inputs, samples: xr.DataTree, inner: Inner, option
     if not candidates:
         return [options] * (inputs.splits // inner.folds)
     return [candidates[index] for index in _best(np.array(scores))]
-
-
-def _candidates(grid: Mapping[str, Sequence[Setting]]) -> Iterator[dict[str, Setting]]:
-    for values in itertools.product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
 
 
 def _best(scores: Floats) -> list[int]:
@@ -160,12 +151,6 @@ def _number_of_splits(splits: xr.DataTree) -> int:
     return next(iter(splits.children.values())).sizes["split"]
 
 
-def _smallest_class(labels: NDArray[np.integer], side: NDArray[np.bool_]) -> int:
-    """Return how many training trials the rarest row of labels has."""
-    _, counts = np.unique(labels[side], axis=0, return_counts=True)
-    return int(counts.min())
-
-
 def _repeated(latents: xr.DataTree, folds: int) -> xr.DataTree:
     """Repeat every replica for each inner fold of its split."""
     nodes = {}
@@ -173,5 +158,5 @@ def _repeated(latents: xr.DataTree, folds: int) -> xr.DataTree:
         dataset = node.to_dataset()
         replica = np.repeat(np.arange(dataset.sizes["replica"]), folds)
         split = dataset["split"].to_numpy()[replica] * folds + np.tile(np.arange(folds), dataset.sizes["replica"])
-        nodes[name] = xr.DataTree(dataset.isel(replica=replica).assign_coords(split=("replica", split)))
-    return xr.DataTree(dataset=latents.to_dataset(), children=nodes)
+        nodes[name] = dataset.isel(replica=replica).assign_coords(split=("replica", split))
+    return xr.DataTree.from_dict(nodes)

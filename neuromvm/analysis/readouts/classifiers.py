@@ -26,7 +26,29 @@ class Classifier(Protocol):
         """Return ``(sample, class)``; the class with the larger score is more probable."""
 
 
-class Logistic:
+class _Linear:
+    """A linear model of scikit-learn."""
+
+    def __init__(self, model: LogisticRegression | LinearDiscriminantAnalysis) -> None:
+        self._model = model
+
+    @property
+    def classes_(self) -> Codes:
+        """Class codes of the training samples, ascending."""
+        return np.asarray(self._model.classes_)
+
+    def fit(self, features: Floats, labels: Codes) -> Self:
+        """Fit to ``(sample, feature)`` and ``(sample,)``."""
+        self._model.fit(features, labels)
+        return self
+
+    def class_scores(self, features: Floats) -> Floats:
+        """Return linear scores ``(sample, class)``, also for two classes, for which scikit-learn returns the difference."""
+        scores: Floats = np.asarray(self._model.decision_function(features))
+        return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores
+
+
+class Logistic(_Linear):
     """Multinomial logistic regression with a squared penalty, fitted in the span of its training samples.
 
     The weights of a penalised regression lie in that span, so with more features than samples the solution is the same and has
@@ -35,14 +57,9 @@ class Logistic:
 
     def __init__(self, inverse_penalty: float, start: "Logistic | None" = None) -> None:
         # Newton's method is as quick as the default here and reaches the optimum, which the default may miss.
-        self._model = LogisticRegression(C=inverse_penalty, solver="newton-cg", max_iter=1000, warm_start=start is not None)
+        super().__init__(LogisticRegression(C=inverse_penalty, solver="newton-cg", max_iter=1000, warm_start=start is not None))
         self._inverse_penalty, self._start = inverse_penalty, start
         self._span: Floats | None = None
-
-    @property
-    def classes_(self) -> Codes:
-        """Class codes of the training samples, ascending."""
-        return np.asarray(self._model.classes_)
 
     def as_start(self) -> "Logistic":
         """Return an unfitted regression whose search starts from this solution."""
@@ -57,15 +74,14 @@ class Logistic:
             features = features @ self._span
         elif start is not None and start._span is None and np.array_equal(start.classes_, np.unique(labels)):
             self._model.coef_, self._model.intercept_ = start._model.coef_.copy(), start._model.intercept_.copy()
-        self._model.fit(features, labels)
-        return self
+        return super().fit(features, labels)
 
     def class_scores(self, features: Floats) -> Floats:
         """Return linear scores ``(sample, class)``."""
-        return _linear_scores(self._model, features if self._span is None else features @ self._span)
+        return super().class_scores(features if self._span is None else features @ self._span)
 
 
-class ShrinkageDiscriminant:
+class ShrinkageDiscriminant(_Linear):
     """Linear discriminant analysis whose covariance is drawn towards a diagonal by a share; ``auto`` estimates it.
 
     Ledoit & Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices. *J. Multivar. Anal.* 88,
@@ -73,21 +89,7 @@ class ShrinkageDiscriminant:
     """
 
     def __init__(self, shrinkage: float | Literal["auto"] = "auto") -> None:
-        self._model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
-
-    @property
-    def classes_(self) -> Codes:
-        """Class codes of the training samples, ascending."""
-        return np.asarray(self._model.classes_)
-
-    def fit(self, features: Floats, labels: Codes) -> Self:
-        """Fit to ``(sample, feature)`` and ``(sample,)``."""
-        self._model.fit(features, labels)
-        return self
-
-    def class_scores(self, features: Floats) -> Floats:
-        """Return discriminants ``(sample, class)``."""
-        return _linear_scores(self._model, features)
+        super().__init__(LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage))
 
 
 class PoissonBayes:
@@ -119,9 +121,3 @@ class PoissonBayes:
         """Return the log posterior ``(sample, class)`` up to a number for each sample."""
         log_likelihood = features.astype(np.float64, copy=False) @ np.log(self.rates).T - self.rates.sum(axis=1)
         return np.asarray(log_likelihood + self._log_share)
-
-
-def _linear_scores(model: LogisticRegression | LinearDiscriminantAnalysis, features: Floats) -> Floats:
-    """Return ``(sample, class)``, also for two classes, for which scikit-learn returns the difference."""
-    scores: Floats = np.asarray(model.decision_function(features))
-    return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores

@@ -51,7 +51,6 @@ class Inputs:
         self._spec = spec = sample_spec(samples)
         self._activity = {name: node.to_dataset()["activity"] for name, node in samples.children.items()}
         self._features = {name: features(activity, spec) for name, activity in self._activity.items()}
-        self._units = {name: node.sizes["unit"] for name, node in samples.children.items()}
         self._match = {name: node["match"].to_numpy() for name, node in samples.children.items()}
         self.animals = list(self._features)
         self.splits = next(iter(splits.children.values())).sizes["split"]
@@ -83,7 +82,7 @@ class Inputs:
         side = self._sides[split, animal]
         training = self._features[animal][side]
         flat = training.reshape(-1, training.shape[-1])
-        return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), self._units[animal])
+        return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), self._activity[animal].sizes["unit"])
 
 
 class Representation(ABC):
@@ -148,6 +147,7 @@ class Latents(Representation):
         nodes = {name: node.to_dataset() for name, node in latents.children.items()}
         self._inverse_penalty = inverse_penalty
         super().__init__(next(iter(nodes.values()))["split"].to_numpy().tolist(), shared=True)
+        self._means = {}
         for name, node in nodes.items():
             if node.sizes["trial"] != splits[name].sizes["trial"]:
                 raise SchemaError(
@@ -155,10 +155,9 @@ class Latents(Representation):
                     found=f"{node.sizes['trial']} trials",
                     expected=f"{splits[name].sizes['trial']}, as in the splits",
                 )
-        self._means = {
-            name: _shared(node)["latent_mean"].transpose("replica", "trial", "window", "latent").to_numpy()
-            for name, node in nodes.items()
-        }
+            # Latents that are private to an animal do not correspond between animals.
+            shared = node.isel(latent=node["shared"].to_numpy()) if "shared" in node.coords else node
+            self._means[name] = shared["latent_mean"].transpose("replica", "trial", "window", "latent").to_numpy()
         self._spread = [self._pooled_deviation(replica, splits) for replica in range(len(self.replicas))]
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
@@ -174,12 +173,6 @@ class Latents(Representation):
     def _pooled_deviation(self, replica: int, splits: xr.DataTree) -> Floats:
         split = self.replicas[replica]
         training = [means[replica][training_side(splits, split, name)] for name, means in self._means.items()]
-        spread = np.nanstd(
-            np.concatenate([values.reshape(-1, values.shape[-1]) for values in training]), axis=0, dtype=np.float64
-        )
+        flat = np.concatenate([values.reshape(-1, values.shape[-1]) for values in training])
+        spread = np.nanstd(flat, axis=0, dtype=np.float64)
         return np.where(spread > 0, spread, 1.0)
-
-
-def _shared(latents: xr.Dataset) -> xr.Dataset:
-    """Leave out latents that are private to an animal, since they do not correspond between animals."""
-    return latents.isel(latent=latents["shared"].to_numpy()) if "shared" in latents.coords else latents

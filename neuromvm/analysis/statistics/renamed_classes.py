@@ -44,12 +44,6 @@ def recall(codes: NDArray[np.int16], labels: NDArray[np.int16], classes: int) ->
     return np.where(total > 0, counts / np.where(total > 0, total, 1), np.nan)
 
 
-def judged(value: Floats, null: Floats) -> dict[str, Floats]:
-    """Return ``renamed_mean, renamed_low, renamed_high, renamed_p`` of a score against its draws; NaN without draws."""
-    keys = ("renamed_mean", "renamed_low", "renamed_high", "renamed_p")
-    return dict(zip(keys, np.moveaxis(over_trials.under_null(value, null), -1, 0), strict=True))
-
-
 class Renaming:
     """Names of the classes of animals in draws of the null; the draws of an animal do not depend on the other animals.
 
