@@ -31,17 +31,10 @@ class TargetDecoders(NamedTuple):
         codes, rows = codes[:, :, tested], LabelRows.of(labels[tested])
         decoders = predicted["decoder"].to_numpy().tolist()
         animals = [name for name in decoders if name not in (OTHERS, POOLED)]
-        groups = {
-            "within": [target],
-            "cross": [name for name in animals if name != target],
-            OTHERS: [OTHERS],
-            POOLED: [POOLED],
-        }
+        groups = [[target], [name for name in animals if name != target], [OTHERS], [POOLED]]  # in the order of SETTINGS
         common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
         return cls(
-            DecoderGroups(
-                [[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows
-            ),
+            DecoderGroups([[decoders.index(name) for name in group] for group in groups], codes, split, common, rows),
             DecoderGroups([[decoders.index(name)] for name in animals], codes, split, common, rows),
             rows,
         )

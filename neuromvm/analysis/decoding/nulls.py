@@ -91,13 +91,10 @@ def exchanged(accuracy: Floats, draws: int, rng: np.random.Generator) -> Floats:
 
 def exchanges(animals: int, draws: int) -> tuple[int, str]:
     """Return how often :func:`exchanged` exchanges decoders, and in words what it does."""
-    ways = factorial(animals)
-    exact = animals <= EXACT_UP_TO
+    ways, exact = factorial(animals), animals <= EXACT_UP_TO
     count = f"all {ways} ways" if exact else f"{draws} of {ways} ways, drawn at random,"
-    return (
-        ways - 1 if exact else draws,
-        f"{count} to give each animal the decoder of one, nothing refitted: its own is one of all",
-    )
+    words = f"{count} to give each animal the decoder of one, nothing refitted: its own is one of all"
+    return ways - 1 if exact else draws, words
 
 
 def cross_with_renamed_classes(predictions: xr.DataTree, samples: xr.DataTree, renaming: Renaming) -> Floats:

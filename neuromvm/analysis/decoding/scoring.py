@@ -140,7 +140,7 @@ def score(
         null_scores_of.append(judge.nulls(tree, draws[-1].null, accuracies[-1], refits_of))
         pair_p.append(_pair_p(accuracies[-1].pairs, refits_of.get(LABELS)))
     null_names, variables = nulls.null_variables(null_scores_of, ALL_SETTINGS, samples)
-    dims = ("representation", "setting", "target")
+    dims, targets = ("representation", "setting", "target"), [tree[animals[0]] for tree in predictions.values()]
     variables |= _scores_and_differences(accuracies, dims, resampling.seed)
     variables |= {
         "chance": (dims, np.stack([np.pad(_with_mean(drawn.chance), ((0, 1), (0, 0))) for drawn in draws])),  # 0: of LOST
@@ -149,7 +149,7 @@ def score(
         "accuracy_p": (("representation", "correction", "source", "target"), _without_mean(pair_p)),
         "trials": (("target",), trials),
         "majority_share": (("target",), counts.max(axis=1) / np.maximum(counts.sum(axis=1), 1)),
-        "seeds": (("representation",), np.array([_seeds(tree) for tree in predictions.values()])),
+        "seeds": (("representation",), np.array([np.bincount(node["split"]).max() for node in targets])),
     }
     coords = {
         "representation": list(predictions),
@@ -325,12 +325,6 @@ def _by_split(draws: Draws) -> Floats:
     """Return the mean over targets of every split ``(split, setting)``."""
     lost = nulls.own_minus_others(draws.pairs)
     return mean_of_scored(np.concatenate([draws.observed, lost[:, None]], axis=1), axis=-1)
-
-
-def _seeds(predictions: xr.DataTree) -> int:
-    """Return the largest number of seeds of a split."""
-    first_target = next(iter(predictions.children.values()))
-    return int(np.bincount(first_target["split"].to_numpy()).max())
 
 
 def _with_mean(values: Floats) -> Floats:

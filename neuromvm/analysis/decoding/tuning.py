@@ -29,10 +29,11 @@ class Inner(NamedTuple):
     splits: xr.DataTree  # part (split, trial), split = outer split * folds + fold
     folds: int
 
-    def by_split(self, scores: Floats) -> Floats:
-        """Average scores of inner folds over each outer split, ``(split,)``."""
-        outer = next(iter(self.splits.children.values())).sizes["split"] // self.folds
-        return mean_of_scored(scores.reshape(outer, -1), axis=1)
+    def scores(self, candidate: Representation, samples: xr.DataTree) -> Floats:
+        """Return the mean accuracy of a candidate over inner folds and seeds of each outer split, ``(split,)``."""
+        accuracy = training_accuracy(candidate, samples, self.splits)
+        outer, split = _number_of_splits(self.splits) // self.folds, np.array(candidate.replicas) // self.folds
+        return np.array([mean_of_scored(accuracy[split == number], axis=0) for number in range(outer)])
 
 
 def inner_folds(samples: xr.DataTree, splits: xr.DataTree, folds: int) -> Inner:
@@ -88,18 +89,12 @@ def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataT
     The model was trained on the whole training side, inner held-out trials included, so the choice leans towards weak penalties;
     it uses no test trial, and is the same for all seeds.
     """
-    outer = _number_of_splits(splits)
     if not options.tune:
-        return [options.latent_inverse_penalty] * outer
+        return [options.latent_inverse_penalty] * _number_of_splits(splits)
     inner = inner_folds(samples, splits, options.inner_folds)
     repeated = _repeated(latents, inner.folds)
-    candidates = [(penalty, Latents(repeated, inner.splits, inverse_penalty=penalty)) for penalty in PENALTIES]
-    split = np.array(candidates[0][1].replicas) // inner.folds
-    scores = []
-    for _, candidate in candidates:
-        accuracy = training_accuracy(candidate, samples, inner.splits)
-        scores.append([np.nanmean(accuracy[split == number]) if (split == number).any() else np.nan for number in range(outer)])
-    return [candidates[index][0] for index in _best(np.array(scores))]
+    candidates = [Latents(repeated, inner.splits, inverse_penalty=penalty) for penalty in PENALTIES]
+    return [PENALTIES[index] for index in _best(np.array([inner.scores(candidate, samples) for candidate in candidates]))]
 
 
 def training_accuracy(representation: Representation, samples: xr.DataTree, splits: xr.DataTree) -> Floats:
@@ -135,7 +130,7 @@ def _tuned(name: str, inputs: Inputs, samples: xr.DataTree, inner: Inner, option
         except ShapeError:  # more components than there are dimensions
             continue
         candidates.append(candidate)
-        scores.append(inner.by_split(training_accuracy(fitted, samples, inner.splits)))
+        scores.append(inner.scores(fitted, samples))
     if not candidates:
         return [options] * (inputs.splits // inner.folds)
     return [candidates[index] for index in _best(np.array(scores))]

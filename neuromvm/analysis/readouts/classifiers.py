@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.floating]
 Codes = NDArray[np.integer]
-SMALLEST_RATE = 1e-3  # [counts] of a feature that never counted anything on the training side
 
 
 class Classifier(Protocol):
@@ -111,7 +110,7 @@ class PoissonBayes:
         self.classes_, index = np.unique(labels, return_inverse=True)
         member = np.eye(len(self.classes_))[index]
         number = member.sum(axis=0)
-        overall = np.maximum(features.mean(axis=0, dtype=np.float64), SMALLEST_RATE)
+        overall = np.maximum(features.mean(axis=0, dtype=np.float64), 1e-3)  # [counts], also if a feature never counted
         summed = member.T @ features.astype(np.float64, copy=False)
         self.rates = (summed + self._prior_trials * overall) / (number + self._prior_trials)[:, None]
         self._log_share = np.log(number / number.sum())

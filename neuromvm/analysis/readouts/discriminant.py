@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.data.features import Scaler
 
-SMALLEST_SHRINKAGE = 1e-6  # keeps a feature that never varies from making the covariance singular
-
 
 class Discriminants(NamedTuple):
     """One decoder a window, for unscaled features."""
@@ -63,7 +61,7 @@ def shrinkage(residuals: Floats) -> tuple[Floats, Floats, Floats]:
     distance = squared - features * variance**2
     noise = (np.square(lengths).sum(axis=1) / samples - squared) / samples
     share = np.divide(np.clip(noise, 0, distance), distance, out=np.ones_like(distance), where=distance > 0)
-    return np.clip(share, SMALLEST_SHRINKAGE, 1), variance, products
+    return np.clip(share, 1e-6, 1), variance, products  # not 0: a feature that never varies makes the covariance singular
 
 
 def _solve(residuals: Floats, means: Floats) -> Floats:

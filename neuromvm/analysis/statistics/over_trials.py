@@ -112,10 +112,8 @@ def interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
 def judged(value: Floats, bootstrap: Floats, null: Floats) -> dict[str, Floats]:
     """Return a score of any shape with its interval and its null, from draws ``(draw, ...)`` of which there may be none.
 
-    Returns
-    -------
-    ``value``, its 95 % interval ``low, high``, of the null ``null_mean, null_low, null_high`` (95 % of its draws), and the
-    one-sided ``p``; NaN where there are no draws.
+    Keys are ``value``, its 95 % interval ``low, high``, of the null ``null_mean, null_low, null_high`` (95 % of its draws), and
+    the one-sided ``p``; NaN where there are no draws.
 
     Examples
     --------

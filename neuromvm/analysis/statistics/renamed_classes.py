@@ -63,14 +63,8 @@ class Renaming:
     def accuracy(self, recall: Floats, common: NDArray[np.bool_], read: str | None, decoder: str | None) -> Floats:
         """Return the balanced accuracies ``(draw, score)`` of decoders of one animal that read another, both renamed.
 
-        Parameters
-        ----------
-        recall
-            Of :func:`recall`, ``(score, true class, predicted class)``; NaN where a class has no sample.
-        common
-            Whether the decoder chooses among a class ``(class,)``.
-        read, decoder
-            Animal whose samples are read, and animal of the decoder; the classes of None keep their names.
+        ``recall (score, true class, predicted class)`` is NaN where a class has no sample; the decoder chooses among ``common
+        (class,)``. Classes of the animal that is read, or of the decoder's, keep their names if it is None.
         """
         among = np.flatnonzero(common)
         if len(among) < 2:
