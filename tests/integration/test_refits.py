@@ -102,7 +102,7 @@ def test_refits_of_several_nulls_lie_side_by_side(finished, tmp_path):
     settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation="mcca").values]
     labels = study.refits("mcca", settings)["labels"]
     another = labels.assign_attrs(null_kind="refits: class correspondence scrambled")
-    write_tree(refit_file(study.path, "mcca", 1, 2, "class correspondence"), another)
+    write_tree(refit_file(study.path, "mcca", range(1, 3), "class correspondence"), another)
     found = study.refits("mcca", settings)
     assert list(found) == ["labels", "class correspondence"]
     xr.testing.assert_equal(found["labels"], labels)

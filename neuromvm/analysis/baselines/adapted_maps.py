@@ -19,19 +19,7 @@ class FrozenCanonicalVariates(Projections):
     these maps fixed, the best map of one more animal is the regression of its whitened features on the variates of the known
     animals; over infinitely many draws of matched samples these are the class means. Each variate of the new animal is then
     scaled to the spread of the class means, since a penalised regression shrinks it and the decoders are not refitted.
-
-    Parameters
-    ----------
-    inputs
-        Features of all animals, as splits with few trials of the new one see them.
-    animal
-        The new animal.
-    components, ridge
-        As in :func:`neuromvm.analysis.baselines.mcca.multiset_cca`, of the known animals.
-    map_ridge
-        Added to the covariance of the new animal's scaled features.
-    inverse_penalty
-        ``C`` of the decoders.
+    ``map_ridge`` is added to the covariance of the new animal's scaled features.
     """
 
     def __init__(
@@ -48,19 +36,7 @@ class FrozenCanonicalVariates(Projections):
 def map_onto(new: Training, known: Mapping[str, Training], maps: Mapping[str, Map], ridge: float) -> Floats:
     """Regress the canonical variates of known animals on the features of a new animal, ``(feature, component)``.
 
-    Parameters
-    ----------
-    new, known
-        Training sides.
-    maps
-        Of the known animals.
-    ridge
-        In units of the variance of a scaled feature.
-
-    Raises
-    ------
-    SplitError
-        If the known animals have no class of the new one.
+    ``maps`` are those of the known animals; SplitError if these have no class of the new one.
     """
     codes = np.unique(np.concatenate([side.match for side in known.values()]))
     variates = {name: maps[name](side.features) for name, side in known.items()}

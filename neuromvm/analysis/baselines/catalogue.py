@@ -56,10 +56,7 @@ class BaselineOptions(Spec):
 
 
 class Baseline(NamedTuple):
-    """How a baseline is fitted and tuned.
-
-    A baseline that requires an optional package is fitted, and refitted on null data, only if it is named in the options.
-    """
+    """How a baseline is fitted and tuned; one that requires an optional package is fitted only if it is named in the options."""
 
     representation: Callable[..., Representation]
     settings: Mapping[str, str]  # argument of the representation -> setting of BaselineOptions
@@ -117,13 +114,7 @@ BASELINES: Mapping[str, Baseline] = {
 
 
 def require(names: Sequence[str]) -> None:
-    """Check that the packages of baselines are installed, before anything is fitted; names of models are ignored.
-
-    Raises
-    ------
-    SpecError
-        With the command that installs the package.
-    """
+    """Raise SpecError unless the packages of baselines are installed, before anything is fitted; names of models are ignored."""
     for name in names:
         if name in BASELINES and (check := BASELINES[name].require) is not None:
             check()
@@ -134,8 +125,6 @@ def missing(name: str, samples: xr.DataTree) -> str:
 
     Examples
     --------
-    >>> missing("raw", xr.DataTree.from_dict({"mitt": xr.Dataset({"activity": ("unit", [0.5])})}))
-    ''
     >>> missing("poisson_bayes", xr.DataTree.from_dict({"mitt": xr.Dataset({"activity": ("unit", [0.5])})}))
     'activity of mitt is no count of spikes'
     """

@@ -1,12 +1,8 @@
 """CEBRA: a network for each animal to a common sphere, on which samples of the same class are close, whatever their animal.
 
 Contrastive learning over several sessions; its discrete label is the match code, as for all alignments. The method is that of
-the package ``cebra``, which is imported only where a baseline of that name is asked for.
-
-References
-----------
-Schneider, S., Lee, J. H. & Mathis, M. W. (2023). Learnable latent embeddings for joint behavioural and neural analysis.
-*Nature* 617, 360-368.
+the package ``cebra``, which is imported only where a baseline of that name is asked for. Schneider, Lee & Mathis (2023).
+Learnable latent embeddings for joint behavioural and neural analysis. *Nature* 617, 360-368.
 """
 
 import sys
@@ -24,11 +20,6 @@ from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 from neuromvm.errors import SpecError, SplitError
 
 PACKAGE = "cebra"
-ARCHITECTURE = "offset1-model"  # sees one sample at a time: trials are no time series
-UNITS = 128  # of the hidden layers
-DRAWN = 64  # samples of each animal in an iteration
-LEARNING_RATE = 1e-3
-COLDEST = 0.1  # lower bound of a learned temperature
 
 
 class Contrast(NamedTuple):
@@ -57,22 +48,9 @@ class Embedded(NamedTuple):
 def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) -> dict[str, Embedded]:
     """Fit a network for each animal by contrast of samples with the same match code, of any animal, with all samples.
 
-    Parameters
-    ----------
-    training
-        Scaled features ``(sample, feature)`` and match codes of each animal's training side. Codes that an animal lacks are left
-        out of all: CEBRA looks for a partner of each code in every animal.
-
-    Returns
-    -------
-    For each animal a map to the sphere, each dimension divided by its standard deviation over all animals' samples.
-
-    Raises
-    ------
-    SpecError
-        If the package is not installed.
-    SplitError
-        If there are fewer than two codes that all animals have.
+    Return for each animal a map to the sphere, each dimension divided by its standard deviation over all animals' samples. Codes
+    that an animal lacks are left out of all: CEBRA looks for a partner of each code in every animal. SpecError if the package is
+    not installed, SplitError if there are fewer than two codes that all animals have.
     """
     require_package()
     codes = np.array(sorted(set.intersection(*(set(side.match.tolist()) for side in training.values()))))
@@ -88,15 +66,15 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
     labels = [np.searchsorted(codes, side.match[common[name]]) for name, side in training.items()]
     learned = settings.temperature == "auto"
     networks = import_module(PACKAGE).CEBRA(
-        model_architecture=ARCHITECTURE,
-        num_hidden_units=UNITS,
-        batch_size=DRAWN,
-        learning_rate=LEARNING_RATE,
+        model_architecture="offset1-model",  # sees one sample at a time: trials are no time series
+        num_hidden_units=128,
+        batch_size=64,  # samples of each animal in an iteration
+        learning_rate=1e-3,
         max_iterations=settings.iterations,
         output_dimension=settings.dimensions,
         temperature_mode="auto" if learned else "constant",
         temperature=1.0 if learned else settings.temperature,
-        min_temperature=COLDEST,
+        min_temperature=0.1,  # of a learned temperature
         device="cpu",
     )
     with _global_seed(settings.seed):
@@ -128,13 +106,7 @@ class ContrastiveEmbeddings(Projections):
 
 
 def require_package() -> None:
-    """Check that the package is installed.
-
-    Raises
-    ------
-    SpecError
-        If it is not.
-    """
+    """Raise SpecError unless the package is installed."""
     if find_spec(PACKAGE) is None:
         raise SpecError(
             "baseline cebra",

@@ -1,15 +1,9 @@
 """Hyperalignment: principal components of every animal rotated into a common space, by Procrustes to a template.
 
-The template starts as the class means of the animal that is nearest to all animals, so that the result does not depend on their
-order. Then animals are rotated to the template and it becomes their mean, until it no longer changes. The template of a class is
-the mean of the animals that have it. The common space has the dimensions that the template spans, classes - 1 at most: in other
-dimensions class means do not determine the rotation of an animal.
-
-References
-----------
-Gower (1975). Generalized Procrustes analysis. *Psychometrika* 40, 33-51.
-Haxby, Guntupalli, Connolly, Halchenko, Conroy, Gobbini, Hanke & Ramadge (2011). A common, high-dimensional model of the
-representational space in human ventral temporal cortex. *Neuron* 72, 404-416.
+The template starts as the class means of the animal nearest to all animals, whatever their order. Animals are rotated to it and
+it becomes their mean (for a class, of the animals that have it) until it no longer changes. The common space has the dimensions
+that the template spans, classes - 1 at most: in others class means do not determine a rotation. Gower (1975), *Psychometrika* 40,
+33-51; Haxby et al. (2011), *Neuron* 72, 404-416.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,33 +15,15 @@ from neuromvm.analysis.baselines.components import fit_axes, principal_axes
 from neuromvm.analysis.baselines.procrustes import RigidMap, class_means, procrustes
 from neuromvm.analysis.baselines.projections import LinearMap, Map, Projections, fit_splits
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
+from neuromvm.analysis.statistics.over_trials import mean_of_scored
 
 TOLERANCE = 1e-5  # relative change of the template at which iterations end
-ROUNDS = 100
 
 
-def hyperalign(means: Mapping[str, Floats], rounds: int = ROUNDS) -> dict[str, RigidMap]:
-    """Rotate class means of several animals into a common space.
+def hyperalign(means: Mapping[str, Floats], rounds: int = 100) -> dict[str, RigidMap]:
+    """Return the rigid map of each animal to a common space, from class means ``(class, component)``; NaN for absent classes.
 
-    Parameters
-    ----------
-    means
-        For each animal ``(class, component)``, all of the same classes and numbers of components; NaN where it lacks a class.
-        Each has at least two classes.
-    rounds
-        Maximal number of iterations.
-
-    Returns
-    -------
-    The rigid map of each animal into the common space; none for an animal that shares fewer than two classes with the template.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> means, rotation = rng.normal(size=(5, 3)), np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    >>> maps = hyperalign({"mitt": means, "stella": means @ rotation + 2})
-    >>> bool(np.allclose(maps["mitt"](means), maps["stella"](means @ rotation + 2)))
-    True
+    Each has at least two classes. There is no map for an animal that shares fewer than two classes with the template.
     """
     known = {name: np.asarray(np.isfinite(values).all(axis=1)) for name, values in means.items()}
     template = _nearest_to_all(means, known)
@@ -59,7 +35,7 @@ def hyperalign(means: Mapping[str, Floats], rounds: int = ROUNDS) -> dict[str, R
             common = known[name] & of_template
             if common.sum() > 1:
                 maps[name] = procrustes(values[common], template[common])
-        updated = _mean([rigid(means[name]) for name, rigid in maps.items()])
+        updated = mean_of_scored(np.stack([rigid(means[name]) for name, rigid in maps.items()]), axis=0)
         settled = np.nansum(np.square(updated - template)) < TOLERANCE**2 * np.nansum(np.square(template))
         if settled and np.array_equal(of_template, np.isfinite(updated).all(axis=1)):
             break
@@ -90,11 +66,8 @@ def _fit(training: Mapping[str, Training], components: int) -> dict[str, Map]:
         known = np.isin(codes, side.match)
         means[name] = np.full((len(codes), dimensions), np.nan)
         means[name][known] = class_means(axes[name](side.features), side.match, codes[known])
-    return {name: _composed(axes[name], rigid) for name, rigid in hyperalign(means).items()}
-
-
-def _composed(axes: Map, rigid: Map) -> Map:
-    return lambda values: rigid(axes(values))
+    rigid = hyperalign(means)
+    return {name: lambda values, name=name: rigid[name](axes[name](values)) for name in rigid}
 
 
 def _nearest_to_all(means: Mapping[str, Floats], known: Mapping[str, np.ndarray]) -> Floats:
@@ -110,10 +83,3 @@ def _nearest_to_all(means: Mapping[str, Floats], known: Mapping[str, np.ndarray]
         # Animals that share classes with most animals come before the rest.
         distance[name] = (-len(errors), np.mean(errors) if errors else np.inf)
     return means[min(distance, key=lambda name: distance[name])]
-
-
-def _mean(rotated: Sequence[Floats]) -> Floats:
-    """Return the mean over animals, NaN for classes that no animal has."""
-    values = np.stack(rotated)
-    count = np.isfinite(values).sum(axis=0)
-    return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)

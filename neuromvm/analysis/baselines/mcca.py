@@ -1,11 +1,7 @@
 """Multiset canonical correlation: a linear map for each animal to a space in which samples of the same class coincide.
 
-The criterion is MAXVAR of Kettenring, which generalised canonical correlation analysis (GCCA) usually means: the variates are
-the leading eigenvectors of the sum of the animals' projections, here with a ridge. GCCA is therefore no separate baseline.
-
-References
-----------
-Kettenring, J. R. (1971). Canonical analysis of several sets of variables. *Biometrika* 58, 433-451.
+The criterion is MAXVAR (Kettenring 1971, *Biometrika* 58, 433-451), which generalised canonical correlation analysis usually
+means: the variates are the leading eigenvectors of the sum of the animals' projections, here with a ridge.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,30 +17,13 @@ from neuromvm.errors import ShapeError, SpecError
 
 
 def multiset_cca(training: Mapping[str, Training], components: int, ridge: float) -> dict[str, Floats]:
-    """Fit a linear map for each animal to a space in which samples of the same class coincide.
+    """Return for each animal a map ``(feature, component)`` to a space in which samples of the same class coincide.
 
-    Each animal is whitened with ``ridge`` added to its covariance. The leading right singular vectors of the animals' features,
-    side by side in rows of matched samples, are the maps. Rows would be tuples of samples with the same match code, drawn many
-    times; the covariance of infinitely many draws is known in closed form (between animals, that of the class means), so nothing
-    is drawn. The weight of a class is its mean share over animals.
-
-    Parameters
-    ----------
-    training
-        Scaled features ``(sample, feature)`` and match codes of each animal's training side.
-    components
-        Number of shared dimensions.
-    ridge
-        In units of the variance of a scaled feature.
-
-    Returns
-    -------
-    For each animal a map ``(feature, component)``.
-
-    Raises
-    ------
-    ShapeError
-        If there are not more dimensions of all animals together than components.
+    Each animal is whitened with ``ridge``, in units of the variance of a scaled feature, added to its covariance. The leading
+    right singular vectors of the animals' features, side by side in rows of matched samples, are the maps. Rows would be tuples
+    of samples with the same match code, drawn many times; the covariance of infinitely many draws is known in closed form
+    (between animals, that of the class means), so nothing is drawn. The weight of a class is its mean share over animals.
+    ShapeError if the dimensions of all animals together are not more than the components.
     """
     size = 1 + max(int(side.match.max()) for side in training.values())
     counts = {name: np.bincount(side.match, minlength=size) for name, side in training.items()}
@@ -77,8 +56,7 @@ def _whitening(samples: Floats, ridge: float) -> tuple[Floats, Floats]:
 def _leading_directions(variances: list[Floats], means: list[Floats], components: int) -> list[Floats]:
     """Return the leading eigenvectors of the covariance of all animals, a block ``(direction, component)`` for each animal.
 
-    Within an animal the covariance is diagonal, between animals it is that of the (weighted) class means: a product with it
-    needs no matrix of all features by all features.
+    Within an animal the covariance is diagonal, between animals that of the (weighted) class means: no large matrix is built.
     """
     diagonal, stacked = np.concatenate(variances), np.concatenate(means, axis=1)
     if not components < len(diagonal):

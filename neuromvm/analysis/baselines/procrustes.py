@@ -1,11 +1,10 @@
 """Class-mean Procrustes: the principal components of an animal rotated into those of another.
 
-References
-----------
-Schönemann, P. H. (1966). A generalized solution of the orthogonal Procrustes problem. *Psychometrika* 31, 1-10.
+Schönemann (1966). A generalized solution of the orthogonal Procrustes problem. *Psychometrika* 31, 1-10.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -65,10 +64,9 @@ def _rotations(training: Mapping[str, Training], axes: Mapping[str, Map]) -> dic
     """Fit a map for each ``(source, target)`` with two common classes."""
     components = {name: axes[name](side.features) for name, side in training.items()}
     rotations = {}
-    for source in axes:
-        for target in axes:
-            common = np.intersect1d(training[source].match, training[target].match)
-            if source != target and len(common) > 1:
-                means = (class_means(components[name], training[name].match, common) for name in (target, source))
-                rotations[source, target] = procrustes(*means)
+    for source, target in permutations(axes, 2):
+        common = np.intersect1d(training[source].match, training[target].match)
+        if len(common) > 1:
+            means = (class_means(components[name], training[name].match, common) for name in (target, source))
+            rotations[source, target] = procrustes(*means)
     return rotations

@@ -43,18 +43,7 @@ def fit_splits(
 class Projections(Representation):
     """Scaled features of each animal, projected by the map of the animal and split, and read by logistic regression.
 
-    Parameters
-    ----------
-    inputs
-        Scaled features.
-    maps
-        Animal -> map, for each of ``splits``, see :func:`fit_splits`. Animals without a map are not seen.
-    splits
-        Splits of the maps; by default all.
-    inverse_penalty
-        ``C`` of the logistic regressions.
-    shared
-        Whether all maps lead to the same space.
+    ``maps`` are animal -> map, for each of ``splits`` (by default all); animals without a map are not seen.
     """
 
     def __init__(

@@ -2,11 +2,8 @@
 
 Trial j of animal i with condition c is N(mu_i + W_i s_c, rho_i^2 I), the columns of W_i orthonormal and s_c ~ N(0, Sigma). All
 trials of a condition share its response, so trials need not be matched, and an animal may lack conditions. The model is fitted
-by expectation and maximisation from a deterministic start.
-
-References
-----------
-Chen, Chen, Yeshurun, Hasson, Haxby & Ramadge (2015). A reduced-dimension fMRI shared response model. *NeurIPS* 28.
+by expectation and maximisation from a deterministic start (Chen et al. 2015. A reduced-dimension fMRI shared response model.
+*NeurIPS* 28).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +16,6 @@ from neuromvm.analysis.baselines.projections import LinearMap, Projections, fit_
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 
 TOLERANCE = 1e-5  # increase of the log-likelihood per training number [nats] at which iterations end
-STEPS = 200
 
 
 class SharedResponse(NamedTuple):
@@ -32,29 +28,11 @@ class SharedResponse(NamedTuple):
     log_likelihood: list[float]  # of the training trials after each step [nats]
 
 
-def shared_response(training: Mapping[str, Training], components: int, steps: int = STEPS) -> SharedResponse | None:
+def shared_response(training: Mapping[str, Training], components: int, steps: int = 200) -> SharedResponse | None:
     """Fit the model to the training sides of several animals.
 
-    Parameters
-    ----------
-    training
-        Scaled features ``(sample, feature)`` and match codes of each animal.
-    components
-        Dimensions of the response; fewer where the class means of an animal span fewer.
-    steps
-        Maximal number of iterations.
-
-    Returns
-    -------
-    The fitted model, None where there are fewer than two animals or the class means of an animal do not differ.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> match = np.repeat([0, 1, 2], 5).astype(np.int16)
-    >>> rats = {name: Training(rng.normal(size=(15, 8)), match) for name in ("mitt", "stella")}
-    >>> shared_response(rats, 2).maps["mitt"].axes.shape
-    (8, 2)
+    The response has fewer ``components`` where the class means of an animal span fewer. Return None where there are fewer than
+    two animals or the class means of an animal do not differ.
     """
     codes = np.unique(np.concatenate([side.match for side in training.values()])) if training else np.zeros(0)
     animals = {name: _Animal.of(side, codes) for name, side in training.items()}

@@ -17,23 +17,12 @@ LEVEL = 0.01  # family-wise, over all scores of an audit
 def scores_without_signal(
     spec: ExperimentSpec, samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree]
 ) -> xr.Dataset:
-    """Score models and baselines as the analysis ``decoding`` of the experiment would.
+    """Score models and baselines as the analysis ``decoding`` of the experiment would, on samples without signal.
 
-    Parameters
-    ----------
-    spec
-        The experiment.
-    samples, splits
-        Data without signal, and the splits of the experiment.
-    latents
-        Model -> its latents of these samples.
-
-    Returns
-    -------
-    ``value, chance (representation, setting)``, balanced accuracy averaged over splits and targets.
+    Return ``value, chance (representation, setting)``, balanced accuracy averaged over splits and targets.
     """
     options = Options.model_validate(spec.analyses.get("decoding", {}))
-    predictions = predict(samples, splits, latents, options).predictions
+    predictions, _, _ = predict(samples, splits, latents, options)
     scores = []
     for tree in predictions.values():
         replicas = next(iter(tree.children.values())).sizes["replica"]
@@ -43,26 +32,11 @@ def scores_without_signal(
 
 
 def verdicts(drawn: xr.Dataset) -> xr.Dataset:
-    """Compare scores on data without signal with chance.
+    """Compare scores on data without signal, ``value, chance (kind, draw, representation, setting)``, with chance.
 
-    Parameters
-    ----------
-    drawn
-        ``value, chance (kind, draw, representation, setting)``.
-
-    Returns
-    -------
-    ``mean, chance, low, high, p, fails (kind, representation, setting)``: the mean over draws with its 95 % t interval, p of a
-    one-sided t test against chance, and whether it is below .01, corrected over all scores (Holm 1979). The expected balanced
-    accuracy of predictions that know nothing of the label is 1 / classes, however they are distributed.
-
-    Examples
-    --------
-    >>> value = np.random.default_rng(0).normal(0.25, 0.02, (1, 20, 1, 1)) + np.array([0.0, 0.3])[:, None]
-    >>> dims = ("kind", "draw", "representation", "setting")
-    >>> drawn = xr.Dataset({"value": (dims, value), "chance": (dims, np.full(value.shape, 0.25))})
-    >>> verdicts(drawn)["fails"].values.ravel().tolist()
-    [False, True]
+    Return ``mean, chance, low, high, p, fails (kind, representation, setting)``: the mean over draws with its 95 % t interval, p
+    of a one-sided t test against chance, and whether it is below .01, corrected over all scores (Holm 1979). The expected
+    balanced accuracy of predictions that know nothing of the label is 1 / classes, however they are distributed.
     """
     value, chance = drawn["value"], drawn["chance"].mean("draw")
     draws = drawn.sizes["draw"]

@@ -22,33 +22,19 @@ class TargetDecoders(NamedTuple):
 
     @classmethod
     def of(cls, predicted: xr.Dataset, labels: NDArray[np.int16], target: str) -> "TargetDecoders":
-        """Group the predictions of a target, as of :func:`neuromvm.analysis.readouts.decoders.decode`.
+        """Group the predictions of a target, its node of :func:`~neuromvm.analysis.readouts.decoders.decode`.
 
-        Parameters
-        ----------
-        predicted
-            The node of the target.
-        labels
-            True class codes ``(trial, window)``.
-        target
-            Its name.
+        ``labels (trial, window)`` are the true class codes.
         """
         codes, split = predicted["predicted"].to_numpy(), predicted["split"].to_numpy()
         tested = any_predicted(codes).any(axis=(0, 1))
         codes, rows = codes[:, :, tested], LabelRows.of(labels[tested])
         decoders = predicted["decoder"].to_numpy().tolist()
         animals = [name for name in decoders if name not in (OTHERS, POOLED)]
-        groups = {
-            "within": [target],
-            "cross": [name for name in animals if name != target],
-            OTHERS: [OTHERS],
-            POOLED: [POOLED],
-        }
+        groups = [[target], [name for name in animals if name != target], [OTHERS], [POOLED]]  # in the order of SETTINGS
         common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
         return cls(
-            DecoderGroups(
-                [[decoders.index(name) for name in groups[setting]] for setting in SETTINGS], codes, split, common, rows
-            ),
+            DecoderGroups([[decoders.index(name) for name in group] for group in groups], codes, split, common, rows),
             DecoderGroups([[decoders.index(name)] for name in animals], codes, split, common, rows),
             rows,
         )
@@ -58,12 +44,7 @@ class DecoderGroups:
     """Scores of groups of decoders on one target, each the mean over the decoders that exist.
 
     Decoders of a group that share the same classes with the target are tallied at once, with all seeds of a split. A group has
-    several such subgroups only where animals lack classes.
-
-    Attributes
-    ----------
-    chance
-        What guessing gives in each group ``(group,)``, NaN where no decoder exists.
+    several such subgroups only where animals lack classes. ``chance (group,)`` is what guessing gives, NaN without decoders.
     """
 
     def __init__(

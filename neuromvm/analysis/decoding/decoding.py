@@ -1,14 +1,13 @@
 """Analysis ``decoding``: can decoders of some animals read the others, and how does a model compare with baselines?
 
-Every representation is decoded from the same trials; see :mod:`neuromvm.analysis.decoding.scoring` for the settings and
-intervals, :mod:`neuromvm.analysis.decoding.nulls` for the nulls, :mod:`neuromvm.analysis.baselines.catalogue` for the baselines,
-:mod:`neuromvm.analysis.decoding.tuning` for how their settings are chosen.
+Every representation is decoded from the same trials. Settings and intervals: :mod:`neuromvm.analysis.decoding.scoring`; nulls:
+:mod:`~neuromvm.analysis.decoding.nulls`; choice of settings: :mod:`~neuromvm.analysis.decoding.tuning`.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -45,7 +44,6 @@ __all__ = ["Options", "baseline", "check", "chosen_settings", "compare", "comput
 
 LATENT_PENALTY = "latent_inverse_penalty"
 RENAMED = "cross, classes renamed"
-TITLES = {("cross", CLASS_NAMES): RENAMED}  # setting and its second null -> setting of the line in a summary
 
 
 class Options(BaselineOptions):
@@ -58,13 +56,7 @@ class Options(BaselineOptions):
 
 
 def check(options: Options) -> None:
-    """Refuse baselines that cannot be computed, before anything is trained.
-
-    Raises
-    ------
-    SpecError
-        If a baseline needs a package that is not installed.
-    """
+    """Raise SpecError for baselines that need a package that is not installed, before anything is trained."""
     require(options.baselines)
 
 
@@ -94,8 +86,8 @@ def compare(
     options
         Baselines, decoders and resampling.
     refits
-        Representation and its settings -> its scores on null data, by the name of the null; see
-        :meth:`neuromvm.folders.study.Study.refits`.
+        Representation and its settings -> name of a null -> its scores on null data
+        (:meth:`neuromvm.folders.study.Study.refits`).
 
     Returns
     -------
@@ -139,26 +131,14 @@ def compare(
     )
 
 
-class Predicted(NamedTuple):
-    """Predicted labels of test trials.
+def predict(
+    samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options
+) -> tuple[dict[str, xr.DataTree], dict[str, list[str]], dict[str, str]]:
+    """Fit the baselines, choose settings if ``tune`` is on, and decode everything; arguments are as of :func:`compare`.
 
-    Attributes
-    ----------
-    predictions
-        Representation -> what :func:`neuromvm.analysis.readouts.decoders.decode` returns.
-    chosen
-        Representation -> its settings in each split, as JSON.
-    left_out
-        Baseline -> what the samples lack for it.
+    Return representation -> predictions of :func:`~neuromvm.analysis.readouts.decoders.decode`; representation -> its settings in
+    each split, as JSON; and baseline -> what the samples lack for it.
     """
-
-    predictions: dict[str, xr.DataTree]
-    chosen: dict[str, list[str]]
-    left_out: dict[str, str]
-
-
-def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options) -> Predicted:
-    """Fit the baselines, choose settings if ``tune`` is on, and decode everything; arguments are as of :func:`compare`."""
     left_out = {str(name): reason for name in options.baselines if (reason := missing(name, samples))}
     options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if name not in left_out)})
     predictions, chosen = {}, {}
@@ -170,7 +150,7 @@ def predict(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.
     for name, settings in tuned_options(samples, splits, options).items():
         predictions[name] = decode(baseline(name, inputs, settings), samples, splits)
         chosen[name] = [json.dumps({key: getattr(of_split, key) for key in BASELINES[name].grid}) for of_split in settings]
-    return Predicted(predictions, chosen, left_out)
+    return predictions, chosen, left_out
 
 
 def chosen_settings(scores: xr.Dataset) -> dict[str, str]:
@@ -199,13 +179,7 @@ def _in_words(chosen: NDArray[np.str_]) -> str:
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return a line for each representation, setting and null of this setting.
-
-    Raises
-    ------
-    RunFolderError
-        If the scores were saved by an earlier version.
-    """
+    """Return a line for each representation, setting and null; raise RunFolderError for scores saved by an earlier version."""
     check_judged(scores, "decoding")
     lines = []
     for name in scores["representation"].values:
@@ -226,7 +200,7 @@ def _line(cell: xr.Dataset, null: str) -> Score:
     return Score(
         what="balanced accuracy",
         representation=str(cell["representation"].item()),
-        setting=setting if null == nulls[0] else TITLES.get((setting, null), f"{setting}, {null}"),
+        setting=setting if null == nulls[0] else RENAMED if (setting, null) == ("cross", CLASS_NAMES) else f"{setting}, {null}",
         value=value_of(mean["score"]),
         n=Counts(
             animals=scored.sizes["target"],

@@ -1,13 +1,11 @@
 """Analysis ``few_shot``, leave one animal out: how many trials of a new animal do decoders of the others need to read it?
 
-Every animal is new once: the shared model and the maps are fitted without it, and adapted to it afterwards. For each number of
-its training trials of each class, the analysis compares a model adapted to it, with all other animals frozen; the same model
-trained from scratch; multiset canonical correlation, fitted again or with the maps of the others frozen; and the animal's own
-decoder, without any other animal. All but the last are read by one decoder fitted on the other animals, which never sees the new
-one.
+Every animal is new once: the shared model and the maps are fitted without it, and adapted to it with a number of its training
+trials of each class. Compared are the adapted model, the same model trained from scratch, multiset canonical correlation (maps of
+the others frozen, or fitted again), and the animal's own decoder. A decoder of the other animals reads all but the last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -58,10 +56,7 @@ class NewAnimal(NamedTuple):
 def compute(study: "Study", options: Options) -> xr.Dataset:
     """Score what ``neuromvm few-shot`` trained in a run; :func:`compare_few_shot` says what is returned.
 
-    Raises
-    ------
-    RunFolderError
-        If there is nothing, or models were given different trials.
+    RunFolderError if there is nothing, or models were given different trials.
     """
     folder = FewShotFolder(study)
     models = folder.models
@@ -134,13 +129,15 @@ def compare_few_shot(
     floor = f"{options.permutations} permutations of labels among the test trials of the animal left out; nothing fitted again"
     by_setting = []
     for trials, animals in new_animals.items():
+        decoders, unread = [*animals, OTHERS, POOLED], {"predicted": np.int16(-1), "common": False}
         predictions: dict[str, dict[str, xr.Dataset]] = {}
         for animal, new in animals.items():
             for method, predicted in _read(samples, animal, new, ridge, baselines).items():
-                predictions.setdefault(method, {})[animal] = _only_others(predicted, list(animals))
+                of_others = predicted.sel(decoder=[OTHERS]).reindex(decoder=decoders, fill_value=unread)
+                predictions.setdefault(method, {})[animal] = of_others
         trees = {method: xr.DataTree.from_dict(nodes) for method, nodes in predictions.items()}
         scored = score(trees, _only(samples, *animals), resampling, FROZEN_MAPS).sel(setting=[OTHERS], null=[LABELS])
-        counts = [_training_trials(new.splits, animal) for animal, new in animals.items()]
+        counts = [is_fitted(new.splits[animal]["part"].to_numpy()).sum(axis=1).mean() for animal, new in animals.items()]
         scored = scored.assign(training_trials=(("setting", "target"), [[np.mean(counts), *counts]]))
         scored["null_kind"] = xr.full_like(scored["null_kind"], floor, dtype=object).astype(str)
         coords = {"setting": [write_trials(trials)], "per_class": ("setting", [-1 if trials is None else trials])}
@@ -199,30 +196,14 @@ def _read(
     return predicted
 
 
-def _only_others(predicted: xr.Dataset, targets: Sequence[str]) -> xr.Dataset:
-    """Leave out all decoders but that of the others."""
-    nothing = {"predicted": np.int16(-1), "common": False}
-    return predicted.sel(decoder=[OTHERS]).reindex(decoder=[*targets, OTHERS, POOLED], fill_value=nothing)
-
-
 def _without_other_tests(splits: xr.DataTree, animal: str) -> xr.DataTree:
     """Leave nothing to be tested of the other animals."""
-    nodes = {}
-    for name, node in splits.children.items():
-        dataset = node.to_dataset()
-        nodes[name] = dataset if name == animal else dataset.assign(part=dataset["part"].where(dataset["part"] != Part.TEST, 0))
-    return _tree(splits, nodes)
+    without = splits.copy()
+    for name in set(splits.children) - {animal}:
+        part = splits[name]["part"]
+        without[name]["part"] = part.where(part != Part.TEST, 0)
+    return without
 
 
 def _only(tree: xr.DataTree, *animals: str) -> xr.DataTree:
-    return _tree(tree, {name: tree[name].to_dataset() for name in animals})
-
-
-def _tree(like: xr.DataTree, nodes: Mapping[str, xr.Dataset]) -> xr.DataTree:
-    return xr.DataTree(dataset=like.to_dataset(), children={name: xr.DataTree(node) for name, node in nodes.items()})
-
-
-def _training_trials(splits: xr.DataTree, animal: str) -> float:
-    """Return how many training-side trials an animal has, mean over splits."""
-    part = splits[animal]["part"].to_numpy()
-    return float(is_fitted(part).sum(axis=1).mean())
+    return xr.DataTree.from_dict({"/": tree.to_dataset(), **{name: tree[name].to_dataset() for name in animals}})

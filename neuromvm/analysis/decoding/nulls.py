@@ -1,16 +1,9 @@
-"""Null hypotheses of decoding scores, each with a name.
+"""Null hypotheses of decoding scores by name; nulls that refit have the name under which they were saved.
 
-``labels``
-    Activity does not tell the label. Labels are permuted among test trials, or everything is refitted on null data.
-``class names``
-    Every animal carries the classes in a code of its own. Such a model gives systematic answers, which with few animals and
-    classes are often right by luck, so permuted labels do not describe it. The classes of every animal are renamed, all trials of
-    a class alike (:mod:`neuromvm.analysis.statistics.renamed_classes`); nothing is refitted. A null of *cross*.
-``exchanged decoders``
-    An animal is read by its own decoder as by any other. The matrix of accuracies keeps its rows (some decoders are better) and
-    columns (some animals are easier to read), and decoders are given to other animals. A null of *within - cross*.
-
-Further nulls that refit have the name under which they were saved (:meth:`neuromvm.folders.study.Study.refits`).
+``labels``: activity does not tell the label. Labels are permuted among test trials, or everything is refitted on null data.
+``class names``, of *cross*: every animal carries the classes in a code of its own, so that systematic answers are sometimes right
+by luck (:mod:`neuromvm.analysis.statistics.renamed_classes`). ``exchanged decoders``, of *within - cross*: an animal is read by
+its own decoder as by any other; the matrix of accuracies keeps its rows and columns, and decoders are given to other animals.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,41 +30,20 @@ Variables = dict[str, tuple[tuple[str, ...], NDArray[np.generic]]]
 
 
 class NullScores(NamedTuple):
-    """Scores of one representation under a null hypothesis.
+    """Scores of one representation under a null hypothesis."""
 
-    Attributes
-    ----------
-    kind, draws
-        How labels were broken, in words, and how often.
-    statistics
-        Setting -> ``(target, null_statistic)``, the first target being the mean over all.
-    absent
-        Why the null does not exist; '' if it does.
-    """
-
-    kind: str
+    kind: str  # how labels were broken, in words
     draws: int
-    statistics: Mapping[str, Floats]
-    absent: str = ""
+    statistics: Mapping[str, Floats]  # setting -> (target, null_statistic), the first target being the mean over all
+    absent: str = ""  # why the null does not exist
 
 
 def null_variables(
     nulls: Sequence[Mapping[str, NullScores]], settings: Sequence[str], samples: xr.DataTree
 ) -> tuple[list[str], Variables]:
-    """Lay out the nulls of representations as variables of a dataset (:mod:`neuromvm.analysis.judged`).
+    """Return the names of nulls, and ``null_score, null_kind, null_draws, null_absent`` (:mod:`neuromvm.analysis.judged`).
 
-    Parameters
-    ----------
-    nulls
-        Name -> scores, for each representation.
-    settings
-        All settings.
-    samples
-        A node for each target; the mean over all is one more.
-
-    Returns
-    -------
-    Names of the nulls, and the variables ``null_score, null_kind, null_draws, null_absent``.
+    ``nulls`` holds name -> scores for each representation; ``samples`` has a node for each target.
     """
     names = list(dict.fromkeys([LABELS, CLASS_NAMES, EXCHANGED_DECODERS, *(name for scores in nulls for name in scores)]))
     shape = (len(names), len(nulls), len(settings))
@@ -97,15 +69,7 @@ def null_variables(
 def own_minus_others(accuracy: Floats) -> Floats:
     """Return the accuracy of each animal's own decoder minus the mean of those of the others ``(..., target)``.
 
-    Parameters
-    ----------
-    accuracy
-        ``(..., source, target)``; NaN where there is no decoder.
-
-    Examples
-    --------
-    >>> own_minus_others(np.array([[0.9, 0.5, 0.4], [0.4, 0.8, 0.4], [0.4, 0.5, 0.7]])).round(3).tolist()
-    [0.5, 0.3, 0.3]
+    ``accuracy (..., source, target)`` is NaN where there is no decoder.
     """
     diagonal = np.diagonal(accuracy, axis1=-2, axis2=-1)
     return np.asarray(diagonal - mean_of_scored(between_animals(accuracy), axis=-2))
@@ -115,15 +79,7 @@ def exchanged(accuracy: Floats, draws: int, rng: np.random.Generator) -> Floats:
     """Return *within - cross* where every animal is given the decoder of one: all other ways, or ``draws`` of them, ``(draw,)``.
 
     Exact where the deviations from a mean of each source and of each target are exchangeable between pairs.
-
-    References
-    ----------
     Hubert & Schultz (1976). Quadratic assignment as a general data analysis strategy. *Br. J. Math. Stat. Psychol.* 29, 190-241.
-
-    Examples
-    --------
-    >>> len(exchanged(np.eye(4), 1000, np.random.default_rng(0)))
-    23
     """
     animals = len(accuracy)
     if animals <= EXACT_UP_TO:
@@ -135,27 +91,14 @@ def exchanged(accuracy: Floats, draws: int, rng: np.random.Generator) -> Floats:
 
 def exchanges(animals: int, draws: int) -> tuple[int, str]:
     """Return how often :func:`exchanged` exchanges decoders, and in words what it does."""
-    ways = factorial(animals)
-    exact = animals <= EXACT_UP_TO
+    ways, exact = factorial(animals), animals <= EXACT_UP_TO
     count = f"all {ways} ways" if exact else f"{draws} of {ways} ways, drawn at random,"
-    return (
-        ways - 1 if exact else draws,
-        f"{count} to give each animal the decoder of one, nothing refitted: its own is one of all",
-    )
+    words = f"{count} to give each animal the decoder of one, nothing refitted: its own is one of all"
+    return ways - 1 if exact else draws, words
 
 
 def cross_with_renamed_classes(predictions: xr.DataTree, samples: xr.DataTree, renaming: Renaming) -> Floats:
-    """Return the score *cross* with the classes of every animal renamed ``(draw,)``; NaN if there is one animal.
-
-    Parameters
-    ----------
-    predictions
-        What :func:`neuromvm.analysis.readouts.decoders.decode` returns.
-    samples
-        True labels.
-    renaming
-        Names of the classes of every animal.
-    """
+    """Return the score *cross* with the classes of every animal renamed ``(draw,)``; NaN if there is one animal."""
     animals, of_target = list(samples.children), []
     if len(animals) < 2:
         return np.full(renaming.draws, np.nan)

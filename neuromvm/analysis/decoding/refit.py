@@ -41,31 +41,17 @@ def rows(study: "Study") -> dict[str, bool]:
 def settings_of(study: "Study", name: str) -> list[str]:
     """Return the settings of a representation in each split, as JSON, under which it is refitted.
 
-    Raises
-    ------
-    SpecError
-        If it needs a package that is not installed.
-    RunFolderError
-        If the scores were saved by an earlier version.
+    SpecError if it needs a package that is not installed, RunFolderError if the scores were saved by an earlier version.
     """
     require([name])
     return [str(settings) for settings in _scores(study)["chosen"].sel(representation=name).values]
 
 
 def score_latents(study: "Study", settings: Sequence[str], latents: xr.DataTree, within: str | None) -> xr.Dataset:
-    """Decode latents of a model fitted to null data; :func:`neuromvm.analysis.decoding.scoring.null_scores` says what is
-    returned.
+    """Decode ``latents (..., replica)`` of a model fitted to null data, with coordinate ``permutation (replica)``.
 
-    Parameters
-    ----------
-    study
-        The run.
-    settings
-        Those of the model, of :func:`settings_of`.
-    latents
-        Of :func:`neuromvm.workflow.refits.refit`, with coordinate ``permutation (replica)``.
-    within
-        Trial label within which activity was permuted.
+    ``settings`` are those of :func:`settings_of`; ``within`` is the trial label within which activity was permuted. Return what
+    :func:`neuromvm.analysis.decoding.scoring.null_scores` returns.
     """
     penalties = [json.loads(of_split)[LATENT_PENALTY] for of_split in settings]
     permutation = next(iter(latents.children.values()))["permutation"].to_numpy()
@@ -76,17 +62,7 @@ def score_latents(study: "Study", settings: Sequence[str], latents: xr.DataTree,
 def score_baseline(
     study: "Study", name: str, settings: Sequence[str], permutations: Sequence[int], within: str | None
 ) -> xr.Dataset:
-    """Fit a baseline to null data, and decode it.
-
-    Parameters
-    ----------
-    study, within
-        As above.
-    name, settings
-        A baseline of :func:`rows`, and its settings.
-    permutations
-        Numbers of the null data.
-    """
+    """Fit a baseline of :func:`rows` to null data of these numbers and decode it, as :func:`score_latents` does for a model."""
     table_options, scores = options(study), []
     of_split = [table_options.model_copy(update=json.loads(chosen)) for chosen in settings]
     for number in permutations:

@@ -7,7 +7,7 @@ between animals.
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from neuromvm.analysis.decoding.nulls import NullScores, Variables
 from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NULL_STATISTICS, STATISTICS, UNITS
 from neuromvm.analysis.scores import NO_REASON
 from neuromvm.analysis.statistics import hierarchy, over_trials
-from neuromvm.analysis.statistics.over_trials import Floats, LabelRows, mean_of_scored, under_null
+from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_null
 from neuromvm.analysis.statistics.renamed_classes import NEIGHBOURS_ALIKE, Renaming, exchangeable
 from neuromvm.errors import SplitError
 
@@ -111,7 +111,7 @@ def score(
         trials hold, so then there is no null.
     refits
         Representation -> name of a null -> :func:`null_scores` of refits on null data. Those of the null ``labels`` replace
-        permutations of labels among test trials with decoders not refitted.
+        permutations of labels among test trials.
 
     Returns
     -------
@@ -131,32 +131,32 @@ def score(
     if in_sample:
         resampling, refits = resampling._replace(permutations=0), {}
     trials, counts = _tested(predictions, samples)
-    judge = _Judge(samples, resampling, FITTED if in_sample else "")
+    animals, judge = list(samples.children), _Judge(samples, resampling, FITTED if in_sample else "")
     draws, accuracies, null_scores_of, pair_p = [], [], [], []
     for name, tree in predictions.items():
-        refits_of = _in_order(samples, (refits or {}).get(name, {}))
+        refits_of = {null: refit.sel(source=animals, target=animals) for null, refit in (refits or {}).get(name, {}).items()}
         draws.append(_draws(tree, samples, resampling, LABELS in refits_of))
         accuracies.append(Accuracies.of(draws[-1]))
         null_scores_of.append(judge.nulls(tree, draws[-1].null, accuracies[-1], refits_of))
         pair_p.append(_pair_p(accuracies[-1].pairs, refits_of.get(LABELS)))
     null_names, variables = nulls.null_variables(null_scores_of, ALL_SETTINGS, samples)
-    dims = ("representation", "setting", "target")
+    dims, targets = ("representation", "setting", "target"), [tree[animals[0]] for tree in predictions.values()]
     variables |= _scores_and_differences(accuracies, dims, resampling.seed)
     variables |= {
-        "chance": (dims, np.stack([_chance(drawn) for drawn in draws])),
+        "chance": (dims, np.stack([np.pad(_with_mean(drawn.chance), ((0, 1), (0, 0))) for drawn in draws])),  # 0: of LOST
         "split_value": (("representation", "split", "setting"), np.stack([_by_split(drawn) for drawn in draws])),
         "accuracy": (("representation", "split", "source", "target"), _without_mean([drawn.pairs for drawn in draws])),
         "accuracy_p": (("representation", "correction", "source", "target"), _without_mean(pair_p)),
         "trials": (("target",), trials),
         "majority_share": (("target",), counts.max(axis=1) / np.maximum(counts.sum(axis=1), 1)),
-        "seeds": (("representation",), np.array([_seeds(tree) for tree in predictions.values()])),
+        "seeds": (("representation",), np.array([np.bincount(node["split"]).max() for node in targets])),
     }
     coords = {
         "representation": list(predictions),
         "reference": list(predictions),
         "setting": list(ALL_SETTINGS),
-        "target": [ALL_ANIMALS, *samples.children],
-        "source": list(samples.children),
+        "target": [ALL_ANIMALS, *animals],
+        "source": animals,
         "unit_of_inference": list(UNITS),
         "statistic": list(STATISTICS),
         "null": null_names,
@@ -182,23 +182,10 @@ def shifted(samples: xr.DataTree) -> str:
 
 
 def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDArray[np.integer], null_kind: str) -> xr.Dataset:
-    """Score refits on null data as the data are scored.
+    """Score refits on null data as the data are scored; ``permutation (replica,)`` are the numbers of the null data.
 
-    Parameters
-    ----------
-    predictions
-        What :func:`neuromvm.analysis.readouts.decoders.decode` returns.
-    samples
-        Labels, which null data leave in place.
-    permutation
-        Number of the null data of each replica ``(replica,)``.
-    null_kind
-        In words.
-
-    Returns
-    -------
-    ``value (permutation, split, setting, target)``; ``accuracy (permutation, split, source, target)``; ``chance (setting,
-    target)``, what guessing gives.
+    Return ``value (permutation, split, setting, target)``, ``accuracy (permutation, split, source, target)`` and
+    ``chance (setting, target)``, what guessing gives. Null data leave the labels of ``samples`` in place.
     """
     targets = list(samples.children)
     numbers = np.unique(permutation)
@@ -221,10 +208,7 @@ def null_scores(predictions: xr.DataTree, samples: xr.DataTree, permutation: NDA
 
 
 def _tested(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return how many trials any decoder is tested on ``(target,)``, and their windows of each class ``(target, class)``.
-
-    The first target is the sum over all.
-    """
+    """Return the number of trials that any decoder is tested on ``(target,)``, and of windows ``(target, class)``; sums first."""
     classes = len(json.loads(samples.attrs["classes"]))
     trials, counts = [], []
     for target, node in samples.children.items():
@@ -253,7 +237,9 @@ def _draws(predictions: xr.DataTree, samples: xr.DataTree, resampling: Resamplin
         # Draws depend on the name of the target only, so that representations can be compared draw by draw.
         rng = np.random.default_rng([resampling.seed, zlib.crc32(target.encode())])
         bootstrap = settings.scores(over_trials.bootstrap(rows, resampling.bootstraps, rng))
-        null = [settings.scores(assignments) for assignments in _permutations(rows, permutations, rng)]
+        piece = max(1, LARGEST_PIECE // max(1, len(rows.row) * len(rows.labels)))
+        pieces = [min(piece, permutations - begin) for begin in range(0, permutations, piece)]
+        null = [settings.scores(over_trials.permutations(rows, draws, rng)) for draws in pieces]
         unchanged = over_trials.as_they_are(rows)
         observed, pairs = settings.scores(unchanged)[0], sources.scores(unchanged)[0]
         null_draws = np.concatenate([np.empty((0, *observed.shape)), *null])
@@ -263,25 +249,8 @@ def _draws(predictions: xr.DataTree, samples: xr.DataTree, resampling: Resamplin
     return Draws(*(np.stack(field, axis=-1) for field in zip(*of_target, strict=True)))
 
 
-def _permutations(rows: LabelRows, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Yield permutations in pieces that fit in memory."""
-    piece = max(1, LARGEST_PIECE // max(1, len(rows.row) * len(rows.labels)))
-    for begin in range(0, draws, piece):
-        yield over_trials.permutations(rows, min(piece, draws - begin), rng)
-
-
 class _Judge:
-    """Compares representations with their nulls.
-
-    Parameters
-    ----------
-    samples
-        True labels.
-    resampling
-        Number and seed of permutations.
-    absent
-        Why there are no nulls; '' if there are.
-    """
+    """Compares representations with their nulls; ``absent`` says why there are none, '' if there are."""
 
     def __init__(self, samples: xr.DataTree, resampling: Resampling, absent: str) -> None:
         animals, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
@@ -312,12 +281,6 @@ class _Judge:
             nulls.EXCHANGED_DECODERS: NullScores(exchanged_kind, exchanges, {LOST: _of_mean(value[-1], exchanged)}, self._absent),
             **{name: _refitted(refit, value) for name, refit in refits.items()},
         }
-
-
-def _in_order(samples: xr.DataTree, refits: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Return refits with animals in the order of the samples."""
-    animals = list(samples.children)
-    return {null: refit.sel(source=animals, target=animals) for null, refit in refits.items()}
 
 
 def _refitted(refit: xr.Dataset, value: Floats) -> NullScores:
@@ -358,22 +321,10 @@ def _pair_p(value: Floats, refit: xr.Dataset | None) -> Floats:
     return np.stack([alone, np.where(between, over_trials.p_value(value, largest), np.nan)])
 
 
-def _chance(draws: Draws) -> Floats:
-    """Return what guessing gives ``(setting, target)``; 0 is lost between animals."""
-    chance = _with_mean(draws.chance)
-    return np.concatenate([chance, np.zeros_like(chance[:1])])
-
-
 def _by_split(draws: Draws) -> Floats:
     """Return the mean over targets of every split ``(split, setting)``."""
     lost = nulls.own_minus_others(draws.pairs)
     return mean_of_scored(np.concatenate([draws.observed, lost[:, None]], axis=1), axis=-1)
-
-
-def _seeds(predictions: xr.DataTree) -> int:
-    """Return the largest number of seeds of a split."""
-    first_target = next(iter(predictions.children.values()))
-    return int(np.bincount(first_target["split"].to_numpy()).max())
 
 
 def _with_mean(values: Floats) -> Floats:

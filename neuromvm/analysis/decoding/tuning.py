@@ -6,14 +6,12 @@ no common space. For each split the candidate with the best mean over animals an
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from neuromvm.analysis.baselines.catalogue import BASELINES, PENALTIES, BaselineOptions, Setting, baseline
+from neuromvm.analysis.baselines.catalogue import BASELINES, PENALTIES, BaselineOptions, baseline
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, training_side
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
@@ -31,38 +29,24 @@ class Inner(NamedTuple):
     splits: xr.DataTree  # part (split, trial), split = outer split * folds + fold
     folds: int
 
-    def by_split(self, scores: Floats) -> Floats:
-        """Average scores of inner folds over each outer split, ``(split,)``."""
-        outer = next(iter(self.splits.children.values())).sizes["split"] // self.folds
-        return mean_of_scored(scores.reshape(outer, -1), axis=1)
+    def scores(self, candidate: Representation, samples: xr.DataTree) -> Floats:
+        """Return the mean accuracy of a candidate over inner folds and seeds of each outer split, ``(split,)``."""
+        accuracy = training_accuracy(candidate, samples, self.splits)
+        outer, split = _number_of_splits(self.splits) // self.folds, np.array(candidate.replicas) // self.folds
+        return np.array([mean_of_scored(accuracy[split == number], axis=0) for number in range(outer)])
 
 
 def inner_folds(samples: xr.DataTree, splits: xr.DataTree, folds: int) -> Inner:
-    """Divide the training side of every split into folds, stratified by label.
+    """Divide the training side of every split into folds, stratified by label; fewer where a class has fewer training trials.
 
-    Parameters
-    ----------
-    samples, splits
-        Trees of :mod:`neuromvm.schema`.
-    folds
-        Number of folds; fewer where a class has fewer training trials.
-
-    Returns
-    -------
-    Splits of the same trials: inner training trials are TRAIN, inner held-out trials TEST, all others UNUSED.
-
-    Raises
-    ------
-    SplitError
-        If a class of an animal has one training trial only.
+    Inner training trials are TRAIN, inner held-out trials TEST, all others UNUSED. SplitError if a class of an animal has one
+    training trial only.
     """
-    smallest = [
-        _smallest_class(samples[name]["label"].to_numpy(), side)
-        for name in samples.children
-        for split in range(_number_of_splits(splits))
-        if (side := training_side(splits, split, name)).any()
-    ]
-    folds = min([folds, *smallest])
+    for name, node in samples.children.items():
+        for split in range(_number_of_splits(splits)):
+            side = training_side(splits, split, name)
+            _, counts = np.unique(node["label"].to_numpy()[side], axis=0, return_counts=True)
+            folds = min([folds, *counts.tolist()])
     if folds < 2:
         raise SplitError(
             "option tune",
@@ -100,41 +84,23 @@ def tuned_options(samples: xr.DataTree, splits: xr.DataTree, options: Options) -
 
 
 def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, options: BaselineOptions) -> list[float]:
-    """Choose C of the decoders of a model's latents, for each split on inner folds of its training side.
+    """Return C of the decoders of a model's latents for each split, chosen on inner folds of its training side if ``tune`` is on.
 
     The model was trained on the whole training side, inner held-out trials included, so the choice leans towards weak penalties;
-    it uses no test trial.
-
-    Parameters
-    ----------
-    latents
-        Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
-    samples, splits, options
-        As of :func:`tuned_options`.
-
-    Returns
-    -------
-    C for each split, the same for all seeds; that of the options if ``tune`` is off.
+    it uses no test trial, and is the same for all seeds.
     """
-    outer = _number_of_splits(splits)
     if not options.tune:
-        return [options.latent_inverse_penalty] * outer
+        return [options.latent_inverse_penalty] * _number_of_splits(splits)
     inner = inner_folds(samples, splits, options.inner_folds)
     repeated = _repeated(latents, inner.folds)
-    candidates = [(penalty, Latents(repeated, inner.splits, inverse_penalty=penalty)) for penalty in PENALTIES]
-    split = np.array(candidates[0][1].replicas) // inner.folds
-    scores = []
-    for _, candidate in candidates:
-        accuracy = training_accuracy(candidate, samples, inner.splits)
-        scores.append([np.nanmean(accuracy[split == number]) if (split == number).any() else np.nan for number in range(outer)])
-    return [candidates[index][0] for index in _best(np.array(scores))]
+    candidates = [Latents(repeated, inner.splits, inverse_penalty=penalty) for penalty in PENALTIES]
+    return [PENALTIES[index] for index in _best(np.array([inner.scores(candidate, samples) for candidate in candidates]))]
 
 
 def training_accuracy(representation: Representation, samples: xr.DataTree, splits: xr.DataTree) -> Floats:
     """Return the mean balanced accuracy across animals, or within animals if there is none across, ``(replica,)``.
 
-    The mean is over tested classes that decoder and target share, as in :mod:`neuromvm.analysis.decoding.scoring`, then over
-    decoders and targets. NaN where nothing can be decoded.
+    The mean is over tested classes that decoder and target share, then over decoders and targets. NaN where nothing is decoded.
     """
     animals = list(samples.children)
     cross, within = [], []
@@ -156,23 +122,18 @@ def training_accuracy(representation: Representation, samples: xr.DataTree, spli
 
 
 def _tuned(name: str, inputs: Inputs, samples: xr.DataTree, inner: Inner, options: Options) -> list[Options]:
-    candidates, scores = [], []
-    for settings in _candidates(BASELINES[name].grid):
-        candidate = options.model_copy(update=settings)
+    candidates, scores, grid = [], [], BASELINES[name].grid
+    for values in itertools.product(*grid.values()):
+        candidate = options.model_copy(update=dict(zip(grid, values, strict=True)))
         try:
             fitted = baseline(name, inputs, candidate)
         except ShapeError:  # more components than there are dimensions
             continue
         candidates.append(candidate)
-        scores.append(inner.by_split(training_accuracy(fitted, samples, inner.splits)))
+        scores.append(inner.scores(fitted, samples))
     if not candidates:
         return [options] * (inputs.splits // inner.folds)
     return [candidates[index] for index in _best(np.array(scores))]
-
-
-def _candidates(grid: Mapping[str, Sequence[Setting]]) -> Iterator[dict[str, Setting]]:
-    for values in itertools.product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
 
 
 def _best(scores: Floats) -> list[int]:
@@ -185,12 +146,6 @@ def _number_of_splits(splits: xr.DataTree) -> int:
     return next(iter(splits.children.values())).sizes["split"]
 
 
-def _smallest_class(labels: NDArray[np.integer], side: NDArray[np.bool_]) -> int:
-    """Return how many training trials the rarest row of labels has."""
-    _, counts = np.unique(labels[side], axis=0, return_counts=True)
-    return int(counts.min())
-
-
 def _repeated(latents: xr.DataTree, folds: int) -> xr.DataTree:
     """Repeat every replica for each inner fold of its split."""
     nodes = {}
@@ -198,5 +153,5 @@ def _repeated(latents: xr.DataTree, folds: int) -> xr.DataTree:
         dataset = node.to_dataset()
         replica = np.repeat(np.arange(dataset.sizes["replica"]), folds)
         split = dataset["split"].to_numpy()[replica] * folds + np.tile(np.arange(folds), dataset.sizes["replica"])
-        nodes[name] = xr.DataTree(dataset.isel(replica=replica).assign_coords(split=("replica", split)))
-    return xr.DataTree(dataset=latents.to_dataset(), children=nodes)
+        nodes[name] = dataset.isel(replica=replica).assign_coords(split=("replica", split))
+    return xr.DataTree.from_dict(nodes)

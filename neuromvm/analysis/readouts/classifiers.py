@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.floating]
 Codes = NDArray[np.integer]
-SMALLEST_RATE = 1e-3  # [counts] of a feature that never counted anything on the training side
 
 
 class Classifier(Protocol):
@@ -26,30 +25,40 @@ class Classifier(Protocol):
         """Return ``(sample, class)``; the class with the larger score is more probable."""
 
 
-class Logistic:
-    """Multinomial logistic regression with a squared penalty, fitted in the span of its training samples.
+class _Linear:
+    """A linear model of scikit-learn."""
 
-    The weights of a penalised regression lie in that span, so with more features than samples the solution is the same and has
-    fewer numbers.
-
-    Parameters
-    ----------
-    inverse_penalty
-        ``C`` of :class:`sklearn.linear_model.LogisticRegression`.
-    start
-        A fitted regression on the same features and classes, from which the search starts; the optimum is the same.
-    """
-
-    def __init__(self, inverse_penalty: float, start: "Logistic | None" = None) -> None:
-        # Newton's method is as quick as the default here and reaches the optimum, which the default may miss.
-        self._model = LogisticRegression(C=inverse_penalty, solver="newton-cg", max_iter=1000, warm_start=start is not None)
-        self._inverse_penalty, self._start = inverse_penalty, start
-        self._span: Floats | None = None
+    def __init__(self, model: LogisticRegression | LinearDiscriminantAnalysis) -> None:
+        self._model = model
 
     @property
     def classes_(self) -> Codes:
         """Class codes of the training samples, ascending."""
         return np.asarray(self._model.classes_)
+
+    def fit(self, features: Floats, labels: Codes) -> Self:
+        """Fit to ``(sample, feature)`` and ``(sample,)``."""
+        self._model.fit(features, labels)
+        return self
+
+    def class_scores(self, features: Floats) -> Floats:
+        """Return linear scores ``(sample, class)``, also for two classes, for which scikit-learn returns the difference."""
+        scores: Floats = np.asarray(self._model.decision_function(features))
+        return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores
+
+
+class Logistic(_Linear):
+    """Multinomial logistic regression with a squared penalty, fitted in the span of its training samples.
+
+    The weights of a penalised regression lie in that span, so with more features than samples the solution is the same and has
+    fewer numbers. The search starts from ``start``, fitted on the same features and classes; the optimum is the same.
+    """
+
+    def __init__(self, inverse_penalty: float, start: "Logistic | None" = None) -> None:
+        # Newton's method is as quick as the default here and reaches the optimum, which the default may miss.
+        super().__init__(LogisticRegression(C=inverse_penalty, solver="newton-cg", max_iter=1000, warm_start=start is not None))
+        self._inverse_penalty, self._start = inverse_penalty, start
+        self._span: Floats | None = None
 
     def as_start(self) -> "Logistic":
         """Return an unfitted regression whose search starts from this solution."""
@@ -64,68 +73,30 @@ class Logistic:
             features = features @ self._span
         elif start is not None and start._span is None and np.array_equal(start.classes_, np.unique(labels)):
             self._model.coef_, self._model.intercept_ = start._model.coef_.copy(), start._model.intercept_.copy()
-        self._model.fit(features, labels)
-        return self
+        return super().fit(features, labels)
 
     def class_scores(self, features: Floats) -> Floats:
         """Return linear scores ``(sample, class)``."""
-        return _linear_scores(self._model, features if self._span is None else features @ self._span)
+        return super().class_scores(features if self._span is None else features @ self._span)
 
 
-class ShrinkageDiscriminant:
-    """Linear discriminant analysis whose covariance is drawn towards a diagonal.
+class ShrinkageDiscriminant(_Linear):
+    """Linear discriminant analysis whose covariance is drawn towards a diagonal by a share; ``auto`` estimates it.
 
-    Parameters
-    ----------
-    shrinkage
-        Share of the diagonal; ``auto`` estimates it.
-
-    References
-    ----------
-    Ledoit & Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices. *J. Multivar.
-    Anal.* 88, 365-411.
+    Ledoit & Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices. *J. Multivar. Anal.* 88,
+    365-411.
     """
 
     def __init__(self, shrinkage: float | Literal["auto"] = "auto") -> None:
-        self._model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
-
-    @property
-    def classes_(self) -> Codes:
-        """Class codes of the training samples, ascending."""
-        return np.asarray(self._model.classes_)
-
-    def fit(self, features: Floats, labels: Codes) -> Self:
-        """Fit to ``(sample, feature)`` and ``(sample,)``."""
-        self._model.fit(features, labels)
-        return self
-
-    def class_scores(self, features: Floats) -> Floats:
-        """Return discriminants ``(sample, class)``."""
-        return _linear_scores(self._model, features)
+        super().__init__(LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage))
 
 
 class PoissonBayes:
     """Naive Bayes for spike counts: each feature is Poisson, independent given the class.
 
-    The rate of a class is the mean of a Gamma posterior whose prior mean is that of the feature over all training samples. Prior
-    probabilities of classes are their frequencies on the training side.
-
-    Parameters
-    ----------
-    prior_trials
-        Number of samples that the prior counts for.
-
-    References
-    ----------
-    Zhang, Ginzburg, McNaughton & Sejnowski (1998). Interpreting neuronal population activity by reconstruction. *J.
-    Neurophysiol.* 79, 1017-1044.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> counts, labels = np.array([[0, 4], [1, 5], [5, 0], [4, 1]]), np.array([0, 0, 1, 1])
-    >>> PoissonBayes(1.0).fit(counts, labels).class_scores(np.array([[0, 6]])).argmax().item()
-    0
+    The rate of a class is the mean of a Gamma posterior whose prior mean is that of the feature over all training samples,
+    counting for ``prior_trials`` samples. Prior probabilities of classes are their frequencies on the training side. Zhang,
+    Ginzburg, McNaughton & Sejnowski (1998). *J. Neurophysiol.* 79, 1017-1044.
     """
 
     def __init__(self, prior_trials: float = 1.0) -> None:
@@ -139,7 +110,7 @@ class PoissonBayes:
         self.classes_, index = np.unique(labels, return_inverse=True)
         member = np.eye(len(self.classes_))[index]
         number = member.sum(axis=0)
-        overall = np.maximum(features.mean(axis=0, dtype=np.float64), SMALLEST_RATE)
+        overall = np.maximum(features.mean(axis=0, dtype=np.float64), 1e-3)  # [counts], also if a feature never counted
         summed = member.T @ features.astype(np.float64, copy=False)
         self.rates = (summed + self._prior_trials * overall) / (number + self._prior_trials)[:, None]
         self._log_share = np.log(number / number.sum())
@@ -149,9 +120,3 @@ class PoissonBayes:
         """Return the log posterior ``(sample, class)`` up to a number for each sample."""
         log_likelihood = features.astype(np.float64, copy=False) @ np.log(self.rates).T - self.rates.sum(axis=1)
         return np.asarray(log_likelihood + self._log_share)
-
-
-def _linear_scores(model: LogisticRegression | LinearDiscriminantAnalysis, features: Floats) -> Floats:
-    """Return ``(sample, class)``, also for two classes, for which scikit-learn returns the difference."""
-    scores: Floats = np.asarray(model.decision_function(features))
-    return np.stack([np.zeros_like(scores), scores], axis=1) if scores.ndim == 1 else scores

@@ -21,16 +21,7 @@ def decode(
 
     There is a decoder of each animal, fitted on its training side; and if animals share a space, ``others`` (all animals but the
     target) and ``pooled`` (all animals, the training side of the target included). No decoder is fitted on a test trial, unless
-    the splits say that trials both train and test.
-
-    Parameters
-    ----------
-    representation
-        What decoders see, and the kind of classifier.
-    samples, splits
-        One node an animal; see :mod:`neuromvm.schema`.
-    decoders
-        Animals, ``others`` and ``pooled``; by default all of them.
+    the splits say that trials both train and test. ``decoders`` limits them to some.
 
     Returns
     -------
@@ -41,11 +32,16 @@ def decode(
     """
     names = [*samples.children, OTHERS, POOLED] if decoders is None else list(decoders)
     classes = len(json.loads(samples.attrs["classes"]))
-    predicted, common = {}, {}
+    shape = (len(representation.replicas), len(names))
+    coords = {"decoder": names, "split": ("replica", representation.replicas)}
+    decoded = {}
     for target, node in samples.children.items():
-        shape = (len(representation.replicas), len(names))
-        predicted[target] = np.full((*shape, *node["label"].shape), -1, dtype=np.int16)
-        common[target] = np.zeros((*shape, classes), dtype=bool)
+        unknown = np.full((*shape, *node["label"].shape), -1, dtype=np.int16)
+        variables = {
+            "predicted": (("replica", "decoder", "trial", "window"), unknown),
+            "common": (("replica", "decoder", "class"), np.zeros((*shape, classes), dtype=bool)),
+        }
+        decoded[target] = xr.Dataset(variables, coords)
     known = {name: np.setdiff1d(node["label"].to_numpy(), [-1]) for name, node in samples.children.items()}
     for replica in range(len(representation.replicas)):
         fitted = _Decoders(representation, replica, samples, splits)
@@ -53,21 +49,9 @@ def decode(
             classifier = fitted.fitted_on(sources)
             test_sets = [test for test in test_sets if len(np.intersect1d(classifier.classes_, known[test.target])) > 1]
             for test, codes, shared in _predictions(classifier, test_sets, known):
-                predicted[test.target][replica, test.decoder, test.tested] = codes
-                common[test.target][replica, test.decoder, shared] = True
-    coords = {"decoder": names, "split": ("replica", representation.replicas)}
-    return xr.DataTree.from_dict(
-        {
-            target: xr.Dataset(
-                {
-                    "predicted": (("replica", "decoder", "trial", "window"), codes),
-                    "common": (("replica", "decoder", "class"), common[target]),
-                },
-                coords=coords,
-            )
-            for target, codes in predicted.items()
-        }
-    )
+                decoded[test.target]["predicted"].values[replica, test.decoder, test.tested] = codes
+                decoded[test.target]["common"].values[replica, test.decoder, shared] = True
+    return xr.DataTree.from_dict(decoded)
 
 
 class _TestSet(NamedTuple):

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.data.features import Scaler
 
-SMALLEST_SHRINKAGE = 1e-6  # keeps a feature that never varies from making the covariance singular
-
 
 class Discriminants(NamedTuple):
     """One decoder a window, for unscaled features."""
@@ -18,17 +16,7 @@ class Discriminants(NamedTuple):
     offset: Floats  # (window, class)
 
     def predict(self, values: Floats) -> NDArray[np.intp]:
-        """Return the index of the most probable class by every decoder.
-
-        Parameters
-        ----------
-        values
-            ``(trial, test window, feature)``.
-
-        Returns
-        -------
-        ``(trial, test window, decoder's window)``.
-        """
+        """Return the index of the most probable class by every decoder ``(trial, test window, decoder's window)``."""
         windows, features, classes = self.weights.shape
         scores = values.reshape(-1, features) @ self.weights.transpose(1, 0, 2).reshape(features, -1)
         scores = scores.reshape(*values.shape[:2], windows, classes)
@@ -41,33 +29,10 @@ class Discriminants(NamedTuple):
 
 
 def fit_discriminants(training: Floats, codes: NDArray[np.integer]) -> Discriminants:
-    """Fit linear discriminant analysis in every window: one covariance for all classes, shrunk, and equal priors.
+    """Fit linear discriminant analysis in every window of ``training (sample, window, feature)``, for ``codes (sample,)``.
 
-    Features are scaled to mean 0 and standard deviation 1 over these samples, window by window.
-
-    Parameters
-    ----------
-    training
-        Training-side samples, ``(sample, window, feature)``.
-    codes
-        Class of each sample, ``(sample,)``.
-
-    Returns
-    -------
-    Decoders of the classes in ``numpy.unique(codes)``. Equal priors, since scores are balanced accuracies.
-
-    References
-    ----------
-    Ledoit & Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices. *J. Multivar. Anal.* 88,
-    365-411.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> codes = np.arange(40) % 2
-    >>> training = np.random.default_rng(0).standard_normal((40, 3, 5)) + 4 * codes[:, None, None]
-    >>> bool((fit_discriminants(training, codes).predict(training) == codes[:, None, None]).mean() > 0.99)
-    True
+    There is one covariance for all classes, shrunk, and equal priors, since scores are balanced accuracies. Features are scaled
+    to mean 0 and standard deviation 1 over these samples, window by window.
     """
     samples, windows, features = training.shape
     scaler = Scaler.fit(training.reshape(samples, -1))
@@ -82,17 +47,10 @@ def fit_discriminants(training: Floats, codes: NDArray[np.integer]) -> Discrimin
 
 
 def shrinkage(residuals: Floats) -> tuple[Floats, Floats, Floats]:
-    """Estimate how far the covariance of residuals is shrunk towards a multiple of the identity.
+    """Estimate how far the covariance of ``residuals (window, sample, feature)`` is shrunk towards a multiple of the identity.
 
-    Parameters
-    ----------
-    residuals
-        ``(window, sample, feature)``, of mean 0.
-
-    Returns
-    -------
-    Share of the identity (Ledoit & Wolf 2004) and mean variance, ``(window,)`` each, and the smaller of ``residuals.T @
-    residuals`` and ``residuals @ residuals.T``, which have the same eigenvalues.
+    Return the share of the identity (Ledoit & Wolf 2004) and mean variance, ``(window,)`` each, and the smaller of ``residuals.T
+    @ residuals`` and ``residuals @ residuals.T``, which have the same eigenvalues.
     """
     _, samples, features = residuals.shape
     turned = residuals.transpose(0, 2, 1)
@@ -103,7 +61,7 @@ def shrinkage(residuals: Floats) -> tuple[Floats, Floats, Floats]:
     distance = squared - features * variance**2
     noise = (np.square(lengths).sum(axis=1) / samples - squared) / samples
     share = np.divide(np.clip(noise, 0, distance), distance, out=np.ones_like(distance), where=distance > 0)
-    return np.clip(share, SMALLEST_SHRINKAGE, 1), variance, products
+    return np.clip(share, 1e-6, 1), variance, products  # not 0: a feature that never varies makes the covariance singular
 
 
 def _solve(residuals: Floats, means: Floats) -> Floats:

@@ -43,18 +43,14 @@ def ever_held_out(splits: xr.DataTree, animal: str) -> NDArray[np.bool_]:
 class Inputs:
     """Scaled features of every animal, as each split sees them.
 
-    Parameters
-    ----------
-    samples, splits
-        One node an animal; see :mod:`neuromvm.schema`. The transform, scale and clip of the spec that made the samples are
-        applied, the scale fitted on training-side trials of the split.
+    The transform, scale and clip of the spec that made the samples are applied, the scale fitted on training-side trials of the
+    split.
     """
 
     def __init__(self, samples: xr.DataTree, splits: xr.DataTree) -> None:
         self._spec = spec = sample_spec(samples)
         self._activity = {name: node.to_dataset()["activity"] for name, node in samples.children.items()}
         self._features = {name: features(activity, spec) for name, activity in self._activity.items()}
-        self._units = {name: node.sizes["unit"] for name, node in samples.children.items()}
         self._match = {name: node["match"].to_numpy() for name, node in samples.children.items()}
         self.animals = list(self._features)
         self.splits = next(iter(splits.children.values())).sizes["split"]
@@ -70,13 +66,7 @@ class Inputs:
         return self._scalers[split, animal](self._features[animal])
 
     def counts(self, animal: str) -> NDArray[np.unsignedinteger]:
-        """Return the counts of every trial, neither transformed nor scaled, ``(trial, window, feature)``.
-
-        Raises
-        ------
-        SchemaError
-            If the activity is not counts.
-        """
+        """Return the counts of every trial as recorded, ``(trial, window, feature)``; SchemaError if activity is not counts."""
         activity = self._activity[animal].transpose("trial", "window", "bin", "unit").to_numpy()
         if activity.dtype.kind not in "ui":
             raise SchemaError(f"animal {animal}", found=f"activity of type {activity.dtype}", expected="counts of spikes")
@@ -92,18 +82,14 @@ class Inputs:
         side = self._sides[split, animal]
         training = self._features[animal][side]
         flat = training.reshape(-1, training.shape[-1])
-        return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), self._units[animal])
+        return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), self._activity[animal].sizes["unit"])
 
 
 class Representation(ABC):
     """Features of the samples of every animal, as decoders see them.
 
-    Parameters
-    ----------
-    replicas
-        Split of each replica. A model has one replica for each split and seed, a baseline one for each split.
-    shared
-        Whether all animals lie in one space, so that one decoder can be fitted on several animals.
+    ``replicas`` are the split of each replica: a model has one for each split and seed, a baseline one for each split. ``shared``
+    says whether all animals lie in one space, so that one decoder can be fitted on several animals.
     """
 
     def __init__(self, replicas: Sequence[int], *, shared: bool) -> None:
@@ -116,24 +102,14 @@ class Representation(ABC):
 
     @abstractmethod
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
-        """Return ``(trial, window, feature)``: the samples of ``target`` as a decoder of ``source`` sees them.
+        """Return the samples of ``target`` as a decoder of ``source`` sees them ``(trial, window, feature)``; None if it cannot.
 
-        None where that decoder cannot see them. No map of samples may have been fitted on trials held out.
+        No map of samples may have been fitted on trials held out.
         """
 
 
 class Unaligned(Representation):
-    """Features of each animal alone, which only its own decoder sees.
-
-    Parameters
-    ----------
-    inputs
-        Scaled features.
-    classifier
-        Makes the classifier.
-    splits
-        Splits that are decoded; by default all.
-    """
+    """Features of each animal alone, which only its own decoder sees, in these splits or all."""
 
     def __init__(self, inputs: Inputs, classifier: Callable[[], Classifier], splits: Sequence[int] | None = None) -> None:
         super().__init__(range(inputs.splits) if splits is None else splits, shared=False)
@@ -164,22 +140,14 @@ class Latents(Representation):
     """Posterior means of a model's shared latents, each divided by its standard deviation over all animals' training sides.
 
     A common divisor keeps the alignment between animals as the model made it. Animals for which a replica has no latents (all
-    NaN) are not seen.
-
-    Parameters
-    ----------
-    latents
-        Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
-    splits
-        Splits that the model was trained on.
-    inverse_penalty
-        ``C`` of the logistic regressions, or one for each split.
+    NaN) are not seen. ``inverse_penalty`` is C of the logistic regressions, or one for each split.
     """
 
     def __init__(self, latents: xr.DataTree, splits: xr.DataTree, *, inverse_penalty: float | Sequence[float]) -> None:
         nodes = {name: node.to_dataset() for name, node in latents.children.items()}
         self._inverse_penalty = inverse_penalty
         super().__init__(next(iter(nodes.values()))["split"].to_numpy().tolist(), shared=True)
+        self._means = {}
         for name, node in nodes.items():
             if node.sizes["trial"] != splits[name].sizes["trial"]:
                 raise SchemaError(
@@ -187,10 +155,9 @@ class Latents(Representation):
                     found=f"{node.sizes['trial']} trials",
                     expected=f"{splits[name].sizes['trial']}, as in the splits",
                 )
-        self._means = {
-            name: _shared(node)["latent_mean"].transpose("replica", "trial", "window", "latent").to_numpy()
-            for name, node in nodes.items()
-        }
+            # Latents that are private to an animal do not correspond between animals.
+            shared = node.isel(latent=node["shared"].to_numpy()) if "shared" in node.coords else node
+            self._means[name] = shared["latent_mean"].transpose("replica", "trial", "window", "latent").to_numpy()
         self._spread = [self._pooled_deviation(replica, splits) for replica in range(len(self.replicas))]
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
@@ -206,12 +173,6 @@ class Latents(Representation):
     def _pooled_deviation(self, replica: int, splits: xr.DataTree) -> Floats:
         split = self.replicas[replica]
         training = [means[replica][training_side(splits, split, name)] for name, means in self._means.items()]
-        spread = np.nanstd(
-            np.concatenate([values.reshape(-1, values.shape[-1]) for values in training]), axis=0, dtype=np.float64
-        )
+        flat = np.concatenate([values.reshape(-1, values.shape[-1]) for values in training])
+        spread = np.nanstd(flat, axis=0, dtype=np.float64)
         return np.where(spread > 0, spread, 1.0)
-
-
-def _shared(latents: xr.Dataset) -> xr.Dataset:
-    """Leave out latents that are private to an animal, since they do not correspond between animals."""
-    return latents.isel(latent=latents["shared"].to_numpy()) if "shared" in latents.coords else latents

@@ -8,20 +8,13 @@ Complexes = NDArray[np.complexfloating]
 
 
 def first_harmonic(curve: Floats, phases: Floats) -> Complexes:
-    """Return the cosine that a curve over a cycle follows best, as one complex number.
+    """Return the cosine that a curve ``(..., phase)`` follows best, as one complex number; phases [rad] are spread evenly.
 
     Its size is the height of that cosine above its mean, in units of the curve; its angle is the phase of the maximum.
 
-    Parameters
-    ----------
-    curve
-        ``(..., phase)``, at phases spread evenly over the cycle.
-    phases
-        ``(phase,)`` [rad]
-
     References
     ----------
-    Mardia & Jupp (2000). *Directional Statistics*, ch. 1.
+    Mardia & Jupp (2000). *Directional Statistics*, ch. 1; section 6.3.1 for :func:`random_resultants`.
 
     Examples
     --------
@@ -45,14 +38,10 @@ def resultant(angles: Floats, axis: int = -1) -> Floats:
 
 
 def pairwise_consistency(angles: Floats) -> Floats:
-    """Return the mean cosine of the difference of all pairs of angles: 0 for angles drawn at random, 1 if all agree.
+    """Return the mean cosine of the difference of all pairs of angles [rad]: 0 for angles drawn at random, 1 if all agree.
 
-    Unlike the :func:`resultant`, it does not grow as angles become fewer. NaN is left out; fewer than two angles give NaN.
-
-    Parameters
-    ----------
-    angles
-        ``(angle, ...)`` [rad]; the pairs are those along the first axis.
+    Pairs are those along the first axis of ``(angle, ...)``. Unlike the :func:`resultant`, it does not grow as angles become
+    fewer. NaN is left out; fewer than two angles give NaN.
 
     References
     ----------
@@ -74,10 +63,6 @@ def random_resultants(angles: int, draws: int, rng: np.random.Generator) -> Floa
     """Return the resultants of so many angles drawn evenly from the circle, ``(draw,)``: the null of the Rayleigh test.
 
     Drawn and not approximated, since animals are few.
-
-    References
-    ----------
-    Mardia & Jupp (2000). *Directional Statistics*, section 6.3.1.
 
     Examples
     --------

@@ -16,21 +16,11 @@ ROUNDING = 1e-6  # scores are ratios of small integers: equal ones may differ in
 
 
 class Clusters(NamedTuple):
-    """Connected points above their threshold.
+    """Connected points above their threshold."""
 
-    Attributes
-    ----------
-    label
-        Number of the cluster in which each point lies, shape of the observed values; 0 where it lies in none.
-    p
-        p-value of each cluster, ``(cluster,)``, for label 1, 2, ...
-    threshold
-        What a point must exceed, shape of the observed values.
-    """
-
-    label: NDArray[np.intp]
-    p: Floats
-    threshold: Floats
+    label: NDArray[np.intp]  # number of the cluster of each point, shape of the observed values; 0 outside clusters
+    p: Floats  # (cluster,), for label 1, 2, ...
+    threshold: Floats  # what a point must exceed, shape of the observed values
 
     @property
     def p_of_points(self) -> Floats:
@@ -41,17 +31,9 @@ class Clusters(NamedTuple):
 def max_statistic(observed: Floats, null: Floats) -> Floats:
     """Return p-values of points, corrected for all points by the largest value of each null draw.
 
-    Parameters
-    ----------
-    observed
-        Any shape; large values speak against the null (one-sided).
-    null
-        ``(draw, ...)``, the same under the null.
-
-    Returns
-    -------
-    (b + 1) / (n + 1) for each point, b being the number of draws whose largest value reaches that of the point. If the null holds
-    everywhere, any point has p <= level with a probability of at most the level, so single points may be claimed.
+    ``observed`` has any shape, ``null`` is ``(draw, ...)``; large values speak against the null (one-sided). The p-value is
+    (b + 1) / (n + 1), b being the number of draws whose largest value reaches that of the point. If the null holds everywhere,
+    any point has p <= level with a probability of at most the level, so single points may be claimed.
 
     References
     ----------
@@ -59,7 +41,6 @@ def max_statistic(observed: Floats, null: Floats) -> Floats:
 
     Examples
     --------
-    >>> import numpy as np
     >>> null = np.random.default_rng(0).standard_normal((199, 30))
     >>> float(max_statistic(np.where(np.arange(30) == 7, 9.0, 0.0), null)[7])
     0.005
@@ -72,21 +53,16 @@ def cluster_mass(observed: Floats, null: Floats, level: float = 0.05) -> Cluster
     """Test clusters of neighbouring points.
 
     A point is in a cluster if it exceeds the ``1 - level`` quantile of its own draws; neighbours along any one axis belong to the
-    same cluster. The mass of a cluster is the sum of its values over the mean of all draws at these points.
+    same cluster. The mass of a cluster is the sum of its values over the mean of all draws at these points. Its p-value is
+    (b + 1) / (n + 1), b being the number of draws whose heaviest cluster is at least as heavy. A small p is evidence for an
+    effect among the points, not for where exactly a cluster begins and ends.
 
     Parameters
     ----------
-    observed
-        ``(window,)`` or ``(train window, test window)``, or any other shape; large values speak against the null (one-sided).
-    null
-        ``(draw, ...)``, the same under the null.
+    observed, null
+        ``(window,)`` or any other shape, and ``(draw, ...)``; large values speak against the null (one-sided).
     level
         Of the threshold of single points. It affects sensitivity, not the rate of false positives.
-
-    Returns
-    -------
-    Clusters with p = (b + 1) / (n + 1), b being the number of draws whose heaviest cluster is at least as heavy. A small p is
-    evidence for an effect among the points, not for where exactly a cluster begins and ends.
 
     References
     ----------
@@ -96,7 +72,6 @@ def cluster_mass(observed: Floats, null: Floats, level: float = 0.05) -> Cluster
 
     Examples
     --------
-    >>> import numpy as np
     >>> null = np.random.default_rng(0).standard_normal((199, 30))
     >>> clusters = cluster_mass(np.where(abs(np.arange(30) - 10) < 3, 4.0, 0.0), null)
     >>> np.flatnonzero(clusters.label).tolist(), clusters.p.tolist()
@@ -114,20 +89,7 @@ def cluster_mass(observed: Floats, null: Floats, level: float = 0.05) -> Cluster
 def cluster_p_of(curves: Floats, observed: Floats, null: Floats, level: float = 0.05) -> Floats:
     """Return p of the cluster of each point of further curves, each treated as the observed one; 1 outside clusters.
 
-    Parameters
-    ----------
-    curves
-        ``(curve, ...)``, bootstrap draws of the observed values. They do not affect thresholds and clusters of null draws.
-    observed, null, level
-        As for :func:`cluster_mass`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> null = np.random.default_rng(0).standard_normal((199, 30))
-    >>> curve = np.where(abs(np.arange(30) - 10) < 3, 4.0, 0.0)
-    >>> bool((cluster_p_of(curve[None], curve, null)[0] == cluster_mass(curve, null).p_of_points).all())
-    True
+    ``curves (curve, ...)`` are bootstrap draws of the observed values; they do not affect thresholds and clusters of null draws.
     """
     draws = np.concatenate([observed[None], null])
     label, mass = _clusters(np.concatenate([null, curves]), np.quantile(draws, 1 - level, axis=0), draws.mean(axis=0))

@@ -53,16 +53,7 @@ def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, leve
     rng
         For the draws of animals.
     level
-        Of the interval, which may exceed the bounds of a score.
-
-    Returns
-    -------
-    Without an interval (NaN) if there are fewer than two animals.
-
-    Raises
-    ------
-    ShapeError
-        If the two are not of the same animals.
+        Of the interval, which may exceed the bounds of a score; NaN if there are fewer than two animals.
 
     Examples
     --------
@@ -103,29 +94,17 @@ def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, leve
 def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
     """Return the mean over pairs of two animals, with an interval that accounts for animals in several pairs.
 
-    Each animal is left out as source and as target at once (jackknife). A bootstrap of animals on both axes covers less, since
-    pairs of an animal with itself have no score: with five animals its 95 % interval held the true mean in 85 %, this one in 97 %
-    (three: 49 and 95; twenty: 93 and 95).
+    Each animal is left out as source and as target at once (jackknife; Arvesen 1969). Its variance is too large rather than too
+    small (Efron & Stein 1981, *Ann. Stat.* 9, 586-596). A bootstrap of animals on both axes covers less, since pairs of an animal
+    with itself have no score: with five animals its 95 % interval held the true mean in 85 %, this one in 97 % (three: 49 and 95;
+    twenty: 93 and 95).
 
     Parameters
     ----------
     scores
         ``(source, target)``, mean over trials. The diagonal, NaN and animals without any pair are left out.
     level
-        Of the interval, by Student's t of n - 1 degrees of freedom.
-
-    Returns
-    -------
-    Without an interval (NaN) if there are fewer than three animals.
-
-    Raises
-    ------
-    ShapeError
-        If scores are not of the same sources and targets.
-
-    References
-    ----------
-    Arvesen 1969; that its variance is too large rather than too small: Efron & Stein (1981). *Ann. Stat.* 9, 586-596.
+        Of the interval, by Student's t of n - 1 degrees of freedom; NaN if there are fewer than three animals.
 
     Examples
     --------

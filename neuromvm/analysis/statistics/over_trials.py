@@ -42,18 +42,10 @@ class Tally(NamedTuple):
 
     @classmethod
     def of(cls, votes: Floats, tested: NDArray[np.bool_], counted: NDArray[np.bool_], rows: LabelRows) -> "Tally":
-        """Count for every trial and row.
+        """Count for every trial and row of labels.
 
-        Parameters
-        ----------
-        votes
-            ``(score, trial, window, class)``, share of decoders that predict the class; zero where not tested.
-        tested
-            ``(score, trial)``, whether the trial counts for the score.
-        counted
-            ``(score, class)``, whether the class counts for the score.
-        rows
-            Rows of labels of the trials.
+        ``votes (score, trial, window, class)`` are shares of decoders that predict the class, zero where not tested; ``tested
+        (score, trial)`` and ``counted (score, class)`` say which trials and classes count for a score.
         """
         carried = rows.labels[:, :, None] == np.arange(votes.shape[-1])
         hits = np.einsum("ktwc,rwc->trkc", votes, carried.astype(np.float32), optimize=True)
@@ -63,10 +55,7 @@ class Tally(NamedTuple):
     def balanced_accuracy(self, assignments: Floats) -> Floats:
         """Return the mean recall over classes that are tested, ``(draw, score)``; NaN where nothing is.
 
-        Parameters
-        ----------
-        assignments
-            ``(draw, trial, row)``: how often a trial counts with a row of labels.
+        ``assignments (draw, trial, row)`` say how often a trial counts with a row of labels.
         """
         hits, tested = (np.tensordot(assignments, counts, axes=2) for counts in self)
         recall = np.divide(hits, tested, out=np.zeros_like(hits, dtype=np.float64), where=tested > 0)
@@ -84,9 +73,6 @@ def bootstrap(rows: LabelRows, draws: int, rng: np.random.Generator) -> Floats:
 
     n - 1 are drawn, since drawing n gives a variance too small by (n - 1) / n, which matters when a class has few trials. All
     rows keep their weight. A row with a single trial does not vary.
-
-    References
-    ----------
     Rao & Wu (1988). Resampling inference with complex survey data. *J. Am. Stat. Assoc.* 83, 231-241.
     """
     weight = np.zeros((draws, len(rows.row)), dtype=np.float32)
@@ -124,19 +110,10 @@ def interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
 
 
 def judged(value: Floats, bootstrap: Floats, null: Floats) -> dict[str, Floats]:
-    """Return a score with its interval and its null.
+    """Return a score of any shape with its interval and its null, from draws ``(draw, ...)`` of which there may be none.
 
-    Parameters
-    ----------
-    value
-        Any shape.
-    bootstrap, null
-        ``(draw, ...)``; there may be no draws.
-
-    Returns
-    -------
-    ``value``, its 95 % interval ``low, high``, of the null ``null_mean, null_low, null_high`` (95 % of its draws), and the
-    one-sided ``p``; NaN where there are no draws.
+    Keys are ``value``, its 95 % interval ``low, high``, of the null ``null_mean, null_low, null_high`` (95 % of its draws), and
+    the one-sided ``p``; NaN where there are no draws.
 
     Examples
     --------
@@ -152,16 +129,7 @@ def judged(value: Floats, bootstrap: Floats, null: Floats) -> dict[str, Floats]:
 def under_null(value: Floats, null: Floats) -> Floats:
     """Return ``(..., 4)``: mean, low and high of the null (95 % of its draws), and the one-sided p of the value.
 
-    Parameters
-    ----------
-    value
-        Any shape.
-    null
-        ``(draw, ...)``; a draw that is NaN has failed and counts as reaching the value.
-
-    Returns
-    -------
-    NaN where there are no draws, or none that did not fail.
+    ``null`` is ``(draw, ...)``; a draw that is NaN has failed and counts as reaching the value. NaN where no draw succeeded.
     """
     known = null[~np.isnan(null).all(axis=tuple(range(1, null.ndim)))]
     if not len(known):
@@ -173,8 +141,6 @@ def under_null(value: Floats, null: Floats) -> Floats:
 def p_value(value: Floats, null: Floats) -> Floats:
     """Return (b + 1) / (n + 1), b being the number of the n null draws (first axis) that reach the value.
 
-    References
-    ----------
     Phipson & Smyth (2010). Permutation p-values should never be zero. *Stat. Appl. Genet. Mol. Biol.* 9, 39.
     """
     # Scores are ratios of small integers, and equal ones may differ in the last bits. A draw without score counts as reaching.

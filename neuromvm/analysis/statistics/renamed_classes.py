@@ -1,11 +1,8 @@
-"""The null of unrelated codes: the classes of every animal are renamed, all trials of a class alike.
+"""The null of unrelated codes: the classes of every animal are renamed once, all trials of a class alike.
 
-A model that shares nothing may still carry the classes of each animal, in a code of its own. A decoder of one animal then answers
-the classes of another systematically, all trials of a class alike and sometimes rightly by luck. Permuting labels among trials
-destroys these answers; permuting the names of classes keeps them. Every animal is renamed once, for all decoders that read it.
-
-Classes must be exchangeable, that is, any code must be as probable as any other. Places along a track are not: neighbours are
-alike in every code, this null would be too narrow, and it is not offered.
+A decoder of one animal may answer the classes of another systematically, and sometimes rightly by luck, although the animals
+share nothing. Permuting labels among trials destroys these answers; permuting the names of classes keeps them. Any code must be
+as probable as any other. Places along a track are not: neighbours are alike in every code, so this null is not offered for them.
 """
 
 import zlib
@@ -31,20 +28,8 @@ def exchangeable(samples: xr.DataTree) -> bool:
 def recall(codes: NDArray[np.int16], labels: NDArray[np.int16], classes: int) -> Floats:
     """Return the share of the samples of each true class predicted as each class ``(..., true class, predicted class)``.
 
-    A window without prediction, in a trial with one, counts as wrong, as it does in scores.
-
-    Parameters
-    ----------
-    codes
-        Predictions ``(..., trial, window)``, -1 where there is none.
-    labels
-        True classes ``(trial, window)``, -1 where there is none.
-    classes
-        Number of classes.
-
-    Returns
-    -------
-    NaN where a class is not tested.
+    ``codes (..., trial, window)`` and ``labels (trial, window)`` are -1 where there is none. A window without prediction, in a
+    trial with one, counts as wrong, as it does in scores. NaN where a class is not tested.
 
     Examples
     --------
@@ -59,25 +44,10 @@ def recall(codes: NDArray[np.int16], labels: NDArray[np.int16], classes: int) ->
     return np.where(total > 0, counts / np.where(total > 0, total, 1), np.nan)
 
 
-def judged(value: Floats, null: Floats) -> dict[str, Floats]:
-    """Return ``renamed_mean, renamed_low, renamed_high, renamed_p`` of a score against its draws; NaN without draws."""
-    keys = ("renamed_mean", "renamed_low", "renamed_high", "renamed_p")
-    return dict(zip(keys, np.moveaxis(over_trials.under_null(value, null), -1, 0), strict=True))
-
-
 class Renaming:
-    """Names of the classes of animals in draws of the null.
+    """Names of the classes of animals in draws of the null; the draws of an animal do not depend on the other animals.
 
-    Parameters
-    ----------
-    animals
-        Names of animals; the draws of an animal do not depend on the others.
-    classes
-        Number of classes.
-    draws
-        Number of draws. With k classes and two animals p-values are not much below 1 / k!.
-    seed
-        Of the draws.
+    With k classes and two animals p-values are not much below 1 / k!.
     """
 
     def __init__(self, animals: Sequence[str], classes: int, draws: int, seed: int) -> None:
@@ -93,22 +63,8 @@ class Renaming:
     def accuracy(self, recall: Floats, common: NDArray[np.bool_], read: str | None, decoder: str | None) -> Floats:
         """Return the balanced accuracies ``(draw, score)`` of decoders of one animal that read another, both renamed.
 
-        Parameters
-        ----------
-        recall
-            Of :func:`recall`, ``(score, true class, predicted class)``; NaN where a class has no sample.
-        common
-            Whether the decoder chooses among a class ``(class,)``.
-        read, decoder
-            Animal whose samples are read, and animal of the decoder; the classes of None keep their names.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> renaming = Renaming(["mitt", "stella"], 3, 100, seed=0)
-        >>> accuracy = renaming.accuracy(np.eye(3)[None], np.ones(3, bool), "mitt", "stella")
-        >>> sorted(set(accuracy[:, 0].round(2).tolist()))
-        [0.0, 0.33, 1.0]
+        ``recall (score, true class, predicted class)`` is NaN where a class has no sample; the decoder chooses among ``common
+        (class,)``. Classes of the animal that is read, or of the decoder's, keep their names if it is None.
         """
         among = np.flatnonzero(common)
         if len(among) < 2:
