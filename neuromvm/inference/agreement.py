@@ -24,7 +24,9 @@ LARGEST = 4_000_000  # animals * animals * tuples * latents of one draw, above w
 ROUNDING = 1e-10  # variance of equal numbers in single precision, relative to their square
 
 
-def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 20, seed: int = 0) -> xr.Dataset:
+def posterior_agreement(
+    latents: xr.DataTree, splits: xr.DataTree, draws: int = 20, seed: int = 0, *, shares_latents: bool = True
+) -> xr.Dataset:
     """Compare the posteriors of matched test trials of all animals.
 
     Trials are matched by condition, at random, again in every draw. Numbers are means over the test trials of ``animal`` with
@@ -40,6 +42,8 @@ def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 
         Number of matchings; each takes one sample of every posterior.
     seed
         Of the matching and the samples.
+    shares_latents
+        Whether the posteriors are meant to agree (:attr:`neuromvm.models.MultimodalVAE.shares_latents`); kept as an attribute.
 
     Returns
     -------
@@ -115,7 +119,7 @@ def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 
             **{key: ("replica", node[key].to_numpy()) for key in ("split", "seed")},
             "side": ("replica", sides),
         },
-        {"draws": draws, "draws_seed": seed, "threshold": COLLAPSED},
+        {"draws": draws, "draws_seed": seed, "threshold": COLLAPSED, "shares_latents": int(shares_latents)},
     )
     return agreement.assign_coords(other=list(nodes)) if len(nodes) > 1 else agreement
 
