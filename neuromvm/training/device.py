@@ -9,13 +9,7 @@ from neuromvm.errors import TrainingError
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device asked for; ``auto`` takes CUDA, then MPS, then the CPU.
-
-    Raises
-    ------
-    TrainingError
-        If this machine does not have it.
-    """
+    """Return the device asked for; ``auto`` takes CUDA, then MPS, then the CPU. Raises TrainingError if it is absent."""
     is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     available = [device for device, is_here in is_available.items() if is_here]
     if name == "auto":

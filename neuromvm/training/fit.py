@@ -106,19 +106,10 @@ def train_stack(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> FittedStack:
-    """Train replicas: the common part of :func:`fit` and :func:`neuromvm.training.adapt.adapt`.
+    """Train replicas: the common part of :func:`fit` and :func:`neuromvm.training.adapt.adapt`, whose arguments are checked.
 
-    Parameters
-    ----------
-    samples, splits, model, training, folder, progress
-        As in :func:`fit`, checked.
-    replicas
-        Split and seed of each.
-    frozen
-        A stack of the same replicas with some of the animals, which keep its weights and scalers: only the other animals are
-        trained.
-    start
-        Returns parameters to begin from, in place of random ones: name -> ``(replica, ...)``.
+    ``frozen`` is a stack of the same replicas with some of the animals, which keep its weights and scalers; ``start`` returns
+    parameters ``(replica, ...)`` by name to begin from, in place of random ones.
     """
     torch.set_num_threads(training.threads)
     batches = StackBatches(

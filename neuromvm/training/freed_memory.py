@@ -1,7 +1,7 @@
 """Memory that a training step frees stays with the process for the next step.
 
-Every step of a stack allocates the same tens of megabytes. Between steps the C library of Linux returns them to the kernel, which
-then provides them again page by page: about a sixth of the time of a step of the recommended model.
+Else the C library of Linux returns tens of megabytes to the kernel after every step, and gets them back page by page: about a
+sixth of the time of a step of the recommended model.
 """
 
 import ctypes
@@ -21,12 +21,6 @@ def freed_memory_kept() -> Iterator[None]:
     """Keep up to 1 GiB of freed memory, and return it at the end; without effect where the C library is not glibc.
 
     Blocks above 32 MiB are still returned when they are freed.
-
-    Examples
-    --------
-    >>> import torch
-    >>> with freed_memory_kept():
-    ...     total = sum(float(torch.ones(2**20).sum()) for _ in range(3))
     """
     library = _glibc()
     if library is None:

@@ -16,14 +16,7 @@ COPIES = 16  # of a batch that a step holds: inputs, targets, noise, and what th
 
 
 def largest_stack(weights: int, rows: int, features: int) -> int:
-    """Return how many replicas a step on a CPU should compute together.
-
-    Parameters
-    ----------
-    weights
-        Number of weights of a replica.
-    rows, features
-        Rows of a batch, and features of all animals.
+    """Return how many replicas a step on a CPU should compute together, from weights of a replica, rows and features of a batch.
 
     Examples
     --------

@@ -25,20 +25,10 @@ class StepSettings(NamedTuple):
 
 
 class StackStep:
-    """Takes steps of a stack, changing its weights in place.
+    """Takes steps of a stack, changing its weights ``(replica, ...)`` in place.
 
-    Parameters
-    ----------
-    objective
-        What is minimised.
-    weights
-        Name -> ``(replica, ...)``.
-    settings
-        Weight decay and clipping.
-    parts
-        Replicas that are computed together; a stack of large models is computed part by part.
-    compiled_as
-        Name of the architecture: gradients are compiled, once a process for all models of this name. None: not compiled.
+    Replicas of a slice in ``parts`` are computed together. ``compiled_as`` names the architecture: gradients are compiled, once
+    a process for all models of this name; None: not compiled.
     """
 
     def __init__(
@@ -144,8 +134,7 @@ class StackStep:
 def stack_gradients(objective: StackObjective, inputs: StackInputs, progress: float) -> tuple[Objective, dict[str, Tensor]]:
     """Return the objective of each replica, and weight -> gradient of the loss of each replica ``(replica, ...)``.
 
-    The gradient of the summed losses is, for the weights of a replica, the gradient of its own loss. It is 0 for weights on which
-    the loss does not depend.
+    The gradient of the summed losses is the gradient of each; it is 0 for weights on which the loss does not depend.
     """
     leaves = {name: value.detach().requires_grad_() for name, value in inputs.weights.items()}
     values = objective(inputs._replace(weights=leaves), progress)

@@ -1,9 +1,8 @@
 """The training loop: a generator of records that always trains a stack of replicas.
 
-Replicas are the same architecture with other splits, null data, seeds or beta. Their parameters are stacked along a leading dim,
-and a step updates all of them; the gradient of the summed losses is the gradient of each, and Adam on stacked tensors is Adam on
-each. A replica that has stopped early leaves the stack. Frozen parameters take part in every step as constants. Randomness is a
-function of (seed, split, epoch), so a training that is continued from a checkpoint repeats the one that was interrupted.
+Replicas are the same architecture with other splits, null data, seeds or beta. Their parameters are stacked along a leading
+dim, and a step updates all of them; the gradient of the summed losses is the gradient of each. Randomness is a function of
+(seed, split, epoch), so a training that is continued from a checkpoint repeats the one that was interrupted.
 """
 
 import time
@@ -31,20 +30,10 @@ from neuromvm.training.step import StackStep, StepSettings
 class TrainerSettings(NamedTuple):
     """How a stack is trained.
 
-    Attributes
-    ----------
-    epochs
-        Number of epochs.
-    learning_rate
-        Share of the training done, at the start of an epoch -> learning rate.
-    step
-        Weight decay and clipping.
-    patience
-        Epochs without a better validation loss after which a replica stops; None: it never does.
-    precision
-        ``float32`` or ``tf32``, see :func:`neuromvm.training.device.matrix_products`.
-    compiled_as
-        Name under which the compiled step is kept for other trainings of the same architecture; None: not compiled.
+    ``learning_rate``: share of the training done, at the start of an epoch -> learning rate. ``patience``: epochs without a
+    better validation loss after which a replica stops; None: it never does. ``precision``: ``float32`` or ``tf32``.
+    ``compiled_as``: name under which the compiled step is kept for other trainings of the same architecture; None: not
+    compiled.
     """
 
     epochs: int
@@ -80,28 +69,11 @@ class StackState(NamedTuple):
 
 
 class StackTrainer:
-    """Trains a stack of replicas of one model.
+    """Trains a stack of replicas of one model, given as members with their initial weights and weights ``betas`` of the rate.
 
-    Parameters
-    ----------
-    members
-        The model of each replica, with its initial weights.
-    betas
-        Weight of the rate of each replica.
-    settings
-        Epochs, learning rate, early stopping.
-    batches
-        Data of the stack.
-    frozen
-        Parameter or buffer -> ``(replica, ...)``: it keeps these values. Other parameters are trained.
-    start
-        Parameter -> ``(replica, ...)`` to begin from, in place of the members' own.
-
-    Raises
-    ------
-    TrainingError
-        If replicas are to stop early without validation samples, a model that changes with the progress of training is to be
-        compiled, a frozen tensor does not fit the model, or no parameter is left to train.
+    Parameters or buffers in ``frozen`` keep these values ``(replica, ...)``; those in ``start`` begin from them. Raises
+    TrainingError if replicas are to stop early without validation samples, a model that changes with the progress of training
+    is to be compiled, a frozen tensor does not fit the model, or no parameter is left to train.
     """
 
     def __init__(
@@ -166,13 +138,7 @@ class StackTrainer:
         return np.asarray(self.epoch - self._best_epoch >= self.settings.patience)
 
     def run(self) -> Iterator[EpochRecord]:
-        """Train until the last epoch, or until every replica has stopped; yields after each epoch.
-
-        Raises
-        ------
-        TrainingError
-            If a loss is not finite.
-        """
+        """Train until the last epoch, or until every replica has stopped, and yield after each; a loss has to be finite."""
         with freed_memory_kept():
             while self.epoch < self.settings.epochs and not self.stopped.all():
                 started = time.perf_counter()
