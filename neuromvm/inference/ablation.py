@@ -18,15 +18,6 @@ from neuromvm.schema import is_fitted, is_scored
 def ablate(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, replica: int = 0) -> xr.DataTree:
     """Infer the latents of test samples with each unit silenced: its activity, in all bins, is its training-side mean.
 
-    Parameters
-    ----------
-    fitted
-        The model.
-    samples, splits
-        What it was trained on.
-    replica
-        Index of the replica.
-
     Returns
     -------
     One node per animal that the replica was trained on, float32, with the coordinates of its units:
@@ -40,13 +31,6 @@ def ablate(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, repli
         Of the training side, with all units; ``training_label`` along ``training_sample``.
 
     ``attrs["side"]`` is ``test``, or ``training`` for an animal without test trials, whose training side is ablated.
-
-    Raises
-    ------
-    SchemaError
-        If samples and splits do not belong together.
-    ArgumentError
-        If there is no such replica.
     """
     check_replica(fitted, samples, splits, replica)
     nodes = {}

@@ -38,10 +38,8 @@ def posterior_agreement(
         Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
     splits
         Splits of the training. A replica that tests fewer than two animals is described on its training trials: ``side``.
-    draws
-        Number of matchings; each takes one sample of every posterior.
-    seed
-        Of the matching and the samples.
+    draws, seed
+        Number of matchings, each with one sample of every posterior, and the seed of both.
     shares_latents
         Whether the posteriors are meant to agree (:attr:`neuromvm.models.MultimodalVAE.shares_latents`); kept as an attribute.
 
@@ -52,12 +50,11 @@ def posterior_agreement(
     ``kl_to_mixture (replica, animal)`` [nats]
         KL from a posterior to the equal mixture of the posteriors of its matched tuple; 0 if all agree, ``ceiling`` (log of the
         animals in a tuple, averaged) if none overlap. NaN for a model without noise, as are the next two.
-    ``agreement (replica, animal, other)``
-        1 - JSD / log 2, JSD being the Jensen-Shannon divergence between posteriors of two trials of the same condition: 1 if
-        they are the same, 0 if they do not overlap. JSD / log 2 is the information in bits that one sample of the latent gives
-        about which of the two animals it came from. On the diagonal two trials of one animal: the limit set by single trials.
-    ``agreement_unmatched (replica, animal, other)``
-        The same for trials of different conditions.
+    ``agreement, agreement_unmatched (replica, animal, other)``
+        1 - JSD / log 2, JSD being the Jensen-Shannon divergence between posteriors of two trials of the same condition, or of
+        different conditions: 1 if they are the same, 0 if they do not overlap. JSD / log 2 is the information in bits that one
+        sample of the latent gives about which of the two animals it came from. On the diagonal two trials of one animal: the
+        limit set by single trials.
     ``closer (replica, animal, other)``
         How often the trial of the same condition is nearer (in KL) than a trial of another condition; 0.5 if posteriors of the
         other animal do not depend on the condition. It does not saturate where posteriors are too narrow to overlap.
@@ -69,7 +66,7 @@ def posterior_agreement(
     and for any number of animals
 
     ``mean_variance (replica, animal, latent)``
-        Variance over samples of the posterior mean (the activity of a unit in Burda et al.).
+        Variance over samples of the posterior mean (the activity of a unit in Burda et al., ICLR 2016).
     ``signal_share (replica, animal, latent)``
         ``mean_variance`` / (``mean_variance`` + mean posterior variance): free of the scale of a latent, which the mixture
         prior does not fix.
@@ -82,15 +79,6 @@ def posterior_agreement(
         Number of trials.
 
     Coordinates ``split, seed, side`` on replica, ``shared`` on latent.
-
-    Raises
-    ------
-    SchemaError
-        If ``latents`` or ``splits`` are not such trees.
-
-    References
-    ----------
-    Sutter et al., Unity by Diversity, NeurIPS 2024. Burda et al., Importance Weighted Autoencoders, ICLR 2016.
     """
     schema.expect_splits(splits)
     schema.expect_tree(latents, "latent_mean", "latents", "Make them: fitted.embed(samples)")

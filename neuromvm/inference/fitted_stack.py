@@ -172,10 +172,7 @@ class FittedStack:
         return torch.from_numpy(self.scalers[animal][replica](features(activity, self.trained_on)))
 
     def _posteriors(self, encoder: nn.Module, name: str, samples: xr.DataTree) -> tuple[Tensor, Tensor]:
-        """Return mean and scale of an animal in each replica ``(replica, trial, window, latent)``.
-
-        Trials are encoded in blocks that fit into memory.
-        """
+        """Return mean and scale in each replica ``(replica, trial, window, latent)``, encoded in blocks that fit into memory."""
         activity = samples[name].to_dataset()["activity"]
         prefix = f"encoders.{name}."
         weights = {key.removeprefix(prefix): value for key, value in self.weights.items() if key.startswith(prefix)}
@@ -217,13 +214,7 @@ class FittedStack:
 
     @classmethod
     def load(cls, folder: Path) -> "FittedStack":
-        """Read what :meth:`save` wrote, on the CPU whatever device it was trained on.
-
-        Raises
-        ------
-        RunFolderError
-            If a file is missing or of another version.
-        """
+        """Read what :meth:`save` wrote, to the CPU; raises RunFolderError if a file is missing or of another version."""
         try:
             content = read_json(folder / "fitted.json")
             tensors = load((folder / "weights.safetensors").read_bytes())

@@ -15,19 +15,9 @@ Numbers = NDArray[np.floating]
 
 @torch.no_grad()
 def reconstruct(fitted: FittedStack, samples: xr.DataTree, animal: str, replica: int) -> NDArray[np.float32]:
-    """Decode an animal's activity from its posterior means.
+    """Decode an animal's activity from its posterior means: ``(trial, window, feature)``, scaled as the encoder sees it.
 
-    Parameters
-    ----------
-    fitted, samples
-        A fitted stack, and samples of the animals it was trained on.
-    animal, replica
-        Whose activity, and by which member of the stack.
-
-    Returns
-    -------
-    ``(trial, window, feature)``, scaled features as the encoder sees them. If the likelihood scores activity as recorded, its
-    mean is transformed and scaled as the recorded activity is.
+    If the likelihood scores activity as recorded, its mean is transformed and scaled as the recorded activity is.
     """
     model = fitted.member(replica)
     likelihood = model.likelihood(animal)
@@ -42,12 +32,7 @@ def reconstruct(fitted: FittedStack, samples: xr.DataTree, animal: str, replica:
 
 
 def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.Dataset:
-    """Score reconstructions of test trials.
-
-    Parameters
-    ----------
-    fitted, samples, splits
-        A fitted stack and what it was trained on; test trials are scored, features scaled as on the training side.
+    """Score reconstructions of test trials, features scaled as on the training side.
 
     Returns
     -------
@@ -57,8 +42,7 @@ def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.D
 
     Notes
     -----
-    Joint models are trained to decode the posterior of all animals together; here, as in every analysis, each animal is
-    encoded alone.
+    Joint models are trained to decode the posterior of all animals together; here each animal is encoded alone.
     """
     schema.expect_samples(samples)
     schema.expect_splits(splits)

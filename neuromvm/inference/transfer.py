@@ -32,14 +32,7 @@ class Rows(NamedTuple):
 def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
     """Decode the test samples of every animal by the decoder of every animal, from the posterior mean.
 
-    Parameters
-    ----------
-    fitted
-        The model; of several replicas of a split, the first is taken.
-    samples, splits
-        What it was trained on.
-    seed
-        Of the draws of ``drawn``.
+    Of several replicas of a split, the first is taken; ``seed`` is that of the draws of ``drawn``.
 
     Returns
     -------
@@ -95,9 +88,8 @@ def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, 
 def impute_each(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
     """Impute the test samples of every animal from all others, see :func:`neuromvm.inference.imputation.impute`.
 
-    Returns
-    -------
-    One node a target: ``mean (replica, tuple, bin, unit)`` of the first replica of each split, and what it was decoded from.
+    Each target has a node: ``mean (replica, tuple, bin, unit)`` of the first replica of each split, and what it was decoded
+    from.
     """
     fitted = first_of_each_split(fitted)
     nodes = {
