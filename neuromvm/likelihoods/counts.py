@@ -17,10 +17,7 @@ LARGEST_LOG_DISPERSION = 12.0  # a unit with one burst of many spikes in the who
 class CountLikelihood(Likelihood):
     """Counts with mean ``exposure * exp(raw + log_baseline)``: raw output has the same meaning in every count likelihood.
 
-    Attributes
-    ----------
-    log_baseline
-        Log rate of each feature on the training side ``(feature,)`` [log Hz].
+    ``log_baseline (feature,)`` [log Hz] is the log rate of each feature on the training side.
     """
 
     support: ClassVar[Support] = "counts"

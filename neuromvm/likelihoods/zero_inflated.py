@@ -47,14 +47,7 @@ class ZeroInflated(CountLikelihood):
 
 
 class ZeroInflatedPoisson(ZeroInflated, Poisson):
-    """Poisson counts with extra zeros.
-
-    Examples
-    --------
-    >>> likelihood = ZeroInflatedPoisson(1)
-    >>> likelihood.mean(torch.zeros(1, 1)).item()
-    1.0
-    """
+    """Poisson counts with extra zeros."""
 
 
 class ZeroInflatedNegativeBinomial(ZeroInflated, NegativeBinomial):

@@ -133,7 +133,7 @@ class MultimodalVAE(nn.Module):
         return False
 
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
-        r"""Return the terms of the negative evidence lower bound and its mean over the batch.
+        r"""Return log-likelihoods, rates and the negative evidence lower bound, averaged over the batch [nats].
 
         .. math::
 
@@ -145,18 +145,12 @@ class MultimodalVAE(nn.Module):
 
         Parameters
         ----------
-        batch
-            Matched samples.
-        noise
-            Standard normal ``(draw, batch, width)``, see :attr:`noise_shape`.
+        batch, noise
+            Matched samples, and standard normal noise ``(draw, batch, width)``, see :attr:`noise_shape`.
         beta
             Weight of the rate.
         progress
             Share of the training done, 0 to 1.
-
-        Returns
-        -------
-        Log-likelihoods, rates and loss [nats].
         """
         posteriors = self.encode(batch.inputs)
         shared = self.share(posteriors, noise, batch, progress)
@@ -174,16 +168,8 @@ class MultimodalVAE(nn.Module):
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         """Return the latents that each modality is decoded from, and the rate; every way of sharing implements this.
 
-        Parameters
-        ----------
-        posteriors
-            ``(modality, batch, latent)``.
-        noise
-            Standard normal, see :attr:`noise_shape`.
-        batch
-            Which modalities are present, and the condition of each row.
-        progress
-            Share of the training done, 0 to 1, for schedules.
+        Posteriors are ``(modality, batch, latent)``, noise is standard normal (:attr:`noise_shape`); the batch says which
+        modalities are present and the condition of each row; progress is the share of the training done, for schedules.
         """
         raise NotImplementedError
 
@@ -220,16 +206,9 @@ class MultimodalVAE(nn.Module):
         return errors
 
     def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
-        """Return the distribution of the latents of a modality that was not recorded, given those present.
+        """Return the distribution of the latents of the modality ``target``, which was not recorded, given those present.
 
-        By default it is the equal mixture of the posteriors of the modalities present.
-
-        Parameters
-        ----------
-        posteriors, noise, available
-            As in :meth:`share`; values of absent modalities are not used.
-        target
-            The modality to be decoded.
+        By default it is the equal mixture of the posteriors of the modalities present; values of absent ones are not used.
         """
         return mixture_of_experts(posteriors, available)
 

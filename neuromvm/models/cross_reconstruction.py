@@ -8,15 +8,7 @@ from neuromvm.models.base import SharedLatents, Sources
 def decode_across(latents: Tensor, rate: Tensor, available: Tensor, share: float) -> SharedLatents:
     """Decode every modality from its own latent with weight 1 - share, and from the others present with equal weights.
 
-    Parameters
-    ----------
-    latents, rate
-        ``(modality, batch, latent)``, ``(term, batch)``.
-    available
-        ``(modality, batch)``, 1 where present. The weights of a modality that is present sum to 1; a modality that is alone in
-        its row is decoded from its own latent.
-    share
-        Weight of all other modalities together, 0 to 1.
+    The weights of a modality that is present sum to 1; a modality that is alone in its row is decoded from its own latent.
     """
     if share == 0:
         return SharedLatents(rate, own=latents)

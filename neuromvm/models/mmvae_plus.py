@@ -107,10 +107,7 @@ class MMVAEPlus(MultimodalVAE):
         return _Draws(latent, private, rate * available)
 
     def latents_for(self, target: str, draws: _Draws) -> Tensor:
-        """Return the latents from which a modality is decoded ``(draw, source, batch, latent)``.
-
-        The private part is the target's own where it is the source, and a draw of its prior elsewhere.
-        """
+        """Return the latents ``(draw, source, batch, latent)`` of a modality, its private part drawn for other sources."""
         modality = self.modalities.index(target)
         is_target = torch.eye(len(self.modalities), device=draws.latent.device, dtype=draws.latent.dtype)[modality][:, None, None]
         inferred, drawn = draws.latent[..., self.shared_latents :], draws.private[:, modality : modality + 1]
