@@ -13,6 +13,9 @@ from neuromvm.functional.reconstruction import Moments, ReadoutErrors
 from neuromvm.likelihoods import Likelihood, LinearError
 from neuromvm.networks import Decoder
 
+Modules = Mapping[str, nn.Module]
+Likelihoods = Mapping[str, Likelihood]
+
 
 class Batch(NamedTuple):
     """Matched samples of all modalities.
@@ -80,9 +83,7 @@ class MultimodalVAE(nn.Module):
         If encoders, decoders and likelihoods are not of the same modalities.
     """
 
-    def __init__(
-        self, encoders: Mapping[str, nn.Module], decoders: Mapping[str, nn.Module], likelihoods: Mapping[str, Likelihood]
-    ) -> None:
+    def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods) -> None:
         super().__init__()
         if not (set(encoders) == set(decoders) == set(likelihoods)):
             raise ShapeError(
@@ -227,6 +228,20 @@ def _reconstruct_linearly(errors: Sequence[LinearError], shared: SharedLatents, 
     if shared.own is not None:
         total, weight = total + shared.own_weight * quadratic.at(shared.own), weight + shared.own_weight
     return -total - torch.stack([error.offset for error in errors])[:, None] * weight
+
+
+def decode_across(latents: Tensor, rate: Tensor, available: Tensor, share: float) -> SharedLatents:
+    """Decode every modality from its own latent with weight 1 - share, and from the others present with equal weights.
+
+    The weights of a modality that is present sum to 1; a modality that is alone in its row is decoded from its own latent.
+    """
+    if share == 0:
+        return SharedLatents(rate, own=latents)
+    partners = (available.sum(0) - 1).clamp(min=0)  # number of other modalities present (batch,)
+    share_of_partners = share * (partners > 0)
+    weight = share_of_partners / partners.clamp(min=1)
+    # Sources are the same for all modalities, so each is among its own sources: its own weight makes up for that.
+    return SharedLatents(rate, latents, 1 - share_of_partners - weight, Sources(latents, available * weight))
 
 
 def mean_over_rows(values: Tensor, available: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """MMVAE+: a shared and a private part of every latent (Palumbo, Daunhawer & Vogt, ICLR 2023)."""
 
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor, nn
 from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors, log_density, sample
 from neuromvm.functional.mixture import log_mixture_density
-from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, Objective, mean_over_rows
+from neuromvm.models.base import Batch, Likelihoods, Modules, MultimodalVAE, Objective, mean_over_rows
 
 
 class _Draws(NamedTuple):
@@ -39,14 +37,7 @@ class MMVAEPlus(MultimodalVAE):
         Importance samples.
     """
 
-    def __init__(
-        self,
-        encoders: Mapping[str, nn.Module],
-        decoders: Mapping[str, nn.Module],
-        likelihoods: Mapping[str, Likelihood],
-        private: int,
-        samples: int = 1,
-    ) -> None:
+    def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods, private: int, samples: int = 1) -> None:
         super().__init__(encoders, decoders, likelihoods)
         self.private, self.samples = private, samples
         # Learned scale of the auxiliary prior of each modality's private part; its mean is 0.
