@@ -141,7 +141,7 @@ def _samples(node: xr.Dataset, trials: NDArray[np.bool_], replica: int) -> Sampl
 
 def _signal_of_latents(animals: Sequence[Samples]) -> dict[str, Numbers]:
     """Return the measures ``OF_LATENTS``, each ``(animal, latent)``."""
-    measures: dict[str, list[Numbers]] = {key: [] for key in OF_LATENTS}
+    measures: list[tuple[Numbers, ...]] = []
     for animal in animals:
         described = animal.code >= 0
         mean, variance = animal.mean.numpy()[described].astype(float), np.square(animal.scale.numpy()[described].astype(float))
@@ -153,11 +153,8 @@ def _signal_of_latents(animals: Sequence[Samples]) -> dict[str, Numbers]:
         share = np.divide(signal, total, out=np.zeros_like(total), where=total != 0)
         # The mean KL to a Gaussian of the same mean and variance: the quadratic terms cancel and the ratio of scales remains.
         ratio = np.divide(total, variance, out=np.full_like(variance, np.nan), where=variance > 0)
-        measures["mean_variance"].append(signal)
-        measures["signal_share"].append(share)
-        measures["information"].append(0.5 * np.log(ratio).mean(axis=0))
-        measures["collapsed"].append(share < COLLAPSED)
-    return {key: np.stack(values) for key, values in measures.items()}
+        measures.append((signal, share, 0.5 * np.log(ratio).mean(axis=0), share < COLLAPSED))
+    return {key: np.stack(values) for key, values in zip(OF_LATENTS, zip(*measures, strict=True), strict=True)}
 
 
 def _divergences(animals: Sequence[Samples], random: np.random.Generator, draws: int) -> dict[str, Numbers]:

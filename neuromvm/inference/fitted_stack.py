@@ -33,18 +33,14 @@ class FittedStack:
 
     Parameters
     ----------
-    spec
-        The architecture.
+    spec, trained_on
+        Of the model, and of the samples.
     replicas
         Split and seed of each member.
     weights
         Parameter or buffer -> ``(replica, ...)``.
-    scalers
-        Animal -> one scaler a replica.
-    windows
-        Animal -> shape of its windows.
-    trained_on
-        Spec of the samples.
+    scalers, windows
+        Animal -> one scaler a replica, and the shape of its windows.
     conditions
         Names of the match codes, by which samples were paired.
     """
@@ -94,21 +90,13 @@ class FittedStack:
     def embed(self, samples: xr.DataTree) -> xr.DataTree:
         """Infer the posterior of every sample in every replica.
 
-        Parameters
-        ----------
-        samples
-            Made with the same animals, units and bins as those trained on; windows may differ.
+        Samples are of the same animals, units and bins as those trained on, else a SchemaError is raised; windows may differ.
 
         Returns
         -------
         One node an animal: ``latent_mean`` and ``latent_scale`` ``(replica, trial, window, latent)``, float32, labels copied;
         coords ``split``, ``seed`` and ``permutation`` on replica, ``shared`` on latent: False where a latent is private to its
         animal. A replica trained on null data sees the same null data (:mod:`neuromvm.data.permutation`).
-
-        Raises
-        ------
-        SchemaError
-            If an animal is missing or its features differ in number.
         """
         schema.expect_samples(samples)
         self._check_samples(samples)
@@ -127,16 +115,10 @@ class FittedStack:
 
     @torch.no_grad()
     def embed_paths(self, samples: xr.DataTree) -> xr.DataTree | None:
-        """Infer the latent path of every trial in time, where the model's latents are paths; else return None.
+        """Infer the latent path of every trial, of one window, where the model's latents are paths; else return None.
 
-        Parameters
-        ----------
-        samples
-            As for :meth:`embed`, one window a trial.
-
-        Returns
-        -------
-        As :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a path in each bin.
+        The result is as that of :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a
+        path in each bin.
         """
         schema.expect_samples(samples)
         model = self.member(0)
@@ -181,14 +163,10 @@ class FittedStack:
         trials, windows = activity.sizes["trial"], activity.sizes["window"]
         for block in row_blocks(trials, self.windows[name].features * windows * FLOAT):
             values = features(activity.isel(trial=block), self.trained_on)
-            posteriors = [
-                functional_call(
-                    encoder,
-                    {key: value[number] for key, value in weights.items()},
-                    (torch.from_numpy(scaler(values)).flatten(0, 1),),
-                )
-                for number, scaler in enumerate(self.scalers[name])
-            ]
+            posteriors = []
+            for number, scaler in enumerate(self.scalers[name]):
+                member = {key: value[number] for key, value in weights.items()}
+                posteriors.append(functional_call(encoder, member, (torch.from_numpy(scaler(values)).flatten(0, 1),)))
             means.append(torch.stack([mean for mean, _ in posteriors]))
             scales.append(torch.stack([scale for _, scale in posteriors]))
         mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in (means, scales))
@@ -250,6 +228,10 @@ class FittedStack:
             if value != trained:
                 raise SchemaError(f"samples.{setting}", found=f"{value}", expected=f"{trained}, as trained on")
 
+    def replica_coords(self, *fields: str) -> dict[str, tuple[str, list[int]]]:
+        """Return fields of the replicas as coordinates along ``replica``."""
+        return {field: ("replica", [getattr(replica, field) for replica in self.replicas]) for field in fields}
+
     def _check_samples(self, samples: xr.DataTree) -> None:
         for name in self.scalers:
             self._check_animal(name, samples)
@@ -275,7 +257,5 @@ class FittedStack:
             replica=np.arange(len(self.replicas)),
             latent=np.arange(mean.shape[-1]),
             shared=("latent", np.arange(mean.shape[-1]) < shared),
-            split=("replica", [replica.split for replica in self.replicas]),
-            seed=("replica", [replica.seed for replica in self.replicas]),
-            permutation=("replica", [replica.permutation for replica in self.replicas]),
+            **self.replica_coords("split", "seed", "permutation"),
         )

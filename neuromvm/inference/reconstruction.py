@@ -44,9 +44,7 @@ def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.D
     -----
     Joint models are trained to decode the posterior of all animals together; here each animal is encoded alone.
     """
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
-    schema.check_same_trials(samples, splits)
+    schema.expect_samples_with_splits(samples, splits)
     animals = list(fitted.scalers)
     error, of_mean = (np.full((len(fitted.replicas), len(animals)), np.nan) for _ in range(2))
     for number, replica in enumerate(fitted.replicas):
@@ -63,9 +61,5 @@ def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.D
     units = {"units": "squared standard deviations of the scaled feature"}
     return xr.Dataset(
         {"error": (("replica", "animal"), error, units), "error_of_mean": (("replica", "animal"), of_mean, units)},
-        coords={
-            "animal": animals,
-            "split": ("replica", [replica.split for replica in fitted.replicas]),
-            "seed": ("replica", [replica.seed for replica in fitted.replicas]),
-        },
+        coords={"animal": animals, **fitted.replica_coords("split", "seed")},
     )

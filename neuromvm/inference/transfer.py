@@ -53,9 +53,7 @@ def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, 
     since the other animals' trials are other trials. Latents that are private to an animal (MMVAE+) are at 0, the mean of the
     auxiliary prior, when another animal is decoded.
     """
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
-    schema.check_same_trials(samples, splits)
+    schema.expect_samples_with_splits(samples, splits)
     fitted = first_of_each_split(fitted)
     rows = {name: _rows(fitted, splits, name) for name in fitted.scalers}
     if not any(len(tested.trial) for tested in rows.values()):

@@ -29,24 +29,17 @@ class Likelihood(nn.Module, ABC):
     Parameters
     ----------
     features
-        Number of features, bin-major: feature f is of unit f % units.
+        Number of features, bin-major: feature f is of unit f % units. ShapeError if they are not whole bins of all units.
     units
         Number of units; default: one for each feature.
     exposure
-        Width of a bin [s].
+        Width of a bin [s], above 0, else an ArgumentError.
 
     Attributes
     ----------
     support
         Values that the activity takes: ``counts`` (0, 1, 2, ...), ``binary`` (0 or 1, one-hot categories included; the mean is a
         probability), ``positive`` (above 0) or ``real``.
-
-    Raises
-    ------
-    ShapeError
-        If features are not a whole number of bins of all units.
-    ArgumentError
-        If the exposure is not positive.
     """
 
     support: ClassVar[Support]

@@ -10,12 +10,8 @@ from neuromvm.models.base import Batch, Likelihoods, Modules, MultimodalVAE, Sha
 class Autoencoder(MultimodalVAE):
     """Decodes the posterior means themselves. Its error bounds that of every VAE with the same networks (Sutter et al., app. A).
 
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module.
-    cross_reconstruction
-        Share of each modality's reconstruction taken from the latents of other modalities in the matched sample.
+    ``cross_reconstruction`` is the share of each modality's reconstruction taken from the latents of other modalities in the
+    matched sample.
     """
 
     def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods, cross_reconstruction: float = 0.0) -> None:

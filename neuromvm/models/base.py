@@ -42,17 +42,10 @@ class SharedLatents(NamedTuple):
     """What a way of sharing decides: the latents each modality is decoded from, and the rate.
 
     The log-likelihood of modality m is ``own_weight * log p(x_m | own_m) + sum over sources s of weight_s * log p(x_m | z_s)``.
-
-    Attributes
-    ----------
-    rate
-        ``(term, batch)`` [nats], unreduced; its terms are named by :attr:`MultimodalVAE.rate_terms`.
-    own
-        The latent of each modality itself ``(modality, batch, latent)``; None if modalities are decoded from sources alone.
-    own_weight
-        ``(batch,)``, or 1.
-    sources
-        Latents that all modalities are decoded from; None if each is decoded from its own latent alone.
+    ``rate (term, batch)`` [nats] is unreduced; its terms are named by :attr:`MultimodalVAE.rate_terms`. ``own (modality, batch,
+    latent)`` is the latent of each modality itself, None if modalities are decoded from sources alone; ``own_weight`` is
+    ``(batch,)`` or 1. ``sources`` are latents that all modalities are decoded from, None if each is decoded from its own latent
+    alone.
     """
 
     rate: Tensor
@@ -72,15 +65,8 @@ class Objective(NamedTuple):
 class MultimodalVAE(nn.Module):
     """A VAE with an encoder, a decoder and a likelihood for each modality.
 
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module; the same modalities in each. An encoder says how many latents it infers (``latent``).
-
-    Raises
-    ------
-    ShapeError
-        If encoders, decoders and likelihoods are not of the same modalities.
+    Encoders, decoders and likelihoods map the same modalities to modules, else a ShapeError is raised. An encoder says how many
+    latents it infers (``latent``).
     """
 
     def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods) -> None:

@@ -99,13 +99,6 @@ class JointVAE(MultimodalVAE):
 
     A joint posterior that is a mixture is evaluated component by component: log-likelihood and rate are averages over its
     components. The average of their KLs is an upper bound of the mixture's KL, by convexity, so the bound stays one.
-
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module.
-    aggregation
-        How the joint posterior is made.
     """
 
     def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods, aggregation: Aggregation) -> None:

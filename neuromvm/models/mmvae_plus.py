@@ -23,18 +23,9 @@ class _Draws(NamedTuple):
 class MMVAEPlus(MultimodalVAE):
     """Decodes its own modality from shared and private latent, others from the shared one and a private draw of their prior.
 
-    The joint posterior of the shared part is the mixture of experts. The bound is importance-weighted: for each source, the log
-    mean over ``samples`` draws of exp(log-likelihood - beta * rate), then the mean over sources. With one sample it is the
-    evidence lower bound.
-
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module; latents are shared dimensions followed by private ones.
-    private
-        Private dimensions.
-    samples
-        Importance samples.
+    The joint posterior of the shared part is the mixture of experts; ``private`` dimensions follow the shared ones. The bound
+    is importance-weighted: for each source, the log mean over ``samples`` draws of exp(log-likelihood - beta * rate), then the
+    mean over sources. With one sample it is the evidence lower bound.
     """
 
     def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods, private: int, samples: int = 1) -> None:

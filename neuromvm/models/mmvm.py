@@ -38,17 +38,9 @@ def pooled_pairwise_rate(posteriors: Posteriors, latents: Tensor, batch: Batch, 
 class MMVM(MultimodalVAE):
     """A VAE for each modality with the mixture of all posteriors as a common, data-dependent prior.
 
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module.
-    rate
-        Distance of each posterior to the prior; by default the exact mixture rate.
-    cross_reconstruction
-        Share of each modality's reconstruction taken from the latents of other modalities in the matched sample; 0 is
-        the published model, above 0 is our extension.
-    standard_normal
-        Share of N(0, I) in the mixture as training goes on.
+    ``rate`` is the distance of each posterior to the prior. ``cross_reconstruction`` is the share of each modality's
+    reconstruction taken from the latents of other modalities in the matched sample: 0 is the published model, above 0 is our
+    extension. ``standard_normal`` is the share of N(0, I) in the mixture as training goes on.
     """
 
     def __init__(

@@ -29,13 +29,6 @@ class PublishedJointVAE(MultimodalVAE):
 
     Its "mixtures" are slices of the batch, one head is a log scale here and a log variance there, and the joint rate is added
     once for every modality. Batches in which a modality is absent are refused where they are made.
-
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module.
-    aggregation
-        ``(modality, batch, latent)`` and what is available to ``(batch, latent)``.
     """
 
     def __init__(

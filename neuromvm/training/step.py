@@ -110,19 +110,18 @@ class StackStep:
                 maximize=False,
             )
 
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """Return the state of Adam, weight -> entry -> tensor."""
-        return {
-            name: {STEP: torch.tensor(float(self._taken)), MEAN: self._mean[name], SQUARE: self._square[name]}
-            for name in self._mean
-        }
+    def state(self) -> dict[str, Tensor]:
+        """Return the state of Adam as ``entry/weight`` -> tensor."""
+        taken = {name: torch.tensor(float(self._taken)) for name in self._mean}
+        entries = {STEP: taken, MEAN: self._mean, SQUARE: self._square}
+        return {f"{entry}/{name}": value for entry, values in entries.items() for name, value in values.items()}
 
-    def restore(self, state: Mapping[str, Tensors]) -> None:
+    def restore(self, state: Tensors) -> None:
         """Continue with a state of Adam."""
-        for name, entries in state.items():
-            self._taken = int(entries[STEP])
-            self._mean[name].copy_(entries[MEAN])
-            self._square[name].copy_(entries[SQUARE])
+        for name, mean in self._mean.items():
+            self._taken = int(state[f"{STEP}/{name}"])
+            mean.copy_(state[f"{MEAN}/{name}"])
+            self._square[name].copy_(state[f"{SQUARE}/{name}"])
 
     def keep(self, members: Tensor, parts: Sequence[slice]) -> None:
         """Continue with some replicas only, given by their numbers ``(kept,)``."""

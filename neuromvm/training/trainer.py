@@ -20,8 +20,7 @@ from neuromvm.errors import TrainingError
 from neuromvm.functional.schedules import Schedule
 from neuromvm.models import Batch, MultimodalVAE
 from neuromvm.training.batches import StackBatches
-from neuromvm.training.device import matrix_products
-from neuromvm.training.freed_memory import freed_memory_kept
+from neuromvm.training.device import freed_memory_kept, matrix_products
 from neuromvm.training.objective import StackInputs, StackObjective
 from neuromvm.training.stack_size import largest_stack, stack_parts
 from neuromvm.training.step import StackStep, StepSettings
@@ -101,17 +100,17 @@ class StackTrainer:
         self._best = {name: value.clone() for name, value in self._parameters.items()}
         self._best_loss, self._best_epoch = np.full(replicas, np.inf), np.zeros(replicas, dtype=int)
         self._beta = torch.tensor(list(betas), dtype=torch.float32, device=batches.device)
-        self._together = replicas
+        self._largest_part = replicas
         if batches.device.type == "cpu":
             features = sum(window.features for window in batches.windows.values())
             weights = sum(parameter.numel() for parameter in self.model.parameters())
-            self._together = largest_stack(weights, batches.batch_rows, features)
-        parts = stack_parts(replicas, self._together)
+            self._largest_part = largest_stack(weights, batches.batch_rows, features)
+        parts = stack_parts(replicas, self._largest_part)
         objective = StackObjective(self.model)
         self._take_step = StackStep(objective, self._parameters, settings.step, parts, settings.compiled_as)
-        terms, modalities = len(self.model.rate_terms), len(self.model.modalities)
         # Loss, log-likelihoods, rates and validation loss of the final epoch of each replica.
-        self._last = torch.full((replicas, 2 + modalities + terms), torch.nan)
+        self._sizes = [1, len(self.model.modalities), len(self.model.rate_terms), 1]
+        self._final_losses = torch.full((replicas, sum(self._sizes)), torch.nan)
 
     def _check(self) -> None:
         """Refuse settings that this data or model does not allow."""
@@ -145,7 +144,7 @@ class StackTrainer:
                 with matrix_products(self.settings.precision):
                     trained = self._train_epoch()
                     self.epoch += 1
-                    self._last[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
+                    self._final_losses[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
                 record = self._record(round(time.perf_counter() - started, 4))
                 staying = self._active[~self.stopped[self._active]]
                 if len(staying):
@@ -153,8 +152,7 @@ class StackTrainer:
                 yield record
 
     def _record(self, seconds: float) -> EpochRecord:
-        sizes = [1, len(self.model.modalities), len(self.model.rate_terms), 1]
-        loss, likelihood, rate, validation = torch.split(self._last, sizes, dim=1)
+        loss, likelihood, rate, validation = torch.split(self._final_losses, self._sizes, dim=1)
         return EpochRecord(
             self.epoch,
             loss[:, 0].tolist(),
@@ -175,9 +173,8 @@ class StackTrainer:
         tensors = {f"parameter/{name}": value for name, value in self._parameters.items()}
         tensors |= {f"buffer/{name}": value for name, value in self._buffers.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
-        tensors |= {"last": self._last, "active": torch.from_numpy(self._active)}
-        for name, entries in self._take_step.state().items():
-            tensors |= {f"adam/{key}/{name}": entry for key, entry in entries.items()}
+        tensors |= {"last": self._final_losses, "active": torch.from_numpy(self._active)}
+        tensors |= {f"adam/{name}": value for name, value in self._take_step.state().items()}
         return StackState(self.epoch, tensors, self._best_loss.tolist(), self._best_epoch.tolist())
 
     def restore(self, state: StackState) -> None:
@@ -188,7 +185,7 @@ class StackTrainer:
             groups.setdefault(group, {})[name] = value
         self.epoch = state.epoch
         self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
-        self._last.copy_(groups["last"][""])
+        self._final_losses.copy_(groups["last"][""])
         for name, best in self._best.items():
             best.copy_(groups["best"][name])
         self._keep(groups["active"][""].numpy())
@@ -196,11 +193,7 @@ class StackTrainer:
             parameter.copy_(groups["parameter"][name])
         for name, buffer in self._buffers.items():
             buffer.copy_(groups["buffer"][name])
-        adam: dict[str, dict[str, Tensor]] = {}
-        for key, value in groups["adam"].items():
-            entry, _, name = key.partition("/")
-            adam.setdefault(name, {})[entry] = value
-        self._take_step.restore(adam)
+        self._take_step.restore(groups["adam"])
 
     def _keep(self, staying: NDArray[np.int64]) -> None:
         """Reduce the stack to some of its replicas, given by their numbers among all; the others keep their best weights."""
@@ -214,7 +207,7 @@ class StackTrainer:
             for tensors in (self._parameters, self._buffers, self._constants)
         )
         self._beta = self._beta[members]
-        self._take_step.keep(members, stack_parts(len(staying), self._together))
+        self._take_step.keep(members, stack_parts(len(staying), self._largest_part))
 
     def _freeze(self, frozen: Mapping[str, Tensor]) -> None:
         """Move frozen parameters to the constants, and set frozen buffers."""
