@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from neuromvm.inference.attribution import traverse
+from neuromvm.inference.traversal import traverse
 
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.data.simulate.experiment import SimulationConfig
