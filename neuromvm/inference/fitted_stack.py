@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -228,7 +229,7 @@ class FittedStack:
             if value != trained:
                 raise SchemaError(f"samples.{setting}", found=f"{value}", expected=f"{trained}, as trained on")
 
-    def replica_coords(self, *fields: str) -> dict[str, tuple[str, list[int]]]:
+    def replica_coords(self, *fields: str) -> dict[str, Any]:
         """Return fields of the replicas as coordinates along ``replica``."""
         return {field: ("replica", [getattr(replica, field) for replica in self.replicas]) for field in fields}
 
@@ -253,9 +254,9 @@ class FittedStack:
     def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray, shared: int) -> xr.Dataset:
         dims = ("replica", "trial", "window", "latent")
         node = labels.assign(latent_mean=(dims, mean), latent_scale=(dims, scale))
-        return node.assign_coords(
-            replica=np.arange(len(self.replicas)),
-            latent=np.arange(mean.shape[-1]),
-            shared=("latent", np.arange(mean.shape[-1]) < shared),
-            **self.replica_coords("split", "seed", "permutation"),
-        )
+        coords = {
+            "replica": np.arange(len(self.replicas)),
+            "latent": np.arange(mean.shape[-1]),
+            "shared": ("latent", np.arange(mean.shape[-1]) < shared),
+        }
+        return node.assign_coords(coords | self.replica_coords("split", "seed", "permutation"))
