@@ -13,15 +13,7 @@ from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.functional.paths import autoregressive_root, gaussian_process_root
 from neuromvm.functional.schedules import Schedule, constant, cosine, linear
 from neuromvm.likelihoods import LIKELIHOODS, Likelihood
-from neuromvm.models import (
-    MMVM,
-    Autoencoder,
-    IndependentVAE,
-    JointVAE,
-    MMVAEPlus,
-    MultimodalVAE,
-    PublishedJointVAE,
-)
+from neuromvm.models import MMVM, Autoencoder, IndependentVAE, JointVAE, MMVAEPlus, MultimodalVAE, PublishedJointVAE
 from neuromvm.models.joint import AGGREGATIONS
 from neuromvm.models.mmvm import Rate, mixture_rate, pairwise_rate, pooled_mixture_rate, pooled_pairwise_rate
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
@@ -53,10 +45,7 @@ SHARINGS: dict[str, Callable[[Any, Modules, int], MultimodalVAE]] = {
     "published_joint": lambda sharing, modules, modes: PublishedJointVAE(*modules, PUBLISHED_AGGREGATIONS[sharing.aggregation]),
     "mmvae_plus": lambda sharing, modules, modes: MMVAEPlus(*modules, sharing.private * modes, sharing.samples),
     "mmvm": lambda sharing, modules, modes: MMVM(
-        *modules,
-        RATES[sharing.rate, sharing.pooled],
-        sharing.cross_reconstruction,
-        _schedule(sharing.standard_normal),
+        *modules, RATES[sharing.rate, sharing.pooled], sharing.cross_reconstruction, _schedule(sharing.standard_normal)
     ),
 }
 
@@ -70,25 +59,10 @@ def build_model(
 ) -> MultimodalVAE:
     """Build a model with weights drawn from a seed.
 
-    Parameters
-    ----------
-    spec
-        Settings of the model.
-    windows
-        Animal -> shape of its windows.
-    seed
-        Of the initial weights; the state of torch's global generator is restored.
-    training_targets
-        Returns an animal's training-side activity ``(sample, feature)``, from which its likelihood takes starting values. It is
-        called for animals whose likelihood has starting values only.
-    trial_models
-        Animal -> model of its training-side trials, from which encoders and decoders start if the spec says so.
-
-    Raises
-    ------
-    SpecError
-        If ``likelihood_of`` names an unknown animal, a likelihood refuses the activity, or there are fewer latents than
-        conditions to start from.
+    ``windows`` are the shapes of the windows of each animal. ``training_targets`` returns an animal's training-side activity
+    ``(sample, feature)``, from which its likelihood takes starting values if it has some; ``trial_models`` are those of the
+    training-side trials of animals whose encoders and decoders start from them. Raises SpecError if ``likelihood_of`` names an
+    unknown animal, a likelihood refuses the activity, or there are fewer latents than conditions to start from.
 
     Examples
     --------
@@ -113,7 +87,8 @@ def build_model(
         _start_likelihoods(modules.likelihoods, training_targets)
     for animal, trials in (trial_models or {}).items():
         _start_from_trials(spec, modules.encoders[animal], modules.decoders[animal], trials)
-    return SHARINGS[spec.sharing.kind](spec.sharing, modules, _modes(spec, next(iter(windows.values()))))
+    root = _path_root(spec, next(iter(windows.values())))
+    return SHARINGS[spec.sharing.kind](spec.sharing, modules, 1 if root is None else root.shape[1])
 
 
 def likelihood_class(spec: ModelSpec, animal: str) -> type[Likelihood]:
@@ -142,31 +117,20 @@ def _path_root(spec: ModelSpec, window: WindowShape) -> Tensor | None:
     return root(window.bins, networks.timescale / window.bin_width)
 
 
-def _modes(spec: ModelSpec, window: WindowShape) -> int:
-    """Return how many numbers code one latent dimension."""
-    root = _path_root(spec, window)
-    return 1 if root is None else root.shape[1]
-
-
 def _latent(spec: ModelSpec) -> int:
     """Return the number of latents that an encoder infers, private ones included."""
     return spec.latent + getattr(spec.sharing, "private", 0)
 
 
 def _hidden(spec: ModelSpec, features: int) -> list[int]:
-    match spec.networks:
-        case MLPNetworks(hidden=hidden):
-            return hidden
-        case LinearNetworks():
-            return []
-        case _:
-            return [features, features]
+    if isinstance(spec.networks, MLPNetworks):
+        return spec.networks.hidden
+    return [] if isinstance(spec.networks, LinearNetworks) else [features, features]
 
 
 def _convolutions(spec: ModelSpec) -> dict[str, int]:
     """Return the size of the convolutions, which encoder and decoder have in common."""
-    networks = cast(ConvolutionNetworks, spec.networks)
-    return {"hidden": networks.hidden, "layers": networks.layers, "kernel": networks.kernel}
+    return spec.networks.model_dump(include={"hidden", "layers", "kernel"})
 
 
 def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
@@ -180,7 +144,7 @@ def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
     hidden = _hidden(spec, window.features)
     if spec.networks.kind == "published":
         hidden = [*hidden, latent]
-    width = hidden[-1] if hidden else window.features
+    width = [window.features, *hidden][-1]
     scale = _scale(spec, width, latent)
     mean = SimplexMean(width, latent, spec.gain) if spec.code == "simplex" else nn.Linear(width, latent)
     return Encoder(mlp(window.features, hidden), mean, scale, latent)
@@ -198,8 +162,7 @@ def _decoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
     root, latent = _path_root(spec, window), _latent(spec)
     if root is not None:
         return PathDecoder(window.units, latent, root, **_convolutions(spec))
-    hidden = _hidden(spec, window.features)[::-1]
-    return Decoder(latent, hidden, window.features)
+    return Decoder(latent, _hidden(spec, window.features)[::-1], window.features)
 
 
 def _start_from_trials(spec: ModelSpec, encoder: nn.Module, decoder: nn.Module, trials: TrialModel) -> None:
@@ -221,10 +184,6 @@ def _start_from_trials(spec: ModelSpec, encoder: nn.Module, decoder: nn.Module, 
 
 
 def _schedule(spec: ScheduleSpec) -> Schedule:
-    match spec.kind:
-        case "constant":
-            return constant(spec.stop)
-        case "linear":
-            return linear(spec.start, spec.stop, spec.until)
-        case "cosine":
-            return cosine(spec.start, spec.stop, spec.until)
+    if spec.kind == "constant":
+        return constant(spec.stop)
+    return {"linear": linear, "cosine": cosine}[spec.kind](spec.start, spec.stop, spec.until)

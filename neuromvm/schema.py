@@ -190,6 +190,13 @@ def check_same_trials(tree: xr.DataTree, splits: xr.DataTree) -> None:
             )
 
 
+def expect_samples_with_splits(samples: xr.DataTree, splits: xr.DataTree) -> None:
+    """Raise ArgumentError or SchemaError unless they are samples and splits of the same trials."""
+    expect_samples(samples)
+    expect_splits(splits)
+    check_same_trials(samples, splits)
+
+
 def dropped(dataset: xr.Dataset) -> list[Dropped]:
     """Return the data account of an animal from its attributes."""
     return [Dropped(*line) for line in json.loads(dataset.attrs.get("dropped", "[]"))]

@@ -327,9 +327,7 @@ def inner_splits(samples: xr.DataTree, splits: xr.DataTree, spec: SplitSpec, fol
     in the coordinate ``outer (split)``; trials outside the training side are unused. SplitError is raised if the kind of split
     has no inner folds (an animal without a training side, or test trials that train), or a class has too few trials.
     """
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
-    schema.check_same_trials(samples, splits)
+    schema.expect_samples_with_splits(samples, splits)
     kind = SPLIT_KINDS[spec.kind].inner
     if kind is None:
         raise SplitError(

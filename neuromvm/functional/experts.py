@@ -1,6 +1,6 @@
 """Joint posteriors from those of single modalities: averages, products, and mixtures as weighted components.
 
-Every aggregation returns :class:`Experts`: one component, or several of which the joint posterior is a mixture. Absent
+Every function takes posteriors ``(modality, batch, latent)`` and ``available (modality, batch)``, 1 where present. Absent
 modalities take no part; a row without any modality gets a component of mean 0 and scale 1, so that it stays finite.
 """
 
@@ -21,15 +21,7 @@ class Experts(NamedTuple):
 
 
 def average(posteriors: Posteriors, available: Tensor) -> Experts:
-    """One Gaussian with the mean of the means and the mean of the scales, as published for "AVG".
-
-    Parameters
-    ----------
-    posteriors
-        ``(modality, batch, latent)``.
-    available
-        ``(modality, batch)``, 1 where present.
-    """
+    """One Gaussian with the mean of the means and the mean of the scales, as published for "AVG"."""
     share = (available / available.sum(0).clamp(min=1))[..., None]
     mean = (share * posteriors.mean).sum(0, keepdim=True)
     scale = (share * posteriors.scale).sum(0, keepdim=True)
@@ -47,12 +39,7 @@ def product_of_experts(posteriors: Posteriors, available: Tensor) -> Experts:
 def product_of_subsets(posteriors: Posteriors, members: Tensor) -> Experts:
     """Products of experts of several subsets, equally weighted where the subset is not empty.
 
-    Parameters
-    ----------
-    posteriors
-        ``(modality, batch, latent)``.
-    members
-        ``(subset, modality, batch)``, 1 where the modality is in the subset and present.
+    ``members (subset, modality, batch)`` is 1 where the modality is in the subset and present.
     """
     precision = posteriors.scale.reciprocal().square()
     total = torch.einsum("smb,mbl->sbl", members, precision)
@@ -85,14 +72,8 @@ def mixture_of_products(posteriors: Posteriors, available: Tensor) -> Experts:
 def sampled_products(posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
     """Products of random non-empty subsets of the modalities present, each subset equally probable.
 
-    Expectations over these components are unbiased for those over all subsets, at a cost that does not grow as 2^M.
-
-    Parameters
-    ----------
-    posteriors, available
-        ``(modality, batch, latent)``, ``(modality, batch)``.
-    noise
-        Standard normal ``(subset, batch, modality + 1)``, from which subsets are drawn.
+    Expectations over these components are unbiased for those over all subsets, at a cost that does not grow as 2^M. Subsets are
+    drawn from standard-normal ``noise (subset, batch, modality + 1)``.
     """
     # The first member is the j-th of the n present with probability 2^-j / (1 - 2^-n); after it every bit is fair.
     uniform = torch.special.ndtr(noise[..., -1])
@@ -107,17 +88,10 @@ def sampled_products(posteriors: Posteriors, available: Tensor, noise: Tensor) -
 def hellinger(posteriors: Posteriors, available: Tensor) -> Experts:
     """One Gaussian with the mean and variances of the density proportional to (mean of the square roots of densities)^2.
 
-    This is Hoelder pooling with exponent 1/2, between the mixture (1) and the product (0): where experts agree it is their common
-    density, where they disagree it covers each of them. The square is a mixture of the geometric means of all pairs of experts,
-    each weighted by the affinity of the pair, the integral of the root of the product of its densities (1 for a pair of equal
-    densities).
-
-    Parameters
-    ----------
-    posteriors
-        ``(modality, batch, latent)``.
-    available
-        ``(modality, batch)``, 1 where present.
+    This is Hoelder pooling with exponent 1/2, between the mixture (1) and the product (0): where experts agree it is their
+    common density, where they disagree it covers each of them. The square is a mixture of the geometric means of all pairs of
+    experts, each weighted by the affinity of the pair, the integral of the root of the product of its densities (1 for a pair
+    of equal densities).
     """
     mean, scale = posteriors
     precision = scale.reciprocal().square()

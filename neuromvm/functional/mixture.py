@@ -13,10 +13,8 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, st
 
     Parameters
     ----------
-    posteriors
-        ``(modality, batch, latent)``.
-    latents
-        One reparameterised sample of each posterior ``(modality, batch, latent)``.
+    posteriors, latents
+        ``(modality, batch, latent)``, and one reparameterised sample of each.
     available
         ``(modality, batch)``, 1 where the modality is present in the sample, else 0.
     standard_normal
@@ -24,13 +22,9 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, st
 
     Returns
     -------
-    ``(modality, batch)`` [nats], 0 where absent. An unbiased estimate of KL(q_m || (1/M) sum_k q_k), never above
-    log M by more than sampling error, and zero if and only if all posteriors agree. Their sum over modalities is
-    M times the Jensen-Shannon divergence.
-
-    References
-    ----------
-    Sutter et al., Unity by Diversity, NeurIPS 2024, eq. 3.
+    ``(modality, batch)`` [nats], 0 where absent. An unbiased estimate of KL(q_m || (1/M) sum_k q_k) (Sutter et al., Unity by
+    Diversity, NeurIPS 2024, eq. 3), never above log M by more than sampling error, and zero if and only if all posteriors agree.
+    Their sum over modalities is M times the Jensen-Shannon divergence.
     """
     densities = _log_densities(latents, posteriors)
     mixture = _mixed(densities, available)
@@ -47,25 +41,13 @@ def log_mixture_density(latents: Tensor, posteriors: Posteriors, available: Tens
 
 
 def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal: float = 0.0) -> Tensor:
-    """Mean over the posteriors present, k, of the closed-form KL(q_m || q_k).
+    """Mean over the posteriors present, k, of the closed-form KL(q_m || q_k), as in the published code of Sutter et al.
 
-    Parameters
-    ----------
-    posteriors
-        ``(modality, batch, latent)``.
-    available
-        ``(modality, batch)``, 1 where present, else 0.
-    standard_normal
-        Weight of KL(q_m || N(0, I)); the pairs share the rest.
+    ``standard_normal`` is the weight of KL(q_m || N(0, I)); the pairs share the rest.
 
     Returns
     -------
-    ``(modality, batch)`` [nats], 0 where absent. By convexity an upper bound of :func:`kl_to_mixture`, without its
-    ceiling. It is what the published code trains.
-
-    References
-    ----------
-    Sutter et al., Unity by Diversity, NeurIPS 2024, published code.
+    ``(modality, batch)`` [nats], 0 where absent. By convexity an upper bound of :func:`kl_to_mixture`, without its ceiling.
     """
     # Sums over k come first, so that no array holds all pairs; means are centred, since products lose digits far from 0.
     weight = torch.exp(_log_weights(available))
@@ -83,15 +65,7 @@ def mean_pairwise_kl(posteriors: Posteriors, available: Tensor, standard_normal:
 
 
 def kl_to_pooled_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, condition: Tensor) -> Tensor:
-    """As :func:`kl_to_mixture`, the mixture being that of all posteriors of the same condition in the batch.
-
-    Parameters
-    ----------
-    posteriors, latents, available
-        As there.
-    condition
-        ``(batch,)``, the condition of each row.
-    """
+    """As :func:`kl_to_mixture`, the mixture being that of all posteriors of the same ``condition (batch,)`` in the batch."""
     shape, weights = available.shape, _pooled_weights(available, condition)
     mean, scale = (values.flatten(0, 1) for values in posteriors)
     centre = mean.mean(0, keepdim=True).detach()  # products of matrices lose digits far from 0

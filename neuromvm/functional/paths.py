@@ -13,12 +13,7 @@ NEGLIGIBLE = 1e-4  # share of the largest variance below which a mode is left ou
 def autoregressive_root(bins: int, timescale: float) -> Tensor:
     """Cholesky factor of the stationary AR(1) covariance exp(-lag / timescale), ``(bin, mode)``; code = innovations.
 
-    Parameters
-    ----------
-    bins
-        Length of a path.
-    timescale
-        Lag at which the correlation is 1/e [bins].
+    ``timescale`` [bins] is the lag at which the correlation is 1/e.
 
     Examples
     --------

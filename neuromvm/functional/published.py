@@ -32,8 +32,7 @@ def published_product(posteriors: Posteriors, available: Tensor) -> Posteriors:
 def published_mixture(components: Posteriors, available: Tensor) -> Posteriors:
     """Cut the batch for a "mixture" into consecutive pieces, one a component; the last takes the remainder.
 
-    ``(component, batch, latent)`` to ``(batch, latent)``. Rows of a piece depend on the order of the batch; rows without any
-    modality in ``available (modality, batch)`` are padding at its end and do not count.
+    ``(component, batch, latent)`` to ``(batch, latent)``. Rows without any modality are padding at the end and do not count.
     """
     count, padded = components.mean.shape[:2]
     piece = torch.div(available.amax(0).sum(), count, rounding_mode="floor")

@@ -1,8 +1,8 @@
 """Squared errors of linear readouts as quadratic functions of the latent.
 
 A model that decodes every animal from the latents of all others scores animals x animals predictions of hundreds of features.
-For linear readouts these need not be computed: the squared error is quadratic in the latent, and its weighted sum over sources
-depends only on the weighted sums of latents and of their products, which are small and the same for all animals.
+For linear readouts the weighted sum of squared errors over sources depends only on the weighted sums of latents and of their
+products, which are small and the same for all animals.
 """
 
 from collections.abc import Iterable
@@ -21,14 +21,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, latents: Tensor, weight: Tensor) -> "Moments":
-        """Sum latents ``(source, batch, latent)`` with weights ``(source, batch)``.
-
-        Examples
-        --------
-        >>> moments = Moments.of(torch.full((2, 1, 3), 2.0), torch.ones(2, 1))
-        >>> moments.total.tolist(), moments.sum.tolist(), moments.products[0, 0].tolist()
-        ([2.0], [[4.0, 4.0, 4.0]], [8.0, 8.0, 8.0])
-        """
+        """Sum latents ``(source, batch, latent)`` with weights ``(source, batch)``."""
         weighted = latents * weight[..., None]
         return cls(weight.sum(0), weighted.sum(0), weighted.movedim(0, 1).mT @ latents.movedim(0, 1))
 
@@ -47,10 +40,7 @@ class ReadoutErrors(NamedTuple):
     def of(cls, readouts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> "ReadoutErrors":
         """Multiply out the distances of targets to ``z @ weight.T + bias``.
 
-        Parameters
-        ----------
-        readouts
-            Weight ``(feature, latent)``, bias ``(feature,)`` and target ``(batch, feature)`` of each modality.
+        Readouts are weight ``(feature, latent)``, bias ``(feature,)`` and target ``(batch, feature)`` of each modality.
 
         Examples
         --------

@@ -18,15 +18,6 @@ from neuromvm.schema import is_fitted, is_scored
 def ablate(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, replica: int = 0) -> xr.DataTree:
     """Infer the latents of test samples with each unit silenced: its activity, in all bins, is its training-side mean.
 
-    Parameters
-    ----------
-    fitted
-        The model.
-    samples, splits
-        What it was trained on.
-    replica
-        Index of the replica.
-
     Returns
     -------
     One node per animal that the replica was trained on, float32, with the coordinates of its units:
@@ -40,19 +31,12 @@ def ablate(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, repli
         Of the training side, with all units; ``training_label`` along ``training_sample``.
 
     ``attrs["side"]`` is ``test``, or ``training`` for an animal without test trials, whose training side is ablated.
-
-    Raises
-    ------
-    SchemaError
-        If samples and splits do not belong together.
-    ArgumentError
-        If there is no such replica.
     """
     check_replica(fitted, samples, splits, replica)
-    nodes = {}
-    for animal, sides in sides_of(fitted, samples, splits, replica):
-        means = _ablated(fitted, animal, sides, replica)
-        nodes[animal] = xr.DataTree(means.assign_coords(unit_coords(samples, animal)))
+    nodes = {
+        animal: xr.DataTree(_ablated(fitted, animal, sides, replica).assign_coords(unit_coords(samples, animal)))
+        for animal, sides in sides_of(fitted, samples, splits, replica)
+    }
     attrs = {"label": samples.attrs["label"], "classes": samples.attrs["classes"], **replica_attrs(fitted, replica)}
     return xr.DataTree(dataset=xr.Dataset(attrs=attrs), children=nodes)
 
@@ -79,17 +63,10 @@ def sides_of(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, rep
         values = fitted.scaled(samples, animal, replica)
         label = samples[animal]["label"].to_numpy()
         trial = np.broadcast_to(np.arange(len(label))[:, None], label.shape)
-        yield (
-            animal,
-            Sides(
-                values[torch.from_numpy(training)].flatten(0, 1),
-                label[training].ravel(),
-                values[torch.from_numpy(tested)].flatten(0, 1),
-                label[tested].ravel(),
-                trial[tested].ravel(),
-                "training" if (training & tested).any() else "test",
-            ),
-        )
+        features, tested_features = (values[torch.from_numpy(side)].flatten(0, 1) for side in (training, tested))
+        codes, tested_codes, tested_trial = label[training].ravel(), label[tested].ravel(), trial[tested].ravel()
+        side = "training" if (training & tested).any() else "test"
+        yield animal, Sides(features, codes, tested_features, tested_codes, tested_trial, side)
 
 
 def _ablated(fitted: FittedStack, animal: str, sides: Sides, replica: int) -> xr.Dataset:
@@ -134,8 +111,6 @@ def replica_attrs(fitted: FittedStack, replica: int) -> dict[str, int]:
 
 def check_replica(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, replica: int) -> None:
     """Refuse samples and splits that do not belong together, and a replica that does not exist."""
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
-    schema.check_same_trials(samples, splits)
+    schema.expect_samples_with_splits(samples, splits)
     if not 0 <= replica < len(fitted.replicas):
         raise ArgumentError("argument 'replica'", found=f"{replica}", expected=f"0 to {len(fitted.replicas) - 1}")

@@ -24,7 +24,9 @@ LARGEST = 4_000_000  # animals * animals * tuples * latents of one draw, above w
 ROUNDING = 1e-10  # variance of equal numbers in single precision, relative to their square
 
 
-def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 20, seed: int = 0) -> xr.Dataset:
+def posterior_agreement(
+    latents: xr.DataTree, splits: xr.DataTree, draws: int = 20, seed: int = 0, *, shares_latents: bool = True
+) -> xr.Dataset:
     """Compare the posteriors of matched test trials of all animals.
 
     Trials are matched by condition, at random, again in every draw. Numbers are means over the test trials of ``animal`` with
@@ -36,10 +38,10 @@ def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 
         Of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
     splits
         Splits of the training. A replica that tests fewer than two animals is described on its training trials: ``side``.
-    draws
-        Number of matchings; each takes one sample of every posterior.
-    seed
-        Of the matching and the samples.
+    draws, seed
+        Number of matchings, each with one sample of every posterior, and the seed of both.
+    shares_latents
+        Whether the posteriors are meant to agree (:attr:`neuromvm.models.MultimodalVAE.shares_latents`); kept as an attribute.
 
     Returns
     -------
@@ -48,12 +50,11 @@ def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 
     ``kl_to_mixture (replica, animal)`` [nats]
         KL from a posterior to the equal mixture of the posteriors of its matched tuple; 0 if all agree, ``ceiling`` (log of the
         animals in a tuple, averaged) if none overlap. NaN for a model without noise, as are the next two.
-    ``agreement (replica, animal, other)``
-        1 - JSD / log 2, JSD being the Jensen-Shannon divergence between posteriors of two trials of the same condition: 1 if
-        they are the same, 0 if they do not overlap. JSD / log 2 is the information in bits that one sample of the latent gives
-        about which of the two animals it came from. On the diagonal two trials of one animal: the limit set by single trials.
-    ``agreement_unmatched (replica, animal, other)``
-        The same for trials of different conditions.
+    ``agreement, agreement_unmatched (replica, animal, other)``
+        1 - JSD / log 2, JSD being the Jensen-Shannon divergence between posteriors of two trials of the same condition, or of
+        different conditions: 1 if they are the same, 0 if they do not overlap. JSD / log 2 is the information in bits that one
+        sample of the latent gives about which of the two animals it came from. On the diagonal two trials of one animal: the
+        limit set by single trials.
     ``closer (replica, animal, other)``
         How often the trial of the same condition is nearer (in KL) than a trial of another condition; 0.5 if posteriors of the
         other animal do not depend on the condition. It does not saturate where posteriors are too narrow to overlap.
@@ -65,7 +66,7 @@ def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 
     and for any number of animals
 
     ``mean_variance (replica, animal, latent)``
-        Variance over samples of the posterior mean (the activity of a unit in Burda et al.).
+        Variance over samples of the posterior mean (the activity of a unit in Burda et al., ICLR 2016).
     ``signal_share (replica, animal, latent)``
         ``mean_variance`` / (``mean_variance`` + mean posterior variance): free of the scale of a latent, which the mixture
         prior does not fix.
@@ -78,15 +79,6 @@ def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 
         Number of trials.
 
     Coordinates ``split, seed, side`` on replica, ``shared`` on latent.
-
-    Raises
-    ------
-    SchemaError
-        If ``latents`` or ``splits`` are not such trees.
-
-    References
-    ----------
-    Sutter et al., Unity by Diversity, NeurIPS 2024. Burda et al., Importance Weighted Autoencoders, ICLR 2016.
     """
     schema.expect_splits(splits)
     schema.expect_tree(latents, "latent_mean", "latents", "Make them: fitted.embed(samples)")
@@ -115,7 +107,7 @@ def posterior_agreement(latents: xr.DataTree, splits: xr.DataTree, draws: int = 
             **{key: ("replica", node[key].to_numpy()) for key in ("split", "seed")},
             "side": ("replica", sides),
         },
-        {"draws": draws, "draws_seed": seed, "threshold": COLLAPSED},
+        {"draws": draws, "draws_seed": seed, "threshold": COLLAPSED, "shares_latents": int(shares_latents)},
     )
     return agreement.assign_coords(other=list(nodes)) if len(nodes) > 1 else agreement
 
@@ -149,7 +141,7 @@ def _samples(node: xr.Dataset, trials: NDArray[np.bool_], replica: int) -> Sampl
 
 def _signal_of_latents(animals: Sequence[Samples]) -> dict[str, Numbers]:
     """Return the measures ``OF_LATENTS``, each ``(animal, latent)``."""
-    measures: dict[str, list[Numbers]] = {key: [] for key in OF_LATENTS}
+    measures: list[tuple[Numbers, ...]] = []
     for animal in animals:
         described = animal.code >= 0
         mean, variance = animal.mean.numpy()[described].astype(float), np.square(animal.scale.numpy()[described].astype(float))
@@ -161,11 +153,8 @@ def _signal_of_latents(animals: Sequence[Samples]) -> dict[str, Numbers]:
         share = np.divide(signal, total, out=np.zeros_like(total), where=total != 0)
         # The mean KL to a Gaussian of the same mean and variance: the quadratic terms cancel and the ratio of scales remains.
         ratio = np.divide(total, variance, out=np.full_like(variance, np.nan), where=variance > 0)
-        measures["mean_variance"].append(signal)
-        measures["signal_share"].append(share)
-        measures["information"].append(0.5 * np.log(ratio).mean(axis=0))
-        measures["collapsed"].append(share < COLLAPSED)
-    return {key: np.stack(values) for key, values in measures.items()}
+        measures.append((signal, share, 0.5 * np.log(ratio).mean(axis=0), share < COLLAPSED))
+    return {key: np.stack(values) for key, values in zip(OF_LATENTS, zip(*measures, strict=True), strict=True)}
 
 
 def _divergences(animals: Sequence[Samples], random: np.random.Generator, draws: int) -> dict[str, Numbers]:

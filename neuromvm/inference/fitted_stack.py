@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,18 +34,14 @@ class FittedStack:
 
     Parameters
     ----------
-    spec
-        The architecture.
+    spec, trained_on
+        Of the model, and of the samples.
     replicas
         Split and seed of each member.
     weights
         Parameter or buffer -> ``(replica, ...)``.
-    scalers
-        Animal -> one scaler a replica.
-    windows
-        Animal -> shape of its windows.
-    trained_on
-        Spec of the samples.
+    scalers, windows
+        Animal -> one scaler a replica, and the shape of its windows.
     conditions
         Names of the match codes, by which samples were paired.
     """
@@ -94,21 +91,13 @@ class FittedStack:
     def embed(self, samples: xr.DataTree) -> xr.DataTree:
         """Infer the posterior of every sample in every replica.
 
-        Parameters
-        ----------
-        samples
-            Made with the same animals, units and bins as those trained on; windows may differ.
+        Samples are of the same animals, units and bins as those trained on, else a SchemaError is raised; windows may differ.
 
         Returns
         -------
         One node an animal: ``latent_mean`` and ``latent_scale`` ``(replica, trial, window, latent)``, float32, labels copied;
         coords ``split``, ``seed`` and ``permutation`` on replica, ``shared`` on latent: False where a latent is private to its
         animal. A replica trained on null data sees the same null data (:mod:`neuromvm.data.permutation`).
-
-        Raises
-        ------
-        SchemaError
-            If an animal is missing or its features differ in number.
         """
         schema.expect_samples(samples)
         self._check_samples(samples)
@@ -127,16 +116,10 @@ class FittedStack:
 
     @torch.no_grad()
     def embed_paths(self, samples: xr.DataTree) -> xr.DataTree | None:
-        """Infer the latent path of every trial in time, where the model's latents are paths; else return None.
+        """Infer the latent path of every trial, of one window, where the model's latents are paths; else return None.
 
-        Parameters
-        ----------
-        samples
-            As for :meth:`embed`, one window a trial.
-
-        Returns
-        -------
-        As :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a path in each bin.
+        The result is as that of :meth:`embed`, ``window`` being the bins of the trial and ``latent_scale`` the deviation of a
+        path in each bin.
         """
         schema.expect_samples(samples)
         model = self.member(0)
@@ -172,10 +155,7 @@ class FittedStack:
         return torch.from_numpy(self.scalers[animal][replica](features(activity, self.trained_on)))
 
     def _posteriors(self, encoder: nn.Module, name: str, samples: xr.DataTree) -> tuple[Tensor, Tensor]:
-        """Return mean and scale of an animal in each replica ``(replica, trial, window, latent)``.
-
-        Trials are encoded in blocks that fit into memory.
-        """
+        """Return mean and scale in each replica ``(replica, trial, window, latent)``, encoded in blocks that fit into memory."""
         activity = samples[name].to_dataset()["activity"]
         prefix = f"encoders.{name}."
         weights = {key.removeprefix(prefix): value for key, value in self.weights.items() if key.startswith(prefix)}
@@ -184,14 +164,10 @@ class FittedStack:
         trials, windows = activity.sizes["trial"], activity.sizes["window"]
         for block in row_blocks(trials, self.windows[name].features * windows * FLOAT):
             values = features(activity.isel(trial=block), self.trained_on)
-            posteriors = [
-                functional_call(
-                    encoder,
-                    {key: value[number] for key, value in weights.items()},
-                    (torch.from_numpy(scaler(values)).flatten(0, 1),),
-                )
-                for number, scaler in enumerate(self.scalers[name])
-            ]
+            posteriors = []
+            for number, scaler in enumerate(self.scalers[name]):
+                member = {key: value[number] for key, value in weights.items()}
+                posteriors.append(functional_call(encoder, member, (torch.from_numpy(scaler(values)).flatten(0, 1),)))
             means.append(torch.stack([mean for mean, _ in posteriors]))
             scales.append(torch.stack([scale for _, scale in posteriors]))
         mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in (means, scales))
@@ -217,13 +193,7 @@ class FittedStack:
 
     @classmethod
     def load(cls, folder: Path) -> "FittedStack":
-        """Read what :meth:`save` wrote, on the CPU whatever device it was trained on.
-
-        Raises
-        ------
-        RunFolderError
-            If a file is missing or of another version.
-        """
+        """Read what :meth:`save` wrote, to the CPU; raises RunFolderError if a file is missing or of another version."""
         try:
             content = read_json(folder / "fitted.json")
             tensors = load((folder / "weights.safetensors").read_bytes())
@@ -259,6 +229,10 @@ class FittedStack:
             if value != trained:
                 raise SchemaError(f"samples.{setting}", found=f"{value}", expected=f"{trained}, as trained on")
 
+    def replica_coords(self, *fields: str) -> dict[str, Any]:
+        """Return fields of the replicas as coordinates along ``replica``."""
+        return {field: ("replica", [getattr(replica, field) for replica in self.replicas]) for field in fields}
+
     def _check_samples(self, samples: xr.DataTree) -> None:
         for name in self.scalers:
             self._check_animal(name, samples)
@@ -280,11 +254,9 @@ class FittedStack:
     def _node(self, labels: xr.Dataset, mean: np.ndarray, scale: np.ndarray, shared: int) -> xr.Dataset:
         dims = ("replica", "trial", "window", "latent")
         node = labels.assign(latent_mean=(dims, mean), latent_scale=(dims, scale))
-        return node.assign_coords(
-            replica=np.arange(len(self.replicas)),
-            latent=np.arange(mean.shape[-1]),
-            shared=("latent", np.arange(mean.shape[-1]) < shared),
-            split=("replica", [replica.split for replica in self.replicas]),
-            seed=("replica", [replica.seed for replica in self.replicas]),
-            permutation=("replica", [replica.permutation for replica in self.replicas]),
-        )
+        coords = {
+            "replica": np.arange(len(self.replicas)),
+            "latent": np.arange(mean.shape[-1]),
+            "shared": ("latent", np.arange(mean.shape[-1]) < shared),
+        }
+        return node.assign_coords(coords | self.replica_coords("split", "seed", "permutation"))

@@ -40,16 +40,12 @@ def impute(
     samples, splits
         As trained on. Tuples join the i-th test sample of a condition of every given animal; where trials with the same match
         code are the same event in all animals (simultaneous recordings), tuples are those events.
-    target
-        The animal to impute.
-    given
-        The animals recorded; by default all others.
-    draws
-        Draws of latents, and of activity, for each tuple.
+    target, given
+        The animal to impute, and the animals recorded; by default all others.
+    draws, seed
+        Draws of latents, and of activity, for each tuple, and their seed.
     level
         Share of the draws inside the interval.
-    seed
-        Of the draws.
 
     Returns
     -------
@@ -67,48 +63,44 @@ def impute(
     Notes
     -----
     The predictive interval is as good as the likelihood: with ``targets: condition_means`` a learned variance is that of means,
-    not of trials, and the interval is too narrow.
-
-    The latent is drawn from the model's distribution for an absent animal (:meth:`neuromvm.models.MultimodalVAE.infer_absent`):
-    for the MMVM the equal mixture of the posteriors of the animals given, its prior for the target.
+    not of trials, and the interval is too narrow. The latent is drawn from the model's distribution for an absent animal
+    (:meth:`neuromvm.models.MultimodalVAE.infer_absent`): for the MMVM the equal mixture of the posteriors of the animals given.
     """
     animals = list(fitted.scalers)
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
+    schema.expect_samples_with_splits(samples, splits)
     if draws < 2 or not 0 < level < 1:
         raise ArgumentError("draws or level", found=f"{draws} draws, level {level:g}", expected="at least 2, between 0 and 1")
     if given is None:
-        given = [name for name in animals if name != target]
-    given = [given] if isinstance(given, str) else list(given)
-    _check_names(animals, target, given)
-    schema.check_same_trials(samples, splits)
+        sources = [name for name in animals if name != target]
+    else:
+        sources = [given] if isinstance(given, str) else list(given)
+    _check_names(animals, target, sources)
     window = fitted.windows[target]
     imputed = []
     for number, replica in enumerate(fitted.replicas):
-        pairs = in_order([_test_codes(samples, splits, name, replica.split) for name in given])
+        pairs = in_order([_test_codes(samples, splits, name, replica.split) for name in sources])
         if len(pairs) == 0:
-            raise SplitError(f"split {replica.split}", found=f"no test trials of {', '.join(given)}", expected="at least one")
+            raise SplitError(f"split {replica.split}", found=f"no test trials of {', '.join(sources)}", expected="at least one")
         model = fitted.member(number)
         generator = torch.Generator().manual_seed(seed + number)
-        (mean, scale), available = _posteriors(fitted, model, samples, number, given, pairs)
+        (mean, scale), available = _posteriors(fitted, model, samples, number, sources, pairs)
         blocks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(pairs), ROWS_AT_ONCE))
         parts = [
             _predict(model, Posteriors(mean[:, rows], scale[:, rows]), available[:, rows], target, draws, level, generator)
             for rows in blocks
         ]
-        values = torch.cat(parts, 1)
-        values = unscaled(fitted, model.likelihood(target), target, number, values)
+        values = unscaled(fitted, model.likelihood(target), target, number, torch.cat(parts, 1))
         imputed.append((pairs, values.reshape(3, len(pairs), window.bins, window.units).numpy()))
     kind = kind_of(fitted, fitted.member(0).likelihood(target))
-    return _labelled(fitted, samples, target, given, imputed).assign_attrs(kind=kind)
+    return _labelled(fitted, samples, target, sources, imputed).assign_attrs(kind=kind)
 
 
-def _check_names(animals: list[str], target: str, given: list[str]) -> None:
-    for name in [target, *given]:
+def _check_names(animals: list[str], target: str, sources: list[str]) -> None:
+    for name in [target, *sources]:
         if name not in animals:
             raise ArgumentError("target or given", found=f"no animal {name!r}", next_step=did_you_mean(name, animals))
-    if target in given or not given:
-        raise ArgumentError("argument 'given'", found=f"{given}", expected=f"animals other than {target!r}, at least one")
+    if target in sources or not sources:
+        raise ArgumentError("argument 'given'", found=f"{sources}", expected=f"animals other than {target!r}, at least one")
 
 
 def _test_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: int) -> NDArray[np.int16]:
@@ -118,12 +110,12 @@ def _test_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: i
 
 
 def _posteriors(
-    fitted: FittedStack, model: MultimodalVAE, samples: xr.DataTree, replica: int, given: list[str], pairs: NDArray[np.int64]
+    fitted: FittedStack, model: MultimodalVAE, samples: xr.DataTree, replica: int, sources: list[str], pairs: NDArray[np.int64]
 ) -> tuple[Posteriors, Tensor]:
-    """Return the posteriors of tuples ``(modality, tuple, latent)``, standard normal where absent, and who is present."""
+    """Return the posteriors of tuples ``(modality, tuple, latent)``, standard normal where absent, and which are present."""
     shape = (len(model.modalities), len(pairs), model.latent)
     mean, scale, available = torch.zeros(shape), torch.ones(shape), torch.zeros(shape[:2])
-    for column, name in enumerate(given):
+    for column, name in enumerate(sources):
         present = torch.from_numpy(pairs[:, column] >= 0)
         values = fitted.scaled(samples, name, replica).flatten(0, 1)[pairs[present.numpy(), column]]
         modality = model.modalities.index(name)
@@ -160,7 +152,7 @@ def _labelled(
     fitted: FittedStack,
     samples: xr.DataTree,
     target: str,
-    given: list[str],
+    sources: list[str],
     imputed: list[tuple[NDArray[np.int64], NDArray[np.float32]]],
 ) -> xr.Dataset:
     """Join the pairs and activity of replicas, padded to the longest, with labels of the trials that they were decoded from."""
@@ -168,11 +160,11 @@ def _labelled(
     window = fitted.windows[target]
     values = np.full((3, replicas, longest, window.bins, window.units), np.nan, dtype=np.float32)
     match = np.full((replicas, longest), -1, dtype=np.int16)
-    trial = np.full((replicas, longest, len(given)), -1, dtype=np.int64)
+    trial = np.full((replicas, longest, len(sources)), -1, dtype=np.int64)
     window_of = np.full_like(trial, -1)
     for number, (pairs, activity) in enumerate(imputed):
         values[:, number, : len(pairs)] = activity
-        for column, name in enumerate(given):
+        for column, name in enumerate(sources):
             codes = samples[name]["match"].to_numpy()
             windows, present = codes.shape[1], pairs[:, column] >= 0
             chosen = pairs[present, column]
@@ -188,10 +180,9 @@ def _labelled(
             "window": (("replica", "tuple", "animal"), window_of),
         },
         coords={
-            "animal": given,
+            "animal": sources,
             "unit": samples[target]["unit"].to_numpy(),
-            "split": ("replica", [replica.split for replica in fitted.replicas]),
-            "seed": ("replica", [replica.seed for replica in fitted.replicas]),
+            **fitted.replica_coords("split", "seed"),
         },
         attrs={"target": target, "classes": samples[target]["match"].attrs["classes"]},
     )

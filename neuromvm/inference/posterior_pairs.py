@@ -26,17 +26,7 @@ class Samples(NamedTuple):
 
 
 class Tuples:
-    """One draw of matched tuples, with a sample of every posterior.
-
-    Parameters
-    ----------
-    animals
-        Their samples.
-    pairs
-        Sample numbers ``(tuple, animal)``, -1 where an animal is absent.
-    random
-        Of the samples.
-    """
+    """One draw of matched tuples ``pairs (tuple, animal)``, -1 where an animal is absent, with a sample of every posterior."""
 
     def __init__(self, animals: Sequence[Samples], pairs: Indices, random: np.random.Generator) -> None:
         self.present = torch.from_numpy(pairs.T >= 0)  # (animal, tuple)
@@ -85,13 +75,7 @@ class Pairs(NamedTuple):
 
 
 def same_condition(code: Indices, random: np.random.Generator) -> Indices:
-    """Return for every tuple a partner of the same condition ``(tuple,)``: the tuple itself if its condition has no other.
-
-    Examples
-    --------
-    >>> same_condition(np.array([0, 1, 0]), np.random.default_rng(0)).tolist()
-    [2, 1, 0]
-    """
+    """Return for every tuple a partner of the same condition ``(tuple,)``: the tuple itself if its condition has no other."""
     order = np.lexsort((random.random(len(code)), code))
     start, size = _groups(code[order])
     partner = np.empty_like(order)
@@ -100,13 +84,7 @@ def same_condition(code: Indices, random: np.random.Generator) -> Indices:
 
 
 def other_condition(code: Indices, random: np.random.Generator) -> Indices | None:
-    """Return for every tuple a partner of another condition ``(tuple,)``; None if there is one condition only.
-
-    Examples
-    --------
-    >>> other_condition(np.array([0, 1, 0]), np.random.default_rng(0))[[0, 2]].tolist()
-    [1, 1]
-    """
+    """Return for every tuple a partner of another condition ``(tuple,)``; None if there is one condition only."""
     order = np.argsort(code, kind="stable")
     start, size = _groups(code[order])
     candidates = len(code) - size
@@ -124,15 +102,7 @@ def _groups(ordered: Indices) -> tuple[Indices, Indices]:
 
 
 class TrialMeans:
-    """Means over the trials of each animal; a trial has the same weight however often it was drawn.
-
-    Parameters
-    ----------
-    trials
-        Number of trials of each animal.
-    width
-        Number of values of a trial.
-    """
+    """Means over ``trials`` of each animal, of ``width`` values; a trial has the same weight however often it was drawn."""
 
     def __init__(self, trials: Sequence[int], width: int) -> None:
         self._total = [np.zeros((count, width)) for count in trials]

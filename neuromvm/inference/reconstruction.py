@@ -15,19 +15,9 @@ Numbers = NDArray[np.floating]
 
 @torch.no_grad()
 def reconstruct(fitted: FittedStack, samples: xr.DataTree, animal: str, replica: int) -> NDArray[np.float32]:
-    """Decode an animal's activity from its posterior means.
+    """Decode an animal's activity from its posterior means: ``(trial, window, feature)``, scaled as the encoder sees it.
 
-    Parameters
-    ----------
-    fitted, samples
-        A fitted stack, and samples of the animals it was trained on.
-    animal, replica
-        Whose activity, and by which member of the stack.
-
-    Returns
-    -------
-    ``(trial, window, feature)``, scaled features as the encoder sees them. If the likelihood scores activity as recorded, its
-    mean is transformed and scaled as the recorded activity is.
+    If the likelihood scores activity as recorded, its mean is transformed and scaled as the recorded activity is.
     """
     model = fitted.member(replica)
     likelihood = model.likelihood(animal)
@@ -42,12 +32,7 @@ def reconstruct(fitted: FittedStack, samples: xr.DataTree, animal: str, replica:
 
 
 def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.Dataset:
-    """Score reconstructions of test trials.
-
-    Parameters
-    ----------
-    fitted, samples, splits
-        A fitted stack and what it was trained on; test trials are scored, features scaled as on the training side.
+    """Score reconstructions of test trials, features scaled as on the training side.
 
     Returns
     -------
@@ -57,12 +42,9 @@ def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.D
 
     Notes
     -----
-    Joint models are trained to decode the posterior of all animals together; here, as in every analysis, each animal is
-    encoded alone.
+    Joint models are trained to decode the posterior of all animals together; here each animal is encoded alone.
     """
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
-    schema.check_same_trials(samples, splits)
+    schema.expect_samples_with_splits(samples, splits)
     animals = list(fitted.scalers)
     error, of_mean = (np.full((len(fitted.replicas), len(animals)), np.nan) for _ in range(2))
     for number, replica in enumerate(fitted.replicas):
@@ -79,9 +61,5 @@ def reconstruction_error(fitted: FittedStack, samples: xr.DataTree, splits: xr.D
     units = {"units": "squared standard deviations of the scaled feature"}
     return xr.Dataset(
         {"error": (("replica", "animal"), error, units), "error_of_mean": (("replica", "animal"), of_mean, units)},
-        coords={
-            "animal": animals,
-            "split": ("replica", [replica.split for replica in fitted.replicas]),
-            "seed": ("replica", [replica.seed for replica in fitted.replicas]),
-        },
+        coords={"animal": animals, **fitted.replica_coords("split", "seed")},
     )

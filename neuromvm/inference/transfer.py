@@ -32,14 +32,7 @@ class Rows(NamedTuple):
 def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
     """Decode the test samples of every animal by the decoder of every animal, from the posterior mean.
 
-    Parameters
-    ----------
-    fitted
-        The model; of several replicas of a split, the first is taken.
-    samples, splits
-        What it was trained on.
-    seed
-        Of the draws of ``drawn``.
+    Of several replicas of a split, the first is taken; ``seed`` is that of the draws of ``drawn``.
 
     Returns
     -------
@@ -60,9 +53,7 @@ def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, 
     since the other animals' trials are other trials. Latents that are private to an animal (MMVAE+) are at 0, the mean of the
     auxiliary prior, when another animal is decoded.
     """
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
-    schema.check_same_trials(samples, splits)
+    schema.expect_samples_with_splits(samples, splits)
     fitted = first_of_each_split(fitted)
     rows = {name: _rows(fitted, splits, name) for name in fitted.scalers}
     if not any(len(tested.trial) for tested in rows.values()):
@@ -95,9 +86,8 @@ def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, 
 def impute_each(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
     """Impute the test samples of every animal from all others, see :func:`neuromvm.inference.imputation.impute`.
 
-    Returns
-    -------
-    One node a target: ``mean (replica, tuple, bin, unit)`` of the first replica of each split, and what it was decoded from.
+    Each target has a node: ``mean (replica, tuple, bin, unit)`` of the first replica of each split, and what it was decoded
+    from.
     """
     fitted = first_of_each_split(fitted)
     nodes = {

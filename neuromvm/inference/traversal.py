@@ -15,30 +15,14 @@ def traverse(
 ) -> xr.DataTree:
     """Decode the activity of each animal while one latent moves and the others stay at their mean.
 
-    Parameters
-    ----------
-    fitted
-        The model.
-    samples, splits
-        What it was trained on.
-    steps
-        Number of values of a latent.
-    extent
-        Largest distance from its mean [standard deviations of the posterior means over the training sides of all animals, or
-        of the animal itself for latents that are private to it].
-    replica
-        Index of the replica.
+    The latent takes ``steps`` values up to ``extent`` from its mean [standard deviations of the posterior means over the
+    training sides of all animals, or of the animal itself for latents that are private to it].
 
     Returns
     -------
     One node per animal: ``activity (latent, step, bin, unit)``, the expectation of the decoder, with ``attrs["units"]``: Hz where
     the expectation is a rate, else the transformed unit on which the model was trained, since the mean of a square root or of a
     logarithm does not give the mean; ``center, deviation (latent)``; ``step`` in deviations.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no such replica, fewer than two steps or no extent.
     """
     check_replica(fitted, samples, splits, replica)
     if steps < 2 or not extent > 0:

@@ -1,17 +1,15 @@
 """From raw decoder output to log-likelihood, mean and samples of activity."""
 
 from neuromvm.likelihoods.base import Likelihood, LinearError, Support
-from neuromvm.likelihoods.counts import CountLikelihood, NegativeBinomial, Poisson
+from neuromvm.likelihoods.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 from neuromvm.likelihoods.discrete import Bernoulli, Categorical
 from neuromvm.likelihoods.gaussian import Gaussian, Laplace, SquaredError
 from neuromvm.likelihoods.positive import Gamma
-from neuromvm.likelihoods.zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 __all__ = [
     "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
-    "CountLikelihood",
     "Gamma",
     "Gaussian",
     "Laplace",

@@ -29,24 +29,17 @@ class Likelihood(nn.Module, ABC):
     Parameters
     ----------
     features
-        Number of features, bin-major: feature f is of unit f % units.
+        Number of features, bin-major: feature f is of unit f % units. ShapeError if they are not whole bins of all units.
     units
         Number of units; default: one for each feature.
     exposure
-        Width of a bin [s].
+        Width of a bin [s], above 0, else an ArgumentError.
 
     Attributes
     ----------
     support
         Values that the activity takes: ``counts`` (0, 1, 2, ...), ``binary`` (0 or 1, one-hot categories included; the mean is a
         probability), ``positive`` (above 0) or ``real``.
-
-    Raises
-    ------
-    ShapeError
-        If features are not a whole number of bins of all units.
-    ArgumentError
-        If the exposure is not positive.
     """
 
     support: ClassVar[Support]
@@ -66,12 +59,9 @@ class Likelihood(nn.Module, ABC):
         return cls.support != "real"
 
     def start_from(self, target: Tensor) -> None:
-        """Set starting values from training-side activity ``(sample, feature)``; by default there are none.
+        """Set starting values from training-side activity ``(sample, feature)``, by default none.
 
-        Raises
-        ------
-        SpecError
-            If the activity cannot come from this likelihood.
+        Raises SpecError if the activity cannot come from this likelihood.
         """
 
     def parameters_at(self, deviation: Tensor) -> dict[str, Tensor]:
@@ -96,10 +86,7 @@ class Likelihood(nn.Module, ABC):
 
 
 def refuse_unless(possible: Tensor, target: Tensor, expected: str, next_step: str) -> None:
-    """Raise SpecError unless every number of the training-side activity is possible.
-
-    :meth:`Likelihood.start_from` calls it: an error cannot be raised in ``log_prob`` inside ``torch.func.vmap``.
-    """
+    """Raise SpecError unless every number of the activity is possible; inside ``torch.func.vmap`` ``log_prob`` cannot."""
     if not possible.all():
         extent = f"activity between {target.min().item():g} and {target.max().item():g}"
         raise SpecError("likelihood", found=extent, expected=expected, next_step=next_step)

@@ -10,13 +10,7 @@ from neuromvm.likelihoods.base import Likelihood, Support, refuse_unless
 
 
 class Events(Likelihood):
-    """Base class of likelihoods of events.
-
-    Attributes
-    ----------
-    baseline
-        Log odds, or log share, of each feature on the training side ``(feature,)``.
-    """
+    """Base class of likelihoods of events; ``baseline (feature,)`` are the log odds, or log shares, on the training side."""
 
     support: ClassVar[Support] = "binary"
     baseline: Tensor
@@ -29,8 +23,7 @@ class Events(Likelihood):
 class Bernoulli(Events):
     """Activity that is 0 or 1; raw output is the log odds relative to those of the training side.
 
-    Only :meth:`start_from` refuses other numbers, since an error cannot be raised inside ``torch.func.vmap``; :meth:`log_prob` of
-    them has no meaning.
+    :meth:`start_from` refuses other numbers; :meth:`log_prob` of them has no meaning.
 
     Examples
     --------

@@ -14,24 +14,9 @@ SMALLEST_START, LARGEST_START = 0.01, 10.0
 
 
 def log_overdispersion(counts: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
-    """Return log NB(counts; mean, dispersion) - log Poisson(counts; mean), elementwise; inputs broadcast.
+    """Return log NB(counts; mean, dispersion) - log Poisson(counts; mean) [nats], elementwise; inputs broadcast.
 
-    Parameters
-    ----------
-    counts
-        Whole numbers, 0 or more.
-    mean
-        Their expected number.
-    dispersion
-        a in variance = mean + a mean^2, 0 or more.
-
-    Returns
-    -------
-    [nats], 0 where the dispersion is 0.
-
-    References
-    ----------
-    Lawless, Negative binomial and mixed Poisson regression, Canadian Journal of Statistics 1987.
+    The dispersion, 0 or more, is a in variance = mean + a mean^2 (Lawless, Canadian Journal of Statistics 1987).
 
     Examples
     --------

@@ -15,13 +15,9 @@ SMALLEST_START, LARGEST_START = 0.1, 100.0  # shape
 class Gamma(Likelihood):
     """A gamma density with a shape learned for each feature; raw output is the log mean relative to that of the training side.
 
-    The standard deviation is the mean over the square root of the shape, so noise grows in proportion to the activity. The shape
-    starts at that of training-side activity by moments, a lower guess: this activity also varies with the latents.
-
-    Attributes
-    ----------
-    log_baseline
-        Log mean of each feature on the training side ``(feature,)``.
+    The standard deviation is the mean over the square root of the shape, so noise grows in proportion to the activity. The
+    shape starts at that of training-side activity by moments, a lower guess: this activity also varies with the latents.
+    ``log_baseline (feature,)`` is the log mean on the training side.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 from neuromvm.models.autoencoder import Autoencoder
 from neuromvm.models.base import Batch, MultimodalVAE, Objective, SharedLatents, Sources
 from neuromvm.models.independent import IndependentVAE
-from neuromvm.models.joint import Average, JointVAE, MixtureOfExperts, MixtureOfProducts, ProductOfExperts
+from neuromvm.models.joint import JointVAE
 from neuromvm.models.mmvae_plus import MMVAEPlus
 from neuromvm.models.mmvm import MMVM
 from neuromvm.models.published import PublishedJointVAE
@@ -11,16 +11,12 @@ from neuromvm.models.published import PublishedJointVAE
 __all__ = [
     "MMVM",
     "Autoencoder",
-    "Average",
     "Batch",
     "IndependentVAE",
     "JointVAE",
     "MMVAEPlus",
-    "MixtureOfExperts",
-    "MixtureOfProducts",
     "MultimodalVAE",
     "Objective",
-    "ProductOfExperts",
     "PublishedJointVAE",
     "SharedLatents",
     "Sources",

@@ -1,34 +1,20 @@
 """Plain autoencoders: no noise and no rate."""
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuromvm.functional.gaussian import Posteriors
-from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
-from neuromvm.models.cross_reconstruction import decode_across
+from neuromvm.models.base import Batch, Likelihoods, Modules, MultimodalVAE, SharedLatents, decode_across
 
 
 class Autoencoder(MultimodalVAE):
     """Decodes the posterior means themselves. Its error bounds that of every VAE with the same networks (Sutter et al., app. A).
 
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module.
-    cross_reconstruction
-        Share of each modality's reconstruction taken from the latents of other modalities in the matched sample.
+    ``cross_reconstruction`` is the share of each modality's reconstruction taken from the latents of other modalities in the
+    matched sample.
     """
 
-    def __init__(
-        self,
-        encoders: Mapping[str, nn.Module],
-        decoders: Mapping[str, nn.Module],
-        likelihoods: Mapping[str, Likelihood],
-        cross_reconstruction: float = 0.0,
-    ) -> None:
+    def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods, cross_reconstruction: float = 0.0) -> None:
         super().__init__(encoders, decoders, likelihoods)
         self.cross_reconstruction = cross_reconstruction
 

@@ -13,6 +13,9 @@ from neuromvm.functional.reconstruction import Moments, ReadoutErrors
 from neuromvm.likelihoods import Likelihood, LinearError
 from neuromvm.networks import Decoder
 
+Modules = Mapping[str, nn.Module]
+Likelihoods = Mapping[str, Likelihood]
+
 
 class Batch(NamedTuple):
     """Matched samples of all modalities.
@@ -39,17 +42,10 @@ class SharedLatents(NamedTuple):
     """What a way of sharing decides: the latents each modality is decoded from, and the rate.
 
     The log-likelihood of modality m is ``own_weight * log p(x_m | own_m) + sum over sources s of weight_s * log p(x_m | z_s)``.
-
-    Attributes
-    ----------
-    rate
-        ``(term, batch)`` [nats], unreduced; its terms are named by :attr:`MultimodalVAE.rate_terms`.
-    own
-        The latent of each modality itself ``(modality, batch, latent)``; None if modalities are decoded from sources alone.
-    own_weight
-        ``(batch,)``, or 1.
-    sources
-        Latents that all modalities are decoded from; None if each is decoded from its own latent alone.
+    ``rate (term, batch)`` [nats] is unreduced; its terms are named by :attr:`MultimodalVAE.rate_terms`. ``own (modality, batch,
+    latent)`` is the latent of each modality itself, None if modalities are decoded from sources alone; ``own_weight`` is
+    ``(batch,)`` or 1. ``sources`` are latents that all modalities are decoded from, None if each is decoded from its own latent
+    alone.
     """
 
     rate: Tensor
@@ -69,20 +65,11 @@ class Objective(NamedTuple):
 class MultimodalVAE(nn.Module):
     """A VAE with an encoder, a decoder and a likelihood for each modality.
 
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module; the same modalities in each. An encoder says how many latents it infers (``latent``).
-
-    Raises
-    ------
-    ShapeError
-        If encoders, decoders and likelihoods are not of the same modalities.
+    Encoders, decoders and likelihoods map the same modalities to modules, else a ShapeError is raised. An encoder says how many
+    latents it infers (``latent``).
     """
 
-    def __init__(
-        self, encoders: Mapping[str, nn.Module], decoders: Mapping[str, nn.Module], likelihoods: Mapping[str, Likelihood]
-    ) -> None:
+    def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods) -> None:
         super().__init__()
         if not (set(encoders) == set(decoders) == set(likelihoods)):
             raise ShapeError(
@@ -133,7 +120,7 @@ class MultimodalVAE(nn.Module):
         return False
 
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
-        r"""Return the terms of the negative evidence lower bound and its mean over the batch.
+        r"""Return log-likelihoods, rates and the negative evidence lower bound, averaged over the batch [nats].
 
         .. math::
 
@@ -145,18 +132,12 @@ class MultimodalVAE(nn.Module):
 
         Parameters
         ----------
-        batch
-            Matched samples.
-        noise
-            Standard normal ``(draw, batch, width)``, see :attr:`noise_shape`.
+        batch, noise
+            Matched samples, and standard normal noise ``(draw, batch, width)``, see :attr:`noise_shape`.
         beta
             Weight of the rate.
         progress
             Share of the training done, 0 to 1.
-
-        Returns
-        -------
-        Log-likelihoods, rates and loss [nats].
         """
         posteriors = self.encode(batch.inputs)
         shared = self.share(posteriors, noise, batch, progress)
@@ -174,16 +155,8 @@ class MultimodalVAE(nn.Module):
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
         """Return the latents that each modality is decoded from, and the rate; every way of sharing implements this.
 
-        Parameters
-        ----------
-        posteriors
-            ``(modality, batch, latent)``.
-        noise
-            Standard normal, see :attr:`noise_shape`.
-        batch
-            Which modalities are present, and the condition of each row.
-        progress
-            Share of the training done, 0 to 1, for schedules.
+        Posteriors are ``(modality, batch, latent)``, noise is standard normal (:attr:`noise_shape`); the batch says which
+        modalities are present and the condition of each row; progress is the share of the training done, for schedules.
         """
         raise NotImplementedError
 
@@ -220,16 +193,9 @@ class MultimodalVAE(nn.Module):
         return errors
 
     def infer_absent(self, posteriors: Posteriors, noise: Tensor, available: Tensor, target: str) -> Experts:
-        """Return the distribution of the latents of a modality that was not recorded, given those present.
+        """Return the distribution of the latents of the modality ``target``, which was not recorded, given those present.
 
-        By default it is the equal mixture of the posteriors of the modalities present.
-
-        Parameters
-        ----------
-        posteriors, noise, available
-            As in :meth:`share`; values of absent modalities are not used.
-        target
-            The modality to be decoded.
+        By default it is the equal mixture of the posteriors of the modalities present; values of absent ones are not used.
         """
         return mixture_of_experts(posteriors, available)
 
@@ -248,6 +214,20 @@ def _reconstruct_linearly(errors: Sequence[LinearError], shared: SharedLatents, 
     if shared.own is not None:
         total, weight = total + shared.own_weight * quadratic.at(shared.own), weight + shared.own_weight
     return -total - torch.stack([error.offset for error in errors])[:, None] * weight
+
+
+def decode_across(latents: Tensor, rate: Tensor, available: Tensor, share: float) -> SharedLatents:
+    """Decode every modality from its own latent with weight 1 - share, and from the others present with equal weights.
+
+    The weights of a modality that is present sum to 1; a modality that is alone in its row is decoded from its own latent.
+    """
+    if share == 0:
+        return SharedLatents(rate, own=latents)
+    partners = (available.sum(0) - 1).clamp(min=0)  # number of other modalities present (batch,)
+    share_of_partners = share * (partners > 0)
+    weight = share_of_partners / partners.clamp(min=1)
+    # Sources are the same for all modalities, so each is among its own sources: its own weight makes up for that.
+    return SharedLatents(rate, latents, 1 - share_of_partners - weight, Sources(latents, available * weight))
 
 
 def mean_over_rows(values: Tensor, available: Tensor) -> Tensor:

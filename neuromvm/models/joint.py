@@ -1,105 +1,87 @@
 """Joint VAEs: one posterior of all modalities together, aggregated from those of each."""
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Protocol
+from collections.abc import Callable
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuromvm.functional import experts
 from neuromvm.functional.experts import Experts
 from neuromvm.functional.gaussian import Posteriors, kl_to_standard_normal, sample
-from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents, Sources
+from neuromvm.models.base import Batch, Likelihoods, Modules, MultimodalVAE, SharedLatents, Sources
 
 
-class Aggregation(Protocol):
+class Aggregation:
     """From the posteriors of single modalities to the joint one, as components of a mixture.
 
     ``shares_latents``: whether the joint posterior covers that of each modality, so that they are drawn towards each other.
     """
 
-    shares_latents: ClassVar[bool]
+    shares_latents: ClassVar[bool] = True
+
+    @staticmethod
+    def formula(posteriors: Posteriors, available: Tensor) -> Experts:
+        """Aggregate posteriors ``(modality, batch, latent)`` of the modalities present ``(modality, batch)``."""
+        raise NotImplementedError
 
     def components(self, modalities: int) -> int:
         """Return the number of components."""
-
-    def extra_noise(self, modalities: int) -> int:
-        """Return how many standard-normal numbers a component needs beyond those of its latents."""
-
-    def __call__(self, posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
-        """Aggregate ``(modality, batch, latent)``; ``noise (component, batch, extra)``."""
-
-
-class Average:
-    """Mean of means and mean of scales."""
-
-    shares_latents: ClassVar[bool] = False
-
-    def components(self, modalities: int) -> int:
         return 1
 
     def extra_noise(self, modalities: int) -> int:
+        """Return how many standard-normal numbers a component needs beyond those of its latents."""
         return 0
 
     def __call__(self, posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
-        return experts.average(posteriors, available)
+        """Return :meth:`formula`, or draw components with ``noise (component, batch, extra)``."""
+        return self.formula(posteriors, available)
 
 
-class ProductOfExperts(Average):
+class Average(Aggregation):
+    """Mean of means and mean of scales."""
+
+    shares_latents = False
+    formula = staticmethod(experts.average)
+
+
+class ProductOfExperts(Aggregation):
     """Precision-weighted product, without a prior expert."""
 
-    def __call__(self, posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
-        return experts.product_of_experts(posteriors, available)
+    shares_latents = False
+    formula = staticmethod(experts.product_of_experts)
 
 
-class Hellinger(Average):
+class Hellinger(Aggregation):
     """The Gaussian with the mean and variances of the squared mean of the root densities of the modalities."""
 
-    shares_latents: ClassVar[bool] = True
-
-    def __call__(self, posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
-        return experts.hellinger(posteriors, available)
+    formula = staticmethod(experts.hellinger)
 
 
-class MixtureOfExperts(Average):
+class MixtureOfExperts(Aggregation):
     """Uniform mixture of the modalities, every one evaluated."""
 
-    shares_latents: ClassVar[bool] = True
+    formula = staticmethod(experts.mixture_of_experts)
 
     def components(self, modalities: int) -> int:
         return modalities
 
-    def __call__(self, posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
-        return experts.mixture_of_experts(posteriors, available)
 
-
-class MixtureOfProducts:
-    """Uniform mixture of the products of all non-empty subsets of modalities.
-
-    Parameters
-    ----------
-    largest
-        All subsets are evaluated where there are no more than this; else this many are drawn for each sample.
-    """
-
-    shares_latents: ClassVar[bool] = True
+class MixtureOfProducts(Aggregation):
+    """Uniform mixture of the products of all non-empty subsets of modalities, or of ``largest`` of them drawn for each sample."""
 
     def __init__(self, largest: int) -> None:
         self.largest = largest
 
     def components(self, modalities: int) -> int:
-        return self.largest if self._draws(modalities) else 2**modalities - 1
+        return min(self.largest, int(2**modalities - 1))
 
     def extra_noise(self, modalities: int) -> int:
-        return modalities + 1 if self._draws(modalities) else 0
+        return modalities + 1 if 2**modalities - 1 > self.largest else 0
 
     def __call__(self, posteriors: Posteriors, available: Tensor, noise: Tensor) -> Experts:
-        if self._draws(len(available)):
+        if self.extra_noise(len(available)):
             return experts.sampled_products(posteriors, available, noise)
         return experts.mixture_of_products(posteriors, available)
-
-    def _draws(self, modalities: int) -> bool:
-        return bool(2**modalities - 1 > self.largest)
 
 
 # Name in a spec (neuromvm.specs.model) -> aggregation, given the number of components of a sampled mixture.
@@ -117,22 +99,9 @@ class JointVAE(MultimodalVAE):
 
     A joint posterior that is a mixture is evaluated component by component: log-likelihood and rate are averages over its
     components. The average of their KLs is an upper bound of the mixture's KL, by convexity, so the bound stays one.
-
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module.
-    aggregation
-        How the joint posterior is made.
     """
 
-    def __init__(
-        self,
-        encoders: Mapping[str, nn.Module],
-        decoders: Mapping[str, nn.Module],
-        likelihoods: Mapping[str, Likelihood],
-        aggregation: Aggregation,
-    ) -> None:
+    def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods, aggregation: Aggregation) -> None:
         super().__init__(encoders, decoders, likelihoods)
         self.aggregation = aggregation
 

@@ -1,7 +1,6 @@
 """MMVAE+: a shared and a private part of every latent (Palumbo, Daunhawer & Vogt, ICLR 2023)."""
 
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor, nn
 from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors, log_density, sample
 from neuromvm.functional.mixture import log_mixture_density
-from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, Objective, mean_over_rows
+from neuromvm.models.base import Batch, Likelihoods, Modules, MultimodalVAE, Objective, mean_over_rows
 
 
 class _Draws(NamedTuple):
@@ -25,28 +23,12 @@ class _Draws(NamedTuple):
 class MMVAEPlus(MultimodalVAE):
     """Decodes its own modality from shared and private latent, others from the shared one and a private draw of their prior.
 
-    The joint posterior of the shared part is the mixture of experts. The bound is importance-weighted: for each source, the log
-    mean over ``samples`` draws of exp(log-likelihood - beta * rate), then the mean over sources. With one sample it is the
-    evidence lower bound.
-
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module; latents are shared dimensions followed by private ones.
-    private
-        Private dimensions.
-    samples
-        Importance samples.
+    The joint posterior of the shared part is the mixture of experts; ``private`` dimensions follow the shared ones. The bound
+    is importance-weighted: for each source, the log mean over ``samples`` draws of exp(log-likelihood - beta * rate), then the
+    mean over sources. With one sample it is the evidence lower bound.
     """
 
-    def __init__(
-        self,
-        encoders: Mapping[str, nn.Module],
-        decoders: Mapping[str, nn.Module],
-        likelihoods: Mapping[str, Likelihood],
-        private: int,
-        samples: int = 1,
-    ) -> None:
+    def __init__(self, encoders: Modules, decoders: Modules, likelihoods: Likelihoods, private: int, samples: int = 1) -> None:
         super().__init__(encoders, decoders, likelihoods)
         self.private, self.samples = private, samples
         # Learned scale of the auxiliary prior of each modality's private part; its mean is 0.
@@ -107,10 +89,7 @@ class MMVAEPlus(MultimodalVAE):
         return _Draws(latent, private, rate * available)
 
     def latents_for(self, target: str, draws: _Draws) -> Tensor:
-        """Return the latents from which a modality is decoded ``(draw, source, batch, latent)``.
-
-        The private part is the target's own where it is the source, and a draw of its prior elsewhere.
-        """
+        """Return the latents ``(draw, source, batch, latent)`` of a modality, its private part drawn for other sources."""
         modality = self.modalities.index(target)
         is_target = torch.eye(len(self.modalities), device=draws.latent.device, dtype=draws.latent.dtype)[modality][:, None, None]
         inferred, drawn = draws.latent[..., self.shared_latents :], draws.private[:, modality : modality + 1]

@@ -1,17 +1,15 @@
 """The MMVM VAE: every posterior is drawn towards the mixture of all of them (Sutter et al., NeurIPS 2024)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuromvm.functional.experts import Experts, mixture_of_experts
 from neuromvm.functional.gaussian import Posteriors, sample
 from neuromvm.functional.mixture import kl_to_mixture, kl_to_pooled_mixture, mean_pairwise_kl, pooled_pairwise_kl
 from neuromvm.functional.schedules import Schedule, constant
-from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
-from neuromvm.models.cross_reconstruction import decode_across
+from neuromvm.models.base import Batch, Likelihoods, Modules, MultimodalVAE, SharedLatents, decode_across
 
 Rate = Callable[[Posteriors, Tensor, Batch, float], Tensor]
 """Posteriors and latents ``(modality, batch, latent)``, batch, share of N(0, I) -> rate ``(modality, batch)`` [nats]."""
@@ -40,24 +38,16 @@ def pooled_pairwise_rate(posteriors: Posteriors, latents: Tensor, batch: Batch, 
 class MMVM(MultimodalVAE):
     """A VAE for each modality with the mixture of all posteriors as a common, data-dependent prior.
 
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module.
-    rate
-        Distance of each posterior to the prior; by default the exact mixture rate.
-    cross_reconstruction
-        Share of each modality's reconstruction taken from the latents of other modalities in the matched sample; 0 is
-        the published model, above 0 is our extension.
-    standard_normal
-        Share of N(0, I) in the mixture as training goes on.
+    ``rate`` is the distance of each posterior to the prior. ``cross_reconstruction`` is the share of each modality's
+    reconstruction taken from the latents of other modalities in the matched sample: 0 is the published model, above 0 is our
+    extension. ``standard_normal`` is the share of N(0, I) in the mixture as training goes on.
     """
 
     def __init__(
         self,
-        encoders: Mapping[str, nn.Module],
-        decoders: Mapping[str, nn.Module],
-        likelihoods: Mapping[str, Likelihood],
+        encoders: Modules,
+        decoders: Modules,
+        likelihoods: Likelihoods,
         rate: Rate = mixture_rate,
         cross_reconstruction: float = 0.0,
         standard_normal: Schedule | None = None,

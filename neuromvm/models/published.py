@@ -1,19 +1,13 @@
 """The joint models of the published rat code, oddities included: for reproducing published numbers only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuromvm.functional.experts import Experts, average
 from neuromvm.functional.gaussian import Posteriors, sample
-from neuromvm.functional.published import (
-    published_mixture,
-    published_mixture_of_products,
-    published_product,
-    published_rate,
-)
-from neuromvm.likelihoods import Likelihood
-from neuromvm.models.base import Batch, MultimodalVAE, SharedLatents
+from neuromvm.functional.published import published_mixture, published_mixture_of_products, published_product, published_rate
+from neuromvm.models.base import Batch, Likelihoods, Modules, MultimodalVAE, SharedLatents
 
 
 def published_average(posteriors: Posteriors, available: Tensor) -> Posteriors:
@@ -35,20 +29,13 @@ class PublishedJointVAE(MultimodalVAE):
 
     Its "mixtures" are slices of the batch, one head is a log scale here and a log variance there, and the joint rate is added
     once for every modality. Batches in which a modality is absent are refused where they are made.
-
-    Parameters
-    ----------
-    encoders, decoders, likelihoods
-        Modality -> module.
-    aggregation
-        ``(modality, batch, latent)`` and what is available to ``(batch, latent)``.
     """
 
     def __init__(
         self,
-        encoders: Mapping[str, nn.Module],
-        decoders: Mapping[str, nn.Module],
-        likelihoods: Mapping[str, Likelihood],
+        encoders: Modules,
+        decoders: Modules,
+        likelihoods: Likelihoods,
         aggregation: Callable[[Posteriors, Tensor], Posteriors],
     ) -> None:
         super().__init__(encoders, decoders, likelihoods)

@@ -1,8 +1,7 @@
 """Encoder and decoder of latent paths: convolutions over the bins of a window, smooth a priori.
 
-A path of every latent over the bins is written as ``root @ code``, with a standard-normal code a priori
-(:mod:`neuromvm.functional.paths`). The encoder infers the code, so that to everything between encoder and decoder the path is
-a vector ``latent * mode`` long; ways of sharing and their divergences hold for paths as they are.
+A path of every latent over the bins is ``root @ code`` with a standard-normal code a priori (:mod:`neuromvm.functional.paths`).
+The encoder infers the code, so ways of sharing and their divergences hold for paths as they are.
 """
 
 import torch
@@ -14,18 +13,8 @@ from neuromvm.networks.encoder import ConstantScale, PredictedScale
 class PathEncoder(nn.Module):
     """Windows ``(batch, bin * unit)`` to mean and scale of a path's code ``(batch, latent * mode)``.
 
-    Parameters
-    ----------
-    units
-        Number of units; features are bin-major.
-    latent
-        Paths to infer.
-    root
-        Of the path's covariance ``(bin, mode)``.
-    hidden, layers, kernel
-        Channels, hidden layers and width [bins] of the convolutions.
-    constant_scale
-        Learn one posterior scale for all samples in place of predicting it.
+    ``root (bin, mode)`` is that of the path's covariance; ``hidden, layers, kernel`` are channels, hidden layers and width
+    [bins] of the convolutions; ``constant_scale`` learns one posterior scale for all samples in place of predicting it.
     """
 
     root: Tensor

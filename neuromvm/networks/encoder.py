@@ -24,13 +24,7 @@ class PredictedScale(nn.Module):
 
 
 class ConstantScale(nn.Module):
-    """One posterior scale for all samples, learned.
-
-    Parameters
-    ----------
-    start
-        Log scale to start from ``(latent,)``.
-    """
+    """One posterior scale for all samples, learned from a log scale ``start (latent,)``."""
 
     def __init__(self, start: Tensor) -> None:
         super().__init__()
@@ -50,17 +44,10 @@ class NoScale(nn.Module):
 
 
 class SimplexMean(nn.Module):
-    """Posterior mean inside a simplex: a softmax of an affine map, times a gain.
+    """Posterior mean inside a simplex: a softmax of an affine map, times a gain, which the latents add up to.
 
     Every latent competes with every other, as conditions do for a trial: noise that leaves the winner alone leaves the code
     alone, and animals whose activity differs in strength have codes of the same size.
-
-    Parameters
-    ----------
-    width, latent
-        Hidden values in, latents out.
-    gain
-        What the latents add up to.
     """
 
     def __init__(self, width: int, latent: int, gain: float) -> None:
@@ -72,12 +59,7 @@ class SimplexMean(nn.Module):
     def start_from(self, means: Tensor, covariance: Tensor) -> None:
         """Start as the posterior probability of conditions, x ~ N(mean of the condition, covariance), each as frequent.
 
-        Parameters
-        ----------
-        means
-            ``(condition, width)``; latent k starts as condition k, further latents as the first conditions again.
-        covariance
-            ``(width, width)``, positive definite.
+        Latent k starts as condition k of ``means (condition, width)``, further latents as the first conditions again.
         """
         weight = torch.linalg.solve(covariance, means.T).T
         bias = -0.5 * (weight * means).sum(1)
@@ -94,16 +76,7 @@ class SimplexMean(nn.Module):
 class Encoder(nn.Module):
     """Input ``(batch, feature)`` to posterior mean and scale ``(batch, latent)``.
 
-    Parameters
-    ----------
-    trunk
-        Input to hidden values ``(batch, width)``.
-    mean
-        Hidden values to posterior mean ``(batch, latent)``.
-    scale
-        Hidden values to posterior scale, ``(batch, latent)`` or anything that broadcasts to it.
-    latent
-        Latent dimensions.
+    The trunk gives hidden values ``(batch, width)``, from which mean and scale are computed; the scale may broadcast.
     """
 
     def __init__(self, trunk: nn.Module, mean: nn.Module, scale: nn.Module, latent: int) -> None:

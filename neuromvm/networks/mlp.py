@@ -14,17 +14,7 @@ def mlp(width: int, hidden: Sequence[int]) -> nn.Sequential:
 
 
 class Decoder(nn.Sequential):
-    """Latents ``(..., latent)`` to raw output ``(..., feature)``: hidden layers and a linear readout.
-
-    Parameters
-    ----------
-    latent
-        Latent dimensions.
-    hidden
-        Widths of the hidden layers.
-    features
-        Features of the output.
-    """
+    """Latents ``(..., latent)`` to raw output ``(..., feature)``: hidden layers of given widths and a linear readout."""
 
     def __init__(self, latent: int, hidden: Sequence[int], features: int) -> None:
         super().__init__(mlp(latent, hidden), nn.Linear(hidden[-1] if hidden else latent, features))

@@ -52,21 +52,21 @@ def adapt(
 ) -> FittedStack:
     """Add animals to a fitted stack; scalers and weights of the animals that it was trained on do not change.
 
-    The objective is that of the model. Trials of the new animal are matched with training-side trials of the others, whose frozen
-    encoders and decoders determine its latents; if the model decodes across animals, the new decoder also learns from the latents
-    of the others.
+    The objective is that of the model. Trials of the new animal are matched with training-side trials of the others, whose
+    frozen encoders and decoders determine its latents; if the model decodes across animals, the new decoder also learns from
+    the latents of the others.
 
     Parameters
     ----------
     fitted
-        A stack trained on the other animals.
+        A stack trained on the other animals; the result has the same replicas.
     samples, splits
         Of these animals and at least one more. Only training trials are used;
         :func:`neuromvm.data.splits.few_trials` makes splits with few of them.
     training
-        How the new animal is trained from its start; ``seeds`` is ignored, since the replicas are those of ``fitted``. Default
-        for start ``others``: no training. For ``random``: 200 epochs at a learning rate of 0.005, with weight decay 1, which
-        shrinks directions that few trials do not determine.
+        How the new animal is trained from its start; ``seeds`` is ignored. Default for start ``others``: no training. For
+        ``random``: 200 epochs at a learning rate of 0.005, with weight decay 1, which shrinks directions that few trials do not
+        determine.
     start
         Weights of the new animal before training. ``random``: as in the model's spec, random unless it starts by Bayes' rule.
         ``others``: the ridge regression of the others' latents on its features, condition by condition, and of its features on
@@ -75,10 +75,6 @@ def adapt(
         New animal -> its own likelihood, in place of the common one.
     folder, progress
         As in :func:`neuromvm.training.fit.fit`.
-
-    Returns
-    -------
-    A stack of the same replicas with all animals of ``samples``.
 
     Raises
     ------
@@ -91,15 +87,12 @@ def adapt(
         If ``patience`` is set and a new animal has no validation trials.
     SpecError
         If ``likelihood_of`` names an animal that is not new, or start is ``others`` and networks are not linear, the new animal's
-        likelihood scores activity as recorded, or latents are not shared (independent, mmvae_plus, autoencoder without
-        cross-reconstruction).
+        likelihood scores activity as recorded, or latents are not shared.
     """
     expect(fitted, FittedStack, "fitted", "Make one: fit(samples, splits, model)")
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
+    schema.expect_samples_with_splits(samples, splits)
     if training is not None:
         expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
-    schema.check_same_trials(samples, splits)
     new = _new_animals(fitted, samples)
     _check_samples(fitted, samples)
     model = _with_likelihoods(fitted.spec, likelihood_of or {}, new)

@@ -38,24 +38,9 @@ class FeatureRows:
 class AnimalData:
     """The samples of one animal for every replica of a stack, each with its own split, scaling and null data.
 
-    Samples are numbered trial * windows + window; a window is on the side of its trial.
-
-    Parameters
-    ----------
-    name
-        The animal.
-    dataset, splits
-        Its samples, and the side of its trials.
-    spec
-        Of the samples.
-    replicas
-        The members of the stack.
-    device
-        Of the tensors.
-    scores_recorded
-        Whether targets are the activity as recorded; scaled features otherwise.
-    scalers
-        One for each replica; by default they are fitted on training-side samples.
+    Samples are numbered trial * windows + window; a window is on the side of its trial. ``scores_recorded`` says whether
+    targets are the activity as recorded or scaled features; ``scalers``, one for each replica, are fitted on training-side
+    samples by default.
     """
 
     def __init__(

@@ -15,19 +15,9 @@ Draw = Callable[..., Tensor]
 
 
 class Streams:
-    """Which replicas of a stack draw the same random numbers.
+    """Which replicas of a stack draw the same random numbers: those with the same name of their stream.
 
-    Parameters
-    ----------
-    names
-        Name of the stream of each replica.
-
-    Attributes
-    ----------
-    leaders
-        For each stream, the index of the earliest replica that draws from it.
-    of_replica
-        For each replica, the number of its stream.
+    ``leaders`` is the index of the earliest replica of each stream, ``of_replica`` the number of the stream of each replica.
     """
 
     def __init__(self, names: Sequence[Hashable]) -> None:
@@ -45,16 +35,8 @@ class Streams:
 class Drawing:
     """Random numbers for a stack: each stream draws for its own rows from its own generator, independent of the others.
 
-    Parameters
-    ----------
-    rows
-        Rows of each stream that are tuples; the rest is padding and gets zeros.
-    padded
-        Rows of the batch.
-    generators
-        One for each stream.
-    streams
-        Which replicas draw from which.
+    ``rows`` are the rows of each stream that are tuples; the rest of the ``padded`` rows of the batch is padding and gets
+    zeros.
     """
 
     def __init__(self, rows: Sequence[int], padded: int, generators: Sequence[torch.Generator], streams: Streams) -> None:
@@ -83,15 +65,7 @@ class Drawing:
 
 
 class Resampler:
-    """Trials drawn from a :class:`neuromvm.data.trial_model.TrialModel` of every animal and replica, in place of recorded ones.
-
-    Parameters
-    ----------
-    models
-        Animal -> one model for each replica.
-    device
-        Of the batches.
-    """
+    """Trials drawn from a :class:`neuromvm.data.trial_model.TrialModel` for every animal and replica, not recorded ones."""
 
     def __init__(self, models: Mapping[str, Sequence[TrialModel]], device: torch.device) -> None:
         self.samples = {name: [len(trials.deviations) for trials in replicas] for name, replicas in models.items()}

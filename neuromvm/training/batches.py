@@ -48,26 +48,10 @@ class BatchSettings(NamedTuple):
 class StackBatches:
     """Batches for a stack of replicas, each with its own split, scaling and pairing.
 
-    Parameters
-    ----------
-    samples, splits
-        Trees of :mod:`neuromvm.schema`.
-    settings
-        How batches are made of samples.
-    replicas
-        The members of the stack.
-    device
-        Of the data and batches; integers stay integers until a step needs them.
-    steps
-        Steps of an epoch; by default as many as the member with most tuples needs. A member trained alone with the same number
-        of steps gets the same weights as in a stack.
-    scalers
-        Animal -> one scaler for each replica, already fitted; those of other animals are fitted on training-side trials.
-
-    Raises
-    ------
-    SplitError
-        If an animal has no training trials, nothing can be paired, or an animal is absent where all are needed.
+    An epoch has ``steps`` steps, by default as many as the member with most tuples needs: a member trained alone with the same
+    number of steps gets the same weights as in a stack. ``scalers`` are animal -> one fitted scaler for each replica; those of
+    other animals are fitted on training-side trials. Raises SplitError if an animal has no training trials, nothing can be
+    paired, or an animal is absent where all are needed.
     """
 
     def __init__(

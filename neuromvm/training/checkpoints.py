@@ -27,13 +27,7 @@ def save_checkpoint(folder: Path, state: StackState) -> None:
 
 
 def load_latest_checkpoint(folder: Path) -> StackState | None:
-    """Return the newest whole checkpoint, or None if there is none.
-
-    Raises
-    ------
-    RunFolderError
-        If it is damaged.
-    """
+    """Return the newest whole checkpoint, or None if there is none; raises RunFolderError if it is damaged."""
     whole = _whole(folder)
     if not whole:
         return None

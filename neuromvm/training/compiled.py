@@ -1,7 +1,6 @@
-"""A function of tensors, recorded as a list of operations and compiled.
+"""A function of tensors, recorded with its gradients as a list of operations and compiled.
 
-A training step calls hundreds of small operations, most of them for gradients. Recorded together with its gradients it is a
-function without autograd, modules or mappings, which the compiler turns into a few passes over memory.
+A training step calls hundreds of small operations; without autograd, modules and mappings they become a few passes over memory.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -17,21 +16,10 @@ _compiled: dict[Hashable, Function] = {}
 
 
 def compiled(name: Hashable, function: Function, example: Sequence[Tensor]) -> Function:
-    """Return a function compiled for tensors such as the example; it is compiled once a process for each name and shapes.
+    """Return a function of a list of tensors, compiled for tensors such as the example: once a process for each name and shapes.
 
-    Parameters
-    ----------
-    name
-        Name of the function: functions of the same name compute the same.
-    function
-        From a list of tensors to a list of tensors. What it computes must not branch on their values.
-    example
-        Tensors with the shapes, types and device of later calls; a tensor that occurs twice does so in every call.
-
-    Raises
-    ------
-    CompilerError
-        If it cannot be compiled on this machine, most often for want of a C++ compiler.
+    Functions of the same name compute the same and do not branch on values. A tensor that occurs twice in the example does so
+    in every call. Raises CompilerError if it cannot be compiled on this machine, most often for want of a C++ compiler.
     """
     positions = {id(tensor): position for position, tensor in reversed([*enumerate(example)])}
     key = (name, *((tensor.shape, tensor.dtype, tensor.device, positions[id(tensor)]) for tensor in example))

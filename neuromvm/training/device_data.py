@@ -1,9 +1,8 @@
 """Activity on the device of a training, from which batches are gathered.
 
-Counts stay integers of one or two bytes. A table with an entry for each possible count turns them into features, with the same
-bits as :class:`neuromvm.data.features.Transform`. The lookup takes up to a tenth of a step of small networks, so features of an
-animal with little activity are computed beforehand, as are those of amplitudes and smoothed ones, which have no table. Mapped
-activity (:mod:`neuromvm.data.memory`) stays in its file: only the samples of a batch are read and moved to the device.
+Counts stay integers of one or two bytes; a table with an entry for each possible count turns them into features, with the same
+bits as :class:`neuromvm.data.features.Transform`. Features without a table (amplitudes, smoothed activity) or of little
+activity are computed beforehand. Of mapped activity (:mod:`neuromvm.data.memory`) only the samples of a batch are read.
 """
 
 import numpy as np
@@ -19,18 +18,9 @@ LARGEST_TABLE = 2**16 - 1  # larger numbers are not spike counts of a bin
 
 
 class DeviceActivity:
-    """Activity of one animal.
+    """Activity ``recorded (sample, feature)`` of one animal, counts or amplitudes, and its features on a device.
 
-    Parameters
-    ----------
-    recorded
-        ``(sample, feature)``, counts or amplitudes.
-    transform
-        From activity to features.
-    device
-        Of the batches.
-    scored
-        Whether :meth:`recorded` will be called; if not, amplitudes and counts of smoothed features are not stored.
+    ``scored`` says whether :meth:`recorded` will be called; if not, amplitudes and counts of smoothed features are not stored.
     """
 
     def __init__(self, recorded: NDArray[np.generic], transform: Transform, device: torch.device, *, scored: bool = True) -> None:

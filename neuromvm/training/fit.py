@@ -42,14 +42,12 @@ def fit(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> FittedStack:
-    """Train one replica for every split and seed, all at once.
+    """Train one replica for every split and seed, all at once; test trials are never touched.
 
     Parameters
     ----------
-    samples
-        Of :func:`neuromvm.data.windows.make_samples`.
-    splits
-        Of :func:`neuromvm.data.splits.make_splits`; test trials are never touched.
+    samples, splits
+        Of :func:`neuromvm.data.windows.make_samples` and :func:`neuromvm.data.splits.make_splits`.
     model, training
         What to train and how.
     folder
@@ -57,10 +55,6 @@ def fit(
         continued, with the same result as without the interruption.
     progress
         Show a bar with loss and time left, if standard error is a terminal.
-
-    Returns
-    -------
-    The fitted stack, which embeds samples.
 
     Raises
     ------
@@ -70,11 +64,9 @@ def fit(
         If the device is absent or a loss is not finite.
     """
     training = training or TrainingSpec()
-    schema.expect_samples(samples)
-    schema.expect_splits(splits)
+    schema.expect_samples_with_splits(samples, splits)
     expect(model, ModelSpec, "model", 'Make one: ModelSpec(sharing="mmvm")')
     expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
-    schema.check_same_trials(samples, splits)
     numbers = next(iter(splits.children.values()))["split"].to_numpy()
     replicas = [Replica(int(split), seed) for split in numbers for seed in training.seeds]
     return train_stack(samples, splits, model, training, replicas, folder=folder, progress=progress)
@@ -106,40 +98,21 @@ def train_stack(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> FittedStack:
-    """Train replicas: the common part of :func:`fit` and :func:`neuromvm.training.adapt.adapt`.
+    """Train replicas: the common part of :func:`fit` and :func:`neuromvm.training.adapt.adapt`, whose arguments are checked.
 
-    Parameters
-    ----------
-    samples, splits, model, training, folder, progress
-        As in :func:`fit`, checked.
-    replicas
-        Split and seed of each.
-    frozen
-        A stack of the same replicas with some of the animals, which keep its weights and scalers: only the other animals are
-        trained.
-    start
-        Returns parameters to begin from, in place of random ones: name -> ``(replica, ...)``.
+    ``frozen`` is a stack of the same replicas with some of the animals, which keep its weights and scalers; ``start`` returns
+    parameters ``(replica, ...)`` by name to begin from, in place of random ones.
     """
     torch.set_num_threads(training.threads)
-    batches = StackBatches(
-        samples,
-        splits,
-        batch_settings(model, training, samples.children),
-        replicas,
-        device=choose_device(training.device),
-        scalers=frozen.scalers if frozen is not None else None,
-    )
-    trainer = make_trainer(
-        model,
-        training,
-        batches,
-        frozen=frozen.weights if frozen is not None else None,
-        start=start(batches) if start is not None else None,
-    )
-    record = _Record(Path(folder)) if folder is not None else None
-    if record is not None:
-        record.begin(trainer, model, training, samples, splits, frozen, has_start=start is not None)
-    new = [name for name in samples.children if frozen is not None and name not in frozen.scalers]
+    scalers, weights = (None, None) if frozen is None else (frozen.scalers, frozen.weights)
+    settings, device = batch_settings(model, training, samples.children), choose_device(training.device)
+    batches = StackBatches(samples, splits, settings, replicas, device=device, scalers=scalers)
+    trainer = make_trainer(model, training, batches, weights, None if start is None else start(batches))
+    record = None
+    if folder is not None:
+        record = _Record(Path(folder), trainer, training)
+        record.begin(model, samples, splits, frozen, has_start=start is not None)
+    new = [name for name in samples.children if scalers is not None and name not in scalers]
     label = f"{model.sharing.kind}{' + ' if new else ''}{', '.join(new)} ({len(replicas)} replicas)"
     seconds: list[float] = []
     with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
@@ -147,7 +120,7 @@ def train_stack(
             bar.set_postfix(loss=f"{np.mean(epoch.loss):.4g}", refresh=False)
             bar.update()
             if record is not None:
-                record.add(epoch, trainer, training)
+                record.add(epoch)
             seconds.append(epoch.seconds)
             if len(seconds) == TIMED:
                 _advise_on(trainer, float(np.median(seconds)), label)
@@ -210,28 +183,19 @@ def _advise_on(trainer: StackTrainer, seconds: float, label: str) -> None:
 class _Record:
     """The part of a run folder that one training fills."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.metrics = folder / "metrics.jsonl"
-        self.checkpoints = folder / "checkpoints"
+    def __init__(self, folder: Path, trainer: StackTrainer, training: TrainingSpec) -> None:
+        self.folder, self.trainer, self.training = folder, trainer, training
+        self.metrics, self.checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
 
     def begin(
-        self,
-        trainer: StackTrainer,
-        model: ModelSpec,
-        training: TrainingSpec,
-        samples: xr.DataTree,
-        splits: xr.DataTree,
-        frozen: FittedStack | None,
-        *,
-        has_start: bool,
+        self, model: ModelSpec, samples: xr.DataTree, splits: xr.DataTree, frozen: FittedStack | None, *, has_start: bool
     ) -> None:
         """Restore the newest checkpoint of the same training, and cut the record back to it."""
         settings = {
             "model": model.model_dump(mode="json"),
-            "training": training.model_dump(mode="json", exclude=NEUTRAL),
-            "replicas": [replica.about() for replica in trainer.batches.replicas],
-            "rate_terms": list(trainer.model.rate_terms),
+            "training": self.training.model_dump(mode="json", exclude=NEUTRAL),
+            "replicas": [replica.about() for replica in self.trainer.batches.replicas],
+            "rate_terms": list(self.trainer.model.rate_terms),
             "data": _fingerprint(samples, splits),
             "kept": _fingerprint_of(frozen) if frozen is not None else None,
             **({"start": "given"} if has_start else {}),
@@ -239,18 +203,18 @@ class _Record:
         claim(self.folder / "training.json", settings, "a training", "Choose another folder")
         state = load_latest_checkpoint(self.checkpoints)
         if state is not None:
-            trainer.restore(state)
+            self.trainer.restore(state)
         lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.is_file() else []
-        past = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= trainer.epoch]
+        past = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= self.trainer.epoch]
         write_atomically(self.metrics, "".join(past).encode())
-        write_tree(self.folder / "pairs.nc", first_pairs(trainer.batches, samples, training.pairing))
+        write_tree(self.folder / "pairs.nc", first_pairs(self.trainer.batches, samples, self.training.pairing))
 
-    def add(self, epoch: EpochRecord, trainer: StackTrainer, training: TrainingSpec) -> None:
+    def add(self, epoch: EpochRecord) -> None:
         """Append an epoch, and save a checkpoint when one is due."""
         with self.metrics.open("a") as file:
             file.write(json.dumps(epoch._asdict()) + "\n")
-        if epoch.epoch % training.checkpoint_every == 0 or epoch.epoch == training.epochs:
-            save_checkpoint(self.checkpoints, trainer.state())
+        if epoch.epoch % self.training.checkpoint_every == 0 or epoch.epoch == self.training.epochs:
+            save_checkpoint(self.checkpoints, self.trainer.state())
 
 
 def _fingerprint(samples: xr.DataTree, splits: xr.DataTree) -> str:
@@ -269,8 +233,7 @@ def _fingerprint_of(fitted: FittedStack) -> str:
     """Return a hash of weights and scalers."""
     digest = hashlib.sha256()
     for name in sorted(fitted.weights):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(fitted.weights[name].numpy()).tobytes())
+        digest.update(name.encode() + np.ascontiguousarray(fitted.weights[name].numpy()).tobytes())
     for name in sorted(fitted.scalers):
         for scaler in fitted.scalers[name]:
             digest.update(name.encode() + scaler.center.tobytes() + scaler.spread.tobytes())
@@ -286,8 +249,7 @@ def first_pairs(batches: StackBatches, samples: xr.DataTree, pairing: str) -> xr
     table = batches.epoch_pairs(0).reshape(replicas, -1, len(batches.animals))
     trial, window = np.full_like(table, -1), np.full_like(table, -1)
     for column, name in enumerate(batches.animals):
-        windows = samples[name].sizes["window"]
-        chosen = table[:, :, column]
+        chosen, windows = table[:, :, column], samples[name].sizes["window"]
         numbers = samples[name]["trial"].to_numpy()[np.maximum(chosen, 0) // windows]
         trial[:, :, column] = np.where(chosen >= 0, numbers, -1)
         window[:, :, column] = np.where(chosen >= 0, chosen % windows, -1)

@@ -50,13 +50,7 @@ class StackInputs(NamedTuple):
 
 
 class StackObjective:
-    """The objective of every replica of a stack.
-
-    Parameters
-    ----------
-    model
-        The architecture; its own weights are not used.
-    """
+    """The objective of every replica of a stack; the weights of the model itself are not used."""
 
     def __init__(self, model: MultimodalVAE) -> None:
         def of_replica(inputs: StackInputs, progress: float) -> Objective:

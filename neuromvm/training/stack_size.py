@@ -16,14 +16,7 @@ COPIES = 16  # of a batch that a step holds: inputs, targets, noise, and what th
 
 
 def largest_stack(weights: int, rows: int, features: int) -> int:
-    """Return how many replicas a step on a CPU should compute together.
-
-    Parameters
-    ----------
-    weights
-        Number of weights of a replica.
-    rows, features
-        Rows of a batch, and features of all animals.
+    """Return how many replicas a step on a CPU should compute together, from weights of a replica, rows and features of a batch.
 
     Examples
     --------
@@ -36,15 +29,15 @@ def largest_stack(weights: int, rows: int, features: int) -> int:
     return max(1, min(MOST_REPLICAS, int(MEMORY / size)))
 
 
-def stack_parts(replicas: int, together: int) -> list[slice]:
-    """Divide a stack into parts of about equal size, of at most ``together`` replicas.
+def stack_parts(replicas: int, largest: int) -> list[slice]:
+    """Divide a stack into parts of about equal size, of at most ``largest`` replicas.
 
     Examples
     --------
     >>> stack_parts(5, 2)
     [slice(0, 1, None), slice(1, 3, None), slice(3, 5, None)]
     """
-    parts = -(-replicas // together)
+    parts = -(-replicas // largest)
     return [slice(*bounds) for bounds in itertools.pairwise(replicas * part // parts for part in range(parts + 1))]
 
 

@@ -25,20 +25,10 @@ class StepSettings(NamedTuple):
 
 
 class StackStep:
-    """Takes steps of a stack, changing its weights in place.
+    """Takes steps of a stack, changing its weights ``(replica, ...)`` in place.
 
-    Parameters
-    ----------
-    objective
-        What is minimised.
-    weights
-        Name -> ``(replica, ...)``.
-    settings
-        Weight decay and clipping.
-    parts
-        Replicas that are computed together; a stack of large models is computed part by part.
-    compiled_as
-        Name of the architecture: gradients are compiled, once a process for all models of this name. None: not compiled.
+    Replicas of a slice in ``parts`` are computed together. ``compiled_as`` names the architecture: gradients are compiled, once
+    a process for all models of this name; None: not compiled.
     """
 
     def __init__(
@@ -120,19 +110,18 @@ class StackStep:
                 maximize=False,
             )
 
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """Return the state of Adam, weight -> entry -> tensor."""
-        return {
-            name: {STEP: torch.tensor(float(self._taken)), MEAN: self._mean[name], SQUARE: self._square[name]}
-            for name in self._mean
-        }
+    def state(self) -> dict[str, Tensor]:
+        """Return the state of Adam as ``entry/weight`` -> tensor."""
+        taken = {name: torch.tensor(float(self._taken)) for name in self._mean}
+        entries = {STEP: taken, MEAN: self._mean, SQUARE: self._square}
+        return {f"{entry}/{name}": value for entry, values in entries.items() for name, value in values.items()}
 
-    def restore(self, state: Mapping[str, Tensors]) -> None:
+    def restore(self, state: Tensors) -> None:
         """Continue with a state of Adam."""
-        for name, entries in state.items():
-            self._taken = int(entries[STEP])
-            self._mean[name].copy_(entries[MEAN])
-            self._square[name].copy_(entries[SQUARE])
+        for name, mean in self._mean.items():
+            self._taken = int(state[f"{STEP}/{name}"])
+            mean.copy_(state[f"{MEAN}/{name}"])
+            self._square[name].copy_(state[f"{SQUARE}/{name}"])
 
     def keep(self, members: Tensor, parts: Sequence[slice]) -> None:
         """Continue with some replicas only, given by their numbers ``(kept,)``."""
@@ -144,8 +133,7 @@ class StackStep:
 def stack_gradients(objective: StackObjective, inputs: StackInputs, progress: float) -> tuple[Objective, dict[str, Tensor]]:
     """Return the objective of each replica, and weight -> gradient of the loss of each replica ``(replica, ...)``.
 
-    The gradient of the summed losses is, for the weights of a replica, the gradient of its own loss. It is 0 for weights on which
-    the loss does not depend.
+    The gradient of the summed losses is the gradient of each; it is 0 for weights on which the loss does not depend.
     """
     leaves = {name: value.detach().requires_grad_() for name, value in inputs.weights.items()}
     values = objective(inputs._replace(weights=leaves), progress)

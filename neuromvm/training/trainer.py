@@ -1,9 +1,8 @@
 """The training loop: a generator of records that always trains a stack of replicas.
 
-Replicas are the same architecture with other splits, null data, seeds or beta. Their parameters are stacked along a leading dim,
-and a step updates all of them; the gradient of the summed losses is the gradient of each, and Adam on stacked tensors is Adam on
-each. A replica that has stopped early leaves the stack. Frozen parameters take part in every step as constants. Randomness is a
-function of (seed, split, epoch), so a training that is continued from a checkpoint repeats the one that was interrupted.
+Replicas are the same architecture with other splits, null data, seeds or beta. Their parameters are stacked along a leading
+dim, and a step updates all of them; the gradient of the summed losses is the gradient of each. Randomness is a function of
+(seed, split, epoch), so a training that is continued from a checkpoint repeats the one that was interrupted.
 """
 
 import time
@@ -21,8 +20,7 @@ from neuromvm.errors import TrainingError
 from neuromvm.functional.schedules import Schedule
 from neuromvm.models import Batch, MultimodalVAE
 from neuromvm.training.batches import StackBatches
-from neuromvm.training.device import matrix_products
-from neuromvm.training.freed_memory import freed_memory_kept
+from neuromvm.training.device import freed_memory_kept, matrix_products
 from neuromvm.training.objective import StackInputs, StackObjective
 from neuromvm.training.stack_size import largest_stack, stack_parts
 from neuromvm.training.step import StackStep, StepSettings
@@ -31,20 +29,10 @@ from neuromvm.training.step import StackStep, StepSettings
 class TrainerSettings(NamedTuple):
     """How a stack is trained.
 
-    Attributes
-    ----------
-    epochs
-        Number of epochs.
-    learning_rate
-        Share of the training done, at the start of an epoch -> learning rate.
-    step
-        Weight decay and clipping.
-    patience
-        Epochs without a better validation loss after which a replica stops; None: it never does.
-    precision
-        ``float32`` or ``tf32``, see :func:`neuromvm.training.device.matrix_products`.
-    compiled_as
-        Name under which the compiled step is kept for other trainings of the same architecture; None: not compiled.
+    ``learning_rate``: share of the training done, at the start of an epoch -> learning rate. ``patience``: epochs without a
+    better validation loss after which a replica stops; None: it never does. ``precision``: ``float32`` or ``tf32``.
+    ``compiled_as``: name under which the compiled step is kept for other trainings of the same architecture; None: not
+    compiled.
     """
 
     epochs: int
@@ -80,28 +68,11 @@ class StackState(NamedTuple):
 
 
 class StackTrainer:
-    """Trains a stack of replicas of one model.
+    """Trains a stack of replicas of one model, given as members with their initial weights and weights ``betas`` of the rate.
 
-    Parameters
-    ----------
-    members
-        The model of each replica, with its initial weights.
-    betas
-        Weight of the rate of each replica.
-    settings
-        Epochs, learning rate, early stopping.
-    batches
-        Data of the stack.
-    frozen
-        Parameter or buffer -> ``(replica, ...)``: it keeps these values. Other parameters are trained.
-    start
-        Parameter -> ``(replica, ...)`` to begin from, in place of the members' own.
-
-    Raises
-    ------
-    TrainingError
-        If replicas are to stop early without validation samples, a model that changes with the progress of training is to be
-        compiled, a frozen tensor does not fit the model, or no parameter is left to train.
+    Parameters or buffers in ``frozen`` keep these values ``(replica, ...)``; those in ``start`` begin from them. Raises
+    TrainingError if replicas are to stop early without validation samples, a model that changes with the progress of training
+    is to be compiled, a frozen tensor does not fit the model, or no parameter is left to train.
     """
 
     def __init__(
@@ -129,17 +100,17 @@ class StackTrainer:
         self._best = {name: value.clone() for name, value in self._parameters.items()}
         self._best_loss, self._best_epoch = np.full(replicas, np.inf), np.zeros(replicas, dtype=int)
         self._beta = torch.tensor(list(betas), dtype=torch.float32, device=batches.device)
-        self._together = replicas
+        self._largest_part = replicas
         if batches.device.type == "cpu":
             features = sum(window.features for window in batches.windows.values())
             weights = sum(parameter.numel() for parameter in self.model.parameters())
-            self._together = largest_stack(weights, batches.batch_rows, features)
-        parts = stack_parts(replicas, self._together)
+            self._largest_part = largest_stack(weights, batches.batch_rows, features)
+        parts = stack_parts(replicas, self._largest_part)
         objective = StackObjective(self.model)
         self._take_step = StackStep(objective, self._parameters, settings.step, parts, settings.compiled_as)
-        terms, modalities = len(self.model.rate_terms), len(self.model.modalities)
         # Loss, log-likelihoods, rates and validation loss of the final epoch of each replica.
-        self._last = torch.full((replicas, 2 + modalities + terms), torch.nan)
+        self._sizes = [1, len(self.model.modalities), len(self.model.rate_terms), 1]
+        self._final_losses = torch.full((replicas, sum(self._sizes)), torch.nan)
 
     def _check(self) -> None:
         """Refuse settings that this data or model does not allow."""
@@ -166,20 +137,14 @@ class StackTrainer:
         return np.asarray(self.epoch - self._best_epoch >= self.settings.patience)
 
     def run(self) -> Iterator[EpochRecord]:
-        """Train until the last epoch, or until every replica has stopped; yields after each epoch.
-
-        Raises
-        ------
-        TrainingError
-            If a loss is not finite.
-        """
+        """Train until the last epoch, or until every replica has stopped, and yield after each; a loss has to be finite."""
         with freed_memory_kept():
             while self.epoch < self.settings.epochs and not self.stopped.all():
                 started = time.perf_counter()
                 with matrix_products(self.settings.precision):
                     trained = self._train_epoch()
                     self.epoch += 1
-                    self._last[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
+                    self._final_losses[self._active] = torch.cat([*trained, self._validate()[:, None]], dim=1).cpu()
                 record = self._record(round(time.perf_counter() - started, 4))
                 staying = self._active[~self.stopped[self._active]]
                 if len(staying):
@@ -187,8 +152,7 @@ class StackTrainer:
                 yield record
 
     def _record(self, seconds: float) -> EpochRecord:
-        sizes = [1, len(self.model.modalities), len(self.model.rate_terms), 1]
-        loss, likelihood, rate, validation = torch.split(self._last, sizes, dim=1)
+        loss, likelihood, rate, validation = torch.split(self._final_losses, self._sizes, dim=1)
         return EpochRecord(
             self.epoch,
             loss[:, 0].tolist(),
@@ -209,9 +173,8 @@ class StackTrainer:
         tensors = {f"parameter/{name}": value for name, value in self._parameters.items()}
         tensors |= {f"buffer/{name}": value for name, value in self._buffers.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
-        tensors |= {"last": self._last, "active": torch.from_numpy(self._active)}
-        for name, entries in self._take_step.state().items():
-            tensors |= {f"adam/{key}/{name}": entry for key, entry in entries.items()}
+        tensors |= {"last": self._final_losses, "active": torch.from_numpy(self._active)}
+        tensors |= {f"adam/{name}": value for name, value in self._take_step.state().items()}
         return StackState(self.epoch, tensors, self._best_loss.tolist(), self._best_epoch.tolist())
 
     def restore(self, state: StackState) -> None:
@@ -222,7 +185,7 @@ class StackTrainer:
             groups.setdefault(group, {})[name] = value
         self.epoch = state.epoch
         self._best_loss, self._best_epoch = np.array(state.best_loss), np.array(state.best_epoch)
-        self._last.copy_(groups["last"][""])
+        self._final_losses.copy_(groups["last"][""])
         for name, best in self._best.items():
             best.copy_(groups["best"][name])
         self._keep(groups["active"][""].numpy())
@@ -230,11 +193,7 @@ class StackTrainer:
             parameter.copy_(groups["parameter"][name])
         for name, buffer in self._buffers.items():
             buffer.copy_(groups["buffer"][name])
-        adam: dict[str, dict[str, Tensor]] = {}
-        for key, value in groups["adam"].items():
-            entry, _, name = key.partition("/")
-            adam.setdefault(name, {})[entry] = value
-        self._take_step.restore(adam)
+        self._take_step.restore(groups["adam"])
 
     def _keep(self, staying: NDArray[np.int64]) -> None:
         """Reduce the stack to some of its replicas, given by their numbers among all; the others keep their best weights."""
@@ -248,7 +207,7 @@ class StackTrainer:
             for tensors in (self._parameters, self._buffers, self._constants)
         )
         self._beta = self._beta[members]
-        self._take_step.keep(members, stack_parts(len(staying), self._together))
+        self._take_step.keep(members, stack_parts(len(staying), self._largest_part))
 
     def _freeze(self, frozen: Mapping[str, Tensor]) -> None:
         """Move frozen parameters to the constants, and set frozen buffers."""

@@ -115,8 +115,8 @@ def _describe(
 ) -> None:
     """Write which animals agree and which latents carry no information, log warnings, and write the needs of the analyses."""
     if not (folder / "agreement.nc").is_file():
-        write_tree(folder / "agreement.nc", posterior_agreement(latents, splits))
-    for warning in agreement_warnings(read_dataset(folder / "agreement.nc"), fitted.spec):
+        write_tree(folder / "agreement.nc", posterior_agreement(latents, splits, shares_latents=fitted.member(0).shares_latents))
+    for warning in agreement_warnings(read_dataset(folder / "agreement.nc")):
         log.warning("%s: %s.", model, warning)
     for name in dict.fromkeys(name for analysis in analyses for name in needs_of(analysis)):
         if not (folder / f"{name}.nc").is_file():

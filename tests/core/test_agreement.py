@@ -9,7 +9,7 @@ import xarray as xr
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from neuromvm.analysis.latents.agreement_warnings import agreement_warnings, shares_latents
+from neuromvm.analysis.latents.agreement_warnings import agreement_warnings
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.inference.agreement import posterior_agreement
@@ -101,9 +101,11 @@ def test_other_conditions_agree_less_and_an_animal_at_random_agrees_with_none():
     pair = about.isel(replica=0).sel(animal="mitt", other="stella")
     assert pair["agreement"] > pair["agreement_unmatched"] + 0.2
     assert pair["closer"] > 0.9
-    (said,) = agreement_warnings(about, ModelSpec(sharing="mmvm"))
+    (said,) = agreement_warnings(about)
     assert "posteriors of barat agree with none" in said
-    assert agreement_warnings(about, ModelSpec(sharing="independent")) == []
+    assert agreement_warnings(posterior_agreement(tree, splits, shares_latents=False)) == []
+    del about.attrs["shares_latents"]  # as in files of earlier versions
+    assert agreement_warnings(about) == []
 
 
 def test_standard_errors_are_those_over_trials():
@@ -175,16 +177,7 @@ def test_a_fitted_model_is_described_and_its_weights_can_be_silenced(trained, sh
     assert about["collapsed"].sel(animal="mitt").sum("replica").values.tolist()[1] == 2
     assert not about["collapsed"].sel(animal="stella").any()
     assert np.isfinite(about["agreement"]).all() == (sharing != "autoencoder")
-    assert f"1 of {about.sizes['latent']} latents of mitt carry nothing" in agreement_warnings(about, model)[0]
+    assert f"1 of {about.sizes['latent']} latents of mitt carry nothing" in agreement_warnings(about)[0]
     xr.testing.assert_identical(about, posterior_agreement(fitted.embed(samples), splits))
     about.to_netcdf(tmp_path / "agreement.nc", engine="h5netcdf")
     assert xr.load_dataset(tmp_path / "agreement.nc", engine="h5netcdf")["collapsed"].dtype == bool
-
-
-def test_only_models_that_share_are_asked_to_agree():
-    joint = {"kind": "joint", "aggregation": "product_of_experts"}
-    mixture = {"kind": "joint", "aggregation": "mixture_of_experts"}
-    answers = [
-        shares_latents(ModelSpec(sharing=one)) for one in ("mmvm", "mmvae_plus", "independent", "autoencoder", joint, mixture)
-    ]
-    assert answers == [True, True, False, False, False, True]

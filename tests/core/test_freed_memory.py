@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="gl
 STEPS = """
 import resource, torch
 from contextlib import nullcontext
-from neuromvm.training.freed_memory import freed_memory_kept
+from neuromvm.training.device import freed_memory_kept
 
 def pages(steps, context):
     with context:
@@ -25,7 +25,7 @@ print(pages(13, nullcontext()), pages(13, freed_memory_kept()))
 HELD = """
 import torch
 from pathlib import Path
-from neuromvm.training.freed_memory import freed_memory_kept
+from neuromvm.training.device import freed_memory_kept
 
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

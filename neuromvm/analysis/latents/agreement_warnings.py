@@ -4,17 +4,15 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.figures.text import listed
-from neuromvm.specs import ModelSpec
-from neuromvm.specs.model import AutoencoderSharing, IndependentSharing
 
 STANDARD_ERRORS = 2.0  # by which ``closer`` has to exceed 0.5
 
 
-def agreement_warnings(agreement: xr.Dataset, model: ModelSpec) -> list[str]:
+def agreement_warnings(agreement: xr.Dataset) -> list[str]:
     """Return sentences, without a full stop, about what is wrong with the latents of a model.
 
-    ``agreement`` is of :meth:`neuromvm.folders.study.Study.agreement`. Animals are compared only if the posteriors of the model
-    are meant to agree, see :func:`shares_latents`.
+    Animals are compared only if the attribute ``shares_latents`` of :meth:`neuromvm.folders.study.Study.agreement` says that the
+    posteriors of the model are meant to agree; files of earlier versions do not have it.
     """
     warnings = []
     size = agreement.sizes["latent"]
@@ -25,25 +23,12 @@ def agreement_warnings(agreement: xr.Dataset, model: ModelSpec) -> list[str]:
             f"{count} of {size} latents of {animals} carry nothing: their posterior is the same for every trial. "
             "Lower beta, or train fewer latents"
         )
-    if shares_latents(model) and "closer" in agreement and (isolated := _isolated_animals(agreement)):
+    if agreement.attrs.get("shares_latents") and "closer" in agreement and (isolated := _isolated_animals(agreement)):
         warnings.append(
             f"the posteriors of {listed(isolated)} agree with none: trials of the same condition of other animals lie no "
             "closer than those of other conditions. Look at the training curves, the labels and the units of these animals"
         )
     return warnings
-
-
-def shares_latents(model: ModelSpec) -> bool:
-    """Return whether the posteriors of a model's animals are meant to agree.
-
-    They are not in models that share nothing, nor for the factors of a product or an average, which may divide the information.
-    """
-    sharing = model.sharing
-    if isinstance(sharing, IndependentSharing):
-        return False
-    if isinstance(sharing, AutoencoderSharing):
-        return sharing.cross_reconstruction > 0
-    return getattr(sharing, "aggregation", "mixture_of_experts") in ("mixture_of_experts", "mixture_of_products")
 
 
 def _isolated_animals(agreement: xr.Dataset) -> list[str]:

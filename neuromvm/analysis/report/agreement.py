@@ -36,7 +36,7 @@ def _agreement(study: Study, model: str) -> Agreement:
         return Agreement(model, f"What was computed cannot be read. {error}", [], "")
     if agreement is None:
         return Agreement(model, "Not computed. Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume", [], "")
-    warnings = [sentence[0].upper() + sentence[1:] for sentence in agreement_warnings(agreement, study.spec.models[model])]
+    warnings = [sentence[0].upper() + sentence[1:] for sentence in agreement_warnings(agreement)]
     sentence = f"{_pairs_sentence(agreement)} {_latents_sentence(agreement)}"
     return Agreement(model, sentence, warnings, embedded_figure(partial(agreement_figure, agreement)))
 
