@@ -14,9 +14,8 @@ from neuromvm.analysis.sequence import odor_or_position as sequence_position
 from neuromvm.analysis.sequence import sequence
 from neuromvm.analysis.sequence import trial_contrasts as sequence_contrasts
 from neuromvm.analysis.sequence.confounds import ConfoundError, confounded
-from neuromvm.analysis.sequence.decoder import probabilities
+from neuromvm.analysis.sequence.decoder import inputs_of_activity, inputs_of_latents, probabilities
 from neuromvm.analysis.sequence.distances import Products, distances, parted_slopes
-from neuromvm.analysis.sequence.inputs import inputs_of_activity, inputs_of_latents
 from neuromvm.analysis.sequence.trial_contrasts import pair_of
 from neuromvm.analysis.sequence.trials import SequenceTrials, cut_sequence, read_trials
 from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from

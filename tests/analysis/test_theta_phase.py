@@ -16,8 +16,16 @@ from neuromvm.analysis.readouts.discriminant import fit_discriminants
 from neuromvm.analysis.scores import Absent
 from neuromvm.analysis.statistics.circular import first_harmonic, pairwise_consistency, random_resultants, resultant
 from neuromvm.analysis.time import theta_phase
-from neuromvm.analysis.time.phase_bins import PhaseBins, bin_by_phase, phase_centres, phase_codes
-from neuromvm.analysis.time.phase_decoding import PhasedSpikes, Resampling, decode_phases, phased_spikes
+from neuromvm.analysis.time.phase_decoding import (
+    PhaseBins,
+    PhasedSpikes,
+    Resampling,
+    bin_by_phase,
+    decode_phases,
+    phase_centres,
+    phase_codes,
+    phased_spikes,
+)
 from neuromvm.analysis.time.theta_phase import EVERY, Options, decode_by_phase
 from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits

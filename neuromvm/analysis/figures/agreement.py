@@ -11,41 +11,37 @@ from neuromvm.analysis.figures.text import shortened, without_prefix
 MATRICES = {"agreement": "same condition", "agreement_unmatched": "other conditions"}
 
 
+@style.applied()
 def agreement(measures: xr.Dataset) -> Figure:
     """Draw agreement within conditions, between them, and the share of signal of each latent.
 
-    Parameters
-    ----------
-    measures
-        Of :meth:`neuromvm.folders.study.Study.agreement`; with a single animal, or a model without noise, only the share of
-        signal is drawn.
+    With a single animal, or a model without noise, only the share of signal is drawn. ``measures`` are those of
+    :meth:`neuromvm.folders.study.Study.agreement`.
     """
-    prefix, animals = shortened([str(name) for name in measures["animal"].values])
+    prefix, animals = shortened(style.names_of(measures, "animal"))
     compared = "agreement" in measures and bool(np.isfinite(measures["agreement"]).any())
     matrices = MATRICES if compared else {}
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 2.6), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(1, len(matrices) + 1, width_ratios=[1.0] * len(matrices) + [1.3]))
-        for axes, (key, title) in zip(panels[:-1], matrices.items(), strict=True):
-            matrix = measures[key].mean("replica").to_numpy()
-            image = draw_matrix(axes, matrix, (0, 1), animals, left=key == "agreement", bottom=True)
-            axes.set_title(title)
-        words = ""
-        if compared:
-            figure.colorbar(image, ax=list(panels[:-1]), label="agreement", shrink=0.7)
-            words = (
-                "Left: 1 − Jensen-Shannon divergence / log 2 of posteriors of two trials; 1: the same, 0: no overlap. "
-                "Diagonal: two trials of one animal.\n"
-            )
-        _signal(panels[-1], measures, animals)
-        style.legend(figure, style.handles(animals, marked=False))
-        style.caption(
-            figure,
-            f"{words}Share of signal: variance of the posterior mean over samples, of that plus the posterior variance; below "
-            f"the dashed line\na latent carries nothing. Latents of each replica are sorted by it; mean over replicas: "
-            f"{measures.sizes['replica']}.{without_prefix(prefix)}",
+    widths = [1.0] * len(matrices) + [1.3]
+    figure, (panels,) = style.page(2.6, 1, len(widths), width_ratios=widths, squeeze=False)
+    for axes, (key, title) in zip(panels[:-1], matrices.items(), strict=True):
+        matrix = measures[key].mean("replica").to_numpy()
+        image = draw_matrix(axes, matrix, (0, 1), animals, left=key == "agreement")
+        axes.set_title(title)
+    words = ""
+    if compared:
+        figure.colorbar(image, ax=list(panels[:-1]), label="agreement", shrink=0.7)
+        words = (
+            "Left: 1 − Jensen-Shannon divergence / log 2 of posteriors of two trials; 1: the same, 0: no overlap. "
+            "Diagonal: two trials of one animal.\n"
         )
-    return figure
+    _signal(panels[-1], measures, animals)
+    style.legend(figure, style.handles(animals, marked=False))
+    return style.caption(
+        figure,
+        f"{words}Share of signal: variance of the posterior mean over samples, of that plus the posterior variance; below "
+        f"the dashed line\na latent carries nothing. Latents of each replica are sorted by it; mean over replicas: "
+        f"{measures.sizes['replica']}.{without_prefix(prefix)}",
+    )
 
 
 def _signal(axes: Axes, measures: xr.Dataset, animals: list[str]) -> None:
@@ -56,7 +52,4 @@ def _signal(axes: Axes, measures: xr.Dataset, animals: list[str]) -> None:
     for name, values in zip(animals, share.mean(axis=0), strict=True):
         axes.plot(rank, values, color=color[name], linestyle=line_style[name], marker="o", markersize=2)
     axes.axhline(measures.attrs["threshold"], color="0.4", linewidth=0.8, linestyle="--")
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_xticks(rank[:: max(1, len(rank) // 8)])
-    axes.set_xlabel("latent, sorted")
-    axes.set_ylabel("share of signal")
+    axes.set(ylim=(-0.02, 1.02), xticks=rank[:: max(1, len(rank) // 8)], xlabel="latent, sorted", ylabel="share of signal")

@@ -1,6 +1,7 @@
 """Figures of the analysis ``attribution``, of one model each, drawn from its saved scores."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +16,7 @@ MOST_UNITS = 3  # of a class
 LABEL_GAP = 0.11  # between names of lines, as a share of the height of a panel
 
 
+@style.applied()
 def units_by_latent(scores: xr.Dataset) -> Figure:
     """Draw the effect of every unit on every latent: a panel per animal, units by region and by the latent they move most."""
     prefix, names, animals = _animals(scores)
@@ -22,106 +24,89 @@ def units_by_latent(scores: xr.Dataset) -> Figure:
     largest = float(effect.quantile(0.995))
     latents = effect["latent"].to_numpy()
     ticks = np.arange(0, len(latents), max(1, len(latents) // 5))
-    with style.applied():
-        figure, grid = _panels(len(animals), columns=5, height=1.75)
-        for panel, (axes, animal, name) in enumerate(zip(grid.flat, animals, names, strict=False)):
-            of_animal = effect.isel(unit=scores["of_animal"].values == animal)
-            order, regions = _by_region(of_animal)
-            image = axes.imshow(
-                of_animal.to_numpy()[order], aspect="auto", cmap="viridis", vmin=0, vmax=largest, interpolation="nearest"
-            )
-            axes.set_title(f"{name}, {len(order)} units")
-            _mark_regions(axes, regions)
-            axes.set_xticks(ticks, [str(int(latent)) for latent in latents[ticks]])
-            axes.set_xlabel("latent" if panel + grid.shape[1] >= len(animals) else "")
-        figure.colorbar(
-            image, ax=grid, label="change of the latent [sd]", shrink=min(1.0, 1.6 / (1.75 * len(grid)) + 0.2), extend="max"
+    figure, panels = style.panels(len(animals), 5, 0.75, 1.75)
+    for (axes, _, is_bottom), animal, name in zip(panels, animals, names, strict=True):
+        of_animal = effect.isel(unit=scores["of_animal"].values == animal)
+        order, regions = _by_region(of_animal)
+        image = axes.imshow(
+            of_animal.to_numpy()[order], aspect="auto", cmap="viridis", vmin=0, vmax=largest, interpolation="nearest"
         )
-        style.caption(
-            figure,
-            f"Root mean square change of the posterior mean when a unit's activity is replaced by its mean, over "
-            f"{tested_trials(scores.attrs)}.\nUnits are sorted by region, then by the latent that they move most. "
-            f"{_description(scores, prefix, animals)}",
-        )
-    return figure
+        axes.set_title(f"{name}, {len(order)} units")
+        _mark_regions(axes, regions)
+        axes.set_xticks(ticks, [str(int(latent)) for latent in latents[ticks]])
+        axes.set_xlabel("latent" if is_bottom else "")
+    shrink = min(1.0, 1.6 / (1.75 * -(-len(panels) // 5)) + 0.2)
+    figure.colorbar(image, ax=figure.axes, label="change of the latent [sd]", shrink=shrink, extend="max")
+    return style.caption(
+        figure,
+        f"Root mean square change of the posterior mean when a unit's activity is replaced by its mean, over "
+        f"{tested_trials(scores.attrs)}.\nUnits are sorted by region, then by the latent that they move most. "
+        f"{_description(scores, prefix, animals)}",
+    )
 
 
+@style.applied()
 def units_of_classes(scores: xr.Dataset, classes: Sequence[str]) -> Figure:
     """Draw the units that each class loses most by, with intervals: a panel per animal."""
     prefix, names, animals = _animals(scores)
     classes = ordered(list(classes))
     class_prefix, short = shortened(classes)
     count = max(1, min(MOST_UNITS, MARKS // len(classes)))
-    with style.applied():
-        figure, grid = _panels(len(animals), columns=2, height=1.45)
-        for panel, (axes, animal, name) in enumerate(zip(grid.flat, animals, names, strict=False)):
-            of_animal = scores.isel(unit=scores["of_animal"].values == animal)
-            for position, label in enumerate(classes):
-                if label in of_animal["class"].values:
-                    _strongest_units(axes, of_animal.sel({"class": label}), position, count)
-            axes.axhline(0, color="0.4", linewidth=0.6, linestyle="--", zorder=0)
-            axes.set_title(name)
-            axes.set_xticks(range(len(classes)), short)
-            axes.set_xlim(-0.6, len(classes) - 0.4)
-            axes.margins(y=0.22)
-            axes.set_ylabel("loss [nats]" if panel % grid.shape[1] == 0 else "")
-            axes.set_xlabel(str(scores.attrs["label"]) if panel + grid.shape[1] >= len(animals) else "")
-        omitted = f" Classes without their common beginning, {class_prefix}." if class_prefix else ""
-        trials = scores["trials"].sel(animal=animals).to_numpy()
-        best = f"the {count} units with most" if count > 1 else "the unit with most"
-        style.caption(
-            figure,
-            f"Loss of the log probability of the true {scores.attrs['label']} when a unit is silenced; {best} of each, with the "
-            f"unit's number.\nBars: {scores.attrs['interval']}. The largest of many are shown, and look larger than they are.\n"
-            f"{tested_trials(scores.attrs).capitalize()} of a class: {span(trials.ravel().tolist())}.{omitted} "
-            f"{_description(scores, prefix, animals)}",
-        )
-    return figure
+    figure, panels = style.panels(len(animals), 2, 0.75, 1.45)
+    for (axes, is_left, is_bottom), animal, name in zip(panels, animals, names, strict=True):
+        of_animal = scores.isel(unit=scores["of_animal"].values == animal)
+        for position, label in enumerate(classes):
+            if label in of_animal["class"].values:
+                _strongest_units(axes, of_animal.sel({"class": label}), position, count)
+        axes.axhline(0, color="0.4", linewidth=0.6, linestyle="--", zorder=0)
+        axes.set_title(name)
+        axes.set_xticks(range(len(classes)), short)
+        axes.set_xlim(-0.6, len(classes) - 0.4)
+        axes.margins(y=0.22)
+        axes.set(ylabel="loss [nats]" if is_left else "", xlabel=str(scores.attrs["label"]) if is_bottom else "")
+    omitted = f" Classes without their common beginning, {class_prefix}." if class_prefix else ""
+    trials = scores["trials"].sel(animal=animals).to_numpy()
+    best = f"the {count} units with most" if count > 1 else "the unit with most"
+    return style.caption(
+        figure,
+        f"Loss of the log probability of the true {scores.attrs['label']} when a unit is silenced; {best} of each, with the "
+        f"unit's number.\nBars: {scores.attrs['interval']}. The largest of many are shown, and look larger than they are.\n"
+        f"{tested_trials(scores.attrs).capitalize()} of a class: {span(trials.ravel().tolist())}.{omitted} "
+        f"{_description(scores, prefix, animals)}",
+    )
 
 
+@style.applied()
 def traversals(scores: xr.Dataset) -> Figure:
     """Draw decoded activity against the value of a latent: a row per animal, a column per latent, the units it moves most."""
     prefix, names, animals = _animals(scores)
     shown = scores.isel(place=np.isfinite(scores["latent_shown"].to_numpy()))
     units = [str(scores["activity_units"].sel(animal=animal).item()) for animal in animals]
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.8 + 1.0 * len(animals)), layout="constrained")
-        grid = figure.subplots(len(animals), shown.sizes["place"], squeeze=False, sharex=True, sharey="row")
-        for axes, latent in zip(grid[0], shown["latent_shown"].values, strict=True):
-            axes.set_title(f"latent {int(latent)}")
-        for axes in grid[-1]:
-            axes.set_xlabel("value [sd]")
-        for row, (animal, name) in enumerate(zip(animals, names, strict=True)):
-            lines = [shown.sel(animal=animal, place=number) for number in shown["place"].values]
-            for draw in (_lines, _name_lines):  # names after all lines of a row, which share the limits of the axes
-                for axes, of_latent in zip(grid[row], lines, strict=True):
-                    draw(axes, of_latent)
-            grid[row, 0].set_ylabel(f"{name}\n[Hz]" if units[row] == "Hz" else name)
-        kinds = sorted(set(units) - {"Hz"})
-        unit = f"\nActivity: {' or '.join(kinds)}." if kinds else ""
-        style.caption(
-            figure,
-            "Activity that the decoder expects when one latent moves and the others stay at their mean, averaged over the bins "
-            f"of a window.\nLatents are those that move activity most, units (numbered) those moved most.{unit} "
-            f"{_description(scores, prefix, animals)}",
-        )
-    return figure
-
-
-def _panels(count: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
-    """Return a figure with a grid of at least ``count`` panels of a height [inch]; those beyond ``count`` have no axes."""
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(style.DOUBLE, 0.75 + height * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[count:]:
-        axes.set_axis_off()
-    return figure, grid
+    rows, columns = len(animals), shown.sizes["place"]
+    figure, grid = style.page(0.8 + 1.0 * rows, rows, columns, squeeze=False, sharex=True, sharey="row")
+    for axes, latent in zip(grid[0], shown["latent_shown"].values, strict=True):
+        axes.set_title(f"latent {int(latent)}")
+    for axes in grid[-1]:
+        axes.set_xlabel("value [sd]")
+    for row, (animal, name) in enumerate(zip(animals, names, strict=True)):
+        lines = [shown.sel(animal=animal, place=number) for number in shown["place"].values]
+        for draw in (_lines, _name_lines):  # names after all lines of a row, which share the limits of the axes
+            for axes, of_latent in zip(grid[row], lines, strict=True):
+                draw(axes, of_latent)
+        grid[row, 0].set_ylabel(f"{name}\n[Hz]" if units[row] == "Hz" else name)
+    kinds = sorted(set(units) - {"Hz"})
+    unit = f"\nActivity: {' or '.join(kinds)}." if kinds else ""
+    return style.caption(
+        figure,
+        "Activity that the decoder expects when one latent moves and the others stay at their mean, averaged over the bins "
+        f"of a window.\nLatents are those that move activity most, units (numbered) those moved most.{unit} "
+        f"{_description(scores, prefix, animals)}",
+    )
 
 
 def _animals(scores: xr.Dataset) -> tuple[str, list[str], list[str]]:
     """Return the common beginning of the names of animals, the names without it, and the animals drawn."""
-    animals = [str(name) for name in scores["animal"].values]
+    animals = style.names_of(scores, "animal")
     prefix, names = shortened(animals)
     return prefix, names[:MOST_ANIMALS], animals[:MOST_ANIMALS]
 
@@ -162,9 +147,9 @@ def _mark_regions(axes: Axes, regions: list[tuple[str, int]]) -> None:
 def _strongest_units(axes: Axes, of_class: xr.Dataset, position: int, count: int) -> None:
     effect = of_class["class_effect"].to_numpy()
     known = np.flatnonzero(np.isfinite(effect))
-    color = list(style.colors([str(rank) for rank in range(MOST_UNITS)]).values())
+    color = _colors(MOST_UNITS)
     for rank, unit in enumerate(known[np.argsort(-effect[known], kind="stable")][:count]):
-        x = position + 0.7 * ((rank + 0.5) / count - 0.5)
+        x = position + style.aside(rank, count, 0.7)
         low, high = (float(of_class[f"class_effect_{end}"][unit]) for end in ("low", "high"))
         if np.isfinite(low):
             axes.vlines(x, low, high, color=color[rank], linewidth=1.0)
@@ -176,7 +161,7 @@ def _strongest_units(axes: Axes, of_class: xr.Dataset, position: int, count: int
 
 def _lines(axes: Axes, of_latent: xr.Dataset) -> None:
     step = of_latent["step"].to_numpy()
-    for rank, color in enumerate(_colors(of_latent)):
+    for rank, color in enumerate(_colors(of_latent.sizes["rank"])):
         axes.plot(step, of_latent["activity"].isel(rank=rank).transpose("step"), color=color)
     axes.set_xticks([step[0], 0, step[-1]], [f"{end:g}".replace("-", "−") for end in (step[0], 0, step[-1])])
 
@@ -193,17 +178,10 @@ def _name_lines(axes: Axes, of_latent: xr.Dataset) -> None:
     if len(heights):
         heights -= (heights - ends[ranks]).mean()
     for rank, height in zip(ranks, heights, strict=True):
-        axes.annotate(
-            str(of_latent["unit_shown"].values[rank]),
-            (float(of_latent["step"][-1]), height),
-            (3, 0),
-            textcoords="offset points",
-            color=_colors(of_latent)[rank],
-            fontsize=5,
-            va="center",
-            annotation_clip=False,
-        )
+        look: dict[str, Any] = {"color": _colors(len(ends))[rank], "fontsize": 5, "va": "center", "annotation_clip": False}
+        name, end = str(of_latent["unit_shown"].values[rank]), float(of_latent["step"][-1])
+        axes.annotate(name, (end, height), (3, 0), textcoords="offset points", **look)
 
 
-def _colors(of_latent: xr.Dataset) -> list[tuple[float, float, float]]:
-    return list(style.colors([str(rank) for rank in range(of_latent.sizes["rank"])]).values())
+def _colors(count: int) -> list[style.Color]:
+    return list(style.colors([str(rank) for rank in range(count)]).values())

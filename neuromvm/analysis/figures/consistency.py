@@ -16,61 +16,58 @@ TITLES = {
 }
 
 
+@style.applied()
 def calibrated(scores: xr.Dataset) -> Figure:
     """Draw every measure between its floor and its ceiling, under both nulls, beside R2 in-sample."""
-    names = _names(scores, "representation")
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 3.3), layout="constrained")
-        panels = figure.subplots(1, 3, width_ratios=[2, 2, 1])
-        for axes, null in zip(panels[:2], _names(scores, "null"), strict=True):
-            _measures(axes, scores.sel(null=null))
-            axes.set_title(TITLES[null])
-        panels[1].sharey(panels[0])
-        panels[0].set_ylabel("0: floor, 1: ceiling" if not scores.attrs["in_sample"] else "as scored, no floor")
-        _in_sample(panels[2], scores)
-        features = scores["features"].mean("source").sel(representation=names)
-        labels = [f"{name} ({dimensions:.0f})" for name, dimensions in zip(names, features.values, strict=True)]
-        handles = [*style.handles(names, labels), Patch(color="0.85", label="95 % of null")]
-        style.legend(figure, handles, title="(dimensions)")
-        style.caption(
-            figure,
-            f"Bars: {scores.attrs['interval']}; floor and ceiling as if known. "
-            "Ceiling: an animal and itself on other trials; where permuted labels reach it, 1.\n"
-            "Right: what a linear map explains of the class means it was fitted on; it rises with dimension, and is 1 on noise "
-            "in as many\ndimensions as conditions. "
-            f"Nulls: {scores.attrs['null_trials']};\n{scores.attrs['null_conditions']}.\n{_n(scores)}",
-        )
-    return figure
+    names = style.names_of(scores)
+    figure, panels = style.page(3.3, 1, 3, width_ratios=[2, 2, 1])
+    for axes, null in zip(panels[:2], style.names_of(scores, "null"), strict=True):
+        _measures(axes, scores.sel(null=null))
+        axes.set_title(TITLES[null])
+    panels[1].sharey(panels[0])
+    panels[0].set_ylabel("0: floor, 1: ceiling" if not scores.attrs["in_sample"] else "as scored, no floor")
+    _in_sample(panels[2], scores)
+    features = scores["features"].mean("source").sel(representation=names)
+    labels = [f"{name} ({dimensions:.0f})" for name, dimensions in zip(names, features.values, strict=True)]
+    handles = [*style.handles(names, labels), Patch(color="0.85", label="95 % of null")]
+    style.legend(figure, handles, title="(dimensions)")
+    return style.caption(
+        figure,
+        f"Bars: {scores.attrs['interval']}; floor and ceiling as if known. "
+        "Ceiling: an animal and itself on other trials; where permuted labels reach it, 1.\n"
+        "Right: what a linear map explains of the class means it was fitted on; it rises with dimension, and is 1 on noise "
+        "in as many\ndimensions as conditions. "
+        f"Nulls: {scores.attrs['null_trials']};\n{scores.attrs['null_conditions']}.\n{_n(scores)}",
+    )
 
 
+@style.applied()
 def pairs(scores: xr.Dataset) -> Figure:
     """Draw the value of every pair of animals, with measures in rows and representations in columns."""
-    names, measures = _names(scores, "representation"), _names(scores, "measure")
-    prefix, animals = shortened(_names(scores, "source"))
+    names, measures = style.names_of(scores), style.names_of(scores, "measure")
+    prefix, animals = shortened(style.names_of(scores, "source"))
     side = min(1.7, (style.DOUBLE - 1.2) / len(names))
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.8 + (side + 0.15) * len(measures)), layout="constrained")
-        grid = figure.subplots(len(measures), len(names), squeeze=False)
-        for panels, measure in zip(grid, measures, strict=True):
-            values = scores["pair_value"].sel(measure=measure)
-            limits = min(0.0, float(values.min())), max(1e-3, float(values.max()))
-            for axes, name in zip(panels, names, strict=True):
-                matrix = values.sel(representation=name).to_numpy()
-                image = draw_matrix(axes, matrix, limits, animals, left=axes is panels[0], bottom=measure == measures[-1])
-                axes.set_title(name if measure == measures[0] else "")
-            panels[0].set_ylabel(f"{measure}\nfrom")
-            figure.colorbar(image, ax=list(panels), shrink=0.8)
-        for axes in grid[-1]:
-            axes.set_xlabel("to")
-        words = f"As scored, without floor and ceiling; mean over splits and seeds.{without_prefix(prefix)}"
-        style.caption(figure, f"{words}\n{_n(scores)}")
-    return figure
+    figure, grid = style.page(0.8 + (side + 0.15) * len(measures), len(measures), len(names), squeeze=False)
+    for panels, measure in zip(grid, measures, strict=True):
+        values = scores["pair_value"].sel(measure=measure)
+        limits = min(0.0, float(values.min())), max(1e-3, float(values.max()))
+        for axes, name in zip(panels, names, strict=True):
+            matrix = values.sel(representation=name).to_numpy()
+            image = draw_matrix(axes, matrix, limits, animals, left=axes is panels[0], bottom=measure == measures[-1])
+            axes.set_title(name if measure == measures[0] else "")
+        panels[0].set_ylabel(f"{measure}\nfrom")
+        figure.colorbar(image, ax=list(panels), shrink=0.8)
+    for axes in grid[-1]:
+        axes.set_xlabel("to")
+    words = f"As scored, without floor and ceiling; mean over splits and seeds.{without_prefix(prefix)}"
+    return style.caption(figure, f"{words}\n{_n(scores)}")
 
 
+@style.applied()
 def distances(scores: xr.Dataset) -> Figure:
     """Draw shape distances between animals in each representation, and between representations."""
-    names = _names(scores, "representation")
-    prefix, animals = shortened(_names(scores, "source"))
+    names = style.names_of(scores)
+    prefix, animals = shortened(style.names_of(scores, "source"))
     matrices = []
     for name in names:
         matrix = scores["distance"].sel(representation=name).to_numpy().copy()
@@ -78,45 +75,36 @@ def distances(scores: xr.Dataset) -> Figure:
         matrices.append((name, matrix, animals))
     if len(names) > 1:
         matrices.append(("between representations", scores["model_distance"].to_numpy(), names))
-    columns = min(4, len(matrices))
-    rows = -(-len(matrices) // columns)
-    side = min(2.2, (style.DOUBLE - 1.2) / columns)
+    side = min(2.2, (style.DOUBLE - 1.2) / min(4, len(matrices)))
     limits = 0.0, float(max(scores["distance"].max(), scores["model_distance"].max()))
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.9 + (side + 0.35) * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for number, (axes, (title, matrix, sides)) in enumerate(zip(grid.flat, matrices, strict=False)):
-            labelled = number % columns == 0 or sides is names
-            image = draw_matrix(axes, matrix, limits, sides, left=labelled, bottom=True)
-            axes.set_title(title)
-        for axes in grid.flat[len(matrices) :]:
-            axes.set_axis_off()
-        figure.colorbar(image, ax=grid, label="shape distance [rad]", shrink=0.8)
-        style.caption(
-            figure,
-            "Angle between class means of held-out trials after the best rotation; 0: same shape. Diagonal: an animal's held-out "
-            "and fitted trials,\nwhat noise alone makes. Noise in many dimensions makes shapes alike: compare with the diagonal."
-            f"{without_prefix(prefix)}\n{_n(scores)}",
-        )
-    return figure
+    figure, panels = style.panels(len(matrices), 4, 0.9, side + 0.35)
+    for (axes, is_left, _), (title, matrix, sides) in zip(panels, matrices, strict=True):
+        image = draw_matrix(axes, matrix, limits, sides, left=is_left or sides is names)
+        axes.set_title(title)
+    figure.colorbar(image, ax=figure.axes, label="shape distance [rad]", shrink=0.8)
+    return style.caption(
+        figure,
+        "Angle between class means of held-out trials after the best rotation; 0: same shape. Diagonal: an animal's held-out "
+        "and fitted trials,\nwhat noise alone makes. Noise in many dimensions makes shapes alike: compare with the diagonal."
+        f"{without_prefix(prefix)}\n{_n(scores)}",
+    )
 
 
 def _measures(axes: Axes, scores: xr.Dataset) -> None:
     """Draw the representations side by side at each measure, under one null."""
-    names, measures = _names(scores, "representation"), _names(scores, "measure")
+    names, measures = style.names_of(scores), style.names_of(scores, "measure")
     color, marker = style.colors(names), style.markers(names)
     for tick, measure in enumerate(measures):
         for rank, name in enumerate(names):
             score = scores.sel(representation=name, measure=measure)
-            x, width = tick + 0.8 * ((rank + 0.5) / len(names) - 0.5), 0.36 / len(names)
+            x, width = tick + style.aside(rank, len(names), 0.8), 0.36 / len(names)
             prefix = ""
             if np.isfinite(score["null_mean"]):
                 prefix, scale = "calibrated_", float(score["reach"] - score["null_mean"])
                 low, high = (float(score[key] - score["null_mean"]) / scale for key in ("null_low", "null_high"))
                 axes.fill_between([x - width, x + width], low, high, color="0.85", linewidth=0, zorder=0)
-            axes.vlines(x, float(score[f"{prefix}low"]), float(score[f"{prefix}high"]), color=color[name], linewidth=1.2)
-            value = float(score["calibrated" if prefix else "value"])
-            axes.plot(x, value, marker=marker[name], color=color[name], markersize=4)
+            keys = ("calibrated" if prefix else "value", f"{prefix}low", f"{prefix}high")
+            style.point(axes, x, *(float(score[key]) for key in keys), color=color[name], marker=marker[name])
     axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
     axes.axhline(1, color="0.4", linewidth=0.8, linestyle=":", zorder=1)
     axes.set_xticks(range(len(measures)), [TICKS.get(measure, measure) for measure in measures])
@@ -124,7 +112,7 @@ def _measures(axes: Axes, scores: xr.Dataset) -> None:
 
 def _in_sample(axes: Axes, scores: xr.Dataset) -> None:
     """Draw R2 in-sample of every pair of animals and the mean, a column for each representation."""
-    names = _names(scores, "representation")
+    names = style.names_of(scores)
     color, marker = style.colors(names), style.markers(names)
     across = scores["in_sample_r2"].where(scores["source"] != scores["target"])
     for rank, name in enumerate(names):
@@ -132,13 +120,7 @@ def _in_sample(axes: Axes, scores: xr.Dataset) -> None:
         values = values[np.isfinite(values)]
         axes.plot(rank + np.linspace(-0.2, 0.2, len(values)), values, ".", color=color[name], alpha=0.35, markersize=3)
         axes.plot(rank, values.mean(), marker=marker[name], color=color[name], markersize=4)
-    axes.set_xticks([])
-    axes.set_ylim(-0.05, 1.05)
-    axes.set_title("R2 in-sample\n(to distrust)")
-
-
-def _names(scores: xr.Dataset, dim: str) -> list[str]:
-    return [str(name) for name in scores[dim].values]
+    axes.set(xticks=[], ylim=(-0.05, 1.05), title="R2 in-sample\n(to distrust)")
 
 
 def _n(scores: xr.Dataset) -> str:

@@ -15,90 +15,77 @@ FEW = "4"  # trials a class that are shown beside all of them, if there are such
 SPREAD = 0.36  # share of the way to the next number of trials over which methods are set apart
 
 
+@style.applied()
 def curve(scores: xr.Dataset) -> Figure:
     """Draw balanced accuracy in new animals over the number of their training trials, with interval, null and chance."""
     null = scores["null_score"].sel(null=LABELS, target=ALL_ANIMALS)
     lowest, highest = (null.sel(null_statistic=bound) for bound in ("low", "high"))
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 3.0), layout="constrained")
-        axes = figure.subplots()
-        _draw_lines(axes, scores["score"], scores)
-        for number, setting in enumerate(scores["setting"].values):
-            ends = [number - SPREAD / 2, number + SPREAD / 2]
-            low, high = float(lowest.sel(setting=setting).min()), float(highest.sel(setting=setting).max())
-            axes.fill_between(ends, low, high, color="0.9", linewidth=0, zorder=0)
-        axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
-        axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
-        axes.set_ylim(bottom=0)
-        style.legend(figure, [*_handles(scores), *_null_handles(scores)])
-        style.caption(
-            figure,
-            "Test trials of an animal that is new, read by a decoder of the others (own decoder: by its own).\n"
-            f"Bars: {scores.attrs['interval']}. Grey: 95 % of {null_in_words(scores, LABELS)}, all methods.\n{_n(scores)}.",
-        )
-    return figure
+    figure, axes = style.page(3.0)
+    _draw_lines(axes, scores["score"], scores)
+    for number, setting in enumerate(scores["setting"].values):
+        ends = [number - SPREAD / 2, number + SPREAD / 2]
+        low, high = float(lowest.sel(setting=setting).min()), float(highest.sel(setting=setting).max())
+        axes.fill_between(ends, low, high, color="0.9", linewidth=0, zorder=0)
+    axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+    axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
+    axes.set_ylim(bottom=0)
+    style.legend(figure, _handles(scores))
+    return style.caption(
+        figure,
+        "Test trials of an animal that is new, read by a decoder of the others (own decoder: by its own).\n"
+        f"Bars: {scores.attrs['interval']}. Grey: 95 % of {null_in_words(scores, LABELS)}, all methods.\n{_n(scores)}.",
+    )
 
 
 def shown(scores: xr.Dataset) -> list[str]:
-    """Return the numbers of trials for which animals are shown one by one: some, and all.
-
-    Examples
-    --------
-    >>> shown(xr.Dataset(coords={"setting": ["1", "2", "4", "8", "all"]}))
-    ['4', 'all']
-    >>> shown(xr.Dataset(coords={"setting": ["1", "2"]}))
-    ['2']
-    """
-    settings = [str(setting) for setting in scores["setting"].values]
+    """Return the settings for which animals are shown one by one: ``FEW`` or the largest number of trials, and all."""
+    settings = style.names_of(scores, "setting")
     numbers = [setting for setting in settings if setting.isdecimal()]
     fewer = FEW if FEW in numbers else next(reversed(numbers), "")
     return [setting for setting in (fewer, "all") if setting in settings]
 
 
+@style.applied()
 def animals(scores: xr.Dataset) -> Figure:
     """Draw balanced accuracy in every animal left out, with interval, null and chance, and the mean over them."""
     settings = shown(scores)
     prefix, labels = shortened(animals_of(scores))
     mean = len(labels)
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.6 + 2.2 * len(settings)), layout="constrained")
-        panels = figure.subplots(len(settings), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-        for axes, setting in zip(panels, settings, strict=True):
-            _draw_animals(axes, scores.sel(setting=setting))
-            axes.set_title("all its training trials" if setting == "all" else f"{setting} training trials of each class")
-        panels[0].set_ylim(bottom=0)  # of all panels, after drawing
-        panels[-1].set_xticks(range(mean + 1), [*labels, "mean"])
-        panels[-1].set_xlabel(f"animal left out{f', {prefix}…' if prefix else ''}")
-        figure.supylabel(f"balanced accuracy of {scores.attrs['label']}", fontsize="medium")
-        style.legend(figure, [*_handles(scores), *_null_handles(scores)])
-        style.caption(
-            figure,
-            "Leave one animal out: test trials of an animal that the shared model was trained without, and adapted to later,\n"
-            "read by a decoder of the others (own decoder: by its own). "
-            f"Bars: {scores.attrs['interval']};\nof the mean: 95 % over animals, then trials (hierarchical bootstrap).\n"
-            f"Grey: 95 % of {null_in_words(scores, LABELS)}.\n{_n(scores)}.",
-        )
-    return figure
+    figure, grid = style.page(0.6 + 2.2 * len(settings), len(settings), sharex=True, sharey=True, squeeze=False)
+    panels = grid[:, 0]
+    for axes, setting in zip(panels, settings, strict=True):
+        _draw_animals(axes, scores.sel(setting=setting))
+        axes.set_title("all its training trials" if setting == "all" else f"{setting} training trials of each class")
+    panels[0].set_ylim(bottom=0)  # of all panels, after drawing
+    panels[-1].set_xticks(range(mean + 1), [*labels, "mean"])
+    panels[-1].set_xlabel(f"animal left out{f', {prefix}…' if prefix else ''}")
+    figure.supylabel(f"balanced accuracy of {scores.attrs['label']}", fontsize="medium")
+    style.legend(figure, _handles(scores))
+    return style.caption(
+        figure,
+        "Leave one animal out: test trials of an animal that the shared model was trained without, and adapted to later,\n"
+        "read by a decoder of the others (own decoder: by its own). "
+        f"Bars: {scores.attrs['interval']};\nof the mean: 95 % over animals, then trials (hierarchical bootstrap).\n"
+        f"Grey: 95 % of {null_in_words(scores, LABELS)}.\n{_n(scores)}.",
+    )
 
 
+@style.applied()
 def difference(scores: xr.Dataset) -> Figure:
     """Draw the paired difference of every method to the reference over the number of training trials."""
     reference = scores.attrs["reference"]
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 2.6), layout="constrained")
-        axes = figure.subplots()
-        compared = scores["difference"].sel(reference=reference, representation=scores["representation"] != reference)
-        _draw_lines(axes, compared, scores)
-        axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
-        axes.set_ylabel(f"difference in balanced accuracy\nto {reference}")
-        style.legend(figure, [handle for handle in _handles(scores) if handle.get_label() != reference])
-        style.caption(figure, f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.")
-    return figure
+    figure, axes = style.page(2.6)
+    compared = scores["difference"].sel(reference=reference, representation=scores["representation"] != reference)
+    _draw_lines(axes, compared, scores)
+    axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+    axes.set_ylabel(f"difference in balanced accuracy\nto {reference}")
+    style.legend(figure, [handle for handle in style.handles(style.names_of(scores)) if handle.get_label() != reference])
+    return style.caption(figure, f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.")
 
 
 def _draw_animals(axes: Axes, scores: xr.Dataset) -> None:
     """Draw all animals with intervals over trials, then the mean over them with its interval over animals."""
-    names, targets = _names(scores), [*animals_of(scores), ALL_ANIMALS]
+    names, targets = style.names_of(scores), [*animals_of(scores), ALL_ANIMALS]
     color, marker = style.colors(names), style.markers(names)
     null = scores["null_score"].sel(null=LABELS)
     for number, target in enumerate(targets[:-1]):
@@ -110,42 +97,32 @@ def _draw_animals(axes: Axes, scores: xr.Dataset) -> None:
         "unit_of_inference": xr.DataArray([TRIALS] * (len(targets) - 1) + [ANIMALS], dims="target"),
     }
     for rank, name in enumerate(names):
-        x = np.arange(len(targets)) + 2 * SPREAD * ((rank + 0.5) / len(names) - 0.5)
+        x = np.arange(len(targets)) + style.aside(rank, len(names), 2 * SPREAD)
         of_targets = scores["score"].sel(representation=name).sel(points)
         value, low, high = (of_targets.sel(statistic=statistic) for statistic in STATISTICS)
-        axes.vlines(x, low, high, color=color[name], linewidth=0.8)
-        axes.plot(x, value, linestyle="none", color=color[name], marker=marker[name], markersize=4)
+        style.point(axes, x, value, low, high, color=color[name], marker=marker[name], linewidth=0.8)
     axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
     axes.axvline(len(targets) - 1.5, color="0.8", linewidth=0.8)
 
 
 def _draw_lines(axes: Axes, drawn: xr.DataArray, scores: xr.Dataset) -> None:
     """Draw scores or differences over the number of training trials, in the colours of all methods of the scores."""
-    color, marker = style.colors(_names(scores)), style.markers(_names(scores))
+    color, marker = (look(style.names_of(scores)) for look in (style.colors, style.markers))
     mean = drawn.sel(target=ALL_ANIMALS, unit_of_inference=TRIALS)
-    numbers, names = np.arange(scores.sizes["setting"]), [str(name) for name in mean["representation"].values]
+    numbers, names = np.arange(scores.sizes["setting"]), style.names_of(mean)
     for rank, name in enumerate(names):
         value, low, high = (mean.sel(representation=name, statistic=statistic) for statistic in STATISTICS)
-        x = numbers + SPREAD * ((rank + 0.5) / len(names) - 0.5)
+        x = numbers + style.aside(rank, len(names), SPREAD)
         axes.plot(x, value, color=color[name], marker=marker[name], markersize=4)
         axes.vlines(x, low, high, color=color[name], linewidth=0.8)
-    axes.set_xticks(numbers, [str(setting) for setting in scores["setting"].values])
+    axes.set_xticks(numbers, style.names_of(scores, "setting"))
     axes.set_xlabel("training trials of each class in the new animal")
 
 
-def _names(scores: xr.Dataset) -> list[str]:
-    return [str(name) for name in scores["representation"].values]
-
-
-def _handles(scores: xr.Dataset) -> list[Line2D]:
-    names = _names(scores)
-    color, marker = style.colors(names), style.markers(names)
-    return [Line2D([], [], color=color[name], marker=marker[name], markersize=4, label=name) for name in names]
-
-
-def _null_handles(scores: xr.Dataset) -> list[Artist]:
-    chance = f"chance, {scores.attrs['chance']:.3g}"
-    return [Patch(color="0.9", label="permuted labels"), Line2D([], [], color="0.4", linestyle="--", label=chance)]
+def _handles(scores: xr.Dataset) -> list[Artist]:
+    """Return the entries of the legend: methods, null and chance."""
+    chance = Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}")
+    return [*style.handles(style.names_of(scores)), Patch(color="0.9", label="permuted labels"), chance]
 
 
 def _n(scores: xr.Dataset) -> str:

@@ -4,81 +4,65 @@ import json
 
 import numpy as np
 import xarray as xr
-from matplotlib.image import AxesImage
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.matrices import write_numbers
 from neuromvm.analysis.figures.style import Axes, Figure
 
 LEAST_COLUMNS = 3
 
 
+@style.applied()
 def animals(scores: xr.Dataset) -> Figure:
     """Draw all animals of both groups, their means, and the difference with its interval and p, a panel for each setting."""
-    names = [str(name) for name in scores["representation"].values]
+    names = style.names_of(scores)
     tested = scores["difference"].notnull().sel(comparison=scores["setting"].values)
-    settings = [str(setting) for setting in scores["setting"].values if tested.sel(comparison=setting).any()]
+    settings = [setting for setting in style.names_of(scores, "setting") if tested.sel(comparison=setting).any()]
     color, marker = style.colors(names), style.markers(names)
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 4.0), layout="constrained")
-        grid = figure.subplots(2, max(1, len(settings)), squeeze=False, sharey="row", sharex="col", height_ratios=[1.5, 1])
-        for (top, bottom), setting in zip(grid.T, settings, strict=False):
-            shown = [name for name in names if tested.sel(representation=name, comparison=setting)]
-            for x, name in enumerate(shown):
-                score = scores.sel(representation=name)
-                _dots(top, x, score.sel(setting=setting), color[name])
-                _difference(bottom, x, score.sel(comparison=setting), color[name], marker[name])
-            top.set_title(setting)
-            bottom.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
-            bottom.set_xticks(range(len(shown)), shown, rotation=90 if len(shown) > LEAST_COLUMNS else 0)
-            bottom.set_xlim(-0.6, max(len(shown), LEAST_COLUMNS) - 0.4)
-        group, reference = json.loads(scores.attrs["groups"])
-        label = f" of {scores.attrs['label']}" if scores.attrs["label"] else ""
-        grid[0, 0].set_ylabel(f"balanced accuracy{label}")
-        grid[1, 0].set_ylabel(f"{group} − {reference}")
-        style.caption(
-            figure,
-            f"Top: animals; left, filled: {group}; right, open: {reference}; lines: means. Bottom: difference with p and "
-            f"interval,\n{scores.attrs['interval'].split(';')[0]}. {_null(scores, settings)}\n{_n(scores)}",
-        )
-    return figure
+    columns = max(1, len(settings))
+    figure, grid = style.page(4.0, 2, columns, squeeze=False, sharey="row", sharex="col", height_ratios=[1.5, 1])
+    for (top, bottom), setting in zip(grid.T, settings, strict=False):
+        shown = [name for name in names if tested.sel(representation=name, comparison=setting)]
+        for x, name in enumerate(shown):
+            score = scores.sel(representation=name)
+            _dots(top, x, score.sel(setting=setting), color[name])
+            _difference(bottom, x, score.sel(comparison=setting), color[name], marker[name])
+        top.set_title(setting)
+        bottom.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
+        bottom.set_xticks(range(len(shown)), shown, rotation=90 if len(shown) > LEAST_COLUMNS else 0)
+        bottom.set_xlim(-0.6, max(len(shown), LEAST_COLUMNS) - 0.4)
+    group, reference = json.loads(scores.attrs["groups"])
+    label = f" of {scores.attrs['label']}" if scores.attrs["label"] else ""
+    grid[0, 0].set_ylabel(f"balanced accuracy{label}")
+    grid[1, 0].set_ylabel(f"{group} − {reference}")
+    return style.caption(
+        figure,
+        f"Top: animals; left, filled: {group}; right, open: {reference}; lines: means. Bottom: difference with p and "
+        f"interval,\n{scores.attrs['interval'].split(';')[0]}. {_null(scores, settings)}\n{_n(scores)}",
+    )
 
 
+@style.applied()
 def blocks(scores: xr.Dataset) -> Figure:
     """Draw means over pairs of two animals, within and between groups, for each representation in which pairs exist."""
     values = scores["block"].stack(panel=("matrix", "representation")).dropna("panel", how="all").transpose("panel", ...)
     panels = [(str(name), str(matrix)) for matrix, name in values["panel"].values]
-    groups = [str(group) for group in scores["source_group"].values]
-    columns = min(4, max(1, len(panels)))
-    rows = max(1, -(-len(panels) // columns))
+    groups = style.names_of(scores, "source_group")
     limits = (min(0.0, float(values.min())), float(values.max())) if panels else (0.0, 1.0)
     decoded = scores.attrs["analysis"] == "decoding"
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 1.0 + 1.7 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for number, (axes, (name, matrix)) in enumerate(zip(grid.flat, panels, strict=False)):
-            image = _block(axes, values[number].to_numpy(), limits, groups)
-            axes.set_yticks(range(2), groups if number % columns == 0 else [], rotation=90, va="center")
-            axes.set_title(f"{name}\n{matrix}" if scores.sizes["matrix"] > 1 else name)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_axis_off()
-        if panels:
-            figure.colorbar(image, ax=grid, label="balanced accuracy" if decoded else "calibrated consistency", shrink=0.8)
-            grid[0, 0].set_ylabel("decoder of" if decoded else "from")
-        comparisons = [str(name) for name in scores["comparison"].values if name not in scores["setting"].values]
-        style.caption(figure, f"Mean over pairs of two animals.\n{_null(scores, comparisons)}\n{_n(scores)}")
-    return figure
-
-
-def _block(axes: Axes, block: np.ndarray, limits: tuple[float, float], groups: list[str]) -> AxesImage:
-    """Draw means ``(source group, target group)`` with their numbers."""
-    image = axes.imshow(block, cmap="viridis", vmin=limits[0], vmax=limits[1])
-    axes.set_xticks(range(2), groups)
-    axes.tick_params(length=0)
-    for (row, column), value in np.ndenumerate(block):
-        if np.isfinite(value):
-            color = "white" if value < sum(limits) / 2 else "black"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color)
-    return image
+    figure, grid = style.panels(len(panels), 4, 1.0, 1.7)
+    for (axes, is_left, _), (name, matrix), block in zip(grid, panels, values.to_numpy(), strict=True):
+        image = axes.imshow(block, cmap="viridis", vmin=limits[0], vmax=limits[1])
+        axes.set_xticks(range(2), groups)
+        axes.set_yticks(range(2), groups if is_left else [], rotation=90, va="center")
+        axes.tick_params(length=0)
+        write_numbers(axes, block, lambda value: value >= sum(limits) / 2, fontsize=7)
+        axes.set_title(f"{name}\n{matrix}" if scores.sizes["matrix"] > 1 else name)
+    if panels:
+        figure.colorbar(image, ax=figure.axes, label="balanced accuracy" if decoded else "calibrated consistency", shrink=0.8)
+        grid[0].axes.set_ylabel("decoder of" if decoded else "from")
+    comparisons = [name for name in style.names_of(scores, "comparison") if name not in scores["setting"].values]
+    return style.caption(figure, f"Mean over pairs of two animals.\n{_null(scores, comparisons)}\n{_n(scores)}")
 
 
 def _dots(axes: Axes, x: float, score: xr.Dataset, color: tuple[float, ...]) -> None:
@@ -98,8 +82,7 @@ def _difference(axes: Axes, x: float, score: xr.Dataset, color: tuple[float, ...
     )
     if np.isfinite(null_low):
         axes.fill_between([x - 0.3, x + 0.3], null_low, null_high, color="0.85", linewidth=0)
-    axes.vlines(x, low, high, color=color, linewidth=1.2)
-    axes.plot(x, value, marker=marker, color=color, markersize=4)
+    style.point(axes, x, value, low, high, color=color, marker=marker)
     if np.isfinite(p):
         top = (x, np.nanmax([high, value, null_high]))
         axes.annotate(f"{p:.2g}".removeprefix("0"), top, (0, 2), textcoords="offset points", ha="center", fontsize=5)
@@ -127,11 +110,9 @@ def _null(scores: xr.Dataset, comparisons: list[str]) -> str:
 
 def _n(scores: xr.Dataset) -> str:
     """Return the number of animals, units and trials of each group."""
-    counts = []
+    words = []
     for group in json.loads(scores.attrs["groups"]):
         of_group = scores.isel(animal=np.flatnonzero(scores["group"].to_numpy() == group))
-        units, trials = float(of_group["units"].mean()), float(of_group["trials"].mean())
-        counts.append(
-            f"{group}: {of_group.sizes['animal']} animals, each {units:.3g} units and {trials:.3g} test trials on average"
-        )
-    return "; ".join(counts) + "."
+        means = f"{float(of_group['units'].mean()):.3g} units and {float(of_group['trials'].mean()):.3g} test trials on average"
+        words.append(f"{group}: {of_group.sizes['animal']} animals, each {means}")
+    return "; ".join(words) + "."

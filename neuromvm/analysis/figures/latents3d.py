@@ -1,5 +1,6 @@
 """An interactive figure of latents in two or three dimensions."""
 
+import itertools
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -20,44 +21,29 @@ CAMERA = {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}, "center": {"x": 0, "y": 0, "z":
 
 
 def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequence[str]) -> go.Figure:
-    """Draw samples in two or three dimensions, colored by label or by animal, test trials first.
+    """Draw samples in two or three dimensions, colored by label or by animal, with a menu for the colors and the trials shown.
 
-    Parameters
-    ----------
-    points
-        One row per sample: ``animal, trial, window, label, part`` and the coordinates, in columns named by ``axes``.
-    axes
-        One to three names.
-    label
-        What ``label`` is, e.g. ``odor``.
-    classes
-        All labels, in their order.
-
-    Returns
-    -------
-    A figure with a menu for the colors and the trials shown. Names from files are escaped.
+    ``points`` have a row for each sample: ``animal, trial, window, label, part`` and coordinates, in columns named by ``axes``
+    (one to three). ``label`` says what the labels are, e.g. ``odor``; ``classes`` are all labels in their order.
     """
     animals = list(dict.fromkeys(points["animal"].tolist()))
     groups = {"label": list(classes), "animal": animals}
     traces: list[Any] = []
     shown: list[tuple[str, bool]] = []  # what colors a trace, and whether it holds test trials
-    for key, names in groups.items():
-        for is_test in (True, False):
-            for index, name in enumerate(names):
-                chosen = points[(points[key] == name) & (points["part"].isin((TEST, IN_SAMPLE)) == is_test)]
-                if len(chosen):
-                    traces.append(_trace(chosen, axes, names, index, is_test))
-                    shown.append((key, is_test))
+    for key, is_test in itertools.product(groups, (True, False)):
+        for index, name in enumerate(groups[key]):
+            chosen = points[(points[key] == name) & (points["part"].isin((TEST, IN_SAMPLE)) == is_test)]
+            if len(chosen):
+                traces.append(_trace(chosen, axes, groups[key], index, is_test))
+                shown.append((key, is_test))
     buttons: list[dict[str, Any]] = []
     tested = "trials trained on and scored" if IN_SAMPLE in set(points["part"]) else "test trials"
-    for with_training in (False, True):
-        for key in groups:
-            title = label if key == "label" else key
-            visible = [key == of and (with_training or is_test) for of, is_test in shown]
-            state = {"visible": visible, "showlegend": _first_of_group(traces, visible)}
-            trials = "all trials (training: small)" if with_training else tested
-            args = [state, {"legend.title.text": _shown(title)}]
-            buttons.append({"label": _shown(f"by {title}, {trials}"), "method": "update", "args": args})
+    for trials, key in itertools.product((tested, "all trials (training: small)"), groups):
+        title = label if key == "label" else key
+        visible = [key == of and (trials != tested or is_test) for of, is_test in shown]
+        state = {"visible": visible, "showlegend": _first_of_group(traces, visible)}
+        args = [state, {"legend.title.text": _shown(title)}]
+        buttons.append({"label": _shown(f"by {title}, {trials}"), "method": "update", "args": args})
     for trace, is_visible, is_named in zip(traces, *buttons[0]["args"][0].values(), strict=True):
         trace.update(visible=is_visible, showlegend=is_named)
     figure = go.Figure(traces)
@@ -66,28 +52,25 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
 
 
 def _trace(points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], index: int, is_test: bool) -> Any:
-    red, green, blue = (round(255 * part) for part in style.colors(names)[names[index]])
+    name = names[index]
+    red, green, blue = (round(255 * part) for part in style.colors(names)[name])
     columns = [points[name].round(4) for name in axes]
     if len(columns) == 1:
         columns.append(pd.Series(np.zeros(len(points)), index=points.index))
-    coordinates = dict(zip("xyz", columns, strict=False))
     three = len(columns) == 3
-    hover_text = [
-        [_shown(str(value)) for value in row]
-        for row in points[["animal", "trial", "window", "label", "part"]].itertuples(index=False)
-    ]
+    described = points[["animal", "trial", "window", "label", "part"]].itertuples(index=False)
     return (go.Scatter3d if three else go.Scatter)(
-        **coordinates,
+        **dict(zip("xyz", columns, strict=False)),
         mode="markers",
-        name=_shown(_short(names[index])),
-        legendgroup=names[index],
+        name=_shown(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"),
+        legendgroup=name,
         marker={
             "color": f"rgb({red},{green},{blue})",
             "symbol": SYMBOLS[index % len(SYMBOLS)],
             "size": (4 if three else 7) if is_test else (2 if three else 4),
             "opacity": 0.85 if is_test else 0.4,
         },
-        customdata=hover_text,
+        customdata=[[_shown(str(value)) for value in sample] for sample in described],
         hovertemplate="%{customdata[3]}<br>%{customdata[0]}<br>trial %{customdata[1]}, window %{customdata[2]}<br>"
         "%{customdata[4]}<extra></extra>",
     )
@@ -95,17 +78,8 @@ def _trace(points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], inde
 
 def _first_of_group(traces: Sequence[Any], visible: Sequence[bool]) -> list[bool]:
     """Return for each trace whether the legend names it: the first visible trace of each group."""
-    seen: set[str] = set()
-    named = []
-    for trace, is_visible in zip(traces, visible, strict=True):
-        named.append(is_visible and trace.legendgroup not in seen)
-        if is_visible:
-            seen.add(trace.legendgroup)
-    return named
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    groups = [trace.legendgroup if is_visible else None for trace, is_visible in zip(traces, visible, strict=True)]
+    return [is_visible and groups.index(groups[index]) == index for index, is_visible in enumerate(visible)]
 
 
 def _shown(text: str) -> str:
@@ -115,28 +89,14 @@ def _shown(text: str) -> str:
 
 def _layout(axes: Sequence[str], label: str, buttons: list[dict[str, Any]]) -> dict[str, Any]:
     titles = {f"{axis}axis": {"title": {"text": _shown(name)}} for axis, name in zip("xyz", axes, strict=False)}
+    above = {"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+    below = {"yanchor": "top", "y": -0.02 if len(axes) == 3 else -0.16}
     layout: dict[str, Any] = {
         "height": 640,
         "margin": {"l": 10, "r": 10, "t": 50, "b": 10},
         "paper_bgcolor": "white",
         "font": {"family": "system-ui, sans-serif", "size": 13},
-        "legend": {
-            "title": {"text": label, "side": "top"},
-            "itemsizing": "constant",
-            "orientation": "h",
-            "yanchor": "top",
-            "y": -0.02 if len(axes) == 3 else -0.16,
-        },
-        "updatemenus": [
-            {
-                "buttons": buttons,
-                "x": 0,
-                "xanchor": "left",
-                "y": 1.02,
-                "yanchor": "bottom",
-                "direction": "down",
-                "showactive": True,
-            }
-        ],
+        "legend": {"title": {"text": label, "side": "top"}, "itemsizing": "constant", "orientation": "h", **below},
+        "updatemenus": [{"buttons": buttons, **above, "direction": "down", "showactive": True}],
     }
     return layout | ({"scene": {**titles, "camera": CAMERA}} if len(axes) == 3 else {"template": "simple_white", **titles})

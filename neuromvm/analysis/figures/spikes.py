@@ -1,5 +1,7 @@
 """Figures of the analysis ``spikes``, drawn from its saved scores."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.artist import Artist
@@ -7,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.figures.matrices import CELLS_WITH_NUMBERS, side_names
+from neuromvm.analysis.figures.matrices import draw_pairs
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import numbers_of, shortened
 from neuromvm.analysis.judged import ALL_ANIMALS, TRIALS, animals_of
@@ -15,136 +17,98 @@ from neuromvm.analysis.judged import ALL_ANIMALS, TRIALS, animals_of
 TITLES = {"cross": "from another animal", "own": "from own latents\n(they saw the spikes)", "cosmoothing": "from the other units"}
 
 
+@style.applied()
 def settings(scores: xr.Dataset) -> Figure:
     """Draw bits per spike of every representation in every setting, with animals, interval and null."""
     bits = scores.sel(measure="bits_per_spike", unit_of_inference=TRIALS)
-    names = [str(name) for name in scores["representation"].values]
+    names = style.names_of(scores)
     value = bits["score"].sel(target=ALL_ANIMALS, statistic="value")
     shown = {
-        str(setting): [name for name in names if np.isfinite(value.sel(setting=setting, representation=name))]
-        for setting in scores["setting"].values
+        setting: [name for name in names if np.isfinite(value.sel(setting=setting, representation=name))]
+        for setting in style.names_of(scores, "setting")
     }
     animals = animals_of(scores)
     has_null = bool(scores["null_draws"].any())
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 3.4), layout="constrained")
-        grid = figure.subplots(1, len(shown), width_ratios=[max(1, len(present)) for present in shown.values()])
-        for axes, (setting, present) in zip(grid, shown.items(), strict=True):
-            for x, name in enumerate(present):
-                score = bits["score"].sel(setting=setting, representation=name)
-                null = bits["null_score"].sel(setting=setting, representation=name, target=ALL_ANIMALS).isel(null=0)
-                limits = null.sel(null_statistic=["low", "high"]).to_numpy()
-                axes.fill_between([x - 0.3, x + 0.3], *limits, color="0.85", linewidth=0, zorder=0)
-                spread = np.linspace(-0.25, 0.25, len(animals))
-                of_animals = score.sel(target=animals, statistic="value")
-                axes.plot(x + spread, of_animals, ".", color="0.55", markersize=3, markeredgewidth=0)
-                middle, low, high = score.sel(target=ALL_ANIMALS, statistic=["value", "low", "high"]).to_numpy()
-                color = _color(name, names)
-                axes.vlines(x, low, high, color=color, linewidth=1.5)
-                axes.plot(x, middle, "o", color=color, markersize=4)
-            axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
-            axes.set_xticks(range(len(present)), present, rotation=90)
-            axes.set_xlim(-0.6, len(present) - 0.4)
-            axes.set_title(TITLES[setting])
-            _cut(axes, bits.sel(setting=setting), animals)
-        grid[0].set_ylabel("bits per spike")
-        handles: list[Artist] = [Line2D([], [], color="0.4", linestyle="--", label="mean rate")]
-        if has_null:
-            handles.append(Patch(color="0.85", label="permuted"))
-        style.legend(figure, handles)
-        floor = f"{'Grey: 95 % of' if has_null else 'Floor:'} {scores.attrs['floor']}"
-        style.caption(
-            figure,
-            f"Poisson log-likelihood of test counts over that of each unit's mean rate, per spike. Dots: animals.\n"
-            f"Bars: {scores.attrs['interval']}.\n{floor}.\n"
-            f"Axes differ; what lies below one is in the CSV. {numbers_of(scores)}.",
-        )
-    return figure
+    figure, grid = style.page(3.4, 1, len(shown), width_ratios=[max(1, len(present)) for present in shown.values()])
+    for axes, (setting, present) in zip(grid, shown.items(), strict=True):
+        for x, name in enumerate(present):
+            score = bits["score"].sel(setting=setting, representation=name)
+            null = bits["null_score"].sel(setting=setting, representation=name, target=ALL_ANIMALS).isel(null=0)
+            limits = null.sel(null_statistic=["low", "high"]).to_numpy()
+            axes.fill_between([x - 0.3, x + 0.3], *limits, color="0.85", linewidth=0, zorder=0)
+            spread = np.linspace(-0.25, 0.25, len(animals))
+            of_animals = score.sel(target=animals, statistic="value")
+            axes.plot(x + spread, of_animals, ".", color="0.55", markersize=3, markeredgewidth=0)
+            estimate = score.sel(target=ALL_ANIMALS, statistic=["value", "low", "high"]).to_numpy()
+            style.point(axes, x, *estimate, color=_color(name, names), linewidth=1.5)
+        axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
+        axes.set_xticks(range(len(present)), present, rotation=90)
+        axes.set(xlim=(-0.6, len(present) - 0.4), title=TITLES[setting])
+        _cut(axes, bits.sel(setting=setting), animals)
+    grid[0].set_ylabel("bits per spike")
+    handles: list[Artist] = [Line2D([], [], color="0.4", linestyle="--", label="mean rate")]
+    if has_null:
+        handles.append(Patch(color="0.85", label="permuted"))
+    style.legend(figure, handles)
+    floor = f"{'Grey: 95 % of' if has_null else 'Floor:'} {scores.attrs['floor']}"
+    return style.caption(
+        figure,
+        f"Poisson log-likelihood of test counts over that of each unit's mean rate, per spike. Dots: animals.\n"
+        f"Bars: {scores.attrs['interval']}.\n{floor}.\n"
+        f"Axes differ; what lies below one is in the CSV. {numbers_of(scores)}.",
+    )
 
 
+@style.applied()
 def pairs(scores: xr.Dataset) -> Figure:
     """Draw, for every representation that reads across, bits per spike by source and by animal that is predicted."""
     values = scores["pair_score"].sel(measure="bits_per_spike", target=animals_of(scores))
     across = values.where(values["source"] != values["target"])
-    names = [str(name) for name in scores["representation"].values if np.isfinite(across.sel(representation=name)).any()]
-    shown = names or [str(scores["representation"].values[0])]
+    shown = [name for name in style.names_of(scores) if np.isfinite(across.sel(representation=name)).any()]
+    values = values.sel(representation=shown or style.names_of(scores)[:1])
     prefix, animals = shortened(animals_of(scores))
-    columns = min(4, len(shown))
-    rows = -(-len(shown) // columns)
-    side = min(2.8, (style.DOUBLE - 1.3) / columns)
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 1.2 + (side + 0.35) * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False)
-        limit = float(np.nanmax(values.sel(representation=shown), initial=0.01))
-        for panel, (axes, name) in enumerate(zip(grid.flat, shown, strict=False)):
-            matrix = values.sel(representation=name).transpose("source", "target").to_numpy()
-            image = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
-            axes.set_title(name)
-            side_names(
-                axes,
-                animals,
-                left=panel % columns == 0,
-                bottom=panel + columns >= len(shown),
-                row="latents of",
-                column="spikes of",
-            )
-            if len(animals) <= CELLS_WITH_NUMBERS:
-                for (row, column), value in np.ndenumerate(matrix):
-                    if np.isfinite(value):
-                        text = f"{value:.2f}".replace("-0.", "−.").replace("-", "−").removeprefix("0")
-                        color = "white" if abs(value) > 0.7 * limit else "black"
-                        axes.text(column, row, text, ha="center", va="center", fontsize=5, color=color)
-        for axes in grid.flat[len(shown) :]:
-            axes.set_axis_off()
-        figure.colorbar(image, ax=grid, shrink=min(1.0, 2.5 / (side * rows)), label="bits per spike", extend="min")
-        omitted = f"\nNames of animals without their common beginning, {prefix}." if prefix else ""
-        style.caption(
-            figure,
-            f"Mean over splits; 0 is each unit's mean rate. On the diagonal: own latents, which have seen the spikes; "
-            f"white: does not exist.{omitted}\n{numbers_of(scores)}.",
-        )
-    return figure
+    limit = float(np.nanmax(values, initial=0.01))
+    look: dict[str, Any] = {"sides": ("latents of", "spikes of"), "label": "bits per spike", "most": 4, "cmap": "PuOr"}
+    numbers = (lambda value: abs(value) <= 0.7 * limit), _signed
+    figure, _, _ = draw_pairs(values, animals, (1.2, 0.35), (-limit, limit), numbers, **look, extend="min")
+    omitted = f"\nNames of animals without their common beginning, {prefix}." if prefix else ""
+    return style.caption(
+        figure,
+        f"Mean over splits; 0 is each unit's mean rate. On the diagonal: own latents, which have seen the spikes; "
+        f"white: does not exist.{omitted}\n{numbers_of(scores)}.",
+    )
 
 
+@style.applied()
 def checks(scores: xr.Dataset) -> Figure:
     """Draw, for every model of counts, mean rate, Fano factor and mean response of every unit against the data."""
-    models = [str(name) for name in scores["checked"].values]
+    models = style.names_of(scores, "checked")
     animals = list(dict.fromkeys(scores["of_animal"].values.tolist()))
     prefix, short = shortened(animals)
-    panels = (  # quantity, title, label of the recorded activity
-        ("mean rate", "mean counts a bin", "recorded"),
-        ("fano factor", "Fano factor", "recorded"),
-        ("correlation of mean responses", "correlation with test responses", "training side"),
+    quantities = ["mean rate", "fano factor", "correlation of mean responses"]
+    titles = ["mean counts a bin", "Fano factor", "correlation with test responses"]
+    panels = list(zip(quantities, titles, ["recorded", "recorded", "training side"], strict=True))
+    figure, grid = style.page(0.8 + 2.1 * len(models), len(models), 3, squeeze=False)
+    color = style.colors(animals)
+    for row, model in zip(grid, models, strict=True):
+        for axes, (quantity, title, label) in zip(row, panels, strict=True):
+            checks = scores["check"].sel(checked=model, quantity=quantity)
+            x, y = (checks.sel(activity=activity).to_numpy() for activity in ("recorded", "model"))
+            for animal in animals:
+                units = scores["of_animal"].values == animal
+                axes.plot(x[units], y[units], ".", color=color[animal], markersize=4, alpha=0.7, markeredgewidth=0)
+            low, high = np.nanmin([x, y], initial=0), np.nanmax([x, y], initial=0.01)
+            axes.plot([low, high], [low, high], color="0.4", linewidth=0.8, linestyle="--", zorder=0)
+            axes.set(title=f"{model}: {title}" if quantity == "mean rate" else title, xlabel=label, ylabel="model")
+    looks = zip(color.values(), short, strict=True)
+    style.legend(figure, [Line2D([], [], color=look, marker=".", linestyle="", label=name) for look, name in looks])
+    omitted = f" Animals without their common beginning, {prefix}." if prefix else ""
+    return style.caption(
+        figure,
+        "Each dot a unit. Model: one draw for each test trial from its own latents; right, expected activity. Fano factors "
+        f"are of a window's counts within {scores.attrs['label']}.\nRight: correlation of mean responses with those of test "
+        f"trials.{omitted}\n{numbers_of(scores)}.",
     )
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.8 + 2.1 * len(models)), layout="constrained")
-        grid = figure.subplots(len(models), 3, squeeze=False)
-        color = style.colors(animals)
-        for row, model in zip(grid, models, strict=True):
-            for axes, (quantity, title, label) in zip(row, panels, strict=True):
-                checks = scores["check"].sel(checked=model, quantity=quantity)
-                x, y = (checks.sel(activity=activity).to_numpy() for activity in ("recorded", "model"))
-                for animal in animals:
-                    units = scores["of_animal"].values == animal
-                    axes.plot(x[units], y[units], ".", color=color[animal], markersize=4, alpha=0.7, markeredgewidth=0)
-                low, high = np.nanmin([x, y], initial=0), np.nanmax([x, y], initial=0.01)
-                axes.plot([low, high], [low, high], color="0.4", linewidth=0.8, linestyle="--", zorder=0)
-                axes.set_title(f"{model}: {title}" if quantity == "mean rate" else title)
-                axes.set_xlabel(label)
-                axes.set_ylabel("model")
-        handles = [
-            Line2D([], [], color=color[animal], marker=".", linestyle="", label=name)
-            for animal, name in zip(animals, short, strict=True)
-        ]
-        style.legend(figure, handles)
-        omitted = f" Animals without their common beginning, {prefix}." if prefix else ""
-        style.caption(
-            figure,
-            "Each dot a unit. Model: one draw for each test trial from its own latents; right, expected activity. Fano factors "
-            f"are of a window's counts within {scores.attrs['label']}.\nRight: correlation of mean responses with those of test "
-            f"trials.{omitted}\n{numbers_of(scores)}.",
-        )
-    return figure
 
 
 def _color(name: str, names: list[str]) -> tuple[float, float, float]:
@@ -152,6 +116,10 @@ def _color(name: str, names: list[str]) -> tuple[float, float, float]:
     models = [model for model in names if not model.endswith(" decoder")]
     model = name.removesuffix(" decoder")
     return style.colors(models)[model if model in models else models[0]]
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-0.", "−.").replace("-", "−").removeprefix("0")
 
 
 def _cut(axes: Axes, bits: xr.Dataset, animals: list[str]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
@@ -14,25 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-__all__ = [
-    "DOUBLE",
-    "MANY",
-    "SINGLE",
-    "Axes",
-    "Figure",
-    "LineStyle",
-    "applied",
-    "caption",
-    "colors",
-    "handles",
-    "legend",
-    "line_styles",
-    "markers",
-    "save",
-    "tidy",
-]
+__all__ = ["Axes", "Figure"]  # names of matplotlib that other modules take from here
 
 LineStyle = Literal["-", "--", ":", "-."]
+Color = tuple[float, float, float]
 
 SINGLE, DOUBLE = 3.5, 7.2  # widths of one and two columns of a journal [inch]
 MANY = 6  # number of names above which bands and clouds would hide each other, and are drawn differently
@@ -60,6 +45,14 @@ RC: dict[str, Any] = {
 }
 
 
+class Panel(NamedTuple):
+    """Axes in a grid of panels."""
+
+    axes: Axes
+    is_left: bool  # in the left column
+    is_bottom: bool  # the lowest of its column
+
+
 @contextmanager
 def applied() -> Iterator[None]:
     """Draw in this style, whatever the user's settings are."""
@@ -69,7 +62,40 @@ def applied() -> Iterator[None]:
         yield
 
 
-def colors(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
+def page(height: float, rows: int = 1, columns: int = 1, *, width: float = DOUBLE, **layout: Any) -> tuple[Figure, Any]:
+    """Return a figure of a height [inch] and its panels, as ``Figure.subplots`` returns them."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **layout)
+
+
+def panels(count: int, most: int, margin: float, height: float, **layout: Any) -> tuple[Figure, list[Panel]]:
+    """Return a figure with ``count`` panels of a height [inch], at most ``most`` in a row, and a margin above and below them."""
+    columns = max(1, min(most, count))
+    rows = max(1, -(-count // columns))
+    figure, grid = page(margin + height * rows, rows, columns, squeeze=False, **layout)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    edges = [(number % columns == 0, number + columns >= count) for number in range(count)]
+    return figure, [Panel(axes, *edge) for axes, edge in zip(grid.flat, edges, strict=False)]
+
+
+def names_of(scores: xr.Dataset | xr.DataArray, dim: str = "representation") -> list[str]:
+    """Return the names along a dim."""
+    return [str(name) for name in scores[dim].values]
+
+
+def point(axes: Axes, x: Any, value: Any, low: Any, high: Any, *, color: Any, marker: str = "o", linewidth: float = 1.2) -> None:
+    """Draw a score with its interval, or several ``(point,)``."""
+    axes.vlines(x, low, high, color=color, linewidth=linewidth)
+    axes.plot(x, value, marker, color=color, markersize=4)
+
+
+def aside(rank: int, count: int, width: float) -> float:
+    """Return how far right of the middle of a group of points, ``width`` wide, the point of a rank is drawn."""
+    return width * ((rank + 0.5) / count - 0.5)
+
+
+def colors(names: Sequence[str]) -> dict[str, Color]:
     """Return a color for each name: up to ten are safe for the color-blind, more are hues, alternately dark and light."""
     palette = sns.color_palette("colorblind")
     if len(names) > len(palette):
@@ -92,12 +118,11 @@ def line_styles(names: Sequence[str]) -> dict[str, LineStyle]:
 def handles(names: Sequence[str], labels: Sequence[str] | None = None, *, marked: bool = True) -> list[Artist]:
     """Return legend entries in the colors of names, with their markers or line styles; labels replace the names."""
     color, marker, line_style = colors(names), markers(names), line_styles(names)
-    look: dict[str, dict[str, Any]] = {
-        name: {"marker": marker[name], "markersize": 4} if marked else {"linestyle": line_style[name]} for name in names
-    }
-    return [
-        Line2D([], [], color=color[name], label=label, **look[name]) for name, label in zip(names, labels or names, strict=True)
-    ]
+    entries: list[Artist] = []
+    for name, label in zip(names, labels or names, strict=True):
+        look: dict[str, Any] = {"marker": marker[name], "markersize": 4} if marked else {"linestyle": line_style[name]}
+        entries.append(Line2D([], [], color=color[name], label=label, **look))
+    return entries
 
 
 def legend(figure: Figure, entries: Sequence[Artist], title: str = "") -> None:
@@ -108,9 +133,10 @@ def legend(figure: Figure, entries: Sequence[Artist], title: str = "") -> None:
     )
 
 
-def caption(figure: Figure, text: str) -> None:
-    """Write the caption below the panels."""
+def caption(figure: Figure, text: str) -> Figure:
+    """Write the caption below the panels, and return the figure."""
     figure.supxlabel(text, fontsize=6, x=0.01, ha="left", wrap=True)
+    return figure
 
 
 def save(figure: Figure, scores: xr.Dataset, path: Path) -> None:

@@ -25,74 +25,63 @@ class Curve(NamedTuple):
     deviation: dict[str, Floats]
 
 
+@style.applied()
 def tradeoff(table: xr.Dataset) -> Figure | None:
     """Draw accuracy against reconstruction error, a line for each model along rising beta; None if no beta is swept."""
-    if "accuracy" not in table:
-        return None
-    curves = _curves(table, ("accuracy", "reconstruction_error"))
+    curves = _curves(table, ("accuracy", "reconstruction_error")) if "accuracy" in table else []
     if not curves:
         return None
     names = [curve.name for curve in curves]
     color, marker = style.colors(names), style.markers(names)
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 3.0), layout="constrained")
-        axes = figure.subplots()
-        for curve in curves:
-            _path(axes, curve, color[curve.name], marker[curve.name])
-        handles = style.handles(names)
-        reference = table.attrs.get("reference", "")
-        if reference and "reference_accuracy" in table:
-            accuracy = float(table["reference_accuracy"].mean())
-            handles.append(_level(axes.axhline, accuracy, f"{reference}, {accuracy:.3g}", color="0.2", linestyle=":"))
-        chance = float(table.attrs["chance"])
-        handles.append(_level(axes.axhline, chance, f"chance, {chance:.3g}", color="0.4", linestyle="--"))
-        error = float(table["error_of_mean"].mean())
-        handles.append(_level(axes.axvline, error, "error of the\ntraining mean", color="0.7", linestyle="-."))
-        across = "across animals" if table.attrs["setting"] == "cross" else "within the animal"
-        axes.set_xlabel("reconstruction error of test trials (mean square, scaled features)")
-        axes.set_ylabel(f"balanced accuracy of {table.attrs['label']},\n{across}")
-        style.legend(figure, handles)
-        style.caption(
-            figure,
-            "A point for each beta, written beside the lowest and the highest; arrows: rising beta.\n"
-            f"Bars: {_bars(table)}.\n{_n(table)}.",
-        )
-    return figure
+    figure, axes = style.page(3.0)
+    for curve in curves:
+        _path(axes, curve, color[curve.name], marker[curve.name])
+    handles = style.handles(names)
+    reference = table.attrs.get("reference", "")
+    if reference and "reference_accuracy" in table:
+        accuracy = float(table["reference_accuracy"].mean())
+        handles.append(_level(axes.axhline, accuracy, f"{reference}, {accuracy:.3g}", color="0.2", linestyle=":"))
+    chance = float(table.attrs["chance"])
+    handles.append(_level(axes.axhline, chance, f"chance, {chance:.3g}", color="0.4", linestyle="--"))
+    error = float(table["error_of_mean"].mean())
+    handles.append(_level(axes.axvline, error, "error of the\ntraining mean", color="0.7", linestyle="-."))
+    across = "across animals" if table.attrs["setting"] == "cross" else "within the animal"
+    axes.set_xlabel("reconstruction error of test trials (mean square, scaled features)")
+    axes.set_ylabel(f"balanced accuracy of {table.attrs['label']},\n{across}")
+    style.legend(figure, handles)
+    return style.caption(
+        figure,
+        "A point for each beta, written beside the lowest and the highest; arrows: rising beta.\n"
+        f"Bars: {_bars(table)}.\n{_n(table)}.",
+    )
 
 
+@style.applied()
 def objective(table: xr.Dataset) -> Figure | None:
     """Draw the objective against beta, and minus the error of plain autoencoders that bounds it; None if no beta is swept."""
-    if "objective" not in table:
-        return None
-    curves = _curves(table.where(table["sharing"].isin(BOUNDED), drop=False), ("objective",))
+    curves = _curves(table.where(table["sharing"].isin(BOUNDED)), ("objective",)) if "objective" in table else []
     if not curves:
         return None
     names = [curve.name for curve in curves]
     bounds = _bounds(table, set(names))
     color, marker = style.colors(names), style.markers(names)
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 2.8), layout="constrained")
-        axes = figure.subplots()
-        for curve in curves:
-            look: dict[str, Any] = {"color": color[curve.name], "marker": marker[curve.name], "markersize": 4, "elinewidth": 0.8}
-            axes.errorbar(curve.beta, curve.mean["objective"], yerr=curve.deviation["objective"], **look)
-        handles = style.handles(names)
-        for number, (name, bound) in enumerate(bounds.items()):
-            line = style.LINE_STYLES[1 + number % 3]
-            handles.append(_level(axes.axhline, bound, f"{name}\n(plain autoencoder)", color="0.3", linestyle=line))
-        betas = np.concatenate([curve.beta for curve in curves])
-        if (betas == 0).any():
-            axes.set_xscale("symlog", linthresh=betas[betas > 0].min())
-        else:
-            axes.set_xscale("log")
-        axes.set_xlabel("beta")
-        axes.set_ylabel("objective: log-likelihood\n- beta * rate [nats]")
-        style.legend(figure, handles)
-        words = "The plain autoencoder, trained to its optimum, bounds all others. " if bounds else ""
-        style.caption(
-            figure, f"Training trials of the last epoch. {words}Bars: {_bars(table)}; lines without bars are means.\n{_n(table)}."
-        )
-    return figure
+    figure, axes = style.page(2.8)
+    for curve in curves:
+        look: dict[str, Any] = {"color": color[curve.name], "marker": marker[curve.name], "markersize": 4, "elinewidth": 0.8}
+        axes.errorbar(curve.beta, curve.mean["objective"], yerr=curve.deviation["objective"], **look)
+    handles = style.handles(names)
+    for number, (name, bound) in enumerate(bounds.items()):
+        line = style.LINE_STYLES[1 + number % 3]
+        handles.append(_level(axes.axhline, bound, f"{name}\n(plain autoencoder)", color="0.3", linestyle=line))
+    betas = np.concatenate([curve.beta for curve in curves])
+    scale = {"value": "symlog", "linthresh": betas[betas > 0].min()} if (betas == 0).any() else {"value": "log"}
+    axes.set_xscale(**scale)
+    axes.set(xlabel="beta", ylabel="objective: log-likelihood\n- beta * rate [nats]")
+    style.legend(figure, handles)
+    words = "The plain autoencoder, trained to its optimum, bounds all others. " if bounds else ""
+    return style.caption(
+        figure, f"Training trials of the last epoch. {words}Bars: {_bars(table)}; lines without bars are means.\n{_n(table)}."
+    )
 
 
 def _level(draw: Callable[..., Line2D], value: float, label: str, **look: Any) -> Line2D:

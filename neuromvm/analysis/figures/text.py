@@ -17,13 +17,6 @@ def shortened(names: Sequence[str]) -> tuple[str, list[str]]:
     """Return the common beginning of names and the names without it; '' and the names if it is too short to leave out.
 
     Numbers are not cut, and no name becomes empty.
-
-    Examples
-    --------
-    >>> shortened(["plCoA_15-exp10", "plCoA_15-exp12"])
-    ('plCoA_15-exp', ['10', '12'])
-    >>> shortened(["rat", "rat2"]), shortened(["barat", "buchanan"])
-    (('', ['rat', 'rat2']), ('', ['barat', 'buchanan']))
     """
     pairs = takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
     prefix = re.sub(r"[\d.]+$", "", "".join(letter for letter, _ in pairs))
@@ -38,42 +31,24 @@ def without_prefix(prefix: str) -> str:
 
 
 def ordered(names: Sequence[str]) -> list[str]:
-    """Sort names, numbers in them by size.
+    """Sort names, numbers in them by size: ``odor_2`` before ``odor_10``."""
 
-    Examples
-    --------
-    >>> ordered(["odor_10", "odor_2", "air"]), ordered(["1.5", "-2", "10"])
-    (['air', 'odor_2', 'odor_10'], ['-2', '1.5', '10'])
-    """
+    def parts(name: str) -> list[tuple[int, int, str]]:
+        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
     try:
         return sorted(names, key=float)
     except ValueError:
-        return sorted(names, key=_parts)
-
-
-def _parts(name: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+        return sorted(names, key=parts)
 
 
 def span(values: Sequence[int]) -> str:
-    """Format the range of a number that may differ, e.g. between splits.
-
-    Examples
-    --------
-    >>> span([75, 75]), span([70, 75, 72])
-    ('75', '70 to 75')
-    """
+    """Format the range of a number that may differ, e.g. between splits: ``75``, or ``70 to 75``."""
     return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
 def tested_trials(attrs: Mapping[str, object]) -> str:
-    """Name the trials that scores are of, from the attributes of saved scores.
-
-    Examples
-    --------
-    >>> tested_trials({}), tested_trials({"in_sample": 1})
-    ('test trials', 'trials fitted and scored')
-    """
+    """Name the trials that scores are of, from the attributes of saved scores."""
     return "trials fitted and scored" if attrs.get("in_sample") else "test trials"
 
 
@@ -87,24 +62,12 @@ def numbers_of(scores: "xr.Dataset") -> str:
 
 
 def counted(values: int | Sequence[int], noun: str) -> str:
-    """Format a number, or a :func:`span` of numbers, with a noun, in the plural unless the number is 1.
-
-    Examples
-    --------
-    >>> counted(1, "animal"), counted([1, 3], "test trial")
-    ('1 animal', '1 to 3 test trials')
-    """
+    """Format a number, or a :func:`span` of numbers, with a noun, in the plural unless the number is 1."""
     number = span([values] if isinstance(values, int) else values)
     return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
-    """Write names as an enumeration; beyond ``most`` names, the number of the remaining names.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
-    ('a, b and c', 'a, b and 1 more')
-    """
+    """Write names as an enumeration; beyond ``most`` names, the number of the remaining names."""
     names = list(names) if len(names) <= most else [*names[:most], f"{len(names) - most} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

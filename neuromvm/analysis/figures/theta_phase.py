@@ -8,125 +8,107 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.figures.style import Axes, Figure
+from neuromvm.analysis.figures.style import Axes, Color, Figure
 from neuromvm.analysis.figures.text import counted, shortened, tested_trials
-
-Color = tuple[float, float, float]
 
 COLUMNS = 3
 NULL = (0.88, 0.88, 0.88)
 MEAN = (0.0, 0.0, 0.0)  # black, since animals have the colors
 
 
+@style.applied()
 def accuracy(scores: xr.Dataset) -> Figure:
     """Draw balanced accuracy over two cycles for each animal and their mean, with interval, null band, rate and the rhythm."""
-    names = _scored(scores)
-    columns = min(COLUMNS, len(names))
-    rows = -(-len(names) // columns)
-    titles = _titles(names)
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.9 + 1.65 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        color = _colors(names)
-        low, high = _range(scores)
-        for index, (axes, name) in enumerate(zip(grid.flat, names, strict=False)):
-            animal = scores.sel(animal=name)
-            _curve(axes, animal, color[name])
-            _rhythm(axes, low, high)
-            axes.set_title(titles[name])
-            axes.set_ylim(low, high)
-            _phase_axis(axes)
-            axes.axhline(float(animal["chance"]), color="0.4", linewidth=0.8, linestyle="--", zorder=1)
-            if index % columns == 0:
-                axes.set_ylabel(f"balanced accuracy\nof {scores.attrs['label']}")
-            if index + columns >= len(names):
-                axes.set_xlabel("theta phase [degrees]")
-                axes.tick_params(labelbottom=True)
-        for axes in grid.flat[len(names) :]:
-            axes.set_axis_off()
-        handles: list[Artist] = [
-            Line2D([], [], color=MEAN, marker="o", markersize=3, label="mean over splits"),
-            Patch(color="0.6", alpha=0.5, linewidth=0, label="95 % interval"),
-        ]
-        has_null = bool(np.isfinite(scores["accuracy_null_mean"]).any())
-        if has_null:
-            handles.append(Patch(color=NULL, linewidth=0, label="trials permuted"))
-        handles += [
-            Line2D([], [], color="0.4", linestyle="--", linewidth=0.8, label="chance"),
-            Line2D([], [], color="0.7", linewidth=0.8, label="field potential"),
-        ]
-        style.legend(figure, handles)
-        null = f"Light grey: 95 % of {scores.attrs['label_null']}." if has_null else f"Null: {scores.attrs['label_null']}."
-        style.caption(
-            figure,
-            f"Window {scores.attrs['start']:g} to {scores.attrs['stop']:g} s, one decoder a phase; the cycle is drawn twice.\n"
-            f"Bands: {scores.attrs['interval']}.\n{null}\n{_n(scores)}.",
-        )
-    return figure
+    titles, color = _looks(scores)
+    figure, panels = style.panels(len(titles), COLUMNS, 0.9, 1.65, sharex=True, sharey=True)
+    low, high = _range(scores)
+    for (axes, is_left, is_bottom), name in zip(panels, titles, strict=True):
+        animal = scores.sel(animal=name)
+        _band(axes, animal, "accuracy_null", NULL, alpha=1, zorder=0)
+        _band(axes, animal, "accuracy", color[name], alpha=0.3, zorder=2)
+        axes.plot(*_cycles(animal, "accuracy"), color=color[name], marker="o", markersize=2.5, zorder=3)
+        _rhythm(axes, low, high)
+        axes.set(title=titles[name], ylim=(low, high))
+        _phase_axis(axes)
+        axes.axhline(float(animal["chance"]), color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+        axes.set_ylabel(f"balanced accuracy\nof {scores.attrs['label']}" if is_left else "")
+        if is_bottom:
+            axes.set_xlabel("theta phase [degrees]")
+            axes.tick_params(labelbottom=True)
+    handles: list[Artist] = [
+        Line2D([], [], color=MEAN, marker="o", markersize=3, label="mean over splits"),
+        Patch(color="0.6", alpha=0.5, linewidth=0, label="95 % interval"),
+    ]
+    has_null = bool(np.isfinite(scores["accuracy_null_mean"]).any())
+    if has_null:
+        handles.append(Patch(color=NULL, linewidth=0, label="trials permuted"))
+    handles += [
+        Line2D([], [], color="0.4", linestyle="--", linewidth=0.8, label="chance"),
+        Line2D([], [], color="0.7", linewidth=0.8, label="field potential"),
+    ]
+    style.legend(figure, handles)
+    null = f"Light grey: 95 % of {scores.attrs['label_null']}." if has_null else f"Null: {scores.attrs['label_null']}."
+    return style.caption(
+        figure,
+        f"Window {scores.attrs['start']:g} to {scores.attrs['stop']:g} s, one decoder a phase; the cycle is drawn twice.\n"
+        f"Bands: {scores.attrs['interval']}.\n{null}\n{_n(scores)}.",
+    )
 
 
+@style.applied()
 def modulation(scores: xr.Dataset) -> Figure:
     """Draw modulation of accuracy by phase in each animal with its null, and the preferred phase."""
-    names = _scored(scores)
-    titles, color = _titles(names), _colors(names)
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 0.9 + max(1.4, 0.22 * len(names))), layout="constrained")
-        strength, phase = figure.subplots(1, 2, sharey=True)
-        for y, name in enumerate(names):
-            animal = scores.sel(animal=name)
-            null = (float(animal["modulation_null_low"]), float(animal["modulation_null_high"]))
-            if np.isfinite(null).all():
-                strength.fill_betweenx([y - 0.3, y + 0.3], *null, color="0.85", linewidth=0)
-            ends = [float(animal[f"modulation_{side}"]) for side in ("low", "high")]
-            strength.hlines(y, *ends, color=color[name], linewidth=1.2)
-            strength.plot(float(animal["modulation"]), y, "o", color=color[name], markersize=4)
-            # An interval that crosses an end of the cycle continues at the opposite end.
-            for turn in (-360, 0, 360):
-                ends = [np.degrees(float(animal[f"preferred_{side}"])) + turn for side in ("low", "high")]
-                phase.hlines(y, *ends, color=color[name], linewidth=1.2)
-            phase.plot(np.degrees(float(animal["preferred"])), y, "o", color=color[name], markersize=4)
-        strength.axvline(0, color="0.4", linewidth=0.8, linestyle="--")
-        strength.set_yticks(range(len(names)), [titles[name] for name in names])
-        strength.set_ylim(len(names) - 0.5, -0.5)
-        strength.set_xlabel("modulation of balanced accuracy")
-        phase.set_xlim(0, 360)
-        phase.set_xticks([0, 90, 180, 270, 360], ["0\npeak", "90", "180\ntrough", "270", "360"])
-        phase.set_xlabel("preferred theta phase [degrees]")
-        if scores.attrs["permutations"]:
-            style.legend(figure, [Patch(color="0.85", label="phases broken")])
-        null_text = f"{'Grey: 95 % of' if scores.attrs['permutations'] else 'Null:'} {scores.attrs['phase_null']}."
-        style.caption(
-            figure,
-            "Modulation: height of the cosine over the cycle that accuracy follows best, never negative by itself.\n"
-            "A preferred phase means something only where modulation exceeds the grey.\n"
-            f"Bars: {scores.attrs['interval']}.\n{null_text}\n{_n(scores)}.",
-        )
-    return figure
+    titles, color = _looks(scores)
+    figure, (strength, phase) = style.page(0.9 + max(1.4, 0.22 * len(titles)), 1, 2, sharey=True)
+    for y, name in enumerate(titles):
+        animal = scores.sel(animal=name)
+        null = (float(animal["modulation_null_low"]), float(animal["modulation_null_high"]))
+        if np.isfinite(null).all():
+            strength.fill_betweenx([y - 0.3, y + 0.3], *null, color="0.85", linewidth=0)
+        ends = [float(animal[f"modulation_{side}"]) for side in ("low", "high")]
+        strength.hlines(y, *ends, color=color[name], linewidth=1.2)
+        strength.plot(float(animal["modulation"]), y, "o", color=color[name], markersize=4)
+        # An interval that crosses an end of the cycle continues at the opposite end.
+        for turn in (-360, 0, 360):
+            ends = [np.degrees(float(animal[f"preferred_{side}"])) + turn for side in ("low", "high")]
+            phase.hlines(y, *ends, color=color[name], linewidth=1.2)
+        phase.plot(np.degrees(float(animal["preferred"])), y, "o", color=color[name], markersize=4)
+    strength.axvline(0, color="0.4", linewidth=0.8, linestyle="--")
+    strength.set_yticks(range(len(titles)), list(titles.values()))
+    strength.set(ylim=(len(titles) - 0.5, -0.5), xlabel="modulation of balanced accuracy")
+    phase.set_xlim(0, 360)
+    phase.set_xticks([0, 90, 180, 270, 360], ["0\npeak", "90", "180\ntrough", "270", "360"])
+    phase.set_xlabel("preferred theta phase [degrees]")
+    if scores.attrs["permutations"]:
+        style.legend(figure, [Patch(color="0.85", label="phases broken")])
+    null_text = f"{'Grey: 95 % of' if scores.attrs['permutations'] else 'Null:'} {scores.attrs['phase_null']}."
+    return style.caption(
+        figure,
+        "Modulation: height of the cosine over the cycle that accuracy follows best, never negative by itself.\n"
+        "A preferred phase means something only where modulation exceeds the grey.\n"
+        f"Bars: {scores.attrs['interval']}.\n{null_text}\n{_n(scores)}.",
+    )
 
 
+@style.applied()
 def rate(scores: xr.Dataset) -> Figure:
     """Draw firing rate against phase: more spikes alone can raise accuracy."""
-    names = _scored(scores)
-    titles, color = _titles(names), _colors(names)
-    lines = style.line_styles(names)
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 2.3), layout="constrained")
-        axes = figure.subplots()
-        for name in names:
-            cycles = _cycles(scores.sel(animal=name), "rate")
-            axes.plot(*cycles, color=color[name], linestyle=lines[name], marker="o", markersize=2.5)
-        _phase_axis(axes)
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("theta phase [degrees]")
-        axes.set_ylabel("rate of the mean unit [Hz]")
-        style.legend(figure, [Line2D([], [], color=color[name], linestyle=lines[name], label=titles[name]) for name in names])
-        style.caption(
-            figure,
-            f"Window {scores.attrs['start']:g} to {scores.attrs['stop']:g} s; spikes by the time spent at each phase; "
-            "the cycle is drawn twice.\n"
-            f"Where accuracy and rate rise together, a phase may tell more only because units fire more.\n{_n(scores)}.",
-        )
-    return figure
+    titles, color = _looks(scores)
+    figure, axes = style.page(2.3)
+    lines = style.line_styles(list(titles))
+    for name in titles:
+        cycles = _cycles(scores.sel(animal=name), "rate")
+        axes.plot(*cycles, color=color[name], linestyle=lines[name], marker="o", markersize=2.5)
+    _phase_axis(axes)
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="theta phase [degrees]", ylabel="rate of the mean unit [Hz]")
+    style.legend(figure, [Line2D([], [], color=color[name], linestyle=lines[name], label=titles[name]) for name in titles])
+    return style.caption(
+        figure,
+        f"Window {scores.attrs['start']:g} to {scores.attrs['stop']:g} s; spikes by the time spent at each phase; "
+        "the cycle is drawn twice.\n"
+        f"Where accuracy and rate rise together, a phase may tell more only because units fire more.\n{_n(scores)}.",
+    )
 
 
 def _cycles(animal: xr.Dataset, name: str) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -136,14 +118,7 @@ def _cycles(animal: xr.Dataset, name: str) -> tuple[NDArray[np.floating], NDArra
 
 
 def _phase_axis(axes: Axes) -> None:
-    axes.set_xlim(0, 720)
-    axes.set_xticks([0, 180, 360, 540, 720])
-
-
-def _curve(axes: Axes, animal: xr.Dataset, color: Color) -> None:
-    _band(axes, animal, "accuracy_null", NULL, alpha=1, zorder=0)
-    _band(axes, animal, "accuracy", color, alpha=0.3, zorder=2)
-    axes.plot(*_cycles(animal, "accuracy"), color=color, marker="o", markersize=2.5, zorder=3)
+    axes.set(xlim=(0, 720), xticks=[0, 180, 360, 540, 720])
 
 
 def _band(axes: Axes, animal: xr.Dataset, name: str, color: Color, alpha: float, zorder: int) -> None:
@@ -167,16 +142,11 @@ def _range(scores: xr.Dataset) -> tuple[float, float]:
     return low - 0.2 * height, high + 0.05 * height
 
 
-def _scored(scores: xr.Dataset) -> list[str]:
-    return [str(name) for name in scores["animal"].values if np.isfinite(scores["overall"].sel(animal=name))]
-
-
-def _titles(names: list[str]) -> dict[str, str]:
-    return dict(zip(names, [*shortened(names[:-1])[1], names[-1]], strict=True))
-
-
-def _colors(names: list[str]) -> dict[str, Color]:
-    return {**style.colors(names[:-1]), names[-1]: MEAN}
+def _looks(scores: xr.Dataset) -> tuple[dict[str, str], dict[str, Color]]:
+    """Return titles and colors of the animals that are scored, and of their mean."""
+    names = [name for name in style.names_of(scores, "animal") if np.isfinite(scores["overall"].sel(animal=name))]
+    titles = dict(zip(names, [*shortened(names[:-1])[1], names[-1]], strict=True))
+    return titles, {**style.colors(names[:-1]), names[-1]: MEAN}
 
 
 def _n(scores: xr.Dataset) -> str:

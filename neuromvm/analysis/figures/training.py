@@ -13,26 +13,16 @@ from neuromvm.analysis.figures.style import Axes, Figure
 
 
 def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str], terms: Sequence[str]) -> xr.Dataset:
-    """Turn the records of a training into labelled arrays.
+    """Return the records of a training, one for each epoch as of :meth:`neuromvm.folders.study.Study.metrics`, as arrays.
 
-    Parameters
-    ----------
-    records
-        A record for each epoch, as :meth:`neuromvm.folders.study.Study.metrics` returns them; not empty.
-    animals
-        In the order of the model's modalities.
-    terms
-        Names of the terms of the rate; often the animals.
-
-    Returns
-    -------
-    ``loss, validation_loss (epoch, replica)``, ``log_likelihood (epoch, replica, animal)`` and ``rate (epoch, replica,
-    term)`` [nats], ``stopped (replica)``: the epoch at which early stopping ended a replica, NaN where it did not.
+    ``loss, validation_loss (epoch, replica)``, ``log_likelihood (epoch, replica, animal)`` and ``rate (epoch, replica, term)``
+    [nats], ``stopped (replica)``: the epoch at which early stopping ended a replica, NaN where it did not. ``animals`` are in the
+    order of the model's modalities, ``terms`` are those of the rate.
     """
-    loss = np.array([record["loss"] for record in records], dtype=float)
+    loss, likelihood, rate = (
+        np.array([record[key] for record in records], dtype=float) for key in ("loss", "log_likelihood", "rate")
+    )
     validation = [record["validation_loss"] or [np.nan] * loss.shape[1] for record in records]
-    likelihood = np.array([record["log_likelihood"] for record in records], dtype=float)
-    rate = np.array([record["rate"] for record in records], dtype=float)
     epoch = np.array([record["epoch"] for record in records])
     ended = np.array([record["stopped"] for record in records], dtype=bool)
     stopped = np.where(ended.any(axis=0), epoch[ended.argmax(axis=0)], np.nan)
@@ -48,35 +38,32 @@ def history(records: Sequence[Mapping[str, Any]], animals: Sequence[str], terms:
     )
 
 
+@style.applied()
 def curves(records: xr.Dataset) -> Figure:
     """Draw the loss of every replica, and log-likelihood and rate of every animal, from :func:`history`."""
-    animals, terms = ([str(name) for name in records[dim].values] for dim in ("animal", "term"))
+    animals, terms = (style.names_of(records, dim) for dim in ("animal", "term"))
     stopped = np.unique(records["stopped"].values[np.isfinite(records["stopped"].values)])
-    with style.applied():
-        figure = Figure(figsize=(style.DOUBLE, 2.5), layout="constrained")
-        loss, likelihood, rate = figure.subplots(1, 3)
-        handles: list[Artist] = [_replicas(loss, records["loss"], "loss, training", "black", "-")]
-        if np.isfinite(records["validation_loss"]).any():
-            handles.append(_replicas(loss, records["validation_loss"], "loss, validation", "tab:red", "--"))
-        for epoch in stopped:
-            loss.axvline(epoch, color="0.6", linewidth=0.6, linestyle=":")
-        _animals(likelihood, records["log_likelihood"], animals)
-        _animals(rate, records["rate"], terms)
-        for axes, label in ((loss, "loss"), (likelihood, "log-likelihood [nats]"), (rate, "rate [nats]")):
-            axes.set_xlabel("epoch")
-            axes.set_ylabel(label)
-        handles += style.handles(animals, marked=False)
-        if terms != animals:
-            handles += style.handles(terms, [f"rate: {name}" for name in terms], marked=False)
-        style.legend(figure, handles)
-        spread = "" if len(animals) > style.MANY else " and range"
-        dotted = " Dotted: epochs at which replicas stopped." if len(stopped) else ""
-        style.caption(
-            figure,
-            f"Loss: thin lines are replicas, the thick one their mean. Log-likelihood and rate: mean{spread} over replicas.\n"
-            f"Replicas: {records.sizes['replica']}; epochs: {int(records['epoch'][-1])}.{dotted}",
-        )
-    return figure
+    figure, (loss, likelihood, rate) = style.page(2.5, 1, 3)
+    handles: list[Artist] = [_replicas(loss, records["loss"], "loss, training", "black", "-")]
+    if np.isfinite(records["validation_loss"]).any():
+        handles.append(_replicas(loss, records["validation_loss"], "loss, validation", "tab:red", "--"))
+    for epoch in stopped:
+        loss.axvline(epoch, color="0.6", linewidth=0.6, linestyle=":")
+    _animals(likelihood, records["log_likelihood"], animals)
+    _animals(rate, records["rate"], terms)
+    for axes, label in ((loss, "loss"), (likelihood, "log-likelihood [nats]"), (rate, "rate [nats]")):
+        axes.set(xlabel="epoch", ylabel=label)
+    handles += style.handles(animals, marked=False)
+    if terms != animals:
+        handles += style.handles(terms, [f"rate: {name}" for name in terms], marked=False)
+    style.legend(figure, handles)
+    spread = "" if len(animals) > style.MANY else " and range"
+    dotted = " Dotted: epochs at which replicas stopped." if len(stopped) else ""
+    return style.caption(
+        figure,
+        f"Loss: thin lines are replicas, the thick one their mean. Log-likelihood and rate: mean{spread} over replicas.\n"
+        f"Replicas: {records.sizes['replica']}; epochs: {int(records['epoch'][-1])}.{dotted}",
+    )
 
 
 def _replicas(axes: Axes, values: xr.DataArray, label: str, color: str, linestyle: style.LineStyle) -> Line2D:

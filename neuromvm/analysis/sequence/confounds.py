@@ -19,23 +19,14 @@ class ConfoundError(NeuromvmError):
 class Confound(NamedTuple):
     """How strongly two labels are associated on a set of trials.
 
-    Attributes
-    ----------
-    label, covariate
-        Names of the labels.
-    trials
-        Number of trials that have both labels.
-    label_gives_covariate, covariate_gives_label
-        Whether each value of the former occurs with only one value of the latter.
-    information
-        Mutual information over the mean of the two entropies: 0 independent, 1 the same variable; 0 if a label has one value
-        only. With few trials it is above 0 also for independent labels.
+    ``information`` is mutual information over the mean of the two entropies: 0 independent, 1 the same variable; 0 if a label has
+    one value only. With few trials it is above 0 also for independent labels.
     """
 
     label: str
     covariate: str
-    trials: int
-    label_gives_covariate: bool
+    trials: int  # that have both labels
+    label_gives_covariate: bool  # whether each value of the label occurs with only one value of the covariate
     covariate_gives_label: bool
     information: float
 
@@ -54,12 +45,7 @@ def confounded(dataset: xr.Dataset, label: str, covariate: str, trials: Mask | N
     """Return whether two labels of trials determine each other.
 
     ``dataset`` has one animal, with labels as coordinates ``(trial,)``. ``trials (trial,)`` are the trials to use (default:
-    all). Trials that lack a label ('' or NaN) do not count.
-
-    Raises
-    ------
-    SchemaError
-        If a label is unknown, or no trial has both.
+    all). Trials that lack a label ('' or NaN) do not count. SchemaError is raised if a label is unknown, or no trial has both.
 
     References
     ----------

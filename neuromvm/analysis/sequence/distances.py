@@ -16,9 +16,13 @@ Walther, A., et al. (2016). Reliability of dissimilarity measures for multi-voxe
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.sequence.trials import Codes, Mask
+from neuromvm.analysis.sequence.decoder import Inputs, trial_orders
+from neuromvm.analysis.sequence.means import Draws, shuffled_within
+from neuromvm.analysis.sequence.trials import Codes, Mask, SequenceTrials
+from neuromvm.schema import is_scored
 
 
 class Products(NamedTuple):
@@ -35,21 +39,10 @@ class Products(NamedTuple):
 
 
 def distances(products: Products, odor: Codes, odors: int, weights: Floats | None = None) -> Floats:
-    """Return the cross-validated squared distance of every two odors.
+    """Return cross-validated squared distances ``(draw, odor, odor)`` [squared units of a feature], which can be negative.
 
-    ``products`` are those of the trials with themselves, ``odor (trial,)`` is 0 .. odors - 1, and ``weights (draw, trial)``
-    say how often a trial counts, by default once.
-
-    Returns
-    -------
-    ``(draw, odor, odor)`` [squared units of a feature]; NaN where an odor has no two trials of different runs. Without signal it
-    is 0 on average, so it can be negative.
-
-    Examples
-    --------
-    >>> trials = np.array([[0.0], [0.0], [3.0], [3.0]])
-    >>> distances(Products.of(trials, trials, ~np.eye(4, dtype=bool)), np.array([0, 0, 1, 1]), 2)[0].tolist()
-    [[0.0, 9.0], [9.0, 0.0]]
+    They are NaN where an odor has no two trials of different runs. ``products`` are those of trials with themselves, ``odor
+    (trial,)`` is 0 .. odors - 1, and ``weights (draw, trial)`` say how often a trial counts, by default once.
     """
     weights = np.ones((1, len(odor))) if weights is None else weights
     members = weights[:, None, :] * (odor == np.arange(odors)[:, None])  # (draw, odor, trial)
@@ -59,31 +52,25 @@ def distances(products: Products, odor: Codes, odors: int, weights: Floats | Non
     return np.asarray(within[:, :, None] + within[:, None, :] - 2 * mean)
 
 
-def lags(odors: int) -> Floats:
-    """Return the lags between odors in the sequence, ``(odor, odor)``."""
-    return np.abs(np.subtract.outer(np.arange(odors), np.arange(odors))).astype(np.float64)
-
-
 def by_lag(distance: Floats) -> Floats:
     """Return the mean distance at lags 1, 2, ..., ``(..., lag)``, from ``(..., odor, odor)``."""
-    odors = distance.shape[-1]
-    return np.stack([distance[..., lags(odors) == lag].mean(axis=-1) for lag in range(1, odors)], axis=-1)
+    odors = np.arange(distance.shape[-1])
+    lags = np.abs(np.subtract.outer(odors, odors))
+    return np.stack([distance[..., lags == lag].mean(axis=-1) for lag in odors[1:]], axis=-1)
 
 
 def lag_slope(distance: Floats) -> Floats:
     """Return the least-squares slope of distance on lag over all pairs of odors, ``(...)``, from ``(..., odor, odor)``."""
-    odors = distance.shape[-1]
-    upper = np.triu_indices(odors, 1)
-    lag = lags(odors)[upper]
+    upper = np.triu_indices(distance.shape[-1], 1)
+    lag = (upper[1] - upper[0]).astype(np.float64)
     centred = lag - lag.mean()
     return np.asarray(distance[..., upper[0], upper[1]] @ centred / (centred @ centred))
 
 
 def nearness(products: Products, odor: Codes, odors: int, weights: Floats | None = None) -> Floats:
-    """Return the mean product of trials with the in-sequence trials of each odor, ``(draw, trial, odor)``.
+    """Return the mean product of out-of-sequence trials (rows) with the in-sequence trials (columns) of each odor.
 
-    ``products`` are those of out-of-sequence trials (rows) with in-sequence trials (columns), ``odor (column,)`` the odors of the
-    latter, ``weights (draw, column)`` how often they count, by default once.
+    It is ``(draw, trial, odor)``. ``odor (column,)``; ``weights (draw, column)`` say how often columns count, by default once.
     """
     weights = np.ones((1, len(odor))) if weights is None else weights
     members = (weights[:, None, :] * (odor == np.arange(odors)[:, None])).transpose(0, 2, 1)
@@ -92,19 +79,12 @@ def nearness(products: Products, odor: Codes, odors: int, weights: Floats | None
 
 
 def parted_slopes(near: Floats, odor: Codes, position: Codes, weights: Floats | None = None) -> Floats:
-    """Return the slopes of distance on odor lag and on position lag, fitted jointly to out-of-sequence trials.
+    """Return slopes of distance on odor lag and position lag ``(2,)``, fitted jointly out of sequence; NaN if collinear.
 
     The distance is that of a trial to the in-sequence mean of an odor. Up to a term for the trial and a term for the odor, it is
-    minus twice their product; both terms are removed from distance and lags before the regression. Predictors for lag 0 absorb
-    that a trial is nearest to its own odor or the one due at its position, so that the slopes are over lags 1, 2, ..., as in
-    sequence. Odors at equal distances have slope 0.
-
-    ``near`` is ``(trial, odor)`` of :func:`nearness`; ``odor`` and ``position (trial,)`` are numbers in the sequence, and
-    ``weights (trial,)`` say how often a trial counts, by default once.
-
-    Returns
-    -------
-    ``(2,)``: squared units of a feature per step of odor lag and of position lag; NaN if the two are collinear.
+    minus twice their product ``near (trial, odor)``; both terms are removed from distance and lags before the regression. Lag 0
+    has predictors that absorb that a trial is nearest to its own odor or the one due at its position, so that slopes are over
+    lags 1, 2, ..., as in sequence. Odors at equal distances have slope 0. ``weights (trial,)`` say how often a trial counts.
     """
     weights = np.ones(len(odor)) if weights is None else weights
     odors = np.arange(near.shape[1])
@@ -122,3 +102,88 @@ def _double_centred(values: Floats, weights: Floats) -> Floats:
     """Subtract means over odors and weighted means over trials from ``(trial, odor)``."""
     centred = values - values.mean(axis=1, keepdims=True)
     return np.asarray(centred - weights @ centred / weights.sum())
+
+
+ATTEMPTS = 20  # draws of out-of-sequence trials until their odor lags and position lags differ
+
+
+class ScoredTrials(NamedTuple):
+    """Test trials of one animal; a trial has a row for each replica that tests it."""
+
+    values: Floats  # (row, feature)
+    trial: Codes  # (row,) number among the animal's trials
+    replica: Codes  # (row,)
+
+    @classmethod
+    def of(cls, inputs: Inputs, trials: Mask) -> "ScoredTrials":
+        """Return the scored trials of a selection ``(trial,)``."""
+        replica, trial = np.nonzero(is_scored(inputs.parts) & trials)
+        values = np.broadcast_to(inputs.values, (len(inputs.parts), *inputs.values.shape[-2:]))
+        return cls(values[replica, trial], trial, replica)
+
+    def times(self, columns: "ScoredTrials", run: Codes) -> Products:
+        """Return products of trials of the same replica and of different runs; ``run (trial,)``."""
+        counted = (self.replica[:, None] == columns.replica) & (run[self.trial][:, None] != run[columns.trial])
+        return Products.of(self.values, columns.values, counted)
+
+
+def runs_drawn(run: Codes, used: Mask, draws: int, random: np.random.Generator) -> Floats:
+    """Draw n - 1 of the n runs with replacement; return how often each trial counts, ``(draw, trial)``."""
+    runs = np.unique(run[used])
+    times = random.multinomial(max(1, len(runs) - 1), np.full(len(runs), 1 / len(runs)), size=draws)
+    weight = np.zeros((draws, len(run)))
+    weight[:, used] = times[:, np.searchsorted(runs, run[used])]
+    return weight
+
+
+def relabelled_distances(
+    products: Products, rows: ScoredTrials, odor: Codes, name: str, dataset: xr.Dataset, odors: int, permutations: int
+) -> Floats:
+    """Return distances ``(permutation, odor, odor)``, odors being permuted among trials; all rows of a trial have one odor."""
+    used = np.unique(rows.trial)
+    permuted = []
+    for order in list(trial_orders(name, dataset.isel(trial=used), permutations))[1:]:
+        relabelled = odor.copy()
+        relabelled[used] = odor[used][order]
+        permuted.append(distances(products, relabelled[rows.trial], odors)[0])
+    return np.stack(permuted)
+
+
+def parted_draws(
+    reference: ScoredTrials,
+    out: ScoredTrials,
+    trials: SequenceTrials,
+    weight: Floats,
+    odors: int,
+    permutations: int,
+    random: np.random.Generator,
+) -> Draws:
+    """Return the slopes of out-of-sequence trials on odor lag and position lag, with draws.
+
+    ``weight (draw, trial)`` says how often in-sequence trials (``reference``) count; out-of-sequence trials are resampled too. In
+    null draws, odors are exchanged within position (odor lag) and positions within odor (position lag).
+    """
+    products = out.times(reference, trials.run)
+    codes = trials.odor[reference.trial]
+    near = nearness(products, codes, odors)[0]
+
+    def slopes(odor: Codes, position: Codes, near: Floats = near, counts: Floats | None = None) -> Floats:
+        return parted_slopes(near, odor[out.trial], position[out.trial], counts)
+
+    members = np.unique(out.trial)
+    resampled = []
+    for near_drawn in nearness(products, codes, odors, weight[:, reference.trial]):
+        for _ in range(ATTEMPTS):
+            times = np.bincount(random.choice(members, len(members) - 1), minlength=len(trials.odor)).astype(np.float64)
+            drawn = slopes(trials.odor, trials.position, near_drawn, times[out.trial])
+            if np.isfinite(drawn).all():
+                break
+        resampled.append(drawn)
+    null = np.empty((permutations, 2))
+    for draw in range(permutations):
+        for index in range(2):
+            labels = [trials.odor.copy(), trials.position.copy()]
+            held = labels[1 - index][members]
+            labels[index][members] = labels[index][members][shuffled_within(held, random)]
+            null[draw, index] = slopes(labels[0], labels[1])[index]
+    return Draws(slopes(trials.odor, trials.position), np.array(resampled), null)

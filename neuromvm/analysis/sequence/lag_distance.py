@@ -5,6 +5,7 @@ them: the distance of such a trial to the in-sequence mean of each odor is regre
 :mod:`neuromvm.analysis.sequence.distances`.
 """
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,10 +18,17 @@ from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.scores import Absent, Counts, Score, score_of
 from neuromvm.analysis.sequence.confounds import confounded
-from neuromvm.analysis.sequence.distances import by_lag, distances, lag_slope
-from neuromvm.analysis.sequence.inputs import Inputs, by_representation, inputs_of_latents
+from neuromvm.analysis.sequence.decoder import Inputs, by_representation, inputs_of_latents
+from neuromvm.analysis.sequence.distances import (
+    ScoredTrials,
+    by_lag,
+    distances,
+    lag_slope,
+    parted_draws,
+    relabelled_distances,
+    runs_drawn,
+)
 from neuromvm.analysis.sequence.means import ACTIVITY, NAN, Draws, seeds, variables_of
-from neuromvm.analysis.sequence.test_trials import ScoredTrials, parted_draws, relabelled_distances, runs_drawn
 from neuromvm.analysis.sequence.trials import WindowOptions, cut_sequence, read_trials, require_animals, with_runs_of
 from neuromvm.errors import SplitError
 from neuromvm.schema import Part, in_sample
@@ -41,12 +49,7 @@ class Options(WindowOptions):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Measure activity of all recorded trials, and the latents of test trials of each model.
-
-    Returns
-    -------
-    As of :func:`lag_distance`, with ``representation``: activity (``raw``) and models.
-    """
+    """Measure activity of all recorded trials (``raw``), and the latents of test trials of each model: :func:`lag_distance`."""
     activity = read_trials(cut_sequence(study.recordings, study.spec.samples, options))
     inputs = {}
     for name, trials in activity.trials.items():
@@ -63,30 +66,19 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         except SplitError as error:
             left_out[model] = str(error)
             continue
+        floor = f"{scored.attrs['floor']}, model not trained again"
         if fitted_on_test:
-            nulls = [
-                f"{prefix}{key}" for prefix in ("", "lag_", "parted_") for key in ("null_mean", "null_low", "null_high", "p")
-            ]
-            scored = scored.assign({name: scored[name].where(False) for name in nulls})
-        floor = NO_FLOOR if fitted_on_test else f"{scored.attrs['floor']}, model not trained again"
+            nulls = itertools.product(("", "lag_", "parted_"), ("null_mean", "null_low", "null_high", "p"))
+            scored, floor = scored.assign({name: scored[name].where(False) for name in map("".join, nulls)}), NO_FLOOR
         scores[model] = scored.assign_attrs(floor=floor)
     joined = by_representation(scores, left_out).reindex(odor=list(activity.sequence), other=list(activity.sequence))
     return joined.assign_attrs(in_sample=int(fitted_on_test))
 
 
 def lag_distance(samples: xr.DataTree, inputs: Mapping[str, Inputs], options: Options, sequence: Sequence[str]) -> xr.Dataset:
-    """Measure one representation.
+    """Measure one representation in trials with labels ``odor, position``; ``sequence`` names the odors in sequence.
 
-    Parameters
-    ----------
-    samples
-        The trials of each animal, labels ``odor, position``.
-    inputs
-        Values of each animal; correct in-sequence trials and all out-of-sequence trials are used where they are scored.
-    options
-        Resampling.
-    sequence
-        Names of the odors in sequence.
+    Of the ``inputs`` of each animal, correct in-sequence trials and all out-of-sequence trials are used where they are scored.
 
     Returns
     -------
@@ -97,18 +89,13 @@ def lag_distance(samples: xr.DataTree, inputs: Mapping[str, Inputs], options: Op
 
     Intervals resample runs through the sequence, and out-of-sequence trials. The null of ``value`` and ``lag_value`` permutes
     odors among trials; that of ``parted_value`` permutes odors among out-of-sequence trials of the same position (odor lag), and
-    positions among those of the same odor (position lag), which keeps the effect of the other lag.
-
-    Raises
-    ------
-    SplitError
-        If in no animal every odor has test trials of two runs.
+    positions among those of the same odor (position lag), which keeps the effect of the other lag. SplitError is raised if in no
+    animal every odor has test trials of two runs.
     """
     left_out: dict[str, str] = {}
     measured = {}
     for name in inputs:
-        animal = _measure(name, samples[name].to_dataset(), inputs[name], len(sequence), options, left_out)
-        if animal is not None:
+        if animal := _measure(name, samples[name].to_dataset(), inputs[name], len(sequence), options, left_out):
             measured[name] = animal
     require_animals("lag_distance", len(measured), left_out, "Test on more trials: split.kind=halves")
     animals = list(measured.values())

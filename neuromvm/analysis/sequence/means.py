@@ -32,13 +32,7 @@ class Draws(NamedTuple):
 
 
 def balanced_mean(values: Floats, group: Codes) -> Floats:
-    """Return the mean over groups of their means, ``(...)`` from ``(trial, ...)``.
-
-    Examples
-    --------
-    >>> float(balanced_mean(np.array([1.0, 0, 0, 0]), np.array([0, 1, 1, 1])))
-    0.5
-    """
+    """Return the mean over groups of their means, ``(...)`` from ``(trial, ...)``."""
     return np.asarray(np.mean([values[group == code].mean(axis=0) for code in np.unique(group)], axis=0))
 
 

@@ -14,9 +14,8 @@ from pydantic import Field
 
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.scores import Counts, Difference, Interval, Score, interval_of, score_of
+from neuromvm.analysis.sequence import decoder
 from neuromvm.analysis.sequence.confounds import Confound, ConfoundError, confounded
-from neuromvm.analysis.sequence.decoder import decoded_shares, rarest_odor, trial_orders
-from neuromvm.analysis.sequence.inputs import Inputs, by_representation, inputs_of_activity, inputs_of_latents
 from neuromvm.analysis.sequence.means import Draws, over_animals, resampled_mean, seeds, shuffled_within, variables_of
 from neuromvm.analysis.sequence.trials import (
     Codes,
@@ -36,16 +35,11 @@ if TYPE_CHECKING:
 
 READ = ("odor", "position", "odor - position")
 FLOORS = {
-    "refitted": "permutations of activity among the trials of each animal, scalers and decoders refitted",
+    "refitted": decoder.REFITTED,
     "exchanged": "permutations of latents among the out-of-sequence test trials of each animal, decode-only: neither models nor "
     "decoders refitted",
 }
 CONDITIONAL = 1000  # permutations of decoded trials within odor or position; decoders are not refitted
-
-REMEDY = (
-    "Score on out-of-sequence trials: tested=out_of_sequence, and leave in_sequence out of 'keep'. "
-    "For in-sequence trials use the analysis sequence, which calls what it reads 'odor = position (confounded)'"
-)
 
 
 class Options(DecoderOptions):
@@ -59,50 +53,38 @@ class Options(DecoderOptions):
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Score activity of all recorded trials, and latents of each model whose samples have out-of-sequence trials.
+    """Score activity of all recorded trials (``raw``), and latents of each model whose samples have out-of-sequence trials.
 
-    Returns
-    -------
-    As of :func:`tell_apart`, with ``representation``: activity (``raw``) and models. The attribute ``left_out`` gives the reason
-    for each model that cannot be scored.
+    The scores are those of :func:`tell_apart`, with the dim ``representation``; ``left_out`` has the reasons for other models.
     """
     activity = read_trials(cut_sequence(study.recordings, study.spec.samples, options))
-    inputs = inputs_of_activity(activity, options.split, options.inverse_penalty)
+    inputs = decoder.inputs_of_activity(activity, options.split, options.inverse_penalty)
     scores, left_out = {"raw": tell_apart(activity.samples, inputs, options)}, {}
     for model in study.models:
         if in_sample(study.splits):
             left_out[model] = "trials that are scored were fitted on"
             continue
         embedded = read_trials(study.samples)
-        inputs = inputs_of_latents(embedded, study.latents(model), study.splits, options.latent_inverse_penalty)
+        inputs = decoder.inputs_of_latents(embedded, study.latents(model), study.splits, options.latent_inverse_penalty)
         try:
             scores[model] = tell_apart(embedded.samples, inputs, options, null="exchanged")
         except (ConfoundError, SplitError) as error:
             left_out[model] = str(error)
-    return by_representation(scores, left_out)
+    return decoder.by_representation(scores, left_out)
 
 
 def tell_apart(
     samples: xr.DataTree,
-    inputs: Mapping[str, Inputs],
+    inputs: Mapping[str, decoder.Inputs],
     options: Options,
     *,
     null: Literal["refitted", "exchanged"] = "refitted",
 ) -> xr.Dataset:
-    """Score one representation: is the odor decoded, or the position?
+    """Score one representation in trials with labels ``odor, position``: is the odor decoded, or the position?
 
-    Parameters
-    ----------
-    samples
-        The trials of each animal, labels ``odor, position``.
-    inputs
-        Inputs of the decoders, which are fitted on correct in-sequence training trials.
-    options
-        Decoder and resampling.
-    null
-        ``refitted``: activity is permuted among all trials, and scalers and decoders are fitted again. ``exchanged``, for a model
-        that is not trained again: decoded odors are permuted among scored trials. The model may have memorised the labels of its
-        training trials, so these are not permuted.
+    Decoders are fitted on correct in-sequence training trials. ``null="refitted"``: activity is permuted among all trials, and
+    scalers and decoders are fitted again. ``null="exchanged"``, for a model that is not trained again: decoded odors are permuted
+    among scored trials. The model may have memorised the labels of its training trials, so these are not permuted.
 
     Returns
     -------
@@ -113,12 +95,8 @@ def tell_apart(
     trials decoded correctly, which is *odor = position (confounded)*. ``animal_value (animal, read)``, ``trials, exchangeable
     (animal)``.
 
-    Raises
-    ------
-    ConfoundError
-        If odor and position are one variable on the trials used of every animal.
-    SplitError
-        If no animal has enough out-of-sequence test trials, or enough trials of each odor to fit on.
+    ConfoundError is raised if odor and position are one variable on the trials used of every animal, SplitError if no animal has
+    enough out-of-sequence test trials, or enough trials of each odor to fit on.
     """
     scored: dict[str, _Scored] = {}
     left_out: dict[str, str] = {}
@@ -140,7 +118,8 @@ def tell_apart(
             found=f"odor and position determine each other on all {confounds[0].trials} trials used, so what is decoded cannot "
             "be called by one of the names",
             expected="trials on which odor and position differ",
-            next_step=REMEDY,
+            next_step="Score on out-of-sequence trials: tested=out_of_sequence, and leave in_sequence out of 'keep'. For "
+            "in-sequence trials use the analysis sequence, which calls what it reads 'odor = position (confounded)'",
         )
     require_animals("odor_or_position", len(scored), left_out, "Lower 'fewest' or 'folds', or record more trials")
     animals = list(scored.values())
@@ -178,25 +157,25 @@ class _Scored(NamedTuple):
     exchangeable: list[int]  # for each of READ, trials that share the value of the other label with another trial
 
 
-def _too_few(inputs: Inputs, tested: Mask, options: Options) -> str:
+def _too_few(inputs: decoder.Inputs, tested: Mask, options: Options) -> str:
     """Return why an animal cannot be scored, '' if it can."""
     trials, count = inputs.trials, int(tested.sum())
     if count < options.fewest:
         return f"{count} out-of-sequence test trials, {options.fewest} needed"
     odors = int(trials.odor.max()) + 1
-    rarest = min(rarest_odor(trials.odor[trials.reference & is_fitted(part)], odors) for part in inputs.parts)
+    rarest = min(decoder.rarest_odor(trials.odor[trials.reference & is_fitted(part)], odors) for part in inputs.parts)
     return "" if rarest >= 2 else f"{rarest} correct in-sequence training trials of an odor, 2 needed in each split"
 
 
-def _score(name: str, dataset: xr.Dataset, inputs: Inputs, tested: Mask, options: Options, null: str) -> _Scored:
+def _score(name: str, dataset: xr.Dataset, inputs: decoder.Inputs, tested: Mask, options: Options, null: str) -> _Scored:
     """Score one animal."""
     trials, reference = inputs.trials, inputs.trials.reference
 
     def decoded(order: Codes) -> Floats:
         values = inputs.values[..., order, :]
-        return decoded_shares(values, trials.odor, reference, inputs.parts, inputs.inverse_penalty)
+        return decoder.decoded_shares(values, trials.odor, reference, inputs.parts, inputs.inverse_penalty)
 
-    orders = trial_orders(name, dataset, options.permutations)
+    orders = decoder.trial_orders(name, dataset, options.permutations)
     observed, out = decoded(next(orders)), trials.take(tested)
     if null == "refitted":
         permuted = (decoded(order)[tested] for order in orders)
@@ -206,8 +185,7 @@ def _score(name: str, dataset: xr.Dataset, inputs: Inputs, tested: Mask, options
     draws = np.array([_reads(shares, out).mean(axis=0) for shares in permuted])
     reads = _reads(observed[tested], out)
     resampled = resampled_mean(reads, np.zeros(len(reads), dtype=np.intp), options.bootstraps, seeds(options.seed, name))
-    random = np.random.default_rng([*seeds(options.seed, name), 1])
-    conditional = np.full((CONDITIONAL, len(READ)), np.nan)
+    random, conditional = np.random.default_rng([*seeds(options.seed, name), 1]), np.full((CONDITIONAL, len(READ)), np.nan)
     for draw in range(CONDITIONAL):
         for read, label in enumerate((out.position, out.odor)):
             order = shuffled_within(label, random)
@@ -232,8 +210,7 @@ def _reads(decoded: Floats, trials: SequenceTrials) -> Floats:
 
 def summarize(scores: xr.Dataset) -> list[Score]:
     """Return, for each representation, the shares decoded as odor and as position, each against both nulls."""
-    lines = []
-    floors = json.loads(scores.attrs["floors"])
+    lines, floors = [], json.loads(scores.attrs["floors"])
     parts = {"resampled": scores.attrs["interval"], "chance": float(scores.attrs["chance"])}
     for representation in scores["representation"].values:
         selected, trials = scores.sel(representation=representation), scores["trials"].sel(representation=representation)

@@ -10,7 +10,7 @@ events. *Nature Communications* 13, 787.
 """
 
 import json
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,7 @@ from neuromvm import schema
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.scores import Counts, Score, score_of
 from neuromvm.analysis.sequence.confounds import confounded
-from neuromvm.analysis.sequence.decoder import folds_of, probabilities, rarest_odor, shares, trial_orders
+from neuromvm.analysis.sequence.decoder import REFITTED, folds_of, probabilities, rarest_odor, shares, trial_orders
 from neuromvm.analysis.sequence.means import ACTIVITY, Draws, over_animals, seeds
 from neuromvm.analysis.sequence.trials import Codes, DecoderOptions, cut_sequence, read_trials, require_animals
 from neuromvm.analysis.statistics import over_trials
@@ -58,14 +58,8 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
 def follow(fitted: xr.DataTree, slid: xr.DataTree, options: Options | None = None) -> xr.Dataset:
     """Decode previous, current and next odor in time.
 
-    Parameters
-    ----------
-    fitted
-        Samples with one window a trial, in which decoders are fitted.
-    slid
-        Samples of the same trials and features, the window slid over the trial.
-    options
-        Decoder, folds and resampling.
+    ``fitted`` are samples with one window a trial, in which decoders are fitted; ``slid`` are samples of the same trials and
+    features, with the window slid over the trial.
 
     Returns
     -------
@@ -78,19 +72,15 @@ def follow(fitted: xr.DataTree, slid: xr.DataTree, options: Options | None = Non
     variable output in windows without odor than one fitted on permuted activity. ``p`` is the larger of ``null_p`` and
     ``exchanged_p``. ``peak_*, peak_time (relation)``: the same for the maximum over windows, against the maximum of each null
     draw, which corrects for the number of windows. ``animal_value (animal, relation, window)``, ``trials (animal)``. Attribute
-    ``label``: the decoded variable; ``left_out``: animals and reasons (JSON).
-
-    Raises
-    ------
-    SplitError
-        If every animal has an odor with fewer correct in-sequence trials than there are folds.
+    ``label``: the decoded variable; ``left_out``: animals and reasons (JSON). SplitError is raised if every animal has an odor
+    with fewer correct in-sequence trials than there are folds.
     """
     options = options or Options()
     spec = sample_spec(fitted)
     animals, slid_animals = read_trials(fitted), read_trials(slid)
     odors = len(animals.sequence)
-    followed: dict[str, Followed] = {}
-    left_out, labels = {}, set()
+    followed: dict[str, tuple[Draws, Draws]] = {}
+    left_out, labels, trials = {}, set(), []
     for name, dataset in schema.animals(animals.samples):
         windows = slid_animals.samples[name].to_dataset()
         if not np.array_equal(dataset["trial"], windows["trial"]):
@@ -101,20 +91,21 @@ def follow(fitted: xr.DataTree, slid: xr.DataTree, options: Options | None = Non
         if rarest < options.folds:
             left_out[name] = f"{rarest} correct in-sequence trials of an odor, {options.folds} needed"
             continue
+        trials.append(len(odor))
         labels.add(confounded(dataset, "odor", "position", used).name)
         decoded = features(windows.isel(trial=used)["activity"], spec)
         followed[name] = _follow_animal(name, dataset.isel(trial=used), animals.activity(name)[used], decoded, odor, options)
     require_animals("sequence", len(followed), left_out, "Use fewer folds, or leave rare odors out with 'keep'")
     centres = next(iter(slid_animals.samples.children.values()))["window"].to_numpy()
     dims = ("relation", "window")
-    nulls = [animal.refitted for animal in followed.values()], [animal.exchanged for animal in followed.values()]
+    nulls = [list(draws) for draws in zip(*followed.values(), strict=True)]
     peaks = _larger_p(*(_peak(draws, centres) for draws in nulls))
     return xr.Dataset(
         {
             **{key: (dims, values) for key, values in _larger_p(*map(over_animals, nulls)).items()},
             **{f"peak_{key}": (("relation",), values) for key, values in peaks.items()},
             "animal_value": (("animal", *dims), np.stack([draws.observed for draws in nulls[0]])),
-            "trials": (("animal",), np.array([animal.trials for animal in followed.values()])),
+            "trials": (("animal",), np.array(trials)),
         },
         coords={"relation": list(RELATIONS), "window": centres, "animal": list(followed)},
         attrs={
@@ -122,28 +113,21 @@ def follow(fitted: xr.DataTree, slid: xr.DataTree, options: Options | None = Non
             "sequence": json.dumps(animals.sequence),
             "measure": options.measure,
             "chance": 1 / odors,
-            "start": options.start,
-            "stop": options.stop,
-            "folds": options.folds,
-            "permutations": options.permutations,
+            **{key: getattr(options, key) for key in ("start", "stop", "folds", "permutations")},
             "interval": f"95 % over {options.bootstraps} bootstrap draws of test trials within animal and odor",
-            "floor": f"{options.permutations} permutations of activity among the trials of each animal, "
-            "scalers and decoders refitted",
+            "floor": f"{options.permutations} {REFITTED}",
             "left_out": json.dumps(left_out),
         },
     )
 
 
-class Followed(NamedTuple):
-    """Decoding of one animal, ``(..., relation, window)``, with two nulls."""
+def _follow_animal(
+    name: str, dataset: xr.Dataset, window: Floats, decoded: Floats, odor: Codes, options: Options
+) -> tuple[Draws, Draws]:
+    """Return draws ``(..., relation, window)`` with the null of refitted decoders, and with that of exchanged trials.
 
-    refitted: Draws
-    exchanged: Draws
-    trials: int
-
-
-def _follow_animal(name: str, dataset: xr.Dataset, window: Floats, decoded: Floats, odor: Codes, options: Options) -> Followed:
-    """Fit decoders in ``window (trial, feature)`` and apply them to ``decoded (trial, window, feature)``."""
+    Decoders are fitted in ``window (trial, feature)`` and applied to ``decoded (trial, window, feature)``.
+    """
     fitted = np.ones(len(odor), dtype=bool)
     parts = folds_of(name, dataset, odor, fitted, options.split)
 
@@ -161,7 +145,7 @@ def _follow_animal(name: str, dataset: xr.Dataset, window: Floats, decoded: Floa
     bootstrap = _relations(measured, over_trials.bootstrap(rows, options.bootstraps, random))
     exchanged = _relations(measured, over_trials.permutations(rows, EXCHANGES, random))
     refitted = np.concatenate([_relations(measure(order), unchanged) for order in orders])
-    return Followed(Draws(observed, bootstrap, refitted), Draws(observed, bootstrap, exchanged), len(odor))
+    return Draws(observed, bootstrap, refitted), Draws(observed, bootstrap, exchanged)
 
 
 def _relations(decoded: Floats, assignments: Floats) -> Floats:
@@ -173,12 +157,10 @@ def _relations(decoded: Floats, assignments: Floats) -> Floats:
     share = assignments / assignments.sum(axis=1, keepdims=True)
     means = np.einsum("dto,twc->dowc", share, decoded, optimize=True)  # (draw, odor of the trial, window, decoded odor)
     means = means - means.mean(axis=1, keepdims=True) + 1 / decoded.shape[-1]
-    neighbours = {
-        name: np.diagonal(means, offset=shift, axis1=1, axis2=3) for name, shift in NEIGHBOURS.items()
-    }  # (draw, window, odor)
+    neighbours = [np.diagonal(means, offset=shift, axis1=1, axis2=3) for shift in NEIGHBOURS.values()]  # (draw, window, odor)
     # "next" begins with the first odor of the sequence and "previous" with the second; odors in the middle have both.
-    asymmetry = neighbours["next"][..., 1:] - neighbours["previous"][..., :-1]
-    return np.stack([values.mean(axis=-1) for values in (*neighbours.values(), asymmetry)], axis=1)
+    asymmetry = neighbours[2][..., 1:] - neighbours[0][..., :-1]
+    return np.stack([values.mean(axis=-1) for values in (*neighbours, asymmetry)], axis=1)
 
 
 def _larger_p(refitted: dict[str, Floats], exchanged: dict[str, Floats]) -> dict[str, Floats]:

@@ -6,6 +6,7 @@ sequence) would reveal the side, so its trials are left out. Activity is permute
 contains what the odor alone reveals.
 """
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Literal
 
@@ -15,13 +16,13 @@ from pydantic import Field
 
 from neuromvm import schema
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.scores import Counts, Score, score_of
-from neuromvm.analysis.sequence.decoder import folds_of, share_correct, trial_orders
+from neuromvm.analysis.scores import Absent, Counts, Difference, Score, interval_of, score_of
+from neuromvm.analysis.sequence.decoder import REFITTED, folds_of, rarest_odor, share_correct, trial_orders
 from neuromvm.analysis.sequence.means import ACTIVITY, NAN, Draws, Variable, balanced_mean, over_animals, resampled_mean, seeds
-from neuromvm.analysis.sequence.trial_types import TRIAL_TYPES, TrialTypeOptions, odor_by_trial_type, trial_type_lines
 from neuromvm.analysis.sequence.trials import (
     Animals,
     Codes,
+    DecoderOptions,
     Mask,
     SequenceTrials,
     cut_sequence,
@@ -33,15 +34,14 @@ if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
     from neuromvm.folders.study import Study
 
-NAMES = {
-    "in_sequence": "in against out of sequence, correct trials",
-    "correct": "correct against incorrect, in-sequence trials",
-}
+TRIAL_TYPES = ("in sequence, correct", "in sequence, incorrect", "out of sequence, correct", "out of sequence, incorrect")
+NAMES = {"in_sequence": "in against out of sequence, correct trials", "correct": "correct against incorrect, in-sequence trials"}
 
 
-class Options(TrialTypeOptions):
-    """Contrasts, and how many trials they need."""
+class Options(DecoderOptions):
+    """Contrasts, the decoder of the odor, and how many trials they need."""
 
+    fewest_tested: int = Field(5, ge=2, description="Trials of a kind on which an animal's odor decoder is scored")
     contrasts: tuple[Literal["in_sequence", "correct"], ...] = ("in_sequence", "correct")
     within: Literal["odor", "position"] = Field("odor", description="Activity is permuted among trials that are alike in this")
     fewest: int = Field(10, ge=2, description="Trials that the rarer side of a contrast must have in an animal")
@@ -55,12 +55,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
 def contrast(samples: xr.DataTree, options: Options | None = None) -> xr.Dataset:
     """Decode contrasts between trials, and the odor on each type of trial.
 
-    Parameters
-    ----------
-    samples
-        One window a trial, labels ``odor, position, in_sequence, correct``.
-    options
-        Contrasts, decoder and resampling.
+    ``samples`` have one window a trial and the labels ``odor, position, in_sequence, correct``.
 
     Returns
     -------
@@ -69,12 +64,8 @@ def contrast(samples: xr.DataTree, options: Options | None = None) -> xr.Dataset
     has too few trials. ``odor_value (kind)``: share of test trials of a type of which the odor is decoded correctly, by decoders
     fitted on correct in-sequence training trials, with ``odor_low, odor_high, odor_null_mean, odor_null_low, odor_null_high,
     odor_p``; ``odor_difference, odor_difference_low, odor_difference_high (kind)`` to correct in-sequence test trials of the same
-    odors; ``odor_trials (kind, animal)``. Attribute ``left_out``: contrasts, types and animals with reasons (JSON).
-
-    Raises
-    ------
-    SplitError
-        If no animal has enough trials for any contrast.
+    odors; ``odor_trials (kind, animal)``. Attribute ``left_out``: contrasts, types and animals with reasons (JSON). SplitError is
+    raised if no animal has enough trials for any contrast.
     """
     options = options or Options()
     animals = read_trials(samples)
@@ -93,16 +84,12 @@ def contrast(samples: xr.DataTree, options: Options | None = None) -> xr.Dataset
         attrs={
             "chance": 0.5,
             "odor_chance": 1 / len(animals.sequence),
-            "within": options.within,
-            "fewest": options.fewest,
-            "folds": options.folds,
-            "permutations": options.permutations,
+            **{key: getattr(options, key) for key in ("within", "fewest", "folds", "permutations")},
             "interval": f"95 % over {options.bootstraps} bootstrap draws of test trials within animal and side of the contrast",
             "odor_interval": f"95 % over {options.bootstraps} bootstrap draws of test trials within animal",
             "floor": f"{options.permutations} permutations of activity among trials of the same {options.within} in each animal, "
             "scalers and decoders refitted",
-            "odor_floor": f"{options.permutations} permutations of activity among the trials of each animal, "
-            "scalers and decoders refitted",
+            "odor_floor": f"{options.permutations} {REFITTED}",
             "left_out": json.dumps(left_out),
         },
     )
@@ -113,11 +100,8 @@ def pair_of(trials: SequenceTrials, contrast: str) -> tuple[Mask, Codes]:
 
     The other label is held constant, and odors and positions that have only one side are removed until every one has both.
     """
-    if contrast == "in_sequence":
-        used, side = trials.correct.copy(), trials.in_sequence
-    else:
-        used, side = trials.in_sequence.copy(), trials.correct
-    before = -1
+    held, side = (trials.correct, trials.in_sequence) if contrast == "in_sequence" else (trials.in_sequence, trials.correct)
+    used, before = held.copy(), -1
     while before != used.sum():
         before = int(used.sum())
         for codes in (trials.odor, trials.position):
@@ -189,3 +173,81 @@ def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     from neuromvm.analysis.figures import sequence as figures  # here, so that computing needs no plotting library
 
     return {"contrasts": figures.contrasts(scores)}
+
+
+def odor_by_trial_type(animals: Animals, options: Options, left_out: dict[str, str]) -> dict[str, Variable]:
+    """Score the decoder of the odor of every animal; ``left_out`` takes the reasons where there are too few trials."""
+    shares: dict[str, list[Draws]] = {trial_type: [] for trial_type in TRIAL_TYPES}
+    differences: dict[str, list[Draws]] = {trial_type: [] for trial_type in TRIAL_TYPES}
+    counts = np.zeros((len(TRIAL_TYPES), len(animals.trials)), dtype=np.intp)
+    for column, (name, dataset) in enumerate(schema.animals(animals.samples)):
+        trials = animals.trials[name]
+        rarest = rarest_odor(trials.odor[trials.reference], len(animals.sequence))
+        if rarest < options.folds:
+            left_out[f"odor, {name}"] = f"{rarest} correct in-sequence trials of an odor, {options.folds} needed"
+            continue
+        parts, window = folds_of(name, dataset, trials.odor, trials.reference, options.split), animals.activity(name)
+        correct, *null = (
+            share_correct(window[order], trials.odor, trials.reference, parts, options.inverse_penalty)
+            for order in trial_orders(name, dataset, options.permutations)
+        )
+        sides = ((label, ~label) for label in (trials.in_sequence, trials.correct))
+        for row, (trial_type, (sequence, response)) in enumerate(zip(TRIAL_TYPES, itertools.product(*sides), strict=True)):
+            members = sequence & response
+            count = int(members.sum())
+            if count < options.fewest_tested:
+                left_out[f"odor on trials {trial_type}, {name}"] = f"{count} trials, {options.fewest_tested} needed"
+                continue
+            counts[row, column] = count
+            # The mean over trials: with one or two trials of an odor, a mean over odors would have no interval.
+            resampled = _resampled_mean(correct[members], options, name, row)
+            share = Draws(correct[members].mean(), resampled, np.stack(null)[:, members].mean(axis=1))
+            reference, reference_draws = _reference_share(correct, trials, members, name, options)
+            shares[trial_type].append(share)
+            differences[trial_type].append(Draws(share.observed - reference, resampled - reference_draws, share.null))
+    # The first type is the reference of the others.
+    differences[TRIAL_TYPES[0]] = []
+    summaries, compared = ([over_animals(draws or [Draws.missing()]) for draws in by.values()] for by in (shares, differences))
+    variables: dict[str, Variable] = {"odor_trials": (("kind", "animal"), counts)}
+    variables |= {f"odor_{key}": (("kind",), np.array([float(row[key]) for row in summaries])) for key in summaries[0]}
+    names = {"odor_difference": "value", "odor_difference_low": "low", "odor_difference_high": "high"}
+    return variables | {name: (("kind",), np.array([float(row[key]) for row in compared])) for name, key in names.items()}
+
+
+def _resampled_mean(values: Floats, options: Options, name: str, *seed: int) -> Floats:
+    """Return bootstrap draws of the mean over trials, ``(draw,)``."""
+    return resampled_mean(values, np.zeros(len(values), np.intp), options.bootstraps, [*seeds(options.seed, name), *seed])
+
+
+def _reference_share(
+    correct: Floats, trials: SequenceTrials, members: Mask, name: str, options: Options
+) -> tuple[Floats, Floats]:
+    """Return the share decoded correctly of reference trials, odors weighted as among ``members (trial,)``, and its draws."""
+    observed, draws = np.zeros(()), np.zeros(options.bootstraps)
+    for odor in np.unique(trials.odor[members]):
+        values = correct[trials.reference & (trials.odor == odor)]
+        weight = np.mean(trials.odor[members] == odor)
+        observed = observed + weight * values.mean()
+        draws = draws + weight * _resampled_mean(values, options, name, len(TRIAL_TYPES), int(odor))
+    return observed, draws
+
+
+def trial_type_lines(scores: xr.Dataset) -> list[Score]:
+    """Return a line for each type of trial that could be scored."""
+    lines, attrs = [], scores.attrs
+    for trial_type in scores["kind"].values:
+        selected = scores.sel(kind=trial_type)
+        if not np.isfinite(selected["odor_value"]):
+            continue
+        label = "odor = position (confounded)" if str(trial_type).startswith("in ") else "odor"
+        difference: Difference | Absent = Absent("the other kinds are compared with this one")
+        if np.isfinite(selected["odor_difference"]):
+            interval = interval_of(selected, "odor_difference_")
+            difference = Difference(f"{TRIAL_TYPES[0]}, same odors", float(selected["odor_difference"]), interval)
+        trials = selected["odor_trials"]
+        n = Counts(int((trials > 0).sum()), int(trials.sum()), 1, int(attrs["folds"]))
+        title = f"share of trials read rightly; decoded: {label}"
+        named = {"what": title, "representation": "raw", "setting": str(trial_type), "n": n}
+        parts = {"resampled": attrs["odor_interval"], "chance": float(attrs["odor_chance"]), "difference": difference}
+        lines.append(score_of(selected, attrs["odor_floor"], attrs["permutations"], {**named, **parts}, prefix="odor_"))
+    return lines

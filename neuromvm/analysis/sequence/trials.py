@@ -22,6 +22,7 @@ from neuromvm.specs.data import Scalar
 
 Codes = NDArray[np.intp]
 Mask = NDArray[np.bool_]
+Labels = tuple[NDArray[np.str_], NDArray[np.float64], Mask, Mask]
 TRUE, FALSE = ("1", "1.0", "True", "true"), ("0", "0.0", "-1", "-1.0", "False", "false")
 
 
@@ -99,10 +100,7 @@ def trial_label(where: str, dataset: xr.Dataset, label: str) -> NDArray[np.gener
 
 
 def with_runs(recordings: xr.DataTree) -> xr.DataTree:
-    """Return recordings with the trial label ``run``: a new run through the sequence begins where the position does not rise.
-
-    Trials are ordered by the label ``onset`` [s].
-    """
+    """Return recordings with the trial label ``run``: by ``onset``, a new run begins where the position does not rise."""
     children = {}
     for name, node in recordings.children.items():
         dataset = node.to_dataset(inherit=False)
@@ -141,14 +139,9 @@ def read_trials(samples: xr.DataTree) -> Animals:
     """Return the sequence, and the odor and position of every trial in it.
 
     Samples have the trial labels ``odor, position, in_sequence, correct``; without ``run``, each trial is a separate run. Trials
-    whose odor or position does not occur in sequence are left out.
-
-    Raises
-    ------
-    SchemaError
-        If no trial is in sequence, an odor is in sequence at two positions, or ``in_sequence`` contradicts odor and position.
+    whose odor or position does not occur in sequence are left out. Labels that contradict one another raise SchemaError.
     """
-    labels = {name: _Labels.of(name, dataset) for name, dataset in schema.animals(samples)}
+    labels = {name: _labels(name, dataset) for name, dataset in schema.animals(samples)}
     odors, positions = _sequence(labels)
     nodes, trials, known = {}, {}, {}
     for name, dataset in schema.animals(samples):
@@ -177,19 +170,11 @@ def require_animals(analysis: str, scored: int, left_out: dict[str, str], next_s
         raise SplitError(f"analysis {analysis}", found=f"no animal with enough trials ({reasons})", next_step=next_step)
 
 
-class _Labels(NamedTuple):
-    """Trial labels as they are in the samples, each ``(trial,)``."""
-
-    odor: NDArray[np.str_]
-    position: NDArray[np.float64]
-    in_sequence: Mask
-    correct: Mask
-
-    @classmethod
-    def of(cls, animal: str, dataset: xr.Dataset) -> "_Labels":
-        odor, position = (trial_label(f"animal {animal}", dataset, label) for label in ("odor", "position"))
-        truths = [_truth(animal, dataset, label) for label in ("in_sequence", "correct")]
-        return cls(odor.astype(str), position.astype(np.float64), *truths)
+def _labels(animal: str, dataset: xr.Dataset) -> Labels:
+    """Return odor, position, and whether trials are in sequence and correct, as they are in the samples."""
+    odor, position = (trial_label(f"animal {animal}", dataset, label) for label in ("odor", "position"))
+    in_sequence, correct = (_truth(animal, dataset, label) for label in ("in_sequence", "correct"))
+    return odor.astype(str), position.astype(np.float64), in_sequence, correct
 
 
 def _truth(animal: str, dataset: xr.Dataset, label: str) -> Mask:
@@ -200,7 +185,7 @@ def _truth(animal: str, dataset: xr.Dataset, label: str) -> Mask:
     return np.isin(values, TRUE)
 
 
-def _sequence(labels: dict[str, _Labels]) -> tuple[list[str], list[float]]:
+def _sequence(labels: dict[str, Labels]) -> tuple[list[str], list[float]]:
     """Return odors and positions of in-sequence trials of all animals, in order."""
     pairs: set[tuple[float, str]] = set()
     for odor, position, in_sequence, _ in labels.values():

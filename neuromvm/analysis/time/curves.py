@@ -20,10 +20,6 @@ class Draws(NamedTuple):
     null: Floats  # (draw, ...), no draws where scored trials were fitted on
     bootstrap: Floats  # (draw, ...)
 
-    def of(self, animal: int) -> "Draws":
-        """Return the draws of one animal."""
-        return Draws(self.value[animal], self.null[:, animal], self.bootstrap[:, animal])
-
     def mean_over(self, windows: NDArray[np.bool_]) -> "Draws":
         """Return the mean over a selection of windows, ``(..., 1)``; NaN if it is empty."""
         return Draws(*(over_trials.mean_of_scored(values[..., windows], axis=-1)[..., None] for values in self))
@@ -58,17 +54,12 @@ class Draws(NamedTuple):
 
 
 def onsets(curve: Draws, ends: NDArray[np.floating], level: float) -> dict[str, Floats]:
-    """Return when a curve becomes significant, and how far that time varies over bootstrap draws of trials.
+    """Return when a curve becomes significant, with an element for each of ``ONSETS``; ``ends (window,)`` are those of windows.
 
-    ``curve`` and ``ends``, the end of each window, are ``(window,)``; ``level`` is the largest p that is called significant.
-
-    Returns
-    -------
-    Arrays with one element for each of ``ONSETS``: ``value``, the end of the first significant window (NaN if there is none);
-    ``p`` of this window, or the smallest p of all; ``low, high``, 95 % of the times at which the run of significant windows that
-    begins with it begins in bootstrap draws, thresholds being those of the observed data; ``found``, the share of draws in which
-    any window of this run is significant. If it is below one half, there is no interval. The interval is that of the edge of a
-    run; it does not exclude information before it.
+    ``value``: the end of the first significant window (NaN if there is none); ``p`` of this window, or the smallest p of all;
+    ``low, high``: 95 % of the times at which the run of significant windows that begins with it begins in bootstrap draws, with
+    thresholds of the observed data; ``found``: the share of draws in which any window of this run is significant, below one half
+    of which there is no interval. The interval is that of the edge of a run; it does not exclude information before it.
     """
     if not curve.tested:
         return dict.fromkeys(ONSET_NUMBERS, np.full(len(ONSETS), np.nan))
@@ -94,17 +85,9 @@ def _onset(observed: Floats, resampled: Floats, ends: Floats, level: float) -> t
 
 
 def _run_starts(significant: NDArray[np.bool_], start: int, stop: int) -> NDArray[np.intp]:
-    """Return the window at which the run of the first significant window in ``start`` to ``stop`` begins, in draws with one.
-
-    Examples
-    --------
-    >>> significant = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 1, 1], [1, 0, 0, 0, 0]], dtype=bool)
-    >>> _run_starts(significant, 2, 5).tolist()
-    [3, 1]
-    """
-    starts = np.arange(significant.shape[1]) * np.ones((len(significant), 1), dtype=np.intp)
-    for window in range(1, significant.shape[1]):
-        starts[:, window] = np.where(significant[:, window - 1], starts[:, window - 1], window)
+    """Return the window at which the run of the first significant window in ``start`` to ``stop`` begins, in draws with one."""
+    continued = np.pad(significant[:, :-1], ((0, 0), (1, 0)))
+    starts = np.maximum.accumulate(np.where(continued, 0, np.arange(significant.shape[1])), axis=1)
     inside = significant[:, start:stop]
     earliest = start + inside.argmax(axis=1)
     return np.asarray(starts[np.arange(len(significant)), earliest][inside.any(axis=1)])

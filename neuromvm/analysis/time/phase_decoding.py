@@ -11,10 +11,52 @@ from neuromvm.analysis.readouts.discriminant import fit_discriminants
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.circular import Floats
 from neuromvm.analysis.statistics.over_trials import LabelRows, Tally, mean_of_scored
-from neuromvm.analysis.time.phase_bins import PhaseBins, bin_by_phase, phase_codes
 from neuromvm.data.permutation import draw_permutation
 from neuromvm.errors import AlignmentError, SchemaError
 from neuromvm.schema import THETA_PHASE, is_fitted, is_scored
+
+Codes = NDArray[np.int8]
+
+
+class PhaseBins(NamedTuple):
+    """Spikes and time of each trial at each phase."""
+
+    counts: Floats  # (trial, phase, unit)
+    occupancy: Floats  # (trial, phase) [s]
+
+    def rates(self) -> Floats:
+        """Return spikes a second ``(trial, phase, unit)``; 0 where no time was spent."""
+        time = self.occupancy[:, :, None]
+        return np.asarray(np.divide(self.counts, time, out=np.zeros_like(self.counts), where=time > 0))
+
+    def turned(self, shift: NDArray[np.integer]) -> "PhaseBins":
+        """Return the bins with the cycle of each trial shifted by a number of phases ``(trial,)``."""
+        trials, phases = self.occupancy.shape
+        source = (np.arange(phases) - shift[:, None]) % phases
+        trial = np.arange(trials)[:, None]
+        return PhaseBins(self.counts[trial, source], self.occupancy[trial, source])
+
+
+def phase_centres(phases: int) -> Floats:
+    """Return the centres of equal parts of the cycle, from 0 to 2 pi [rad]; 0 is the peak of the field potential."""
+    return np.asarray(2 * np.pi * (np.arange(phases) + 0.5) / phases)
+
+
+def phase_codes(angles: Floats, phases: int) -> Codes:
+    """Return the number of the part of the cycle in which each angle lies, -1 where it is NaN."""
+    known = np.isfinite(angles)
+    part = np.floor(np.mod(np.where(known, angles, 0), 2 * np.pi) * (phases / (2 * np.pi)))
+    return np.asarray(np.where(known, np.minimum(part, phases - 1), -1).astype(np.int8))  # rounding may give 2 pi
+
+
+def bin_by_phase(counts: NDArray[np.number], codes: Codes, phases: int, bin_width: float) -> PhaseBins:
+    """Sum spikes ``(trial, time, unit)`` and time over the bins of each phase; bins ``(trial, time)`` with code -1 are left out.
+
+    ``bin_width`` is in seconds.
+    """
+    members = (codes[:, None, :] == np.arange(phases)[:, None]).astype(np.float64)  # (trial, phase, time)
+    return PhaseBins(members @ counts.astype(np.float64), members.sum(axis=2) * bin_width)
+
 
 FEWEST = 2  # training trials that a class must have to be decoded
 CYCLE = 1 / 8  # [s] nominal duration of a theta cycle
@@ -72,14 +114,7 @@ def phased_spikes(
     """Return the spikes of the labelled trials of an animal that spend enough time at every phase.
 
     Time bins whose centre lies in ``window`` (start, stop [s]) are used. ``least_occupancy`` is the time that a trial must spend
-    at each phase, as a share of the duration of the window divided by ``phases``. The trees are those of :mod:`neuromvm.schema`.
-
-    Raises
-    ------
-    SchemaError
-        If there are no spikes, no theta phase, no recording of a trial, or windows of a trial differ in label.
-    AlignmentError
-        If the window exceeds the grid, bins are too wide, or no trial spends enough time at every phase.
+    at each phase, as a share of the duration of the window divided by ``phases``.
     """
     node, sampled = recordings[name].to_dataset(), samples[name].to_dataset()
     _check_phase(name, node)
@@ -96,20 +131,11 @@ def phased_spikes(
         raise SchemaError(f"samples/{name}", found="trials that the recordings lack", expected="samples of these recordings")
     bin_width = _bin_width(name, node, phases)
     inside = _inside(name, node["time"].to_numpy(), bin_width, window)
-    spikes = PhasedSpikes(
-        name,
-        node["spike_count"].to_numpy()[trials][:, inside],
-        node[THETA_PHASE].transpose("trial", "time").to_numpy()[trials][:, inside],
-        labels[:, 0],
-        splits[name]["part"].to_numpy(),
-        bin_width,
-        phases,
-        sampled,
-        0,
-    )
+    counts = node["spike_count"].to_numpy()[trials][:, inside]
+    angles = node[THETA_PHASE].transpose("trial", "time").to_numpy()[trials][:, inside]
     share = inside.sum() * bin_width / phases
-    complete = (spikes.bins().occupancy >= least_occupancy * share).all(axis=1)
-    labelled = spikes.labels >= 0
+    bins = bin_by_phase(counts, phase_codes(angles, phases), phases, bin_width)
+    complete, labelled = (bins.occupancy >= least_occupancy * share).all(axis=1), labels[:, 0] >= 0
     used = complete & labelled
     if not used.any():
         raise AlignmentError(
@@ -118,14 +144,9 @@ def phased_spikes(
             expected="all phases in every trial that is decoded",
             next_step="Widen start..stop, decode fewer phases, lower least_occupancy, or bin the recordings more finely",
         )
-    return spikes._replace(
-        counts=spikes.counts[used],
-        angles=spikes.angles[used],
-        labels=spikes.labels[used],
-        parts=spikes.parts[:, used],
-        samples=sampled.isel(trial=used),
-        left_out=int((labelled & ~complete).sum()),
-    )
+    parts, left_out = splits[name]["part"].to_numpy()[:, used], int((labelled & ~complete).sum())
+    sampled = sampled.isel(trial=used)
+    return PhasedSpikes(name, counts[used], angles[used], labels[used, 0], parts, bin_width, phases, sampled, left_out)
 
 
 def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, within: str | None = None) -> Decoded:
@@ -133,34 +154,24 @@ def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, wi
 
     Features are the square roots of the rates of all units at a phase, scaled on the training side. All phases are scored on the
     same trials. The label null permutes spikes and phases of trials jointly. The phase null shifts the cycle of each trial by a
-    random number of phases (``shift``), or permutes phases among trials and keeps spikes (``exchange``).
-
-    Parameters
-    ----------
-    spikes
-        Of :func:`phased_spikes`.
-    classes
-        Number of label codes.
-    resampling
-        Kind of the phase null, and numbers of draws.
-    within
-        Trial label within which trials are exchangeable.
+    random number of phases (``shift``), or permutes phases among trials and keeps spikes (``exchange``). ``classes`` is the
+    number of label codes, ``within`` a trial label within which trials are exchangeable.
     """
     bins, trials = spikes.bins(), len(spikes.labels)
     rate = bins.counts.sum(axis=(0, 2)) / (bins.occupancy.sum(axis=0) * bins.counts.shape[2])
     no_draws = np.full((1, spikes.phases), np.nan)
-    observed = _predict(bins, spikes, classes)
-    tested = (observed.codes[:, 0] >= 0).any(axis=0)
+    codes, known = _predict(bins, spikes, classes)
+    tested = (codes[:, 0] >= 0).any(axis=0)
     if not tested.any():
         return Decoded(no_draws[0], no_draws, no_draws, no_draws, rate, np.nan, 0)
     rows = LabelRows.of(spikes.labels[tested][:, None])
     unchanged = over_trials.as_they_are(rows)
 
-    def accuracy(predicted: _Predicted, assignments: Floats = unchanged) -> Floats:
-        return _accuracy(_Predicted(predicted.codes[:, :, tested], predicted.known), rows, assignments)
+    def accuracy(codes: NDArray[np.int16], known: NDArray[np.bool_], assignments: Floats = unchanged) -> Floats:
+        return _accuracy(codes[:, :, tested], known, rows, assignments)
 
     rng = np.random.default_rng([resampling.seed, zlib.crc32(spikes.name.encode())])
-    bootstrap = accuracy(observed, over_trials.bootstrap(rows, resampling.bootstraps, rng))
+    bootstrap = accuracy(codes, known, over_trials.bootstrap(rows, resampling.bootstraps, rng))
     label_null, phase_null = [], []
     for draw in range(1, resampling.permutations + 1):
         order = draw_permutation(spikes.name, spikes.samples, draw, within=within).trial
@@ -169,11 +180,11 @@ def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, wi
             broken = bins.turned(rng.integers(spikes.phases, size=trials))
         else:
             broken = spikes.bins(rng.permutation(trials))
-        label_null.append(accuracy(_predict(permuted, spikes, classes))[0])
-        phase_null.append(accuracy(_predict(broken, spikes, classes))[0])
-    scored_classes = observed.known.any(axis=0) & (np.bincount(spikes.labels[tested], minlength=classes) > 0)
+        label_null.append(accuracy(*_predict(permuted, spikes, classes))[0])
+        phase_null.append(accuracy(*_predict(broken, spikes, classes))[0])
+    scored_classes = known.any(axis=0) & (np.bincount(spikes.labels[tested], minlength=classes) > 0)
     return Decoded(
-        accuracy(observed)[0],
+        accuracy(codes, known)[0],
         bootstrap,
         np.array(label_null) if label_null else no_draws,
         np.array(phase_null) if phase_null else no_draws,
@@ -183,15 +194,11 @@ def decode_phases(spikes: PhasedSpikes, classes: int, resampling: Resampling, wi
     )
 
 
-class _Predicted(NamedTuple):
-    """Predictions for test trials."""
+def _predict(bins: PhaseBins, spikes: PhasedSpikes, classes: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Fit decoders on the training side; return codes ``(split, phase, trial)``, -1 where not tested, and known classes.
 
-    codes: NDArray[np.int16]  # (split, phase, trial), -1 where not tested
-    known: NDArray[np.bool_]  # (split, class), classes that the decoders were fitted on
-
-
-def _predict(bins: PhaseBins, spikes: PhasedSpikes, classes: int) -> _Predicted:
-    """Fit a decoder for every split and phase on the training side, and apply it to test trials."""
+    ``(split, class)`` says which classes the decoders were fitted on.
+    """
     features = np.sqrt(bins.rates())
     predicted = np.full((len(spikes.parts), spikes.phases, len(spikes.labels)), -1, dtype=np.int16)
     known = np.zeros((len(spikes.parts), classes), dtype=bool)
@@ -205,15 +212,15 @@ def _predict(bins: PhaseBins, spikes: PhasedSpikes, classes: int) -> _Predicted:
         positions = np.diagonal(decoders.predict(features[scored]), axis1=1, axis2=2)  # (trial, phase), by the same phase
         predicted[split][:, scored] = enough[positions].T
         known[split, enough] = True
-    return _Predicted(predicted, known)
+    return predicted, known
 
 
-def _accuracy(predicted: _Predicted, rows: LabelRows, assignments: Floats) -> Floats:
+def _accuracy(codes: NDArray[np.int16], known: NDArray[np.bool_], rows: LabelRows, assignments: Floats) -> Floats:
     """Return balanced accuracy ``(draw, phase)``, mean over splits, over the classes that the decoders of a split know."""
-    splits, phases, trials = predicted.codes.shape
-    codes = predicted.codes.reshape(splits * phases, trials)
-    votes = (codes[:, :, None, None] == np.arange(predicted.known.shape[1])).astype(np.float32)
-    tally = Tally.of(votes, codes >= 0, np.repeat(predicted.known, phases, axis=0), rows)
+    splits, phases, trials = codes.shape
+    codes = codes.reshape(splits * phases, trials)
+    votes = (codes[:, :, None, None] == np.arange(known.shape[1])).astype(np.float32)
+    tally = Tally.of(votes, codes >= 0, np.repeat(known, phases, axis=0), rows)
     return mean_of_scored(tally.balanced_accuracy(assignments).reshape(-1, splits, phases), axis=1)
 
 

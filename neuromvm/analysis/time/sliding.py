@@ -34,13 +34,9 @@ class Sliding(NamedTuple):
     scored: NDArray[np.bool_]  # (split, trial)
     orders: list[NDArray[np.int64]]  # for no permutation and for each null draw, the trial whose activity each trial takes
 
-    def training(self, split: int, draw: int) -> Floats:
-        """Return values of training trials, ``(trial, window, feature)``."""
-        return np.asarray(self.values[self.orders[draw][self.fitted[split]]])
-
-    def tested(self, split: int, draw: int) -> Floats:
-        """Return values of test trials, ``(trial, window, feature)``."""
-        return np.asarray(self.values[self.orders[draw][self.scored[split]]])
+    def taken(self, trials: NDArray[np.bool_], draw: int) -> Floats:
+        """Return the values of a selection of trials in a draw, ``(trial, window, feature)``."""
+        return np.asarray(self.values[self.orders[draw][trials]])
 
 
 class Followed(NamedTuple):
@@ -113,19 +109,11 @@ def follow_latents(
 
 
 def decode_windows(animals: Mapping[str, Sliding], target: str, sources: Sequence[str], bootstraps: int, seed: int) -> Decoded:
-    """Decode an animal in every window by the decoder of every window, observed and under the null.
+    """Decode the test trials of ``target`` in every window by the decoder of every window, observed and under the null.
 
-    Parameters
-    ----------
-    animals
-        Of one representation.
-    target
-        The animal whose test trials are decoded, by balanced accuracy over the classes that it shares with the sources.
-    sources
-        The animals on whose joint training sides the decoder of a window is fitted: the target itself, whose trials are permuted
-        under the null, or other animals; then the classes of each animal are renamed.
-    bootstraps, seed
-        Draws of test trials within class.
+    The decoder of a window is fitted on the joint training sides of ``sources`` and scored over the classes that they share with
+    the target. They are the target itself, whose trials are permuted under the null, or other animals; then the classes of each
+    animal are renamed. Bootstrap draws are of test trials within class.
     """
     animal = animals[target]
     draws, windows = len(animal.orders) - 1, animal.values.shape[1]
@@ -183,8 +171,8 @@ def _decode_split(
     for draw in range(1 + renaming.draws):
         order = draw if target in sources else 0
         labels = [names[source][draw, animals[source].label[animals[source].fitted[split]]] for source in sources]
-        training = [animals[source].training(split, order) for source in sources]
-        codes = _predict(training, labels, animals[target].tested(split, order), shared)
+        training = [animals[source].taken(animals[source].fitted[split], order) for source in sources]
+        codes = _predict(training, labels, animals[target].taken(animals[target].scored[split], order), shared)
         accuracies.append(_balanced_accuracy(codes, names[target][draw, truth], shared))
         if draw == 0:
             observed = np.einsum("tww->tw", codes)

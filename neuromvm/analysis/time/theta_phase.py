@@ -17,8 +17,7 @@ from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.scores import Absent, Counts, Score, interval_of, score_of
 from neuromvm.analysis.statistics.circular import Floats, first_harmonic, pairwise_consistency, random_resultants, resultant
 from neuromvm.analysis.statistics.over_trials import interval, judged, mean_of_scored
-from neuromvm.analysis.time.phase_bins import phase_centres
-from neuromvm.analysis.time.phase_decoding import Decoded, Resampling, decode_phases, phased_spikes
+from neuromvm.analysis.time.phase_decoding import Decoded, Resampling, decode_phases, phase_centres, phased_spikes
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
 from neuromvm.schema import check_same_trials, in_sample
@@ -77,14 +76,8 @@ def decode_by_phase(
 ) -> xr.Dataset:
     """Decode the label at each theta phase, and test whether its accuracy depends on the phase.
 
-    Parameters
-    ----------
-    recordings
-        With ``spike_count`` and ``theta_phase (trial, time)`` [rad]: set ``lfp`` in the data spec.
-    samples, splits
-        Made of the recordings: trials, labels and sides. The bins and features of samples are not used.
-    options
-        Window, phases and resampling.
+    The recordings have ``spike_count`` and ``theta_phase (trial, time)`` [rad]: set ``lfp`` in the data spec. ``samples`` and
+    ``splits``, made of them, give trials, labels and sides; bins and features of samples are not used.
 
     Returns
     -------
@@ -104,14 +97,8 @@ def decode_by_phase(
     ``common`` is the modulation of the mean curve, small if animals prefer different phases; ``agreement`` the resultant length
     of preferred phases, against phases drawn at random.
 
-    Raises
-    ------
-    SchemaError
-        If recordings have no theta phase or no spikes, or windows of a trial differ in label.
-    AlignmentError
-        If the window exceeds the grid, bins are too wide for the phases, or no trial is long enough.
-    SplitError
-        If no trial can be tested.
+    SchemaError is raised if recordings have no theta phase or no spikes, or windows of a trial differ in label; AlignmentError if
+    the window exceeds the grid, bins are too wide, or no trial is long enough; SplitError if no trial can be tested.
 
     References
     ----------

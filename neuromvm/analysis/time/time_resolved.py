@@ -6,6 +6,7 @@ latents of models that were embedded along the grid. The null of activity refits
 animal's own latents permutes test trials, and that of latents decoded by decoders of other animals renames classes.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from neuromvm.folders.study import Study
 
 RAW, WITHIN = "raw", "within"
-SETTINGS = (WITHIN, OTHERS)
 WINDOWS_OF_GRID = 16  # default width: the grid divided by this; consecutive windows overlap by half
 PERIODS = {"whole": "over the whole grid", "before": "before the event", "after": "after the event"}
 
@@ -71,16 +71,9 @@ def decode_in_time(
 ) -> xr.Dataset:
     """Decode a trial label in windows that slide over the grid, and from each window in every other.
 
-    Parameters
-    ----------
-    recordings, samples, splits
-        Of a run; windows are cut again, with the trials, the transform and the splits of the run.
-    paths
-        Model -> latents along the grid, see :meth:`neuromvm.folders.study.Study.paths`.
-    options
-        Windows, label and resampling.
-    whole_trial
-        Models whose latents in a window are inferred from the whole trial; they have no onsets.
+    Windows are cut again, with the trials, the transform and the splits of a run. ``paths`` are the latents of models along the
+    grid, see :meth:`neuromvm.folders.study.Study.paths`; latents of models in ``whole_trial`` are inferred from the whole trial,
+    and have no onsets.
 
     Returns
     -------
@@ -98,12 +91,7 @@ def decode_in_time(
     null renames the classes of every animal (:mod:`neuromvm.analysis.statistics.renamed_classes`), for a single target the
     classes of this target only: with few animals and classes, p cannot be small.
 
-    Raises
-    ------
-    SpecError
-        If labels are those of windows, or a model is called "raw".
-    SplitError
-        If no animal can be scored.
+    SpecError is raised if labels are those of windows, or a model is called "raw"; SplitError if no animal can be scored.
 
     References
     ----------
@@ -146,13 +134,7 @@ def decode_in_time(
 
 
 def window_spec(recordings: xr.DataTree, spec: SampleSpec, options: Options) -> SampleSpec:
-    """Return the spec of a run's samples with the windows and the label of this analysis.
-
-    Raises
-    ------
-    SpecError
-        If the label can differ between windows of a trial, or there is none.
-    """
+    """Return the spec of a run's samples with the windows and the label of this analysis."""
     decoded = [options.label] if isinstance(options.label, str) else options.label
     label = [name for name in spec.label if name != "window"] if decoded is None else decoded
     if not label or "window" in label:
@@ -172,15 +154,7 @@ def window_spec(recordings: xr.DataTree, spec: SampleSpec, options: Options) -> 
 
 
 def periods(centres: NDArray[np.floating], width: float, grid: str) -> dict[str, NDArray[np.bool_]]:
-    """Return which windows lie wholly before and wholly after the event; on a grid of positions, all of them as one period.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> inside = periods(np.array([-0.15, -0.05, 0.05, 0.15]), 0.2, "time")
-    >>> inside["before"].tolist(), inside["after"].tolist()
-    ([True, False, False, False], [False, False, False, True])
-    """
+    """Return which windows lie wholly before and wholly after the event; on a grid of positions, all of them as one period."""
     if grid != "time":
         return {"whole": np.ones(len(centres), dtype=bool)}
     return {"before": centres + width / 2 < 1e-6, "after": centres - width / 2 > -1e-6}
@@ -189,21 +163,19 @@ def periods(centres: NDArray[np.floating], width: float, grid: str) -> dict[str,
 def _scores(followed: Followed, targets: Sequence[str], options: Options, grid: str) -> xr.Dataset:
     """Score a representation in every setting."""
     settings = []
-    for setting in SETTINGS:
-        decoded = []
-        for target in targets:
-            sources = [name for name in followed.animals if (name == target) == (setting == WITHIN)]
-            if setting == OTHERS and not followed.shared:
-                sources = []
-            decoded.append(decode_windows(followed.animals, target, sources, options.bootstraps, options.seed))
-        null_kind = followed.null if setting == WITHIN else RENAMED_NULL
+    for setting, null_kind in ((WITHIN, followed.null), (OTHERS, RENAMED_NULL)):
+        usable = followed.animals if setting == WITHIN or followed.shared else ()
+        sources = {target: [name for name in usable if (name == target) == (setting == WITHIN)] for target in targets}
+        decoded = [
+            decode_windows(followed.animals, target, names, options.bootstraps, options.seed) for target, names in sources.items()
+        ]
         settings.append(_summary(decoded, followed, options, grid).assign(null_kind=null_kind))
     centres = np.round(followed.centres, 9)  # windows at the same time get equal coordinates in all representations
     splits = max(len(animal.scored) for animal in followed.animals.values())
     return (
         xr.concat(settings, dim="setting")
         .assign(splits=splits, width=followed.width)
-        .assign_coords(setting=list(SETTINGS), target=list(targets), window=centres, train_window=centres, test_window=centres)
+        .assign_coords(setting=[WITHIN, OTHERS], target=list(targets), window=centres, train_window=centres, test_window=centres)
     )
 
 
@@ -214,7 +186,7 @@ def _summary(decoded: Sequence[Decoded], followed: Followed, options: Options, g
     bootstrap = np.stack([animal.bootstrap for animal in decoded], axis=1)
     curves = Draws(np.einsum("aww->aw", matrix), np.einsum("daww->daw", null), bootstrap)
     mean = Draws(*(over_trials.mean_of_scored(values, axis=-2) for values in curves))
-    targets = [curves.of(index)._replace(null=animal.alone) for index, animal in enumerate(decoded)]
+    targets = [Draws(curves.value[index], animal.alone, animal.bootstrap) for index, animal in enumerate(decoded)]
     summaries = [curve.summary() | curve.corrected(options.level) for curve in (mean, *targets)]
     inside = periods(followed.centres, followed.width, grid)
     onset = onsets(mean, followed.centres + followed.width / 2, options.level)
@@ -249,11 +221,10 @@ def summarize(scores: xr.Dataset) -> list[Score]:
     first significant cluster, may be claimed.
     """
     lines: list[Score] = []
-    for representation in scores["representation"].values:
-        for setting in scores["setting"].values:
-            selected = scores.sel(representation=representation, setting=setting)
-            if np.isfinite(selected["value"]).any():
-                lines += [*_period_lines(selected), *_onset_lines(selected)]
+    for representation, setting in itertools.product(scores["representation"].values, scores["setting"].values):
+        selected = scores.sel(representation=representation, setting=setting)
+        if np.isfinite(selected["value"]).any():
+            lines += [*_period_lines(selected), *_onset_lines(selected)]
     return lines
 
 
