@@ -17,13 +17,7 @@ RESUME = "Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process and create it if necessary; the lock ends with the process.
-
-    Raises
-    ------
-    RunFolderError
-        If another process holds it.
-    """
+    """Lock a folder for this process and create it if necessary; RunFolderError if another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -73,14 +67,7 @@ def kept_tree(file: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
 def claim(file: Path, settings: dict[str, Any], contents: str, next_step: str) -> None:
     """Write the settings of the contents of a folder, or raise RunFolderError if the file has other settings.
 
-    Parameters
-    ----------
-    file
-        File of the settings, in the folder.
-    settings
-        The settings, as JSON.
-    contents, next_step
-        For the error: the contents of the folder, and what to do.
+    ``contents`` and ``next_step`` say in the error what the folder holds and what to do.
     """
     if not file.is_file():
         write_json(file, settings)
@@ -93,13 +80,7 @@ def claim(file: Path, settings: dict[str, Any], contents: str, next_step: str) -
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
+    """Read JSON; RunFolderError if the file is missing or damaged."""
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -128,13 +109,7 @@ def _compressible(variables: Mapping[Any, xr.DataArray]) -> list[str]:
 
 
 def read_tree(path: Path) -> xr.DataTree:
-    """Read a tree into memory and close its file.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
+    """Read a tree into memory and close its file; RunFolderError if the file is missing or damaged."""
     tree: xr.DataTree = read_netcdf(path, xr.open_datatree)
     return tree
 
@@ -146,13 +121,7 @@ def read_dataset(path: Path) -> xr.Dataset:
 
 
 def read_netcdf(path: Path, opener: Any, load: Callable[[Any], Any] = lambda opened: opened.load()) -> Any:
-    """Open a netCDF file, load what it holds and close it.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
+    """Open a netCDF file, load what it holds and close it; RunFolderError if the file is missing or damaged."""
     if not path.is_file():
         raise RunFolderError(str(path), found="no such file", next_step=RESUME)
     try:

@@ -208,9 +208,6 @@ class Study:
 
 
 def refit_file(run: Path, row: str, permutations: range, null: str = LABELS) -> Path:
-    """Return the file of the refits of a model or baseline on consecutive null data sets.
-
-    Files of the null ``labels`` lie in the folder of the row, those of further nulls in a folder of their name inside it.
-    """
+    """Return the file of the refits of a row on consecutive null data sets; nulls but ``labels`` have a subfolder."""
     folder = run / "refits" / row
     return (folder if null == LABELS else folder / null) / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"

@@ -29,18 +29,7 @@ class Cell(NamedTuple):
 
 
 class SweepFolder:
-    """An open folder of a sweep.
-
-    Parameters
-    ----------
-    path
-        The folder.
-
-    Raises
-    ------
-    RunFolderError
-        When its plan is asked for and it has none.
-    """
+    """The folder of a sweep; RunFolderError when its plan is asked for and it has none."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -110,8 +99,6 @@ class SweepFolder:
 def digest(content: Mapping[str, Any]) -> str:
     """Return a short hash of settings, whatever their order.
 
-    Examples
-    --------
     >>> digest({"beta": 0.1, "latent": 2}) == digest({"latent": 2, "beta": 0.1})
     True
     """

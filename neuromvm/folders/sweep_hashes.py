@@ -27,14 +27,9 @@ def fingerprint(recordings: xr.DataTree) -> str:
 
 
 def cell_name(experiment: ExperimentSpec, data: str) -> str:
-    """Return the name of a cell: a hash of its experiment and of the data.
+    """Return the name of a cell: a hash of its resolved experiment and of the :func:`fingerprint` of its data.
 
-    Parameters
-    ----------
-    experiment
-        The resolved spec. Its name, description and data source are left out, and settings that do not change a training.
-    data
-        Of :func:`fingerprint`.
+    Name, description, data source and settings that do not change a training are left out.
     """
     content = experiment.model_dump(mode="json", exclude={"name", "description", "data"})
     content["training"] = _lasting(content["training"])

@@ -43,17 +43,9 @@ class Check(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """Result of an audit.
+    """Checks whether anything crosses a split, scores of the pipeline on data without signal, and what scores can mean in words.
 
-    Attributes
-    ----------
-    checks
-        Whether anything crosses a split.
-    scores
-        Each score of the pipeline on data without signal, against chance; see
-        :func:`neuromvm.analysis.decoding.audit.verdicts`.
-    caveats
-        In words, what scores of this experiment can and cannot mean.
+    ``scores`` are those of :func:`neuromvm.analysis.decoding.audit.verdicts`, against chance.
     """
 
     checks: list[Check]
@@ -67,23 +59,10 @@ class Audit(NamedTuple):
 
 
 def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: bool = True) -> Audit:
-    """Audit an experiment; no file is written.
+    """Audit an experiment with ``draws`` data sets without signal of each kind; no file is written.
 
-    Parameters
-    ----------
-    spec
-        The experiment; its options of the analysis ``decoding`` are used.
-    draws
-        Data sets without signal of each kind: labels permuted within animal, and noise that matches the rates of units.
-    jobs
-        Processes.
-    progress
-        Show a bar.
-
-    Raises
-    ------
-    NeuromvmError
-        If the experiment itself cannot be run.
+    Kinds are labels permuted within animal, and noise that matches the rates of units. The experiment's options of the analysis
+    ``decoding`` are used. Raises NeuromvmError if the experiment itself cannot be run.
     """
     recordings = load_experiment_recordings(spec)
     samples = make_samples(recordings, spec.samples)
@@ -110,15 +89,7 @@ def _caveats(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree
 
 
 def crossings(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> Iterator[Check]:
-    """Yield the checks for trials, spikes and statistics that are on both sides of a split.
-
-    Parameters
-    ----------
-    spec
-        The experiment.
-    recordings, samples, splits
-        Its trees.
-    """
+    """Yield the checks for trials, spikes and statistics that are on both sides of a split."""
     counts = {
         name: int((is_fitted(node["part"]) & is_scored(node["part"])).any(axis=0).sum()) for name, node in schema.animals(splits)
     }

@@ -137,13 +137,7 @@ def _check_paths(spec: ExperimentSpec, samples: xr.DataTree) -> None:
 
 
 def load_experiment_recordings(spec: ExperimentSpec) -> xr.DataTree:
-    """Load the animals of an experiment.
-
-    Raises
-    ------
-    SpecError
-        If an animal asked for is not in the data.
-    """
+    """Load the animals of an experiment, or raise SpecError if an animal asked for is not in the data."""
     data = load_data_spec(spec.data.spec)
     if spec.data.min_units is not None:
         data = data.model_copy(update={"min_units": spec.data.min_units})

@@ -44,20 +44,8 @@ def refit(
 ) -> xr.DataTree:
     """Train a model on null data and infer the latents of the same null data.
 
-    Parameters
-    ----------
-    samples, splits, model, training
-        As of :func:`neuromvm.training.fit.fit`.
-    permutations
-        Numbers of the null data, from 1; see :mod:`neuromvm.data.permutation`.
-    within
-        Trial label within which activity is permuted.
-    progress
-        Show a bar.
-
-    Returns
-    -------
-    Latents as of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`, a replica for each permutation, split and seed.
+    ``permutations`` number the null data from 1, see :mod:`neuromvm.data.permutation`; activity is permuted within equal values
+    of the trial label ``within``. Latents have a replica for each permutation, split and seed.
     """
     numbers = next(iter(splits.children.values()))["split"].to_numpy()
     replicas = [
@@ -70,31 +58,11 @@ def refit(
 
 
 def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
-    """Refit models and baselines of a run on null data, and save their scores in the run folder.
+    """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
-    Parameters
-    ----------
-    study
-        A run with scores of the analysis ``decoding``.
-    count
-        Number of null data sets; refits in the folder are not made again.
-    rows
-        Models and baselines; default: all of the table except those that are refitted only if named here.
-    jobs
-        Processes, each with the threads of the run's training.
-    progress
-        Show a bar.
-
-    Returns
-    -------
-    A line for each null data set on which a row could not be fitted; it counts as reaching the score.
-
-    Raises
-    ------
-    SpecError
-        If the run's trials both train and test, or a row is not in its table.
-    RunFolderError
-        If the scores were saved by an earlier version.
+    Default rows are those of the table except the ones refitted only if named; refits in the folder are not made again. Returns
+    a line for each null data set on which a row could not be fitted; it counts as reaching the score. Raises SpecError if trials
+    both train and test or a row is not in the table, RunFolderError if the scores are of an earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(

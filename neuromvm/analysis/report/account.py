@@ -53,8 +53,6 @@ def classes_table(study: Study) -> Table:
 def trials_of_classes(labels: np.ndarray, classes: int) -> list[int]:
     """Count trials with a window of each class, then trials without any label.
 
-    Examples
-    --------
     >>> trials_of_classes(np.array([[0, 0], [0, 1], [-1, -1]]), 2)
     [2, 1, 1]
     """

@@ -28,14 +28,7 @@ SETTINGS_CHOSEN = (
 def caveats(study: Study, shared: Sequence[str], representations: Sequence[str]) -> list[str]:
     """Return the caveats that apply to a run, those with the largest consequences first.
 
-    Parameters
-    ----------
-    study
-        An open run folder.
-    shared
-        Names of the models that share a latent space.
-    representations
-        Names of scored models and baselines.
+    ``shared`` names the models with a shared latent space, ``representations`` the scored models and baselines.
     """
     candidates = [
         scored_as_trained(study.splits),

@@ -30,15 +30,8 @@ WORDS = {
 def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None:
     """Write what adapted models reach in animals left out, beside the linear map; the verdict last.
 
-    Parameters
-    ----------
-    scores
-        Of the analysis ``few_shot``; None if there are none.
-
-    Returns
-    -------
-    Verdict and sentences, of all training trials of the animals if these were tried; None without a model that was adapted, or
-    if the scores were saved by an earlier version.
+    The scores of the analysis ``few_shot`` with all training trials count, if these were tried. None without a model that was
+    adapted, or if the scores were saved by an earlier version.
     """
     if scores is None or not is_judged(scores):
         return None

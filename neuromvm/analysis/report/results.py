@@ -159,16 +159,9 @@ def options_used(summary: Summary) -> str:
 
 
 def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
-    """Lay out all lines of an analysis by setting, the best first and marked.
+    """Lay out the ``rows`` of an analysis in ``summary.json`` by setting, the best first and marked.
 
-    Parameters
-    ----------
-    name
-        The analysis.
-    rows
-        Its lines in ``summary.json``.
-    scores
-        Its saved scores, for paired differences to their reference; None if there are none.
+    The saved scores give paired differences to their reference; None if there are none.
     """
     measures = sorted({str(row["what"]) for row in rows})
     groups: dict[str, list[Row]] = {}

@@ -32,11 +32,9 @@ log = logging.getLogger(__name__)
 
 
 def run_batch(batch: Batch) -> list[Outcome]:
-    """Compute a batch of cells: models of cells that differ in betas and seeds alone are trained as stacks first.
+    """Compute a batch of cells, and return the outcome of each; errors of a cell do not affect the others.
 
-    Returns
-    -------
-    The outcome of each cell. Errors of a cell do not affect the others; a cell that another process computes is ``busy``.
+    Models of cells that differ in betas and seeds alone are trained as stacks first. A cell of another process is ``busy``.
     """
     outcomes: list[Outcome] = []
     owned = []

@@ -9,22 +9,10 @@ from neuromvm.workflow.sweep.engines import Item, Lost, Value
 
 
 class Dask:
-    """A running cluster, by the address of its scheduler.
+    """A running cluster, by the address of its scheduler such as ``tcp://10.0.0.1:8786``, which answers in ``timeout`` seconds.
 
     The scheduler gives the item of a worker that dies to another worker. Workers should have one thread
     (``dask worker --nthreads 1``), and must see the folder of the sweep.
-
-    Parameters
-    ----------
-    address
-        Address of the scheduler, such as ``tcp://10.0.0.1:8786``.
-    timeout
-        Seconds to wait for the scheduler.
-
-    Raises
-    ------
-    SpecError
-        If distributed is not installed, or no scheduler answers.
     """
 
     jobs: int | None = None  # workers come and go

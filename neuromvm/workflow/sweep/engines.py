@@ -48,13 +48,7 @@ class Serial:
 
 
 class Processes:
-    """Worker processes of this machine, one thread each.
-
-    Parameters
-    ----------
-    jobs
-        Number of processes; default: the number of CPUs that this process may use.
-    """
+    """Worker processes of this machine, one thread each; by default as many as CPUs that this process may use."""
 
     def __init__(self, jobs: int | None = None) -> None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -96,22 +90,8 @@ class Processes:
 
 
 def shard(items: Sequence[Item], text: str) -> list[Item]:
-    """Return every n-th of the items, beginning with the i-th, for a job array of your own.
+    """Return every n-th of the items, beginning with the i-th, for the text ``"i/n"``; SpecError if it has another form.
 
-    Parameters
-    ----------
-    items
-        In an order that is the same for all shards.
-    text
-        ``"i/n"``, i from 1 to n.
-
-    Raises
-    ------
-    SpecError
-        If the text has another form.
-
-    Examples
-    --------
     >>> shard("abcde", "1/2"), shard("abcde", "2/2")
     (['a', 'c', 'e'], ['b', 'd'])
     """

@@ -22,20 +22,10 @@ class Variation(NamedTuple):
 
 
 def variations(sweep: SweepSpec) -> list[Variation]:
-    """Return every combination of a sweep, with its settings checked.
+    """Return every combination of a sweep, checked: the grid with its last field varying fastest, within each the random draws.
 
-    Returns
-    -------
-    All combinations of the grid in the order written, the last field varying fastest; within each, the random
-    draws. Combinations that result in the same experiment occur once.
+    Combinations that result in the same experiment occur once. SpecError names the combination with a wrong setting.
 
-    Raises
-    ------
-    SpecError
-        If a setting is unknown or a value out of range: the combination is named.
-
-    Examples
-    --------
     >>> experiment = {"name": "odors", "data": {"spec": "simulated_rats"}, "samples": {"label": "odor"}}
     >>> experiment["models"] = {"mmvm": {"sharing": "mmvm"}, "bound": {"sharing": "autoencoder"}}
     >>> sweep = SweepSpec(name="rates", experiment=experiment, grid={"models.*.beta": [0.01, 0.1]})
@@ -54,8 +44,6 @@ def variations(sweep: SweepSpec) -> list[Variation]:
 def draw(search: RandomSearch) -> list[dict[str, Any]]:
     """Return the settings of a random search; each field has a generator of its own.
 
-    Examples
-    --------
     >>> search = RandomSearch(n=3, over={"training.learning_rate": Drawn(log_uniform=(1e-4, 1e-2))})
     >>> all(1e-4 <= settings["training.learning_rate"] <= 1e-2 for settings in draw(search))
     True

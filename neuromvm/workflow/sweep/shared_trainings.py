@@ -9,15 +9,10 @@ from neuromvm.folders.sweep import SweepFolder
 
 
 class SharedTrainings:
-    """Finished model folders by the hash of their settings and data.
+    """Finished model folders of a sweep by the hash of their settings and data.
 
     A cell takes finished trainings and gives its own. Cells do not wait for each other: if two train the same model at once,
     the results are equal and only one is kept.
-
-    Parameters
-    ----------
-    sweep
-        The folder of the sweep.
     """
 
     def __init__(self, sweep: SweepFolder) -> None:
@@ -56,14 +51,9 @@ def _share_files(source: Path, target: Path) -> None:
 
 
 def share_file(source: Path, target: Path) -> None:
-    """Link a file to a second name, or copy it where the file system has no links.
+    """Link a file to a second name, or copy it where the file system has no links; RunFolderError if it does not exist.
 
     Files of a run are replaced and never changed in place, so a replacement under one name leaves the other as it was.
-
-    Raises
-    ------
-    RunFolderError
-        If the source does not exist.
     """
     if target.is_file():
         return

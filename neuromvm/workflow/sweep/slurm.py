@@ -14,28 +14,12 @@ DEFAULTS = {"name": "neuromvm-sweep", "timeout_min": 24 * 60, "cpus_per_task": 1
 
 
 class Slurm:
-    """A job array with one task for each item.
+    """A job array with one task for each item, at most ``jobs`` at once.
 
     A job that is preempted or runs out of time is queued again by submitit and continues. Interrupting the caller leaves jobs
-    in the queue: their results are kept, and the same sweep called again skips them.
-
-    Parameters
-    ----------
-    folder
-        Folder of submitit's job files and logs; every node must see it.
-    jobs
-        Largest number of tasks at once.
-    parameters
-        Of submitit (``timeout_min``, ``mem_gb``, ``gpus_per_node``) or sbatch (``partition``, ``account``).
-    cluster
-        ``local`` runs jobs as processes of this machine.
-    poll
-        Seconds between checks of the jobs.
-
-    Raises
-    ------
-    SpecError
-        If submitit or SLURM is not installed, or a parameter is unknown.
+    in the queue: their results are kept, and the same sweep called again skips them. ``folder`` holds submitit's job files and
+    logs; every node must see it. ``parameters`` are submitit's (``timeout_min``) or sbatch's (``partition``). The cluster
+    ``local`` runs jobs as processes of this machine; jobs are checked every ``poll`` seconds.
     """
 
     jobs: int | None = None  # the queue decides

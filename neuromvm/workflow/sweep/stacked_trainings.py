@@ -50,14 +50,9 @@ class CellTraining(NamedTuple):
 
 
 def train_stacks(group: Batch) -> None:
-    """Train the missing models of a group of cells in stacks, and give them to the shared trainings of the sweep.
+    """Train the missing models of cells that differ in betas and seeds alone in stacks, and share them in the sweep.
 
     Single trainings, those that a cell has begun, and those that cannot be trained in a stack are left to the cells.
-
-    Parameters
-    ----------
-    group
-        Cells that differ in betas and seeds alone, see :func:`neuromvm.workflow.sweep.batches.stackable_groups`.
     """
     task = group[0]
     experiment = task.spec
@@ -122,26 +117,11 @@ def _train(trainings: Sequence[CellTraining], samples: xr.DataTree, splits: xr.D
 
 
 def fit_stacked(samples: xr.DataTree, splits: xr.DataTree, trainings: Sequence[CellTraining], folder: Path) -> None:
-    """Train models that differ in beta and seeds alone as one stack, and write a model folder for each.
+    """Train models that differ in beta and seeds alone as one stack, and write model folders ``parts/<name>``, no checkpoints.
 
-    Parameters
-    ----------
-    samples, splits
-        As for :func:`neuromvm.training.fit.fit`.
-    trainings
-        Their model folders, ``parts/<name>``, hold the files that ``fit`` writes, without checkpoints; seconds are shares.
-    folder
-        Folder of the stack; an unfinished training of the same stack is continued.
-
-    Raises
-    ------
-    TrainingError
-        If trainings differ in more than beta and seeds, or a loss is not finite.
-
-    Notes
-    -----
-    The random numbers of a replica depend on its seed and split alone, so the results equal those of separate trainings up to
-    rounding: a product of stacked matrices may be summed in another order.
+    An unfinished training of the same stack is continued; seconds are shares. The random numbers of a replica depend on its seed
+    and split alone, so results equal those of separate trainings up to rounding: stacked products may be summed in another order.
+    Raises TrainingError if trainings differ in more than beta and seeds, or a loss is not finite.
     """
     model, settings = trainings[0].model, trainings[0].training
     if any(training.stacked_settings != trainings[0].stacked_settings for training in trainings):
