@@ -8,7 +8,7 @@ import pytest
 
 from neuromvm.analysis.figures.agreement import agreement as drawn
 from neuromvm.analysis.pipeline import analyze
-from neuromvm.analysis.report.agreement import agreements
+from neuromvm.analysis.report.models import agreements
 from neuromvm.analysis.report.document import render
 from neuromvm.data.simulate.experiment import SimulationConfig
 from neuromvm.data.simulate.write_nwb import write_experiment

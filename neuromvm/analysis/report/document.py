@@ -8,14 +8,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from neuromvm.analysis.report import account
-from neuromvm.analysis.report.agreement import agreements
 from neuromvm.analysis.report.caveats import caveats
 from neuromvm.analysis.report.few_shot import leave_one_out
 from neuromvm.analysis.report.headline import compare, sentences
-from neuromvm.analysis.report.latents import clouds
+from neuromvm.analysis.report.models import agreements, clouds, trainings
 from neuromvm.analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
 from neuromvm.analysis.report.tables import Table
-from neuromvm.analysis.report.trainings import trainings
 from neuromvm.errors import RunFolderError
 from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
