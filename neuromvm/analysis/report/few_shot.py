@@ -6,16 +6,7 @@ from neuromvm.analysis.decoding.few_shot import ALONE as OWN_DECODER
 from neuromvm.analysis.decoding.few_shot import FROZEN_MAPS
 from neuromvm.analysis.figures.few_shot import shown
 from neuromvm.analysis.figures.text import counted
-from neuromvm.analysis.judged import (
-    ALL_ANIMALS,
-    ANIMALS,
-    LABELS,
-    STATISTICS,
-    TRIALS,
-    animals_of,
-    is_judged,
-    values,
-)
+from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, STATISTICS, TRIALS, animals_of, is_judged, values
 from neuromvm.analysis.report.headline import SIGNIFICANT, VERDICTS, Verdict, paired_difference
 from neuromvm.analysis.report.tables import NONE, Table, between, interval, number
 
@@ -39,8 +30,7 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
     if not names:
         return None
     setting = shown(scores)[-1]
-    table = values(scores).sel(setting=setting)
-    name = max(names, key=lambda method: float(table.sel(representation=method)))
+    name = max(names, key=lambda method: float(values(scores).sel(setting=setting, representation=method)))
     mean = scores.sel(setting=setting, target=ALL_ANIMALS)
     score, null = mean["score"].sel(representation=name), mean["null_score"].sel(representation=name, null=LABELS)
     chosen = f"the best of {len(names)} models by this very score, {name}," if len(names) > 1 else name
@@ -55,8 +45,7 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
         f"The linear map of the same trials reaches {linear_map}, and the animal's own decoder of them, without any other "
         f"animal, {own_decoder}.",
     ]
-    difference = paired_difference(scores, FROZEN_MAPS, name, setting)
-    if difference is None:
+    if (difference := paired_difference(scores, FROZEN_MAPS, name, setting)) is None:
         return "alone", said
     verdict = VERDICTS[difference.sign]
     return verdict, [*said, f"{WORDS[verdict]}: {difference.evidence}."]

@@ -76,11 +76,8 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
     """
     comparisons = []
     for setting in READ:
-        scored = [
-            row
-            for row in rows
-            if row["setting"] == setting and row["value"] is not None and (row["p"] is not None or row.get("in_sample"))
-        ]
+        scored = [row for row in rows if row["setting"] == setting and row["value"] is not None]
+        scored = [row for row in scored if row["p"] is not None or row.get("in_sample")]
         ours = [row for row in scored if row["representation"] in shared]
         baselines = [row for row in scored if row["representation"] not in models]
         if not ours:
@@ -97,9 +94,8 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
 
 def _renamed(rows: Sequence[Row], representation: str) -> Row | None:
     """Return the line of *cross* against the null of renamed classes, if there is such a null."""
-    lines = (row for row in rows if (row["setting"], row["representation"]) == (RENAMED, representation))
-    line = next(lines, None)
-    return None if line is None or line["p"] is None else line
+    lines = [row for row in rows if (row["setting"], row["representation"]) == (RENAMED, representation)]
+    return lines[0] if lines and lines[0]["p"] is not None else None
 
 
 def paired_difference(scores: xr.Dataset, reference: str, representation: str, setting: str) -> Difference | None:
@@ -108,8 +104,7 @@ def paired_difference(scores: xr.Dataset, reference: str, representation: str, s
         if name not in scores[dim].values:
             return None
     cell = scores.sel(representation=representation, setting=setting, target=ALL_ANIMALS)
-    difference = difference_of(cell, reference)
-    if isinstance(difference, Absent):
+    if isinstance(difference := difference_of(cell, reference), Absent):
         return None
     by_split = scores["split_value"].sel(setting=setting)
     differences = (by_split.sel(representation=representation) - by_split.sel(representation=reference)).to_numpy()
