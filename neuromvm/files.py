@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,17 +95,13 @@ def write_tree(path: Path, tree: xr.DataTree | xr.Dataset) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     compression = {"zlib": True, "complevel": 4, "shuffle": True}
     if isinstance(tree, xr.DataTree):
-        compressed = {node.path: _compressible(node.data_vars) for node in tree.subtree}
+        compressed = {node.path: [name for name, values in node.data_vars.items() if values.ndim] for node in tree.subtree}
         encoding = {path: dict.fromkeys(names, compression) for path, names in compressed.items() if names}
         tree.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
     else:
-        names = [name for name in _compressible(tree.data_vars) if tree[name].dtype.kind != "U"]
+        names = [name for name, values in tree.data_vars.items() if values.ndim and values.dtype.kind != "U"]
         tree.to_netcdf(temporary, engine="h5netcdf", encoding=dict.fromkeys(names, compression))
     temporary.replace(path)
-
-
-def _compressible(variables: Mapping[Any, xr.DataArray]) -> list[str]:
-    return [str(name) for name, variable in variables.items() if variable.ndim]
 
 
 def read_tree(path: Path) -> xr.DataTree:

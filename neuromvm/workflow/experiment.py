@@ -3,11 +3,12 @@
 import logging
 import platform
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -82,7 +83,11 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     with locked(out):
         _check_folder(out, spec, resume)  # again: another process may have written to it
         write_atomically(out / "spec.yaml", to_yaml(spec).encode())
-        _record_provenance(out / "provenance.json", provenance(spec, recordings))
+        record = provenance(spec, recordings)
+        if (out / "provenance.json").is_file():  # a resumed run keeps the original record
+            original = read_json(out / "provenance.json")
+            record = {**original, "resumed": [*original.get("resumed", []), record]}
+        write_json(out / "provenance.json", record)
         for file, tree in ((recordings_file, recordings), (splits_file, splits)):
             if not file.is_file():
                 write_tree(file, tree)
@@ -100,27 +105,13 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
                     paths = fitted.first_replica().embed(path_samples)
                 if paths is not None:
                     write_tree(folder / "paths.nc", paths)
-            _describe(name, fitted, latents, samples, splits, folder, spec.analyses)
+            if not (folder / "agreement.nc").is_file():
+                write_tree(folder / "agreement.nc", posterior_agreement(latents, splits))
+            for warning in agreement_warnings(read_dataset(folder / "agreement.nc"), fitted.spec):
+                log.warning("%s: %s.", name, warning)
+            for need in dict.fromkeys(need for analysis in spec.analyses for need in needs_of(analysis)):
+                kept_tree(folder / f"{need}.nc", partial(MAKERS[need], fitted, samples, splits))
     return Study(out)
-
-
-def _describe(
-    model: str,
-    fitted: FittedStack,
-    latents: xr.DataTree,
-    samples: xr.DataTree,
-    splits: xr.DataTree,
-    folder: Path,
-    analyses: Collection[str],
-) -> None:
-    """Write which animals agree and which latents carry no information, log warnings, and write the needs of the analyses."""
-    if not (folder / "agreement.nc").is_file():
-        write_tree(folder / "agreement.nc", posterior_agreement(latents, splits))
-    for warning in agreement_warnings(read_dataset(folder / "agreement.nc"), fitted.spec):
-        log.warning("%s: %s.", model, warning)
-    for name in dict.fromkeys(name for analysis in analyses for name in needs_of(analysis)):
-        if not (folder / f"{name}.nc").is_file():
-            write_tree(folder / f"{name}.nc", MAKERS[name](fitted, samples, splits))
 
 
 def _check_paths(spec: ExperimentSpec, samples: xr.DataTree) -> None:
@@ -145,14 +136,13 @@ def load_experiment_recordings(spec: ExperimentSpec) -> xr.DataTree:
     if spec.data.animals is None:
         return recordings
     known = list(recordings.children)
-    for animal in spec.data.animals:
-        if animal not in known:
-            raise SpecError("data.animals", found=f"no animal {animal!r}", next_step=did_you_mean(animal, known))
+    if unknown := [animal for animal in spec.data.animals if animal not in known]:
+        raise SpecError("data.animals", found=f"no animal {unknown[0]!r}", next_step=did_you_mean(unknown[0], known))
     chosen = {name: node.copy() for name, node in recordings.children.items() if name in spec.data.animals}
     return xr.DataTree(dataset=recordings.to_dataset(), children=chosen)
 
 
-def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, object]:
+def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, Any]:
     """Return versions, device, threads, command and the hashes of the files read."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -168,15 +158,6 @@ def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, objec
             for name, node in schema.animals(recordings)
         },
     }
-
-
-def _record_provenance(path: Path, record: dict[str, object]) -> None:
-    """Write the provenance of a run; a resumed run keeps the original record and appends to its list ``resumed``."""
-    if path.is_file():
-        original = read_json(path)
-        original.setdefault("resumed", []).append(record)
-        record = original
-    write_json(path, record)
 
 
 def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:

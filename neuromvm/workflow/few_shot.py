@@ -109,11 +109,10 @@ def run_few_shot(
     study = run if isinstance(run, Study) else Study(run)
     name = study.models[0] if model is None else model
     study.model_folder(name)  # raises RunFolderError for an unknown model
-    new_animals = list(study.samples.children if animals is None else animals)
-    for animal in new_animals:
-        if animal not in study.samples.children:
-            known = list(study.samples.children)
-            raise SpecError("animals", found=f"no animal {animal!r}", next_step=did_you_mean(animal, known))
+    known = list(study.samples.children)
+    new_animals = known if animals is None else animals
+    if unknown := [animal for animal in new_animals if animal not in known]:
+        raise SpecError("animals", found=f"no animal {unknown[0]!r}", next_step=did_you_mean(unknown[0], known))
     folder = FewShotFolder(study)
     training = (adaptation or TRAINING_AFTER[start]).model_dump(mode="json", exclude={*NEUTRAL, "seeds"})
     settings = {"adaptation": training, "start": start if start != "random" else None, "seed": seed}

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from neuromvm.folders.sweep import DONE, SweepFolder
-from neuromvm.folders.sweep_hashes import stack_name
+from neuromvm.folders.sweep import DONE, SweepFolder, stack_name
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.sweep import Selection
 from neuromvm.training.stack_size import MOST_REPLICAS

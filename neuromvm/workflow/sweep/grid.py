@@ -78,9 +78,6 @@ def _paths(field: str, models: dict[str, Any]) -> list[str]:
     if not field.startswith("models.*."):
         return [field]
     setting = field.removeprefix("models.*.")
-    return [f"models.{name}.{setting}" for name, model in models.items() if setting != "beta" or not _is_autoencoder(model)]
-
-
-def _is_autoencoder(model: Any) -> bool:
-    sharing = model.get("sharing") if isinstance(model, dict) else None
-    return (sharing.get("kind") if isinstance(sharing, dict) else sharing) == "autoencoder"
+    sharings = {name: model.get("sharing") if isinstance(model, dict) else None for name, model in models.items()}
+    kinds = {name: sharing.get("kind") if isinstance(sharing, dict) else sharing for name, sharing in sharings.items()}
+    return [f"models.{name}.{setting}" for name, kind in kinds.items() if setting != "beta" or kind != "autoencoder"]

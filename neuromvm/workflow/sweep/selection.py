@@ -55,10 +55,7 @@ def choose(inner: Floats) -> NDArray[np.intp]:
 
 
 def selected_scores(
-    samples: xr.DataTree,
-    splits: xr.DataTree,
-    latents: Mapping[str, Sequence[xr.DataTree]],
-    decoding: Mapping[str, Any],
+    samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, Sequence[xr.DataTree]], decoding: Mapping[str, Any]
 ) -> xr.Dataset:
     """Score models whose settings were chosen for each split, see :func:`neuromvm.analysis.decoding.scoring.score`.
 
@@ -77,21 +74,15 @@ def joined(chosen: Sequence[xr.DataTree]) -> xr.DataTree:
     for name in chosen[0].children:
         of_split = []
         for split, tree in enumerate(chosen):
-            node = _shared(tree[name].to_dataset()).transpose(*dims)
-            of_split.append(node.isel(replica=node["split"].to_numpy() == split))
-        width = max(node.sizes["latent"] for node in of_split)
-        means = [
-            node["latent_mean"].pad(latent=(0, width - node.sizes["latent"]), constant_values=0).to_numpy() for node in of_split
-        ]
-        splits = np.concatenate([node["split"].to_numpy() for node in of_split])
+            mean = tree[name].to_dataset()["latent_mean"].transpose(*dims)
+            mean = mean.isel(latent=mean["shared"].to_numpy()) if "shared" in mean.coords else mean
+            of_split.append(mean.isel(replica=mean["split"].to_numpy() == split))
+        width = max(mean.sizes["latent"] for mean in of_split)
+        means = [mean.pad(latent=(0, width - mean.sizes["latent"]), constant_values=0).to_numpy() for mean in of_split]
+        splits = np.concatenate([mean["split"].to_numpy() for mean in of_split])
         coords = {"split": ("replica", splits), "window": of_split[0]["window"]}
         nodes[name] = xr.DataTree(xr.Dataset({"latent_mean": (dims, np.concatenate(means))}, coords=coords))
     return xr.DataTree(children=nodes)
-
-
-def _shared(node: xr.Dataset) -> xr.Dataset:
-    node = node[["latent_mean"]]
-    return node.isel(latent=node["shared"].to_numpy()) if "shared" in node.coords else node
 
 
 def _options(decoding: Mapping[str, Any]) -> Options:

@@ -16,9 +16,7 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import TrainingError
 from neuromvm.files import read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
-from neuromvm.folders.sweep import SweepFolder, digest
-from neuromvm.folders.sweep_hashes import training_name
-from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.folders.sweep import SweepFolder, digest, training_name
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sweep import Selection
 from neuromvm.specs.training import NEUTRAL
@@ -135,7 +133,8 @@ def fit_stacked(samples: xr.DataTree, splits: xr.DataTree, trainings: Sequence[C
     for training in trainings:
         part = folder / "parts" / training.name
         members = [replicas.index(replica) for replica in training.replicas(splits)]
-        fitted = _select(stack, members, training.model)
+        fitted = stack.subset(members)
+        fitted.spec, fitted.replicas = training.model, [replica._replace(beta=None) for replica in fitted.replicas]
         changes = {
             "model": training.model.model_dump(mode="json"),
             "training": training.training.model_dump(mode="json", exclude=NEUTRAL),
@@ -148,26 +147,11 @@ def fit_stacked(samples: xr.DataTree, splits: xr.DataTree, trainings: Sequence[C
         fitted.save(part)  # writes fitted.json, which marks the folder as complete
 
 
-def _select(stack: FittedStack, members: list[int], model: ModelSpec) -> FittedStack:
-    """Return replicas of a stack as a stack of one model, whose beta is theirs."""
-    return FittedStack(
-        model,
-        [stack.replicas[member]._replace(beta=None) for member in members],
-        {name: value[members] for name, value in stack.weights.items()},
-        {name: [scalers[member] for member in members] for name, scalers in stack.scalers.items()},
-        stack.windows,
-        stack.trained_on,
-        stack.conditions,
-    )
-
-
 def _select_epochs(epochs: list[dict[str, Any]], members: list[int]) -> list[dict[str, Any]]:
     """Return the epochs of replicas of a stack until all of them have stopped; other replicas may continue."""
     selected = []
     for epoch in epochs:
-        record = {
-            key: [value[member] for member in members] if isinstance(value, list) else value for key, value in epoch.items()
-        }
+        record = epoch | {key: [value[member] for member in members] for key, value in epoch.items() if isinstance(value, list)}
         selected.append(record | {"seconds": round(epoch["seconds"] * len(members) / len(epoch["loss"]), 4)})
         if all(record["stopped"]):
             break
