@@ -28,16 +28,12 @@ def tradeoff_table(folder: Path) -> pd.DataFrame:
     columns = [str(column) for column in cells]
     beta = next(column for column in columns if column.endswith(".beta"))
     models = [column.removesuffix(" reconstruction error") for column in columns if column.endswith(" reconstruction error")]
-    table = []
+    settings, table = ("within", "cross", "pooled"), []
     for model in models:
         for cell in cells.to_dict("records"):
-            accuracy = {
-                setting: number(cell[f"decoding: balanced accuracy, {model}, {setting}"])
-                for setting in ("within", "cross", "pooled")
-            }
-            error = f"{cell[f'{model} reconstruction error']:.4g}"
-            table.append({"model": model, "beta": cell[beta], "reconstruction error": error, **accuracy})
-    return pd.DataFrame(table)
+            accuracy = [number(cell[f"decoding: balanced accuracy, {model}, {setting}"]) for setting in settings]
+            table.append([model, cell[beta], f"{cell[f'{model} reconstruction error']:.4g}", *accuracy])
+    return pd.DataFrame(table, columns=["model", "beta", "reconstruction error", *settings])
 
 
 def main(request: Request) -> None:

@@ -1,16 +1,10 @@
 """Names of dims, variables and attributes of recordings, samples, splits and latents, and checks of these trees.
 
-Recordings
-    One node an animal, each with ``spike_count`` (integers) or ``event_amplitude`` (floats), dims
-    ``(trial, time | position, unit)``. The grid coordinate (bin centres; ``time`` in s relative to the
-    alignment event) lives at the root and is shared; ``trial`` and ``unit`` lengths are each animal's own. With a field
-    potential, the coordinate ``theta_phase (trial, time)`` [rad] labels the bins; NaN where it is not known.
-Samples
-    Windows of recordings: ``activity (trial, window, bin, unit)`` with ``label`` and ``match`` ``(trial, window)``.
-Splits
-    ``part (split, trial)`` for each animal: see :class:`Part`.
-Latents
-    ``latent_mean, latent_scale (replica, trial, window, latent)`` for each animal.
+Recordings: a node an animal with ``spike_count`` (integers) or ``event_amplitude`` (floats), dims ``(trial, time | position,
+unit)``. The grid coordinate (bin centres, ``time`` in s relative to the alignment event) lives at the root and is shared. With a
+field potential, ``theta_phase (trial, time)`` [rad] labels the bins; NaN where it is not known. Samples, windows of recordings:
+``activity (trial, window, bin, unit)`` with ``label`` and ``match (trial, window)``. Splits: ``part (split, trial)``, see
+:class:`Part`. Latents: ``latent_mean, latent_scale (replica, trial, window, latent)``.
 """
 
 import json

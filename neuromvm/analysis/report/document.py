@@ -56,9 +56,9 @@ def _content(study: Study) -> dict[str, Any]:
     shared = [name for name, model in study.spec.models.items() if model.sharing.kind != "independent"]
     summary = read_summary(study)
     rows = summary.analyses[DECODING].rows if DECODING in summary.analyses else []
-    comparisons = compare(rows, saved_scores(study, DECODING).scores, shared, study.models)
+    comparisons = compare(rows, saved_scores(study, DECODING)[0], shared, study.models)
     headline = [(comparison.verdict, sentences(comparison)) for comparison in comparisons]
-    if FEW_SHOT in summary.analyses and (few_shot := leave_one_out(saved_scores(study, FEW_SHOT).scores)) is not None:
+    if FEW_SHOT in summary.analyses and (few_shot := leave_one_out(saved_scores(study, FEW_SHOT)[0])) is not None:
         headline.append(few_shot)
     representations = list(dict.fromkeys(str(row["representation"]) for row in rows))
     return {

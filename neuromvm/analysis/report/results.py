@@ -67,13 +67,6 @@ class Summary(NamedTuple):
     problem: str = ""
 
 
-class Saved(NamedTuple):
-    """The scores of an analysis, and why they cannot be used, '' if they can."""
-
-    scores: xr.Dataset | None
-    problem: str = ""
-
-
 def read_summary(study: Study) -> Summary:
     """Read ``summary.json``; where it is damaged, the analyses are those with saved scores, without lines."""
     if not (study.path / "summary.json").is_file():
@@ -96,16 +89,19 @@ def _entry(study: Study, name: str, content: Mapping[str, Any]) -> Entry:
     return Entry([], content.get("options", {}), problem)
 
 
-def saved_scores(study: Study, analysis: str) -> Saved:
-    """Read the scores of an analysis; those of ``decoding`` and ``few_shot`` must have the dims of this version."""
-    again = f"Compute them again: {command(study, analysis)}"
+def saved_scores(study: Study, analysis: str) -> tuple[xr.Dataset | None, str]:
+    """Return the scores of an analysis, and why they cannot be used, '' if they can.
+
+    Those of ``decoding`` and ``few_shot`` must have the dims of this version.
+    """
     try:
         scores = study.scores(analysis)
         if analysis in (DECODING, FEW_SHOT):
             check_judged(scores, analysis)
     except RunFolderError as error:
-        return Saved(None, f"The saved scores of {analysis} cannot be used: {error.found}. {again}")
-    return Saved(scores)
+        again = f"Compute them again: {command(study, analysis)}"
+        return None, f"The saved scores of {analysis} cannot be used: {error.found}. {again}"
+    return scores, ""
 
 
 def command(study: Study, analysis: str) -> str:
@@ -117,11 +113,11 @@ def results(study: Study, summary: Summary) -> list[AnalysisResult]:
     """Gather every analysis in the summary, and what the scores say about their own intervals and floors."""
     gathered = []
     for name, entry in summary.analyses.items():
-        saved = saved_scores(study, name)
-        notes = _notes(saved.scores) if saved.scores is not None and entry.rows else []
-        problems = [problem for problem in (entry.problem, saved.problem) if problem]
-        table = score_table(name, entry.rows, saved.scores) if entry.rows else None
-        details = each_animal(saved.scores) if name == FEW_SHOT else []
+        scores, problem = saved_scores(study, name)
+        notes = _notes(scores) if scores is not None and entry.rows else []
+        table = score_table(name, entry.rows, scores) if entry.rows else None
+        details = each_animal(scores) if name == FEW_SHOT else []
+        problems = [sentence for sentence in (entry.problem, problem) if sentence]
         gathered.append(AnalysisResult(name, table, details, pictures(study.path, name), notes, problems))
     return gathered
 

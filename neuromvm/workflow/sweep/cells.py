@@ -24,8 +24,7 @@ from neuromvm.training.fit import fit
 from neuromvm.workflow.experiment import run_experiment
 from neuromvm.workflow.sweep.batches import Batch, CellTask, Outcome, stackable_groups
 from neuromvm.workflow.sweep.selection import inner_scores
-from neuromvm.workflow.sweep.shared_trainings import SharedTrainings, share_file
-from neuromvm.workflow.sweep.stacked_trainings import train_stacks
+from neuromvm.workflow.sweep.trainings import SharedTrainings, share_file, train_stacks
 
 log = logging.getLogger(__name__)
 

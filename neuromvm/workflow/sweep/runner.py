@@ -18,8 +18,8 @@ from neuromvm.workflow.sweep.batches import Batch, CellTask, Outcome, remaining_
 from neuromvm.workflow.sweep.cells import run_batch
 from neuromvm.workflow.sweep.engines import Engine, Lost, Serial, shard
 from neuromvm.workflow.sweep.grid import Variation, variations
-from neuromvm.workflow.sweep.stacked_trainings import STACKS
 from neuromvm.workflow.sweep.table import write_sweep
+from neuromvm.workflow.sweep.trainings import STACKS
 
 SPEC = "sweep.yaml"
 

@@ -1,7 +1,11 @@
-"""Trainings of cells that differ in betas and seeds alone, as one stack; each is then kept as if trained alone."""
+"""Trainings that cells share, and trainings that differ in betas and seeds alone as one stack.
+
+A model with equal settings, data and splits is trained once; a training of a stack is kept as if trained alone.
+"""
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +18,7 @@ from neuromvm.data.inner_splits import inner_splits
 from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.errors import TrainingError
+from neuromvm.errors import RunFolderError, TrainingError
 from neuromvm.files import read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
 from neuromvm.folders.sweep import SweepFolder, digest, training_name
 from neuromvm.specs import ModelSpec, TrainingSpec
@@ -23,10 +27,69 @@ from neuromvm.specs.training import NEUTRAL
 from neuromvm.training.fit import train_stack
 from neuromvm.training.stack_size import stack_size
 from neuromvm.workflow.sweep.batches import Batch, divide_evenly
-from neuromvm.workflow.sweep.shared_trainings import SharedTrainings
 
 log = logging.getLogger(__name__)
 STACKS = "stacks"
+
+
+class SharedTrainings:
+    """Finished model folders of a sweep by the hash of their settings and data.
+
+    A cell takes finished trainings and gives its own. Cells do not wait for each other: if two train the same model at once,
+    the results are equal and only one is kept.
+    """
+
+    def __init__(self, sweep: SweepFolder) -> None:
+        self.path = sweep.path / "trainings"
+
+    def __contains__(self, name: str) -> bool:
+        return (self.path / name).is_dir()
+
+    def take(self, name: str, folder: Path) -> None:
+        """Fill a model folder with a finished training, if there is one; an unfinished training in it is replaced."""
+        if (folder / "fitted.json").is_file() or name not in self:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        _share_files(self.path / name, folder)
+
+    def give(self, name: str, folder: Path) -> None:
+        """Keep a finished model folder, without its checkpoints, or files that a cell has added to one."""
+        if name in self:
+            _share_files(folder, self.path / name)
+            return
+        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        _share_files(folder, temporary)
+        try:
+            temporary.rename(self.path / name)
+        except OSError:  # another cell has given the same training
+            shutil.rmtree(temporary)
+
+
+def _share_files(source: Path, target: Path) -> None:
+    """Share the files of a folder; ``fitted.json`` marks a model folder as complete and comes last."""
+    target.mkdir(parents=True, exist_ok=True)
+    files = [file for file in source.iterdir() if file.is_file() and not file.name.startswith(".")]
+    for file in sorted(files, key=lambda file: file.name == "fitted.json"):
+        share_file(file, target / file.name)
+
+
+def share_file(source: Path, target: Path) -> None:
+    """Link a file to a second name, or copy it where the file system has no links; RunFolderError if it does not exist.
+
+    Files of a run are replaced and never changed in place, so a replacement under one name leaves the other as it was.
+    """
+    if target.is_file():
+        return
+    if not source.is_file():
+        raise RunFolderError(str(source), found="no such file", next_step="Run the sweep again: it writes the file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
 
 
 class CellTraining(NamedTuple):
