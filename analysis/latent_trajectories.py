@@ -12,15 +12,8 @@ def agreement_table(study: nm.Study) -> pd.DataFrame:
     for model, training in study.summary["models"].items():
         collapsed = pd.Series(training["collapsed_latents"]).mean()
         divergence = pd.Series(training.get("kl_to_mixture", {}), dtype=float).mean()
-        table.append(
-            {
-                "model": model,
-                "latents": study.spec.models[model].latent,
-                "that carry nothing": f"{collapsed:.1f}",
-                "KL to the mixture [nats]": number(divergence),
-            }
-        )
-    return pd.DataFrame(table)
+        table.append((model, study.spec.models[model].latent, f"{collapsed:.1f}", number(divergence)))
+    return pd.DataFrame(table, columns=["model", "latents", "that carry nothing", "KL to the mixture [nats]"])
 
 
 def main(request: Request) -> None:
@@ -28,10 +21,9 @@ def main(request: Request) -> None:
     parts = {}
     for area in ("piriform", "amygdala"):
         study = run(request, f"odor_{area}_smooth")
-        lines = [markdown(agreement_table(study))]
-        lines.append(figure(request, study.path, "trajectories-trajectories", f"Mean latent of each odor in time, {area}"))
-        lines.append(figure(request, study.path, "latent_scatter-latents", f"Latents of test trials, {area}"))
-        parts[area] = "\n\n".join(lines)
+        trajectories = figure(request, study.path, "trajectories-trajectories", f"Mean latent of each odor in time, {area}")
+        latents = figure(request, study.path, "latent_scatter-latents", f"Latents of test trials, {area}")
+        parts[area] = "\n\n".join([markdown(agreement_table(study)), trajectories, latents])
     write_page(request, "latent_trajectories", parts)
 
 

@@ -6,8 +6,8 @@ from analysis.tables import Request, decoding_part, figure, read_request, run, w
 def main(request: Request) -> None:
     """Decode zone and direction, later laps from earlier ones."""
     study = run(request, "linear_track")
-    shown = figure(request, study.path, "decoding-settings", "Accuracy on the track")
-    write_page(request, "linear_track", {"track": f"{decoding_part(study)}\n\n{shown}"})
+    parts = [decoding_part(study), figure(request, study.path, "decoding-settings", "Accuracy on the track")]
+    write_page(request, "linear_track", {"track": "\n\n".join(parts)})
 
 
 if __name__ == "__main__":

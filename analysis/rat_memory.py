@@ -28,13 +28,10 @@ def tradeoff_table(folder: Path) -> pd.DataFrame:
     columns = [str(column) for column in cells]
     beta = next(column for column in columns if column.endswith(".beta"))
     models = [column.removesuffix(" reconstruction error") for column in columns if column.endswith(" reconstruction error")]
-    table = []
+    settings, table = ("within", "cross", "pooled"), []
     for model in models:
         for cell in cells.to_dict("records"):
-            accuracy = {
-                setting: number(cell[f"decoding: balanced accuracy, {model}, {setting}"])
-                for setting in ("within", "cross", "pooled")
-            }
+            accuracy = {setting: number(cell[f"decoding: balanced accuracy, {model}, {setting}"]) for setting in settings}
             error = f"{cell[f'{model} reconstruction error']:.4g}"
             weight = "" if model == "autoencoder" else cell[beta]  # which has no rate
             table.append({"model": model, "beta": weight, "reconstruction error": error, **accuracy})

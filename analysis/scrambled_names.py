@@ -10,6 +10,8 @@ from neuromvm.analysis import compare
 from neuromvm.analysis.decoding.decoding import Options, summarize
 
 LABEL = "odor"
+AREAS = ("piriform", "amygdala")
+EXPERIMENT_OF = {"simulated rats": "simulated_rats", **{area: f"odor_{area}_new_animal" for area in AREAS}}
 MODELS = ("mmvm_cross", "mmvm", "simplex_bayes")  # those of the experiment that are fitted
 BASELINES = ("raw", "procrustes", "srm", "mcca")
 
@@ -58,12 +60,7 @@ def table_of(request: Request, experiment: str) -> str:
 
 def main(request: Request) -> None:
     """Compare scores across animals with true and with scrambled odor names."""
-    experiments = {
-        "simulated rats": "simulated_rats",
-        "piriform": "odor_piriform_new_animal",
-        "amygdala": "odor_amygdala_new_animal",
-    }
-    write_page(request, "scrambled_names", {name: table_of(request, experiment) for name, experiment in experiments.items()})
+    write_page(request, "scrambled_names", {name: table_of(request, experiment) for name, experiment in EXPERIMENT_OF.items()})
 
 
 if __name__ == "__main__":

@@ -41,16 +41,8 @@ SETTINGS = ("within", "cross", "others", "pooled")
 class Request(NamedTuple):
     """Where a module of the study reads and writes.
 
-    Attributes
-    ----------
-    data
-        Folder with a subfolder for each data set.
-    out
-        Folder of the run folders.
-    pages
-        Folder in which the pages are written.
-    quick
-        Two epochs, few permutations and small simulations, to try a module; the numbers mean nothing.
+    ``data`` has a subfolder for each data set, ``out`` takes the run folders and ``pages`` the pages. ``quick``: two epochs, few
+    permutations and small simulations, to try a module; the numbers mean nothing.
     """
 
     data: Path
@@ -73,13 +65,7 @@ def read_request(description: str | None) -> Request:
 
 
 def recordings(request: Request, data_spec: str) -> Path:
-    """Return the folder of a data set; simulated ones are made where they are absent.
-
-    Raises
-    ------
-    SpecError
-        If the recordings are not under ``request.data``.
-    """
+    """Return the folder of a data set, or raise SpecError; simulated ones are made where they are absent."""
     folder = request.data / Path(nm.load_data_spec(data_spec).root).name
     if folder.is_dir():
         return folder.resolve()
@@ -100,18 +86,9 @@ def neuromvm(*arguments: str | Path) -> None:
 
 
 def run(request: Request, experiment: str, *settings: str, folder: str = "") -> nm.Study:
-    """Return the run of an experiment, which is computed unless its folder is complete.
+    """Return the run of a file in ``analysis/experiments``, which is computed unless its folder is complete.
 
-    Parameters
-    ----------
-    request
-        Where to read and write.
-    experiment
-        Name of a file in ``analysis/experiments``.
-    settings
-        ``a.b=value``, in place of those in the file.
-    folder
-        Name of the run folder; default: the name of the experiment.
+    ``settings`` (``a.b=value``) replace those in the file; the run folder has the name of the experiment by default.
     """
     path, out = EXPERIMENTS / f"{experiment}.yaml", request.out / (folder or experiment)
     root = recordings(request, nm.load_experiment_spec(path).data.spec)
@@ -134,8 +111,6 @@ def sweep(request: Request, name: str, *settings: str) -> Path:
 def number(value: float | None, sign: str = "") -> str:
     """Write a score with three decimals; nothing where it does not exist.
 
-    Examples
-    --------
     >>> number(0.5), number(0.0123, "+"), number(None)
     ('0.500', '+0.012', '')
     """
@@ -152,14 +127,8 @@ def bracketed(row: Mapping[str, Any], value: str, low: str, high: str, sign: str
 def score_table(scores: Sequence[Mapping[str, Any]], settings: Sequence[str] = SETTINGS, interval: str = "") -> pd.DataFrame:
     """Return a row for each representation and a column for each setting, with difference, null and p.
 
-    Parameters
-    ----------
-    scores
-        Lines of ``summary.json``.
-    settings
-        Columns; the difference, the null and p are those of ``cross`` where a representation has it, else of its last setting.
-    interval
-        ``""`` for intervals over test trials, ``"animals_"`` for intervals over animals.
+    The difference, the null and p are those of ``cross`` where a representation has it, else of its last setting. The interval
+    ``""`` is over test trials, ``"animals_"`` over animals.
     """
     lines: dict[str, dict[str, Mapping[str, Any]]] = {}
     for score in scores:
@@ -195,8 +164,6 @@ def conditions(scores: Sequence[Mapping[str, Any]], settings: Sequence[str] = SE
 def markdown(table: pd.DataFrame) -> str:
     """Write a table in Markdown.
 
-    Examples
-    --------
     >>> print(markdown(pd.DataFrame({"row": ["mmvm"], "cross": ["0.500"]})))
     | row | cross |
     |---|---|
@@ -221,13 +188,7 @@ def figure(request: Request, folder: Path, name: str, title: str) -> str:
 
 
 def write_page(request: Request, page: str, parts: Mapping[str, str]) -> None:
-    """Renew the generated parts of a page, which stand between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
-
-    Raises
-    ------
-    SpecError
-        If the page has no such part.
-    """
+    """Renew the parts of a page between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; SpecError if one is absent."""
     text = (PAGES / f"{page}.md").read_text("utf-8")
     origin = f"Made by `python -m analysis.{page}` with neuromvm {nm.__version__}{' --quick' if request.quick else ''}."
     for name, content in parts.items():

@@ -29,23 +29,16 @@ if TYPE_CHECKING:
     from neuromvm.training.fit import fit as fit
     from neuromvm.workflow.experiment import run_experiment as run_experiment
 
-_HOMES = {
-    "DataSpec": "neuromvm.specs",
-    "ExperimentSpec": "neuromvm.specs",
+_SPECS = ("DataSpec", "ExperimentSpec", "ModelSpec", "SampleSpec", "SplitSpec", "TrainingSpec")
+_HOMES = dict.fromkeys([*_SPECS, "load_data_spec", "load_experiment_spec"], "neuromvm.specs") | {
     "FittedStack": "neuromvm.inference.fitted_stack",
-    "ModelSpec": "neuromvm.specs",
     "NeuromvmError": "neuromvm.errors",
-    "SampleSpec": "neuromvm.specs",
-    "SplitSpec": "neuromvm.specs",
     "Study": "neuromvm.folders.study",
-    "TrainingSpec": "neuromvm.specs",
     "adapt": "neuromvm.training.adapt",
     "describe": "neuromvm.data.describe",
     "few_trials": "neuromvm.data.splits",
     "fit": "neuromvm.training.fit",
     "impute": "neuromvm.inference.imputation",
-    "load_data_spec": "neuromvm.specs",
-    "load_experiment_spec": "neuromvm.specs",
     "load_recordings": "neuromvm.data.loaders",
     "make_samples": "neuromvm.data.windows",
     "make_splits": "neuromvm.data.splits",

@@ -78,21 +78,8 @@ class ArgumentError(NeuromvmError, TypeError):
 
 
 def expect(value: object, kind: type, name: str, make: str) -> None:
-    """Raise ArgumentError unless an argument has the expected type.
+    """Raise ArgumentError unless the argument ``name`` has the expected type; ``make`` says how to make one.
 
-    Parameters
-    ----------
-    value
-        The argument.
-    kind
-        The expected type.
-    name
-        Name of the argument.
-    make
-        How to make such a value.
-
-    Examples
-    --------
     >>> expect(3, int, "bins", "count them")
     """
     if not isinstance(value, kind):
@@ -104,8 +91,6 @@ def expect(value: object, kind: type, name: str, make: str) -> None:
 def did_you_mean(name: str, known: list[str]) -> str:
     """Return "The choices are: ...", preceded by the nearest spelling if there is one.
 
-    Examples
-    --------
     >>> did_you_mean("odour", ["odor", "position"])
     "Did you mean 'odor'? There are: odor, position"
     """

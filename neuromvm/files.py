@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,7 @@ RESUME = "Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process and create it if necessary; the lock ends with the process.
-
-    Raises
-    ------
-    RunFolderError
-        If another process holds it.
-    """
+    """Lock a folder for this process and create it if necessary; RunFolderError if another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -73,14 +67,7 @@ def kept_tree(file: Path, make: Callable[[], xr.DataTree]) -> xr.DataTree:
 def claim(file: Path, settings: dict[str, Any], contents: str, next_step: str) -> None:
     """Write the settings of the contents of a folder, or raise RunFolderError if the file has other settings.
 
-    Parameters
-    ----------
-    file
-        File of the settings, in the folder.
-    settings
-        The settings, as JSON.
-    contents, next_step
-        For the error: the contents of the folder, and what to do.
+    ``contents`` and ``next_step`` say in the error what the folder holds and what to do.
     """
     if not file.is_file():
         write_json(file, settings)
@@ -93,13 +80,7 @@ def claim(file: Path, settings: dict[str, Any], contents: str, next_step: str) -
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
+    """Read JSON; RunFolderError if the file is missing or damaged."""
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -114,27 +95,17 @@ def write_tree(path: Path, tree: xr.DataTree | xr.Dataset) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     compression = {"zlib": True, "complevel": 4, "shuffle": True}
     if isinstance(tree, xr.DataTree):
-        compressed = {node.path: _compressible(node.data_vars) for node in tree.subtree}
+        compressed = {node.path: [name for name, values in node.data_vars.items() if values.ndim] for node in tree.subtree}
         encoding = {path: dict.fromkeys(names, compression) for path, names in compressed.items() if names}
         tree.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
     else:
-        names = [name for name in _compressible(tree.data_vars) if tree[name].dtype.kind != "U"]
+        names = [name for name, values in tree.data_vars.items() if values.ndim and values.dtype.kind != "U"]
         tree.to_netcdf(temporary, engine="h5netcdf", encoding=dict.fromkeys(names, compression))
     temporary.replace(path)
 
 
-def _compressible(variables: Mapping[Any, xr.DataArray]) -> list[str]:
-    return [str(name) for name, variable in variables.items() if variable.ndim]
-
-
 def read_tree(path: Path) -> xr.DataTree:
-    """Read a tree into memory and close its file.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
+    """Read a tree into memory and close its file; RunFolderError if the file is missing or damaged."""
     tree: xr.DataTree = read_netcdf(path, xr.open_datatree)
     return tree
 
@@ -146,13 +117,7 @@ def read_dataset(path: Path) -> xr.Dataset:
 
 
 def read_netcdf(path: Path, opener: Any, load: Callable[[Any], Any] = lambda opened: opened.load()) -> Any:
-    """Open a netCDF file, load what it holds and close it.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or damaged.
-    """
+    """Open a netCDF file, load what it holds and close it; RunFolderError if the file is missing or damaged."""
     if not path.is_file():
         raise RunFolderError(str(path), found="no such file", next_step=RESUME)
     try:

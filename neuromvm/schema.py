@@ -1,16 +1,10 @@
 """Names of dims, variables and attributes of recordings, samples, splits and latents, and checks of these trees.
 
-Recordings
-    One node an animal, each with ``spike_count`` (integers) or ``event_amplitude`` (floats), dims
-    ``(trial, time | position, unit)``. The grid coordinate (bin centres; ``time`` in s relative to the
-    alignment event) lives at the root and is shared; ``trial`` and ``unit`` lengths are each animal's own. With a field
-    potential, the coordinate ``theta_phase (trial, time)`` [rad] labels the bins; NaN where it is not known.
-Samples
-    Windows of recordings: ``activity (trial, window, bin, unit)`` with ``label`` and ``match`` ``(trial, window)``.
-Splits
-    ``part (split, trial)`` for each animal: see :class:`Part`.
-Latents
-    ``latent_mean, latent_scale (replica, trial, window, latent)`` for each animal.
+Recordings: a node an animal with ``spike_count`` (integers) or ``event_amplitude`` (floats), dims ``(trial, time | position,
+unit)``. The grid coordinate (bin centres, ``time`` in s relative to the alignment event) lives at the root and is shared. With a
+field potential, ``theta_phase (trial, time)`` [rad] labels the bins; NaN where it is not known. Samples, windows of recordings:
+``activity (trial, window, bin, unit)`` with ``label`` and ``match (trial, window)``. Splits: ``part (split, trial)``, see
+:class:`Part`. Latents: ``latent_mean, latent_scale (replica, trial, window, latent)``.
 """
 
 import json
@@ -48,8 +42,6 @@ class Part(IntEnum):
 def is_fitted(part: ArrayLike) -> NDArray[np.bool_]:
     """Return a mask of the trials on which scalers, alignments, models and decoders may be fitted.
 
-    Examples
-    --------
     >>> is_fitted([Part.TRAIN, Part.VALIDATION, Part.TEST, Part.TRAIN_AND_TEST]).tolist()
     [True, True, False, True]
     """
@@ -59,8 +51,6 @@ def is_fitted(part: ArrayLike) -> NDArray[np.bool_]:
 def is_scored(part: ArrayLike) -> NDArray[np.bool_]:
     """Return a mask of the trials that are scored.
 
-    Examples
-    --------
     >>> is_scored([Part.TRAIN, Part.VALIDATION, Part.TEST, Part.TRAIN_AND_TEST]).tolist()
     [False, False, True, True]
     """
@@ -81,17 +71,7 @@ class Dropped(NamedTuple):
 
 
 def expect_tree(tree: xr.DataTree, variable: str, name: str, make: str) -> None:
-    """Raise ArgumentError unless an argument is a tree whose animals have a variable.
-
-    Parameters
-    ----------
-    tree
-        The argument.
-    variable
-        Variable of this kind of tree: ``activity`` of samples, ``part`` of splits, ``latent_mean`` of latents.
-    name, make
-        The argument's name and how to make one.
-    """
+    """Raise ArgumentError unless the argument ``name`` is a tree whose animals have a variable; ``make`` says how to make one."""
     expect(tree, xr.DataTree, name, make)
     variables = {str(key) for node in tree.children.values() for key in node.data_vars}
     if variable not in variables:
@@ -116,13 +96,7 @@ def animals(tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
 
 
 def activity(dataset: xr.Dataset) -> xr.DataArray:
-    """Return the one activity variable of an animal, dims ``(trial, grid, unit)``.
-
-    Raises
-    ------
-    SchemaError
-        If there is none, or more than one.
-    """
+    """Return the one activity variable of an animal, dims ``(trial, grid, unit)``; SchemaError unless there is one."""
     names = [name for name in ACTIVITY_NAMES if name in dataset.data_vars]
     if len(names) != 1:
         raise SchemaError(
@@ -139,13 +113,7 @@ def grid_dim(dataset: xr.Dataset) -> str:
 
 
 def trial_label(animal: str, dataset: xr.Dataset, label: str, error: type[NeuromvmError] = SchemaError) -> xr.DataArray:
-    """Return a coordinate along the trials of an animal.
-
-    Raises
-    ------
-    error
-        If there is none of that name.
-    """
+    """Return a coordinate along the trials of an animal, or raise the error if there is none of that name."""
     known = sorted(str(key) for key, coord in dataset.coords.items() if coord.dims == ("trial",))
     if label not in known:
         raise error(f"animal {animal}", found=f"no trial label {label!r}", next_step=did_you_mean(label, known))
@@ -155,8 +123,6 @@ def trial_label(animal: str, dataset: xr.Dataset, label: str, error: type[Neurom
 def check_animal_name(name: str) -> str:
     """Return a name that can be a tree node, file name and module key, or raise SchemaError.
 
-    Examples
-    --------
     >>> check_animal_name("sub-C14M4_ses-env0")
     'sub-C14M4_ses-env0'
     """
@@ -209,13 +175,7 @@ def with_dropped(dataset: xr.Dataset, lines: list[Dropped]) -> xr.Dataset:
 
 
 def validate_recordings(tree: xr.DataTree) -> xr.DataTree:
-    """Return the tree if it is a valid set of recordings.
-
-    Raises
-    ------
-    SchemaError
-        If there is no animal, a name or a dim is wrong, counts are not integers, or a coordinate lacks its length.
-    """
+    """Return the tree if it is a valid set of recordings, else raise SchemaError."""
     if not tree.children:
         raise SchemaError("recordings", found="no animals", expected="one node an animal")
     for name, dataset in animals(tree):

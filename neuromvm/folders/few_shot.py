@@ -20,13 +20,7 @@ Trials = int | None  # training trials a class of the new animal; None is all of
 
 
 class FewShotFolder:
-    """The part of a run folder that few-shot trainings fill.
-
-    Parameters
-    ----------
-    study
-        An open run folder.
-    """
+    """The part of an open run folder that few-shot trainings fill."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -58,13 +52,7 @@ class FewShotFolder:
         return read_tree(self.file(model, animal, "splits", trials))
 
     def latents(self, model: str, animal: str, method: Literal["adapted", "scratch"], trials: Trials) -> xr.DataTree:
-        """Return latents of all animals.
-
-        Raises
-        ------
-        RunFolderError
-            If this has not been trained.
-        """
+        """Return latents of all animals, or raise RunFolderError if this has not been trained."""
         file = self.file(model, animal, method, trials)
         if not file.is_file():
             raise RunFolderError(str(file), found="no such file", next_step=f"Train it: neuromvm few-shot {self.study.path}")
@@ -74,8 +62,6 @@ class FewShotFolder:
 def write_trials(trials: Trials) -> str:
     """Write a number of trials a class as in file names and options.
 
-    Examples
-    --------
     >>> write_trials(4), write_trials(None)
     ('4', 'all')
     """
@@ -83,15 +69,8 @@ def write_trials(trials: Trials) -> str:
 
 
 def read_trials(text: str) -> Trials:
-    """Read what :func:`write_trials` writes.
+    """Read what :func:`write_trials` writes; SpecError if it is neither a number above 0 nor ``all``.
 
-    Raises
-    ------
-    SpecError
-        If it is neither a number above 0 nor ``all``.
-
-    Examples
-    --------
     >>> read_trials("4"), read_trials("all")
     (4, None)
     """
@@ -108,8 +87,6 @@ def read_trials(text: str) -> Trials:
 def from_few_to_all(per_class: Sequence[Trials]) -> list[Trials]:
     """Sort numbers of trials a class, each once.
 
-    Examples
-    --------
     >>> from_few_to_all([None, 4, 1, 4])
     [1, 4, None]
     """

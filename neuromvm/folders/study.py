@@ -74,8 +74,7 @@ class Study:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Versions, device, data hashes and command of the run."""
-        content: dict[str, Any] = read_json(self.path / "provenance.json")
-        return content
+        return dict(read_json(self.path / "provenance.json"))
 
     def model_folder(self, model: str) -> Path:
         """Return the folder of one model."""
@@ -138,8 +137,7 @@ class Study:
 
     def rate_terms(self, model: str) -> list[str]:
         """Return the names of the terms of a model's rate: its animals, or ``joint``, or ``shared`` and ``private``."""
-        terms: list[str] = read_json(self.model_folder(model) / "training.json")["rate_terms"]
-        return terms
+        return list(read_json(self.model_folder(model) / "training.json")["rate_terms"])
 
     def metrics(self, model: str) -> list[dict[str, Any]]:
         """Return one record an epoch, see :class:`neuromvm.training.trainer.EpochRecord`."""
@@ -155,10 +153,11 @@ class Study:
 
     def scores(self, analysis: str) -> xr.Dataset:
         """Return the saved scores of an analysis."""
-        scores = read_dataset(self.path / "scores" / f"{analysis}.nc")
+        file = self.path / "scores" / f"{analysis}.nc"
+        scores = read_dataset(file)
         if scores.attrs.get("schema_version") != schema.VERSION:
             raise RunFolderError(
-                str(self.path / "scores" / f"{analysis}.nc"),
+                str(file),
                 found="scores of another version",
                 next_step=f"Compute them again: neuromvm analyze {analysis} RUN",
             )
@@ -203,14 +202,10 @@ class Study:
             raise RunFolderError(
                 str(self.path), found="no summary.json", next_step="Compute scores: neuromvm analyze decoding RUN"
             )
-        content: dict[str, Any] = read_json(file)
-        return content
+        return dict(read_json(file))
 
 
 def refit_file(run: Path, row: str, permutations: range, null: str = LABELS) -> Path:
-    """Return the file of the refits of a model or baseline on consecutive null data sets.
-
-    Files of the null ``labels`` lie in the folder of the row, those of further nulls in a folder of their name inside it.
-    """
+    """Return the file of the refits of a row on consecutive null data sets; nulls but ``labels`` have a subfolder."""
     folder = run / "refits" / row
     return (folder if null == LABELS else folder / null) / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"

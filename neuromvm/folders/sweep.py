@@ -1,4 +1,4 @@
-"""Layout of the folder of a sweep, read without torch.
+"""Layout of the folder of a sweep, read without torch, and hashes that name cells and the trainings that cells share.
 
 ``sweep.yaml``; ``plan.json``, the cells and their settings; ``cells/<hash>/``, a run folder each, with ``DONE`` or ``FAILED``,
 ``log.txt``, ``inner-<hash>.json`` where cells are selected and ``models/<name>/reconstruction.nc``; ``data/``, recordings that
@@ -12,10 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import xarray as xr
+
 from neuromvm.errors import RunFolderError
 from neuromvm.files import read_json
 from neuromvm.folders.study import Study
+from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.sweep import Selection
+from neuromvm.specs.training import NEUTRAL
 
 DONE, FAILED, PLAN = "DONE", "FAILED", "plan.json"
 State = Literal["done", "failed", "waiting"]
@@ -29,18 +34,7 @@ class Cell(NamedTuple):
 
 
 class SweepFolder:
-    """An open folder of a sweep.
-
-    Parameters
-    ----------
-    path
-        The folder.
-
-    Raises
-    ------
-    RunFolderError
-        When its plan is asked for and it has none.
-    """
+    """The folder of a sweep; RunFolderError when its plan is asked for and it has none."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -55,8 +49,7 @@ class SweepFolder:
                 expected="the folder of a sweep",
                 next_step="Make one: neuromvm sweep SWEEP.yaml --out DIR",
             )
-        content: dict[str, Any] = read_json(self.path / PLAN)
-        return content
+        return dict(read_json(self.path / PLAN))
 
     @property
     def name(self) -> str:
@@ -110,9 +103,60 @@ class SweepFolder:
 def digest(content: Mapping[str, Any]) -> str:
     """Return a short hash of settings, whatever their order.
 
-    Examples
-    --------
     >>> digest({"beta": 0.1, "latent": 2}) == digest({"latent": 2, "beta": 0.1})
     True
     """
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
+
+
+def fingerprint(recordings: xr.DataTree) -> str:
+    """Return a hash of all activity and labels, whatever the paths of the files."""
+    content = hashlib.sha256()
+    for node in recordings.subtree:
+        dataset = node.to_dataset(inherit=False)
+        content.update(node.path.encode())
+        for name in sorted(map(str, dataset.variables)):
+            values = np.ascontiguousarray(dataset[name].to_numpy())
+            values = values.astype("U") if values.dtype.kind == "O" else values
+            content.update(f"{name}{values.dtype}{values.shape}{dataset[name].dims}".encode())
+            content.update(values.tobytes())
+    return content.hexdigest()[:16]
+
+
+def cell_name(experiment: ExperimentSpec, data: str) -> str:
+    """Return the name of a cell: a hash of its resolved experiment and of the :func:`fingerprint` of its data.
+
+    Name, description, data source and settings that do not change a training are left out.
+    """
+    content = experiment.model_dump(mode="json", exclude={"name", "description", "data"})
+    content["training"] = _lasting(content["training"])
+    content["training_of"] = {name: _lasting(training) for name, training in content["training_of"].items()}
+    return digest({**content, "data": data})
+
+
+def training_name(experiment: ExperimentSpec, model: str, data: str, selection: Selection | None = None) -> str:
+    """Return the name of a model's training, equal in all cells with equal settings; ``selection``: on inner folds."""
+    return digest(
+        {
+            "data": data,
+            "samples": experiment.samples.model_dump(mode="json"),
+            "split": experiment.split.model_dump(mode="json"),
+            "model": experiment.models[model].model_dump(mode="json"),
+            "training": _lasting(experiment.training_for(model).model_dump(mode="json")),
+            "inner": None if selection is None else selection.model_dump(mode="json", exclude={"metric"}),
+        }
+    )
+
+
+def stack_name(experiment: ExperimentSpec, data: str) -> str:
+    """Return a hash that is equal for cells that differ in betas and seeds alone and can be trained as one stack."""
+    content = experiment.model_dump(mode="json", exclude={"name", "description", "data", "analyses"})
+    for model in content["models"].values():
+        del model["beta"]
+    for training in (content["training"], *content["training_of"].values()):
+        training.pop("seeds", None)
+    return digest({**content, "data": data})
+
+
+def _lasting(training: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in training.items() if key not in NEUTRAL}

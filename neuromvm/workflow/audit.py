@@ -4,7 +4,8 @@ A pipeline that scores above chance on noise will do so on recordings. The audit
 crosses a split, whether a score leaves chance on permuted labels or Poisson noise, and what scores of the experiment can mean.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import product
 from types import SimpleNamespace
 from typing import Literal, NamedTuple, cast
 
@@ -42,17 +43,9 @@ class Check(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """Result of an audit.
+    """Checks whether anything crosses a split, scores of the pipeline on data without signal, and what scores can mean in words.
 
-    Attributes
-    ----------
-    checks
-        Whether anything crosses a split.
-    scores
-        Each score of the pipeline on data without signal, against chance; see
-        :func:`neuromvm.analysis.decoding.audit.verdicts`.
-    caveats
-        In words, what scores of this experiment can and cannot mean.
+    ``scores`` are those of :func:`neuromvm.analysis.decoding.audit.verdicts`, against chance.
     """
 
     checks: list[Check]
@@ -66,78 +59,47 @@ class Audit(NamedTuple):
 
 
 def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: bool = True) -> Audit:
-    """Audit an experiment; no file is written.
+    """Audit an experiment with ``draws`` data sets without signal of each kind; no file is written.
 
-    Parameters
-    ----------
-    spec
-        The experiment; its options of the analysis ``decoding`` are used.
-    draws
-        Data sets without signal of each kind: labels permuted within animal, and noise that matches the rates of units.
-    jobs
-        Processes.
-    progress
-        Show a bar.
-
-    Raises
-    ------
-    NeuromvmError
-        If the experiment itself cannot be run.
+    Kinds are labels permuted within animal, and noise that matches the rates of units. The experiment's options of the analysis
+    ``decoding`` are used. Raises NeuromvmError if the experiment itself cannot be run.
     """
     recordings = load_experiment_recordings(spec)
     samples = make_samples(recordings, spec.samples)
     splits = make_splits(samples, spec.split)
     checks = list(crossings(spec, recordings, samples, splits))
-    tasks = [(kind, number) for kind in KINDS for number in range(1, draws + 1)]
+    tasks = list(product(KINDS, range(1, draws + 1)))
     work = Parallel(n_jobs=jobs, return_as="generator")(
         delayed(_score_without_signal)(spec, recordings, samples, splits, *task) for task in tasks
     )
     scores = list(tqdm(work, total=len(tasks), desc="audit", unit="data set", disable=None if progress else True))
-    by_kind = [
-        xr.concat(scores[start : start + draws], dim="draw", combine_attrs="override") for start in range(0, len(scores), draws)
-    ]
+    by_kind = [xr.concat(of_kind, dim="draw", combine_attrs="override") for of_kind in (scores[:draws], scores[draws:])]
     drawn = xr.concat(by_kind, dim=xr.DataArray(list(KINDS), dims="kind"), combine_attrs="override")
-    return Audit(checks, verdicts(drawn), _caveats(spec, recordings, samples, splits))
-
-
-def _caveats(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> list[str]:
-    """Return the caveats of the report, before the experiment is run."""
     shared = [name for name, model in spec.models.items() if model.sharing.kind != "independent"]
     baselines = Options.model_validate(spec.analyses.get("decoding", {})).baselines
     planned = SimpleNamespace(spec=spec, recordings=recordings, samples=samples, splits=splits, models=list(spec.models))
-    return caveats(cast(Study, planned), shared, [*spec.models, *baselines])
+    return Audit(checks, verdicts(drawn), caveats(cast(Study, planned), shared, [*spec.models, *baselines]))
 
 
 def crossings(spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> Iterator[Check]:
-    """Yield the checks for trials, spikes and statistics that are on both sides of a split.
-
-    Parameters
-    ----------
-    spec
-        The experiment.
-    recordings, samples, splits
-        Its trees.
-    """
-    counts = {
-        name: int((is_fitted(node["part"]) & is_scored(node["part"])).any(axis=0).sum()) for name, node in schema.animals(splits)
-    }
+    """Yield the checks for trials, spikes and statistics that are on both sides of a split."""
+    parts = {name: node["part"].to_numpy() for name, node in schema.animals(splits)}
+    counts = {name: int((is_fitted(part) & is_scored(part)).any(axis=0).sum()) for name, part in parts.items()}
     shared = [f"{count} trials of {name}" for name, count in counts.items() if count]
     evidence = f"{', '.join(shared)} both train and test" if shared else "none in any split"
     yield Check("no trial is fitted and scored", not shared, evidence)
     yield _overlaps(samples, splits)
-    for name in spec.models:
-        yield _ignores_test_trials(spec, name, samples, splits)
+    yield from (_ignores_test_trials(spec, name, samples, splits) for name in spec.models)
 
 
 def _overlaps(samples: xr.DataTree, splits: xr.DataTree) -> Check:
     """Say whether the windows of a training trial and of a test trial of an animal overlap in time, so that they share spikes."""
     claim = "no spike is on both sides"
-    overlapping, known = [], False
-    for name, node in schema.animals(samples):
+    overlapping = []
+    timed = {name: node for name, node in schema.animals(samples) if "onset" in node.coords}
+    timed = {name: node for name, node in timed.items() if str(node["window"].attrs.get("dim", "time")) == "time"}
+    for name, node in timed.items():
         window = node["window"]
-        if "onset" not in node.coords or str(window.attrs.get("dim", "time")) != "time":
-            continue
-        known = True
         span = float(window[-1] - window[0]) + float(window.attrs.get("width", 0))
         onset = node["onset"].to_numpy()
         fit_trial, score_trial = np.nonzero(np.abs(onset[:, None] - onset) < span - 1e-9)
@@ -145,7 +107,7 @@ def _overlaps(samples: xr.DataTree, splits: xr.DataTree) -> Check:
         crossing = (fit_trial != score_trial) & is_fitted(part)[:, fit_trial] & is_scored(part)[:, score_trial]
         if crossing.any():
             overlapping.append(f"{int(crossing.any(axis=0).sum())} pairs of trials of {name}")
-    if not known:
+    if not timed:
         return Check(claim, True, "not checked: trials have no onset in seconds")
     if overlapping:
         return Check(claim, False, f"windows overlap in {', '.join(overlapping)}")
@@ -156,9 +118,9 @@ def _ignores_test_trials(spec: ExperimentSpec, name: str, samples: xr.DataTree, 
     """Say whether scaling, pairs and weights of a model stay the same, bit for bit, when activity of test trials is replaced."""
     claim = f"{name}: scaling, pairs and training ignore test trials"
     before, after = _trained(spec, name, samples, splits), _trained(spec, name, _tampered(samples, splits), splits)
-    for quantity in before:
-        if not all(map(np.array_equal, before[quantity], after[quantity])):
-            return Check(claim, False, f"{quantity} changed with the activity of test trials")
+    changed = [quantity for quantity in before if not all(map(np.array_equal, before[quantity], after[quantity]))]
+    if changed:
+        return Check(claim, False, f"{changed[0]} changed with the activity of test trials")
     return Check(claim, True, "the same, bit for bit, with other activity in the test trials of the first split")
 
 
@@ -182,11 +144,10 @@ def _tampered(samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
     """Give the test trials of the first split the activity of other test trials, reversed in time and twice as strong."""
     children = {}
     for name, node in schema.animals(samples):
-        activity = node["activity"].transpose("trial", "window", "bin", "unit")
-        values = activity.to_numpy().copy()
+        activity = node["activity"].transpose("trial", "window", "bin", "unit").copy()
         scored = np.flatnonzero(is_scored(splits[name]["part"].to_numpy()[0]))
-        values[scored] = values[scored[::-1], :, ::-1] * 2 + 1
-        children[name] = xr.DataTree(node.assign(activity=activity.copy(data=values)))
+        activity[scored] = activity.to_numpy()[scored[::-1], :, ::-1] * 2 + 1
+        children[name] = xr.DataTree(node.assign(activity=activity))
     return xr.DataTree(dataset=samples.to_dataset(), children=children)
 
 
@@ -194,12 +155,10 @@ def _score_without_signal(
     spec: ExperimentSpec, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, kind: Kind, number: int
 ) -> xr.Dataset:
     """Run the pipeline on one data set without signal."""
-    make: dict[Kind, Callable[[], xr.DataTree]] = {
-        # Labels are permuted among all trials, not within blocks: scores are compared with guessing.
-        "labels permuted": lambda: permuted(samples, number),
-        "matched noise": lambda: make_samples(matched_noise(recordings, number), spec.samples),
-    }
-    empty = make[kind]()
+    if kind == "labels permuted":  # among all trials, not within blocks: scores are compared with guessing
+        empty = permuted(samples, number)
+    else:
+        empty = make_samples(matched_noise(recordings, number), spec.samples)
     latents = {
         name: fit(empty, splits, model, spec.training_for(name), progress=False).embed(empty)
         for name, model in spec.models.items()

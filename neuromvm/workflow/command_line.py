@@ -167,16 +167,15 @@ def audit(
     check_analyses(spec)
     result = run_audit(spec, draws=draws, jobs=jobs)
     table = result.scores.to_dataframe().dropna(subset="mean").reset_index()
-    for check in result.checks:
-        color = None if check.passed else "red"
-        typer.secho(f"{'ok  ' if check.passed else 'FAIL'} {check.claim}: {check.evidence}", fg=color)
+    for claim, passed, evidence in result.checks:
+        typer.secho(f"{'ok  ' if passed else 'FAIL'} {claim}: {evidence}", fg=None if passed else "red")
     _print_table(table, f"{spec.name}: scores on data without signal, {draws} data sets of each kind")
     for caveat in result.caveats:
         typer.echo(f"- {caveat}")
     verdict = "passed" if result.passed else "FAILED: do not trust scores of this experiment"
     typer.secho(f"{spec.name}: {verdict}", bold=True)
     if out is not None:
-        checks = [{"what": check.claim, "passed": check.passed, "found": check.evidence} for check in result.checks]
+        checks = [dict(zip(("what", "passed", "found"), check, strict=True)) for check in result.checks]
         scores = table.to_dict("records")
         write_json(out, {"passed": result.passed, "checks": checks, "scores": scores, "caveats": result.caveats})
     if not result.passed:
@@ -185,9 +184,7 @@ def audit(
 
 @app.command()
 def analyze(
-    name: Annotated[str, typer.Argument(help="The analysis.")],
-    run_folder: RunFolder,
-    overrides: Overrides = None,
+    name: Annotated[str, typer.Argument(help="The analysis.")], run_folder: RunFolder, overrides: Overrides = None
 ) -> None:
     """Compute one analysis of a run again, with other options (--set option=value) if given, and write the report."""
     from neuromvm.analysis.pipeline import analyze
@@ -311,21 +308,17 @@ def sweep(
 
 
 def _engine(name: str, out: Path, jobs: int | None, scheduler: str | None, slurm: list[str] | None) -> "Engine":
-    from neuromvm.workflow.sweep.engines import Processes, Serial
+    from neuromvm.workflow.sweep.engines import Dask, Processes, Serial, Slurm
 
     if name == "processes":
         return Processes(jobs)
     if name == "slurm":
-        from neuromvm.workflow.sweep.slurm import Slurm
-
         return Slurm(out / "slurm", jobs, _settings(slurm))
-    if name == "dask":
-        from neuromvm.workflow.sweep.dask_cluster import Dask
-
-        if scheduler is None:
-            raise SpecError("engine dask", found="no scheduler", next_step="Add --scheduler tcp://HOST:8786")
-        return Dask(scheduler)
-    return Serial()
+    if name == "serial":
+        return Serial()
+    if scheduler is None:
+        raise SpecError("engine dask", found="no scheduler", next_step="Add --scheduler tcp://HOST:8786")
+    return Dask(scheduler)
 
 
 @app.command()
@@ -338,10 +331,7 @@ def report(run_folder: RunFolder) -> None:
 
 
 @app.command()
-def scores(
-    run_folder: RunFolder,
-    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False,
-) -> None:
+def scores(run_folder: RunFolder, as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False) -> None:
     """Print every score of a run with its interval, floor, chance and n."""
     from neuromvm.folders.study import Study
 

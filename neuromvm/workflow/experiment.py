@@ -3,11 +3,12 @@
 import logging
 import platform
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -82,45 +83,49 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     with locked(out):
         _check_folder(out, spec, resume)  # again: another process may have written to it
         write_atomically(out / "spec.yaml", to_yaml(spec).encode())
-        _record_provenance(out / "provenance.json", provenance(spec, recordings))
+        record = provenance(spec, recordings)
+        if (out / "provenance.json").is_file():  # a resumed run keeps the original record
+            original = read_json(out / "provenance.json")
+            record = {**original, "resumed": [*original.get("resumed", []), record]}
+        write_json(out / "provenance.json", record)
         for file, tree in ((recordings_file, recordings), (splits_file, splits)):
             if not file.is_file():
                 write_tree(file, tree)
-        for name, model in spec.models.items():
-            folder = out / "models" / name
-            if (folder / "fitted.json").is_file():
-                fitted = FittedStack.load(folder)
-            else:
-                log.info("training: %s", name)
-                fitted = fit(samples, splits, model, spec.training_for(name), folder=folder, progress=progress)
-            latents = kept_tree(folder / "latents.nc", partial(fitted.embed, samples))
-            if not (folder / "paths.nc").is_file():
-                paths = fitted.first_replica().embed_paths(samples)
-                if paths is None and path_samples is not None:
-                    paths = fitted.first_replica().embed(path_samples)
-                if paths is not None:
-                    write_tree(folder / "paths.nc", paths)
-            _describe(name, fitted, latents, samples, splits, folder, spec.analyses)
+        for name in spec.models:
+            _run_model(spec, name, samples, splits, path_samples, out / "models" / name, progress=progress)
     return Study(out)
 
 
-def _describe(
-    model: str,
-    fitted: FittedStack,
-    latents: xr.DataTree,
+def _run_model(
+    spec: ExperimentSpec,
+    name: str,
     samples: xr.DataTree,
     splits: xr.DataTree,
+    path_samples: xr.DataTree | None,
     folder: Path,
-    analyses: Collection[str],
+    *,
+    progress: bool,
 ) -> None:
-    """Write which animals agree and which latents carry no information, log warnings, and write the needs of the analyses."""
+    """Train a model, infer its latents, log what is wrong with them, and write the needs of the analyses; finished files stay."""
+    if (folder / "fitted.json").is_file():
+        fitted = FittedStack.load(folder)
+    else:
+        log.info("training: %s", name)
+        fitted = fit(samples, splits, spec.models[name], spec.training_for(name), folder=folder, progress=progress)
+    latents = kept_tree(folder / "latents.nc", partial(fitted.embed, samples))
+    if not (folder / "paths.nc").is_file():
+        paths = fitted.first_replica().embed_paths(samples)
+        if paths is None and path_samples is not None:
+            paths = fitted.first_replica().embed(path_samples)
+        if paths is not None:
+            write_tree(folder / "paths.nc", paths)
     if not (folder / "agreement.nc").is_file():
-        write_tree(folder / "agreement.nc", posterior_agreement(latents, splits, shares_latents=fitted.member(0).shares_latents))
+        shares_latents = fitted.member(0).shares_latents
+        write_tree(folder / "agreement.nc", posterior_agreement(latents, splits, shares_latents=shares_latents))
     for warning in agreement_warnings(read_dataset(folder / "agreement.nc")):
-        log.warning("%s: %s.", model, warning)
-    for name in dict.fromkeys(name for analysis in analyses for name in needs_of(analysis)):
-        if not (folder / f"{name}.nc").is_file():
-            write_tree(folder / f"{name}.nc", MAKERS[name](fitted, samples, splits))
+        log.warning("%s: %s.", name, warning)
+    for need in dict.fromkeys(need for analysis in spec.analyses for need in needs_of(analysis)):
+        kept_tree(folder / f"{need}.nc", partial(MAKERS[need], fitted, samples, splits))
 
 
 def _check_paths(spec: ExperimentSpec, samples: xr.DataTree) -> None:
@@ -137,13 +142,7 @@ def _check_paths(spec: ExperimentSpec, samples: xr.DataTree) -> None:
 
 
 def load_experiment_recordings(spec: ExperimentSpec) -> xr.DataTree:
-    """Load the animals of an experiment.
-
-    Raises
-    ------
-    SpecError
-        If an animal asked for is not in the data.
-    """
+    """Load the animals of an experiment, or raise SpecError if an animal asked for is not in the data."""
     data = load_data_spec(spec.data.spec)
     if spec.data.min_units is not None:
         data = data.model_copy(update={"min_units": spec.data.min_units})
@@ -151,14 +150,13 @@ def load_experiment_recordings(spec: ExperimentSpec) -> xr.DataTree:
     if spec.data.animals is None:
         return recordings
     known = list(recordings.children)
-    for animal in spec.data.animals:
-        if animal not in known:
-            raise SpecError("data.animals", found=f"no animal {animal!r}", next_step=did_you_mean(animal, known))
+    if unknown := [animal for animal in spec.data.animals if animal not in known]:
+        raise SpecError("data.animals", found=f"no animal {unknown[0]!r}", next_step=did_you_mean(unknown[0], known))
     chosen = {name: node.copy() for name, node in recordings.children.items() if name in spec.data.animals}
     return xr.DataTree(dataset=recordings.to_dataset(), children=chosen)
 
 
-def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, object]:
+def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, Any]:
     """Return versions, device, threads, command and the hashes of the files read."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -174,15 +172,6 @@ def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, objec
             for name, node in schema.animals(recordings)
         },
     }
-
-
-def _record_provenance(path: Path, record: dict[str, object]) -> None:
-    """Write the provenance of a run; a resumed run keeps the original record and appends to its list ``resumed``."""
-    if path.is_file():
-        original = read_json(path)
-        original.setdefault("resumed", []).append(record)
-        record = original
-    write_json(path, record)
 
 
 def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:

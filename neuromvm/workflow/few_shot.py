@@ -55,35 +55,11 @@ def few_shot(
 ) -> FewShotLatents:
     """Adapt a model to an animal with few training trials, and train all animals from scratch with the same trials.
 
-    Parameters
-    ----------
-    samples, splits
-        Of at least three animals.
-    model, training
-        The model and its training, without the animal and from scratch.
-    animal
-        The new animal.
-    per_class
-        Numbers of its training trials of each class; None is all of them.
-    adaptation, start
-        Training of the new animal and where its weights begin; see :func:`neuromvm.training.adapt.adapt`.
-    seed
-        Of the draw of its trials, see :func:`neuromvm.data.splits.few_trials`.
-    progress
-        Show bars.
-    base_folder
-        Model folder of the training without the animal, continued or read if it exists; default: in memory.
-    keep
-        Returns what a computation gives, or has given before; default: compute and keep nothing.
-
-    Returns
-    -------
-    For each number of trials the splits and two trees of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`.
-
-    Raises
-    ------
-    SplitError
-        If there is no such animal, or fewer than two others.
+    ``per_class`` are the numbers of its training trials of each class, drawn with ``seed`` by
+    :func:`neuromvm.data.splits.few_trials`; None is all. ``model`` and ``training`` are used without the animal and from scratch,
+    ``adaptation`` and ``start`` by :func:`neuromvm.training.adapt.adapt`. The model folder ``base_folder`` of the training
+    without the animal is continued or read. ``keep`` returns what a computation gives or has given before. Raises SplitError if
+    there is no such animal, or fewer than two others.
     """
     schema.expect_samples(samples)
     schema.expect_splits(splits)
@@ -124,36 +100,19 @@ def run_few_shot(
     seed: int = 0,
     progress: bool = True,
 ) -> Study:
-    """Answer the few-shot question for animals of a run; results in the run folder are not computed again.
+    """Answer the few-shot question for animals of a run, by default all; results in the run folder are not computed again.
 
-    Parameters
-    ----------
-    run
-        A run folder of ``neuromvm run``, whose recordings, splits and training are used.
-    model
-        Name of a model of the run; default: the first.
-    animals
-        Animals that are new in turn; default: every animal of the run.
-    per_class, adaptation, start, seed, progress
-        As in :func:`few_shot`.
-
-    Raises
-    ------
-    RunFolderError
-        If it is no run folder, its models are not trained, or it holds few-shot trainings with other settings.
-    SpecError
-        If an animal is unknown, or cannot start from the others.
-    SplitError
-        If there are fewer than three animals.
+    The model is by default the first of the run; further parameters are those of :func:`few_shot`. Raises RunFolderError if the
+    folder is no run, is not trained or holds few-shot trainings with other settings, SpecError if an animal is unknown or cannot
+    start from the others, SplitError if there are fewer than three animals.
     """
     study = run if isinstance(run, Study) else Study(run)
     name = study.models[0] if model is None else model
     study.model_folder(name)  # raises RunFolderError for an unknown model
-    new_animals = list(study.samples.children if animals is None else animals)
-    for animal in new_animals:
-        if animal not in study.samples.children:
-            known = list(study.samples.children)
-            raise SpecError("animals", found=f"no animal {animal!r}", next_step=did_you_mean(animal, known))
+    known = list(study.samples.children)
+    new_animals = known if animals is None else animals
+    if unknown := [animal for animal in new_animals if animal not in known]:
+        raise SpecError("animals", found=f"no animal {unknown[0]!r}", next_step=did_you_mean(unknown[0], known))
     folder = FewShotFolder(study)
     training = (adaptation or TRAINING_AFTER[start]).model_dump(mode="json", exclude={*NEUTRAL, "seeds"})
     settings = {"adaptation": training, "start": start if start != "random" else None, "seed": seed}
@@ -184,15 +143,8 @@ def _keep(folder: FewShotFolder, model: str, animal: str, content: Content, tria
 
 
 def change_adaptation(settings: Mapping[str, object], start: Beginning = "random") -> TrainingSpec:
-    """Return the default training of a new animal after its start, with other settings.
+    """Return the default training of a new animal with other settings; SpecError if a setting is unknown or out of range.
 
-    Raises
-    ------
-    SpecError
-        If a setting is unknown or out of range.
-
-    Examples
-    --------
     >>> change_adaptation({"epochs": 50}).epochs
     50
     """
@@ -215,13 +167,7 @@ def fit_without(
     folder: Path | None = None,
     progress: bool = True,
 ) -> FittedStack:
-    """Train a model without one animal, see :func:`neuromvm.training.fit.fit`.
-
-    Raises
-    ------
-    SplitError
-        If fewer than two animals are left.
-    """
+    """Train a model without one animal, see :func:`neuromvm.training.fit.fit`; SplitError if fewer than two animals are left."""
     if len(samples.children) < 3:
         raise SplitError(
             "few-shot",

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,57 +45,20 @@ def refit(
 ) -> xr.DataTree:
     """Train a model on null data and infer the latents of the same null data.
 
-    Parameters
-    ----------
-    samples, splits, model, training
-        As of :func:`neuromvm.training.fit.fit`.
-    permutations
-        Numbers of the null data, from 1; see :mod:`neuromvm.data.permutation`.
-    within
-        Trial label within which activity is permuted.
-    progress
-        Show a bar.
-
-    Returns
-    -------
-    Latents as of :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`, a replica for each permutation, split and seed.
+    ``permutations`` number the null data from 1, see :mod:`neuromvm.data.permutation`; activity is permuted within equal values
+    of the trial label ``within``. Latents have a replica for each permutation, split and seed.
     """
-    numbers = next(iter(splits.children.values()))["split"].to_numpy()
-    replicas = [
-        Replica(int(split), seed, permutation, within)
-        for permutation in permutations
-        for split in numbers
-        for seed in training.seeds
-    ]
+    numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
+    replicas = [Replica(split, seed, number, within) for number, split, seed in product(permutations, numbers, training.seeds)]
     return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
 
 
 def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
-    """Refit models and baselines of a run on null data, and save their scores in the run folder.
+    """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
-    Parameters
-    ----------
-    study
-        A run with scores of the analysis ``decoding``.
-    count
-        Number of null data sets; refits in the folder are not made again.
-    rows
-        Models and baselines; default: all of the table except those that are refitted only if named here.
-    jobs
-        Processes, each with the threads of the run's training.
-    progress
-        Show a bar.
-
-    Returns
-    -------
-    A line for each null data set on which a row could not be fitted; it counts as reaching the score.
-
-    Raises
-    ------
-    SpecError
-        If the run's trials both train and test, or a row is not in its table.
-    RunFolderError
-        If the scores were saved by an earlier version.
+    Default rows are those of the table except the ones refitted only if named; refits in the folder are not made again. Returns
+    a line for each null data set on which a row could not be fitted; it counts as reaching the score. Raises SpecError if trials
+    both train and test or a row is not in the table, RunFolderError if the scores are of an earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(
@@ -105,18 +69,16 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
         )
     by_default = dict.fromkeys(study.models, True) | null.rows(study)
     chosen = list(rows or (row for row, default in by_default.items() if default))
-    for row in chosen:
-        if row not in by_default:
-            raise SpecError("refits", found=f"no row {row!r} in the table of the run", expected=", ".join(by_default))
+    if unknown := [row for row in chosen if row not in by_default]:
+        raise SpecError("refits", found=f"no row {unknown[0]!r} in the table of the run", expected=", ".join(by_default))
     failed: list[str] = []
     with locked(study.path):
         batches = [batch for row in chosen for batch in _batches(study, row, count)]
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_refit)(study.path, batch) for batch in batches)
-        with tqdm(total=len(batches), desc="refits", unit="batch", disable=None if progress else True) as bar:
-            for row, failures in done:
-                failed += failures
-                bar.set_postfix_str(row, refresh=False)
-                bar.update()
+        bar = tqdm(done, total=len(batches), desc="refits", unit="batch", disable=None if progress else True)
+        for row, failures in bar:
+            failed += failures
+            bar.set_postfix_str(row, refresh=False)
     return failed
 
 
@@ -124,21 +86,16 @@ def _batches(study: Study, row: str, count: int) -> list[Batch]:
     """Divide the refits of a row that are missing, a stack of replicas or ten baselines in each batch."""
     settings = tuple(null.settings_of(study, row))
     refits = study.refits(row, list(settings)).get(LABELS)
-    done = set() if refits is None else set(refits["permutation"].to_numpy().tolist())
+    done = np.array([] if refits is None else refits["permutation"])
     size = 10
     if row in study.models:
         training = study.spec.training_for(row)
         replicas = len(training.seeds) * next(iter(study.splits.children.values())).sizes["split"]
         size = max(1, stack_size(study.samples, study.spec.models[row], training) // replicas)
-    batches: list[range] = []
-    for number in range(1, count + 1):
-        if number in done:
-            continue
-        if batches and batches[-1].stop == number and len(batches[-1]) < size:
-            batches[-1] = range(batches[-1].start, number + 1)
-        else:
-            batches.append(range(number, number + 1))
-    return [Batch(row, settings, permutations) for permutations in batches]
+    missing = np.setdiff1d(np.arange(1, count + 1), done)
+    runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
+    starts = [(start, int(run[-1])) for run in runs if run.size for start in run[::size].tolist()]
+    return [Batch(row, settings, range(start, min(start + size - 1, end) + 1)) for start, end in starts]
 
 
 def _refit(path: Path, batch: Batch) -> tuple[str, list[str]]:

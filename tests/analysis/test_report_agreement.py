@@ -8,8 +8,8 @@ import pytest
 
 from neuromvm.analysis.figures.agreement import agreement as drawn
 from neuromvm.analysis.pipeline import analyze
-from neuromvm.analysis.report.agreement import agreements
 from neuromvm.analysis.report.document import render
+from neuromvm.analysis.report.models import agreements
 from neuromvm.data.simulate.experiment import SimulationConfig
 from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.files import read_dataset, write_tree

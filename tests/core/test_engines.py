@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from neuromvm.errors import SpecError
-from neuromvm.workflow.sweep.engines import Lost, Processes, Serial
-from neuromvm.workflow.sweep.slurm import Slurm
+from neuromvm.workflow.sweep.engines import Lost, Processes, Serial, Slurm
 
 
 def work_or_die(item: tuple[str, Path]) -> str:
@@ -79,7 +78,7 @@ def test_slurm_where_there_is_none(tmp_path, monkeypatch):
 
 def test_a_dask_cluster_that_loses_a_worker(tmp_path):
     distributed = pytest.importorskip("distributed")
-    from neuromvm.workflow.sweep.dask_cluster import Dask
+    from neuromvm.workflow.sweep.engines import Dask
 
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         engine = Dask(cluster.scheduler_address)
@@ -87,7 +86,7 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path):
 
 
 def test_dask_where_no_scheduler_answers():
-    from neuromvm.workflow.sweep.dask_cluster import Dask
+    from neuromvm.workflow.sweep.engines import Dask
 
     with pytest.raises(SpecError, match="no Dask scheduler"):
         Dask("tcp://127.0.0.1:9", timeout=0.5)

@@ -8,8 +8,7 @@ from scipy.stats import kstest
 
 from neuromvm.data.splits import inner_splits, make_splits
 from neuromvm.errors import SpecError, SplitError
-from neuromvm.folders.sweep import SweepFolder
-from neuromvm.folders.sweep_hashes import cell_name, fingerprint, stack_name, training_name
+from neuromvm.folders.sweep import SweepFolder, cell_name, fingerprint, stack_name, training_name
 from neuromvm.schema import Part, is_fitted
 from neuromvm.specs import ExperimentSpec, SplitSpec
 from neuromvm.specs.files import validated

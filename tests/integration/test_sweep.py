@@ -29,10 +29,8 @@ from neuromvm.workflow import command_line as cli
 from neuromvm.workflow.experiment import run_experiment
 from neuromvm.workflow.sweep.batches import CellTask
 from neuromvm.workflow.sweep.cells import run_batch
-from neuromvm.workflow.sweep.dask_cluster import Dask
-from neuromvm.workflow.sweep.engines import Lost, Processes
+from neuromvm.workflow.sweep.engines import Dask, Lost, Processes, Slurm
 from neuromvm.workflow.sweep.runner import count_cells, run_sweep
-from neuromvm.workflow.sweep.slurm import Slurm
 from tests.integration import small_sweep
 
 COMMAND = [sys.executable, "-m", "neuromvm", "sweep"]

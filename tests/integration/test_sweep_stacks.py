@@ -18,9 +18,9 @@ from neuromvm.specs import ModelSpec, SampleSpec, SplitSpec, TrainingSpec
 from neuromvm.training import fit as fitting
 from neuromvm.training.fit import fit
 from neuromvm.workflow.experiment import run_experiment
-from neuromvm.workflow.sweep import stacked_trainings
+from neuromvm.workflow.sweep import trainings
 from neuromvm.workflow.sweep.runner import run_sweep
-from neuromvm.workflow.sweep.stacked_trainings import CellTraining, fit_stacked
+from neuromvm.workflow.sweep.trainings import CellTraining, fit_stacked
 from tests.conftest import tuned_recordings
 from tests.integration import small_sweep
 
@@ -69,8 +69,8 @@ def logs(sweep: SweepFolder) -> str:
 
 def test_cells_that_differ_in_beta_and_seeds_are_trained_together(both):
     stacked, alone = both
-    for model, trainings in (("mmvm", 4), ("plain", 2)):
-        assert f"training: {model}, a stack of {trainings} trainings" in logs(stacked)
+    for model, size in (("mmvm", 4), ("plain", 2)):
+        assert f"training: {model}, a stack of {size} trainings" in logs(stacked)
         assert f"training: {model}\n" not in logs(stacked)
     assert "stack" not in logs(alone)
     assert not (stacked.path / "stacks").exists()
@@ -186,7 +186,7 @@ def test_a_killed_pack_keeps_the_stacks_that_are_trained(lab, tmp_path, monkeypa
         trained.append(model.sharing.kind)
         return fitting.train_stack(samples, splits, model, *rest, **more)
 
-    monkeypatch.setattr(stacked_trainings, "train_stack", counted)
+    monkeypatch.setattr(trainings, "train_stack", counted)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(spec, tmp_path / "out", progress=False)
     done = run_sweep(spec, tmp_path / "out", progress=False)

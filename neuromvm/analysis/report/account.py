@@ -53,8 +53,6 @@ def classes_table(study: Study) -> Table:
 def trials_of_classes(labels: np.ndarray, classes: int) -> list[int]:
     """Count trials with a window of each class, then trials without any label.
 
-    Examples
-    --------
     >>> trials_of_classes(np.array([[0, 0], [0, 1], [-1, -1]]), 2)
     [2, 1, 1]
     """
@@ -67,12 +65,11 @@ def splits_table(study: Study) -> Table:
     rows = []
     for name, node in animals(study.splits):
         part = node["part"].to_numpy()
-        sides = [
-            side for side in Part if side is not Part.UNUSED and (side is not Part.TRAIN_AND_TEST or in_sample(study.splits))
-        ]
-        counts = {side.name.lower().replace("_", " "): span((part == side).sum(axis=1).tolist()) for side in sides}
+        counts = {side.name.lower().replace("_", " "): span((part == side).sum(axis=1).tolist()) for side in Part}
+        unused, in_sample_counts = counts.pop("unused"), counts.pop("train and test")
+        if in_sample(study.splits):
+            counts["train and test"] = in_sample_counts
         ever = int(is_scored(part).any(axis=0).sum())
-        unused = span((part == Part.UNUSED).sum(axis=1).tolist())
         rows.append({"animal": name, **counts, "tested in any split": ever, "unused": unused})
     table = Table.of("Trials on each side of a split; ranges are over splits. No label means unused.", pd.DataFrame(rows))
     return table._replace(numeric=[False, *[True] * (len(table.columns) - 1)])

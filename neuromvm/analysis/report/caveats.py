@@ -28,14 +28,7 @@ SETTINGS_CHOSEN = (
 def caveats(study: Study, shared: Sequence[str], representations: Sequence[str]) -> list[str]:
     """Return the caveats that apply to a run, those with the largest consequences first.
 
-    Parameters
-    ----------
-    study
-        An open run folder.
-    shared
-        Names of the models that share a latent space.
-    representations
-        Names of scored models and baselines.
+    ``shared`` names the models with a shared latent space, ``representations`` the scored models and baselines.
     """
     candidates = [
         scored_as_trained(study.splits),
@@ -109,10 +102,9 @@ def _follows(node: xr.Dataset, label: str) -> float:
 def pairing(study: Study, shared: Sequence[str], representations: Sequence[str]) -> str:
     """Name the representations that used labels through the pairing of training trials."""
     by = study.spec.samples.match_by
-    common = set(by) & set(study.spec.samples.label)
-    aligned = [name for name in ALIGNED if name in representations and name not in study.models]
-    if not common or not shared:
+    if not shared or not set(by) & set(study.spec.samples.label):
         return ""
+    aligned = [name for name in ALIGNED if name in representations and name not in study.models]
     alone = [name for name in study.models if name not in shared]
     caveat = (
         f"Samples of different animals are paired by {' and '.join(by)}, of training trials only. So "
@@ -143,28 +135,30 @@ def repeated_animals(recordings: xr.DataTree) -> str:
     )
 
 
+def class_counts(samples: xr.DataTree) -> dict[str, np.ndarray]:
+    """Return the number of trials of each class, by animal."""
+    number = len(classes(samples))
+    return {name: np.array(trials_of_classes(node["label"].to_numpy(), number)[:-1]) for name, node in animals(samples)}
+
+
 def lacking_classes(samples: xr.DataTree) -> str:
     """Warn of animals without trials of a class."""
-    label, names = samples.attrs["label"], classes(samples)
-    counts = {name: trials_of_classes(node["label"].to_numpy(), len(names))[:-1] for name, node in animals(samples)}
+    counts = class_counts(samples)
     present = np.any(list(counts.values()), axis=0)
-    absent = {name: np.array(names)[present & (np.array(count) == 0)] for name, count in counts.items()}
-    lacking = [f"{name} lacks {', '.join(absent[name])}" for name in counts if absent[name].size]
+    absent = {name: np.array(classes(samples))[present & (count == 0)] for name, count in counts.items()}
+    lacking = [f"{name} lacks {', '.join(names)}" for name, names in absent.items() if names.size]
     if not lacking:
         return ""
     return (
-        f"Not every animal has every class of {label}: {listed(lacking)}. Each decoder is scored on the classes that it and its "
-        "target share, so chance differs between cells, and averages mix easier and harder problems."
+        f"Not every animal has every class of {samples.attrs['label']}: {listed(lacking)}. Each decoder is scored on the classes "
+        "that it and its target share, so chance differs between cells, and averages mix easier and harder problems."
     )
 
 
 def unequal_classes(samples: xr.DataTree) -> str:
     """Warn if a class is much more frequent than if all were equal."""
     number = len(classes(samples))
-    shares = {}
-    for name, node in animals(samples):
-        counts = np.array(trials_of_classes(node["label"].to_numpy(), number)[:-1])
-        shares[name] = counts.max() / counts.sum()
+    shares = {name: counts.max() / counts.sum() for name, counts in class_counts(samples).items()}
     name, share = max(shares.items(), key=lambda item: item[1])
     if share * number < UNEQUAL:
         return ""
@@ -191,9 +185,8 @@ def few_test_trials(study: Study) -> str:
     names = classes(study.samples)
     fewest: dict[str, int] = {}
     for name, node in animals(study.samples):
-        labels = node["label"].to_numpy()
         for part in study.splits[name]["part"].to_numpy():
-            counts = np.array(trials_of_classes(labels[is_scored(part)], len(names))[:-1])
+            counts = np.array(trials_of_classes(node["label"].to_numpy()[is_scored(part)], len(names))[:-1])
             if counts.any():
                 fewest[name] = min(fewest.get(name, counts.max()), int(counts[counts > 0].min()))
     least = min(fewest.values(), default=FEW_TRIALS)

@@ -6,16 +6,7 @@ from neuromvm.analysis.decoding.few_shot import ALONE as OWN_DECODER
 from neuromvm.analysis.decoding.few_shot import FROZEN_MAPS
 from neuromvm.analysis.figures.few_shot import shown
 from neuromvm.analysis.figures.text import counted
-from neuromvm.analysis.judged import (
-    ALL_ANIMALS,
-    ANIMALS,
-    LABELS,
-    STATISTICS,
-    TRIALS,
-    animals_of,
-    is_judged,
-    values,
-)
+from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, STATISTICS, TRIALS, animals_of, is_judged, values
 from neuromvm.analysis.report.headline import SIGNIFICANT, VERDICTS, Verdict, paired_difference
 from neuromvm.analysis.report.tables import NONE, Table, between, interval, number
 
@@ -30,15 +21,8 @@ WORDS = {
 def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None:
     """Write what adapted models reach in animals left out, beside the linear map; the verdict last.
 
-    Parameters
-    ----------
-    scores
-        Of the analysis ``few_shot``; None if there are none.
-
-    Returns
-    -------
-    Verdict and sentences, of all training trials of the animals if these were tried; None without a model that was adapted, or
-    if the scores were saved by an earlier version.
+    The scores of the analysis ``few_shot`` with all training trials count, if these were tried. None without a model that was
+    adapted, or if the scores were saved by an earlier version.
     """
     if scores is None or not is_judged(scores):
         return None
@@ -46,8 +30,7 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
     if not names:
         return None
     setting = shown(scores)[-1]
-    table = values(scores).sel(setting=setting)
-    name = max(names, key=lambda method: float(table.sel(representation=method)))
+    name = max(names, key=lambda method: float(values(scores).sel(setting=setting, representation=method)))
     mean = scores.sel(setting=setting, target=ALL_ANIMALS)
     score, null = mean["score"].sel(representation=name), mean["null_score"].sel(representation=name, null=LABELS)
     chosen = f"the best of {len(names)} models by this very score, {name}," if len(names) > 1 else name
@@ -62,8 +45,7 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
         f"The linear map of the same trials reaches {linear_map}, and the animal's own decoder of them, without any other "
         f"animal, {own_decoder}.",
     ]
-    difference = paired_difference(scores, FROZEN_MAPS, name, setting)
-    if difference is None:
+    if (difference := paired_difference(scores, FROZEN_MAPS, name, setting)) is None:
         return "alone", said
     verdict = VERDICTS[difference.sign]
     return verdict, [*said, f"{WORDS[verdict]}: {difference.evidence}."]

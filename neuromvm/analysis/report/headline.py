@@ -33,10 +33,7 @@ class Difference(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """Return 1 or -1 if the interval leaves 0 out and every split agrees, else 0.
-
-        Splits count because the interval does not contain the variation of fits.
-        """
+        """Return 1 or -1 if the interval leaves 0 out and every split agrees (intervals omit the variation of fits), else 0."""
         if self.alike < self.splits:
             return 0
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
@@ -74,22 +71,13 @@ class Comparison(NamedTuple):
 def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str], models: Sequence[str]) -> list[Comparison]:
     """Pick the best shared model and the best linear baseline of each setting.
 
-    Parameters
-    ----------
-    rows
-        Lines of ``summary.json`` of the analysis ``decoding``.
-    scores
-        Its saved scores, for the paired differences to their reference; None if they are not there.
-    shared, models
-        Names of the models that share a latent space, and of all models; what is no model is a baseline.
+    ``rows`` are the lines of ``summary.json`` of the analysis ``decoding``, ``scores`` its saved scores with paired differences.
+    Rows that are not in ``models`` are baselines.
     """
     comparisons = []
     for setting in READ:
-        scored = [
-            row
-            for row in rows
-            if row["setting"] == setting and row["value"] is not None and (row["p"] is not None or row.get("in_sample"))
-        ]
+        scored = [row for row in rows if row["setting"] == setting and row["value"] is not None]
+        scored = [row for row in scored if row["p"] is not None or row.get("in_sample")]
         ours = [row for row in scored if row["representation"] in shared]
         baselines = [row for row in scored if row["representation"] not in models]
         if not ours:
@@ -106,9 +94,8 @@ def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str
 
 def _renamed(rows: Sequence[Row], representation: str) -> Row | None:
     """Return the line of *cross* against the null of renamed classes, if there is such a null."""
-    lines = (row for row in rows if (row["setting"], row["representation"]) == (RENAMED, representation))
-    line = next(lines, None)
-    return None if line is None or line["p"] is None else line
+    lines = [row for row in rows if (row["setting"], row["representation"]) == (RENAMED, representation)]
+    return lines[0] if lines and lines[0]["p"] is not None else None
 
 
 def paired_difference(scores: xr.Dataset, reference: str, representation: str, setting: str) -> Difference | None:
@@ -117,8 +104,7 @@ def paired_difference(scores: xr.Dataset, reference: str, representation: str, s
         if name not in scores[dim].values:
             return None
     cell = scores.sel(representation=representation, setting=setting, target=ALL_ANIMALS)
-    difference = difference_of(cell, reference)
-    if isinstance(difference, Absent):
+    if isinstance(difference := difference_of(cell, reference), Absent):
         return None
     by_split = scores["split_value"].sel(setting=setting)
     differences = (by_split.sel(representation=representation) - by_split.sel(representation=reference)).to_numpy()
@@ -129,8 +115,6 @@ def paired_difference(scores: xr.Dataset, reference: str, representation: str, s
 def sentences(comparison: Comparison) -> list[str]:
     """Write a comparison in plain words, the verdict last.
 
-    Examples
-    --------
     >>> ours = {"what": "accuracy", "representation": "mmvm", "value": 0.2, "low": 0.1, "high": 0.3, "p": 0.01}
     >>> ours |= {"floor": 0.1, "floor_low": 0.05, "floor_high": 0.15, "n_animals": 3, "n_trials": 90, "n_splits": 1}
     >>> theirs = {**ours, "representation": "pca", "value": 0.4}

@@ -1,8 +1,8 @@
 """Scores and figures of every analysis of a run, and what was not computed."""
 
-import base64
 import json
 import shlex
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from io import BytesIO
@@ -67,20 +67,6 @@ class Summary(NamedTuple):
     problem: str = ""
 
 
-class Saved(NamedTuple):
-    """The scores of an analysis, and why they cannot be used, '' if they can."""
-
-    scores: xr.Dataset | None
-    problem: str = ""
-
-
-class Missing(NamedTuple):
-    """An analysis that the run does not hold."""
-
-    name: str
-    asked_for: bool
-
-
 def read_summary(study: Study) -> Summary:
     """Read ``summary.json``; where it is damaged, the analyses are those with saved scores, without lines."""
     if not (study.path / "summary.json").is_file():
@@ -103,16 +89,19 @@ def _entry(study: Study, name: str, content: Mapping[str, Any]) -> Entry:
     return Entry([], content.get("options", {}), problem)
 
 
-def saved_scores(study: Study, analysis: str) -> Saved:
-    """Read the scores of an analysis; those of ``decoding`` and ``few_shot`` must have the dims of this version."""
-    again = f"Compute them again: {command(study, analysis)}"
+def saved_scores(study: Study, analysis: str) -> tuple[xr.Dataset | None, str]:
+    """Return the scores of an analysis, and why they cannot be used, '' if they can.
+
+    Those of ``decoding`` and ``few_shot`` must have the dims of this version.
+    """
     try:
         scores = study.scores(analysis)
         if analysis in (DECODING, FEW_SHOT):
             check_judged(scores, analysis)
     except RunFolderError as error:
-        return Saved(None, f"The saved scores of {analysis} cannot be used: {error.found}. {again}")
-    return Saved(scores)
+        again = f"Compute them again: {command(study, analysis)}"
+        return None, f"The saved scores of {analysis} cannot be used: {error.found}. {again}"
+    return scores, ""
 
 
 def command(study: Study, analysis: str) -> str:
@@ -124,11 +113,11 @@ def results(study: Study, summary: Summary) -> list[AnalysisResult]:
     """Gather every analysis in the summary, and what the scores say about their own intervals and floors."""
     gathered = []
     for name, entry in summary.analyses.items():
-        saved = saved_scores(study, name)
-        notes = _notes(saved.scores) if saved.scores is not None and entry.rows else []
-        problems = [problem for problem in (entry.problem, saved.problem) if problem]
-        table = score_table(name, entry.rows, saved.scores) if entry.rows else None
-        details = each_animal(saved.scores) if name == FEW_SHOT else []
+        scores, problem = saved_scores(study, name)
+        notes = _notes(scores) if scores is not None and entry.rows else []
+        table = score_table(name, entry.rows, scores) if entry.rows else None
+        details = each_animal(scores) if name == FEW_SHOT else []
+        problems = [sentence for sentence in (entry.problem, problem) if sentence]
         gathered.append(AnalysisResult(name, table, details, pictures(study.path, name), notes, problems))
     return gathered
 
@@ -141,53 +130,41 @@ def _notes(scores: xr.Dataset) -> list[str]:
     return [f"{key.capitalize()}: {words}." for key, words in notes.items() if words]
 
 
-def missing(study: Study, summary: Summary) -> list[Missing]:
-    """Name the analyses that are installed or asked for and not computed, asked for first."""
-    asked = list(study.spec.analyses)
+def missing(study: Study, summary: Summary) -> dict[str, bool]:
+    """Return the analyses without scores that are asked for (True, first) or only installed (False)."""
     installed = sorted(point.name for point in entry_points(group="neuromvm.analyses"))
-    names = [name for name in dict.fromkeys([*asked, *installed]) if name not in summary.analyses]
-    return [Missing(name, name in asked) for name in names]
+    asked_for = dict.fromkeys(installed, False) | dict.fromkeys(study.spec.analyses, True)
+    return {name: asked_for[name] for name in [*study.spec.analyses, *installed] if name not in summary.analyses}
 
 
 def options_used(summary: Summary) -> str:
     """Write the options with which every analysis was computed, '' if there is none."""
-    lines = []
-    for name, entry in summary.analyses.items():
-        if entry.options:
-            lines += [f"{name}:", *(f"  {option}: {json.dumps(value)}" for option, value in entry.options.items())]
-    return "\n".join(lines)
+    written = {
+        name: [f"  {option}: {json.dumps(value)}" for option, value in entry.options.items()]
+        for name, entry in summary.analyses.items()
+    }
+    return "\n".join("\n".join([f"{name}:", *lines]) for name, lines in written.items() if lines)
 
 
 def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
-    """Lay out all lines of an analysis by setting, the best first and marked.
+    """Lay out the ``rows`` of an analysis in ``summary.json`` by setting, the best first and marked.
 
-    Parameters
-    ----------
-    name
-        The analysis.
-    rows
-        Its lines in ``summary.json``.
-    scores
-        Its saved scores, for paired differences to their reference; None if there are none.
+    The saved scores give paired differences to their reference; None if there are none.
     """
     measures = sorted({str(row["what"]) for row in rows})
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["setting"] if len(measures) == 1 else f"{row['what']}: {row['setting']}", []).append(row)
-    lines: list[dict[str, str]] = []
-    best = set()
-    for group, members in groups.items():
-        for row in sorted(members, key=_rank):
-            if _is_best(row, members):
-                best.add(len(lines))
-            lines.append(_line(group, row, scores))
+    ranked = [(group, row) for group, members in groups.items() for row in sorted(members, key=_rank)]
+    best = frozenset(number for number, (group, row) in enumerate(ranked) if _is_best(row, groups[group]))
+    lines = [_line(group, row, scores) for group, row in ranked]
     table = pd.DataFrame(lines)
     constant = [column for column in SHARED_COLUMNS if len(set(table[column])) == 1]
     table = table.loc[:, [column not in constant and bool(table[column].any()) for column in table]]
     conditions = ", ".join([*measures, *(f"{column} {lines[0][column]}" for column in constant)])
     caption = f"Analysis {name}: {conditions}. The highest scores of each setting, as printed, stand first and are marked."
     columns = [str(column) for column in table]
-    return Table(caption, columns, table.to_numpy().tolist(), [column not in TEXT for column in columns], frozenset(best))
+    return Table(caption, columns, table.to_numpy().tolist(), [column not in TEXT for column in columns], best)
 
 
 def _rank(row: Row) -> float:
@@ -202,18 +179,18 @@ def _is_best(row: Row, group: list[Row]) -> bool:
 
 def _line(group: str, row: Row, scores: xr.Dataset | None) -> dict[str, str]:
     """Write the cells of a row, by the titles of their columns."""
-    paired = scores is not None and is_judged(scores) and "split_value" in scores
-    reference = str(scores.attrs.get("reference", "")) if scores is not None and paired else ""
+    reference = ""
     difference = _row_difference(row)
+    title, to = "difference [95 %]", str(row["baseline"]) if difference else ""
+    if scores is not None and is_judged(scores) and "split_value" in scores and (reference := scores.attrs.get("reference", "")):
+        difference, title, to = _difference(scores, row, reference), f"difference to {reference} [95 %]", ""
     return {
         "setting": group,
         "representation": str(row["representation"]),
         "score [95 %]": interval(row["value"], row["low"], row["high"]),
         "over animals": between(row.get("animals_low"), row.get("animals_high")),
-        f"difference to {reference} [95 %]" if reference else "difference [95 %]": _difference(scores, row, reference)
-        if scores is not None and reference
-        else difference,
-        "to": str(row["baseline"]) if difference and not reference else "",
+        title: difference,
+        "to": to,
         "floor [95 %]": interval(row["floor"], row["floor_low"], row["floor_high"]),
         "p": NONE if row["p"] is None else f"{row['p']:.2g}",
         "chance": number(row["chance"]),
@@ -227,22 +204,15 @@ def pictures(run: Path, analysis: str) -> list[Picture]:
     """Read the figures of an analysis, the most telling first; their names are ``<analysis>-<key>.png``."""
     files = {file.stem.removeprefix(f"{analysis}-"): file for file in sorted((run / "figures").glob(f"{analysis}-*.png"))}
     leading = {name: files[name] for name in LEADING_FIGURES if name in files}
-    return [_picture(analysis, name.replace("_", " "), file) for name, file in (leading | files).items()]
-
-
-def _picture(analysis: str, name: str, file: Path) -> Picture:
-    numbers = file.with_suffix(".csv")
-    return Picture(
-        f"{analysis}: {name}",
-        f"Figure {name} of the analysis {analysis}; what its lines and marks are is written below its panels.",
-        embedded(file.read_bytes()),
-        f"figures/{numbers.name}" if numbers.is_file() else "",
-    )
-
-
-def embedded(png: bytes) -> str:
-    """Write a picture as text."""
-    return base64.b64encode(png).decode("ascii")
+    return [
+        Picture(
+            f"{analysis}: {(title := name.replace('_', ' '))}",
+            f"Figure {title} of the analysis {analysis}; what its lines and marks are is written below its panels.",
+            b64encode(file.read_bytes()).decode(),
+            f"figures/{file.stem}.csv" if file.with_suffix(".csv").is_file() else "",
+        )
+        for name, file in (leading | files).items()
+    ]
 
 
 def embedded_figure(draw: Callable[[], Figure]) -> str:
@@ -250,7 +220,7 @@ def embedded_figure(draw: Callable[[], Figure]) -> str:
     picture = BytesIO()
     with applied():
         draw().savefig(picture, format="png", dpi=RESOLUTION, metadata={"Software": None})
-    return embedded(picture.getvalue())
+    return b64encode(picture.getvalue()).decode()
 
 
 def _row_difference(row: Row) -> str:

@@ -35,8 +35,6 @@ def cell(value: object) -> str:
 def number(value: float | None, signed: bool = False) -> str:
     """Format a number with three to four digits and a minus sign in place of a hyphen.
 
-    Examples
-    --------
     >>> number(0.18933), number(-0.1, signed=True), number(1234.5), number(-0.0001), number(None)
     ('0.189', '−0.100', '1,234', '0.000', '–')
     """
@@ -49,8 +47,6 @@ def number(value: float | None, signed: bool = False) -> str:
 def interval(value: float | None, low: float | None, high: float | None, signed: bool = False) -> str:
     """Format ``value [low, high]``, or the value alone where there is no interval.
 
-    Examples
-    --------
     >>> interval(0.189, 0.163, 0.218)
     '0.189 [0.163, 0.218]'
     """
@@ -63,8 +59,6 @@ def interval(value: float | None, low: float | None, high: float | None, signed:
 def between(low: float | None, high: float | None) -> str:
     """Format an interval; '' if there is none.
 
-    Examples
-    --------
     >>> between(0.163, 0.218), between(None, None)
     ('[0.163, 0.218]', '')
     """

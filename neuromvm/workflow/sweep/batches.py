@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from neuromvm.folders.sweep import DONE, SweepFolder
-from neuromvm.folders.sweep_hashes import stack_name
+from neuromvm.folders.sweep import DONE, SweepFolder, stack_name
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.sweep import Selection
 from neuromvm.training.stack_size import MOST_REPLICAS
@@ -71,16 +70,10 @@ def stackable_groups(tasks: Sequence[CellTask]) -> list[Batch]:
 
 
 def cell_batches(tasks: Sequence[CellTask], size: int | None, jobs: int | None) -> list[Batch]:
-    """Divide cells into batches, each computed by one call of the engine, with stackable cells next to each other.
+    """Divide cells into batches of ``size``, each computed by one call of the engine, with stackable cells next to each other.
 
-    Parameters
-    ----------
-    tasks
-        The cells.
-    size
-        Cells of a batch, stackable or not. None: stackable cells, as many as a stack holds and few enough for all jobs.
-    jobs
-        Calls at once; None: unknown, so that a batch is one cell unless ``size`` is given.
+    Without a size, a batch holds stackable cells, as many as a stack holds and few enough for all ``jobs`` calls at once, or a
+    single cell if the number of jobs is unknown.
     """
     groups = stackable_groups(tasks)
     if size is not None or jobs is None:
@@ -91,10 +84,9 @@ def cell_batches(tasks: Sequence[CellTask], size: int | None, jobs: int | None) 
 
 
 def remaining_batches(tasks: Sequence[CellTask], size: int | None, jobs: int | None) -> list[Batch]:
-    """Return batches of the cells that are not done.
+    """Return the batches of all cells, without cells that are done, so that the checkpoint of an interrupted stack is found.
 
-    They are the batches of all cells without those that are done, so that the checkpoint of an interrupted stack is found. If
-    these are fewer than the jobs, the remaining cells are divided again.
+    If these are fewer than the jobs, the remaining cells are divided again.
     """
     waiting = [task for task in tasks if not task.done]
     names = {task.cell for task in waiting}
@@ -106,8 +98,6 @@ def remaining_batches(tasks: Sequence[CellTask], size: int | None, jobs: int | N
 def divide_evenly(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
     """Divide items into the fewest parts of at most ``most`` items, as equal as possible.
 
-    Examples
-    --------
     >>> divide_evenly("abcdefg", 3)
     ['ab', 'cd', 'efg']
     """

@@ -16,8 +16,7 @@ from neuromvm.data.splits import inner_splits
 from neuromvm.errors import RunFolderError
 from neuromvm.files import kept_tree, locked, write_atomically, write_json, write_tree
 from neuromvm.folders.study import Study
-from neuromvm.folders.sweep import DONE, FAILED
-from neuromvm.folders.sweep_hashes import training_name
+from neuromvm.folders.sweep import DONE, FAILED, training_name
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.reconstruction import reconstruction_error
 from neuromvm.specs import to_yaml
@@ -25,18 +24,15 @@ from neuromvm.training.fit import fit
 from neuromvm.workflow.experiment import run_experiment
 from neuromvm.workflow.sweep.batches import Batch, CellTask, Outcome, stackable_groups
 from neuromvm.workflow.sweep.selection import inner_scores
-from neuromvm.workflow.sweep.shared_trainings import SharedTrainings, share_file
-from neuromvm.workflow.sweep.stacked_trainings import train_stacks
+from neuromvm.workflow.sweep.trainings import SharedTrainings, share_file, train_stacks
 
 log = logging.getLogger(__name__)
 
 
 def run_batch(batch: Batch) -> list[Outcome]:
-    """Compute a batch of cells: models of cells that differ in betas and seeds alone are trained as stacks first.
+    """Compute a batch of cells, and return the outcome of each; errors of a cell do not affect the others.
 
-    Returns
-    -------
-    The outcome of each cell. Errors of a cell do not affect the others; a cell that another process computes is ``busy``.
+    Models of cells that differ in betas and seeds alone are trained as stacks first. A cell of another process is ``busy``.
     """
     outcomes: list[Outcome] = []
     owned = []
@@ -75,16 +71,11 @@ def _finish(task: CellTask, spent: float) -> Outcome:
         with _logged(task.folder), threadpool_limits(task.experiment["training"]["threads"]):
             _run(task)
     except Exception:  # an error of a cell, whatever its cause, is written down and does not end the sweep
-        write_failure(task.folder, traceback.format_exc())
+        write_atomically(task.folder / FAILED, traceback.format_exc().encode())
         return "failed"
     write_json(task.folder / DONE, {"data": task.data, "seconds": round(time.perf_counter() - started, 2)})
     (task.folder / FAILED).unlink(missing_ok=True)
     return "done"
-
-
-def write_failure(folder: Path, text: str) -> None:
-    """Write why a cell failed."""
-    write_atomically(folder / FAILED, text.encode())
 
 
 def _run(task: CellTask) -> None:

@@ -22,20 +22,10 @@ class Variation(NamedTuple):
 
 
 def variations(sweep: SweepSpec) -> list[Variation]:
-    """Return every combination of a sweep, with its settings checked.
+    """Return every combination of a sweep, checked: the grid with its last field varying fastest, within each the random draws.
 
-    Returns
-    -------
-    All combinations of the grid in the order written, the last field varying fastest; within each, the random
-    draws. Combinations that result in the same experiment occur once.
+    Combinations that result in the same experiment occur once. SpecError names the combination with a wrong setting.
 
-    Raises
-    ------
-    SpecError
-        If a setting is unknown or a value out of range: the combination is named.
-
-    Examples
-    --------
     >>> experiment = {"name": "odors", "data": {"spec": "simulated_rats"}, "samples": {"label": "odor"}}
     >>> experiment["models"] = {"mmvm": {"sharing": "mmvm"}, "bound": {"sharing": "autoencoder"}}
     >>> sweep = SweepSpec(name="rates", experiment=experiment, grid={"models.*.beta": [0.01, 0.1]})
@@ -54,8 +44,6 @@ def variations(sweep: SweepSpec) -> list[Variation]:
 def draw(search: RandomSearch) -> list[dict[str, Any]]:
     """Return the settings of a random search; each field has a generator of its own.
 
-    Examples
-    --------
     >>> search = RandomSearch(n=3, over={"training.learning_rate": Drawn(log_uniform=(1e-4, 1e-2))})
     >>> all(1e-4 <= settings["training.learning_rate"] <= 1e-2 for settings in draw(search))
     True
@@ -90,9 +78,6 @@ def _paths(field: str, models: dict[str, Any]) -> list[str]:
     if not field.startswith("models.*."):
         return [field]
     setting = field.removeprefix("models.*.")
-    return [f"models.{name}.{setting}" for name, model in models.items() if setting != "beta" or not _is_autoencoder(model)]
-
-
-def _is_autoencoder(model: Any) -> bool:
-    sharing = model.get("sharing") if isinstance(model, dict) else None
-    return (sharing.get("kind") if isinstance(sharing, dict) else sharing) == "autoencoder"
+    sharings = {name: model.get("sharing") if isinstance(model, dict) else None for name, model in models.items()}
+    kinds = {name: sharing.get("kind") if isinstance(sharing, dict) else sharing for name, sharing in sharings.items()}
+    return [f"models.{name}.{setting}" for name, kind in kinds.items() if setting != "beta" or kind != "autoencoder"]

@@ -10,17 +10,16 @@ from tqdm.auto import tqdm
 from neuromvm.analysis.pipeline import check_analyses
 from neuromvm.errors import RunFolderError
 from neuromvm.files import is_empty, write_atomically, write_json, write_tree
-from neuromvm.folders.sweep import PLAN, SweepFolder
-from neuromvm.folders.sweep_hashes import cell_name, fingerprint
+from neuromvm.folders.sweep import FAILED, PLAN, SweepFolder, cell_name, fingerprint
 from neuromvm.specs import to_yaml
 from neuromvm.specs.sweep import SweepSpec
 from neuromvm.workflow.experiment import load_experiment_recordings
 from neuromvm.workflow.sweep.batches import Batch, CellTask, Outcome, remaining_batches
-from neuromvm.workflow.sweep.cells import run_batch, write_failure
+from neuromvm.workflow.sweep.cells import run_batch
 from neuromvm.workflow.sweep.engines import Engine, Lost, Serial, shard
 from neuromvm.workflow.sweep.grid import Variation, variations
-from neuromvm.workflow.sweep.stacked_trainings import STACKS
 from neuromvm.workflow.sweep.table import write_sweep
+from neuromvm.workflow.sweep.trainings import STACKS
 
 SPEC = "sweep.yaml"
 
@@ -71,15 +70,12 @@ def run_sweep(
     for cell in cells:
         check_analyses(cell.experiment)
     out = Path(out).resolve()
-    _check_folder(out)
+    if not is_empty(out) and not (out / SPEC).is_file():
+        raise RunFolderError(str(out), found="files but no sweep", next_step="Choose another --out")
     write_atomically(out / SPEC, to_yaml(spec).encode())
     tasks = _tasks(spec, cells, out)
-    plan = {
-        "name": spec.name,
-        "fields": spec.fields,
-        "cells": [{"cell": task.cell, "settings": cell.settings} for task, cell in zip(tasks, cells, strict=True)],
-        "select": None if spec.select is None else spec.select.model_dump(mode="json"),
-    }
+    named = [{"cell": task.cell, "settings": cell.settings} for task, cell in zip(tasks, cells, strict=True)]
+    plan = {"name": spec.name, "fields": spec.fields, "cells": named, "select": tasks[0].select}
     write_json(out / PLAN, plan)
     sweep = SweepFolder(out)
     _run(tasks if part is None else shard(tasks, part), sweep, engine or Serial(), pack, progress)
@@ -130,11 +126,5 @@ def _outcomes_of_lost(batch: Batch, reason: str) -> list[Outcome]:
     outcomes: list[Outcome] = ["done" if task.done else "failed" for task in batch]
     for task, outcome in zip(batch, outcomes, strict=True):
         if outcome == "failed":
-            write_failure(task.folder, reason)
+            write_atomically(task.folder / FAILED, reason.encode())
     return outcomes
-
-
-def _check_folder(out: Path) -> None:
-    """Raise RunFolderError for a folder that is neither empty nor a sweep."""
-    if not is_empty(out) and not (out / SPEC).is_file():
-        raise RunFolderError(str(out), found="files but no sweep", next_step="Choose another --out")

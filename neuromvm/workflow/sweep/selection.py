@@ -23,29 +23,10 @@ Floats = NDArray[np.floating]
 def inner_scores(
     samples: xr.DataTree, inner: xr.DataTree, latents: Mapping[str, xr.DataTree], metric: str, decoding: Mapping[str, Any]
 ) -> dict[str, list[float]]:
-    """Score models on inner test trials.
+    """Return model -> balanced accuracy of the setting ``metric``, its mean over inner folds for each outer split.
 
-    Parameters
-    ----------
-    samples
-        All samples; samples that are unused in ``inner`` are neither fitted nor scored.
-    inner
-        Of :func:`neuromvm.data.splits.inner_splits`.
-    latents
-        Model -> latents of models trained on the inner splits.
-    metric
-        Setting of :mod:`neuromvm.analysis.decoding.scoring` whose balanced accuracy counts.
-    decoding
-        Options of the analysis decoding, for its decoders of latents.
-
-    Returns
-    -------
-    Model -> mean over inner folds, for each outer split.
-
-    Raises
-    ------
-    SpecError
-        If the metric does not exist: ``cross`` and ``others`` need two animals.
+    Latents are of models trained on the splits of :func:`neuromvm.data.splits.inner_splits`, decoders those of the options
+    ``decoding``. Raises SpecError if the metric does not exist: ``cross`` and ``others`` need two animals.
     """
     options = _options(decoding)
     predictions = {
@@ -64,13 +45,8 @@ def inner_scores(
 def choose(inner: Floats) -> NDArray[np.intp]:
     """Return the number of the best cell for each split, the lowest one of equals, or -1 if no cell has a score.
 
-    Parameters
-    ----------
-    inner
-        Inner scores ``(cell, split)``, NaN where a cell has none.
+    Inner scores are ``(cell, split)``, NaN where a cell has none.
 
-    Examples
-    --------
     >>> choose(np.array([[0.4, 0.5], [0.6, np.nan]]))
     array([1, 0])
     """
@@ -79,59 +55,34 @@ def choose(inner: Floats) -> NDArray[np.intp]:
 
 
 def selected_scores(
-    samples: xr.DataTree,
-    splits: xr.DataTree,
-    latents: Mapping[str, Sequence[xr.DataTree]],
-    decoding: Mapping[str, Any],
+    samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, Sequence[xr.DataTree]], decoding: Mapping[str, Any]
 ) -> xr.Dataset:
-    """Score models whose settings were chosen for each split, with the intervals, floors and baselines of the analysis decoding.
+    """Score models whose settings were chosen for each split, see :func:`neuromvm.analysis.decoding.scoring.score`.
 
-    Parameters
-    ----------
-    samples, splits
-        The samples and the outer splits, which all cells share.
-    latents
-        Model -> latents of the cell that is chosen for each split, in the order of the splits.
-    decoding
-        Options of the analysis decoding.
-
-    Returns
-    -------
-    See :func:`neuromvm.analysis.decoding.scoring.score`.
+    ``latents`` are those of the cell chosen for each split, by model and in the order of the (outer) splits.
     """
     return compare(samples, splits, {name: joined(chosen) for name, chosen in latents.items()}, _options(decoding))
 
 
 def joined(chosen: Sequence[xr.DataTree]) -> xr.DataTree:
-    """Return the latents of each split from the tree chosen for it, without private latents.
+    """Return the latents of split i from the i-th tree (replicas of all splits), without private latents.
 
     If trees differ in their number of latents, missing ones are zeros, which do not affect decoders.
-
-    Parameters
-    ----------
-    chosen
-        Trees of latents, the i-th for split i; each holds replicas of all splits.
     """
     dims = ("replica", "trial", "window", "latent")
     nodes = {}
     for name in chosen[0].children:
         of_split = []
         for split, tree in enumerate(chosen):
-            node = _shared(tree[name].to_dataset()).transpose(*dims)
-            of_split.append(node.isel(replica=node["split"].to_numpy() == split))
-        width = max(node.sizes["latent"] for node in of_split)
-        means = [
-            node["latent_mean"].pad(latent=(0, width - node.sizes["latent"]), constant_values=0).to_numpy() for node in of_split
-        ]
-        splits = np.concatenate([node["split"].to_numpy() for node in of_split])
+            mean = tree[name].to_dataset()["latent_mean"].transpose(*dims)
+            mean = mean.isel(latent=mean["shared"].to_numpy()) if "shared" in mean.coords else mean
+            of_split.append(mean.isel(replica=mean["split"].to_numpy() == split))
+        width = max(mean.sizes["latent"] for mean in of_split)
+        means = [mean.pad(latent=(0, width - mean.sizes["latent"]), constant_values=0).to_numpy() for mean in of_split]
+        splits = np.concatenate([mean["split"].to_numpy() for mean in of_split])
         coords = {"split": ("replica", splits), "window": of_split[0]["window"]}
         nodes[name] = xr.DataTree(xr.Dataset({"latent_mean": (dims, np.concatenate(means))}, coords=coords))
     return xr.DataTree(children=nodes)
-
-
-def _shared(node: xr.Dataset) -> xr.Dataset:
-    node = node[["latent_mean"]]
-    return node.isel(latent=node["shared"].to_numpy()) if "shared" in node.coords else node
 
 
 def _options(decoding: Mapping[str, Any]) -> Options:

@@ -11,8 +11,7 @@ from neuromvm import schema
 from neuromvm.analysis.decoding.decoding import summarize
 from neuromvm.files import read_dataset, read_json, write_atomically, write_tree
 from neuromvm.folders.study import Study
-from neuromvm.folders.sweep import DONE, Cell, SweepFolder, digest
-from neuromvm.folders.sweep_hashes import training_name
+from neuromvm.folders.sweep import DONE, Cell, SweepFolder, digest, training_name
 from neuromvm.specs import ExperimentSpec
 from neuromvm.workflow.sweep.selection import choose, selected_scores
 
@@ -32,7 +31,7 @@ def write_sweep(sweep: SweepFolder) -> None:
     table = gather(sweep)
     write_tree(sweep.path / "sweep.nc", table)
     write_atomically(sweep.path / "table.csv", _csv(rows(table)))
-    if is_selected(table):
+    if "chosen" in table and (table["chosen"] != "").all():
         scores = _selected(sweep, table)
         write_tree(sweep.path / "selected.nc", scores)
         write_atomically(sweep.path / "selected.csv", _csv(pd.DataFrame([line.row() for line in summarize(scores)])))
@@ -94,11 +93,14 @@ def rows(table: xr.Dataset) -> pd.DataFrame:
         columns[str(field)] = [_readable(text) for text in table["setting"].sel(field=field).values]
     for model in table["model"].values if "model" in table else ():
         results = table.sel(model=model)
-        columns[f"{model} loss"] = results["loss"].values
-        columns[f"{model} loss sd"] = results["loss_sd"].values
-        columns[f"{model} reconstruction error"] = results["reconstruction_error"].mean("split").values
-        columns[f"{model} reconstruction error sd"] = results["reconstruction_error"].std("split", ddof=1).values
-        columns[f"{model} reconstruction error of the mean"] = results["error_of_mean"].mean("split").values
+        of_model = {
+            "loss": results["loss"],
+            "loss sd": results["loss_sd"],
+            "reconstruction error": results["reconstruction_error"].mean("split"),
+            "reconstruction error sd": results["reconstruction_error"].std("split", ddof=1),
+            "reconstruction error of the mean": results["error_of_mean"].mean("split"),
+        }
+        columns |= {f"{model} {quantity}": values.values for quantity, values in of_model.items()}
         if "chosen" in results:
             columns[f"{model} inner score"] = results["inner_score"].mean("split").values
             chosen = results["chosen"].to_series().astype(str)
@@ -122,11 +124,6 @@ def brief(sweep: SweepFolder) -> pd.DataFrame:
     return complete[[*columns, *(["error"] if (complete["error"] != "").any() else [])]]
 
 
-def is_selected(table: xr.Dataset) -> bool:
-    """Return whether there is a chosen cell for every model and split."""
-    return "chosen" in table and bool((table["chosen"] != "").all())
-
-
 def _cell(sweep: SweepFolder, cell: Cell) -> xr.Dataset:
     study = sweep.study(cell.name)
     data = read_json(study.path / DONE)["data"]
@@ -136,23 +133,23 @@ def _cell(sweep: SweepFolder, cell: Cell) -> xr.Dataset:
     setting = "cross" if len(study.splits.children) > 1 else "within"
     models = []
     for model in study.models:
-        one = _model(study, model)
+        result = _model(study, model)
         if decoding is not None:
-            one["accuracy"] = ("split", decoding["split_value"].sel(representation=model, setting=setting).to_numpy())
+            result["accuracy"] = ("split", decoding["split_value"].sel(representation=model, setting=setting).to_numpy())
         if inner_scores:
-            one["inner_score"] = ("split", np.array(inner_scores[model], dtype=float))
-        one["line"] = _line(study.spec, model, cell, sweep.fields)
-        one["training"] = training_name(study.spec, model, data)
-        one["comparable"] = _comparable(study.spec, model, data)
-        models.append(one)
-    found = xr.concat(models, pd.Index(study.models, name="model"))
+            result["inner_score"] = ("split", np.array(inner_scores[model], dtype=float))
+        result["line"] = _line(study.spec, model, cell, sweep.fields)
+        result["training"] = training_name(study.spec, model, data)
+        result["comparable"] = _comparable(study.spec, model, data)
+        models.append(result)
+    results = xr.concat(models, pd.Index(study.models, name="model"))
     attrs = {"setting": setting, "animals": len(study.splits.children), "label": study.samples.attrs.get("label", "label")}
     if decoding is not None:
-        attrs |= {"chance": decoding.attrs["chance"], "reference": decoding.attrs["reference"]}
-        if decoding.attrs["reference"]:
-            reference = decoding["split_value"].sel(representation=decoding.attrs["reference"], setting=setting)
-            found["reference_accuracy"] = ("split", reference.to_numpy())
-    return found.merge(_scores(study)).assign_attrs(attrs)
+        attrs |= {"chance": decoding.attrs["chance"], "reference": (baseline := decoding.attrs["reference"])}
+        if baseline:
+            reference = decoding["split_value"].sel(representation=baseline, setting=setting)
+            results["reference_accuracy"] = ("split", reference.to_numpy())
+    return results.merge(_scores(study)).assign_attrs(attrs)
 
 
 def _model(study: Study, model: str) -> xr.Dataset:
@@ -163,7 +160,7 @@ def _model(study: Study, model: str) -> xr.Dataset:
     splits = [replica["split"] for replica in replicas]
     loss = xr.DataArray(end["loss"], dims="replica", coords={"split": ("replica", splits)})
     error = read_dataset(folder / "reconstruction.nc").mean("animal")
-    spec = study.spec.models[model]
+    spec, error_of_split = study.spec.models[model], error.groupby("split").mean()
     return xr.Dataset(
         {
             "beta": spec.beta if spec.sharing.kind != "autoencoder" else np.nan,
@@ -172,8 +169,8 @@ def _model(study: Study, model: str) -> xr.Dataset:
             "loss": loss.mean(),
             "loss_sd": loss.std(ddof=1),
             "objective": -loss.groupby("split").mean(),
-            "reconstruction_error": error["error"].groupby("split").mean(),
-            "error_of_mean": error["error_of_mean"].groupby("split").mean(),
+            "reconstruction_error": error_of_split["error"],
+            "error_of_mean": error_of_split["error_of_mean"],
         }
     )
 
@@ -221,10 +218,7 @@ def _comparable(spec: ExperimentSpec, model: str, data: str) -> str:
 def _selected(sweep: SweepFolder, table: xr.Dataset) -> xr.Dataset:
     studies = {cell: sweep.study(cell) for cell in np.unique(table["chosen"])}
     study = next(iter(studies.values()))
-    chosen = {
-        str(model): [studies[cell].latents(str(model)) for cell in table["chosen"].sel(model=model).values]
-        for model in table["model"].values
-    }
+    chosen = {model: [studies[cell].latents(model) for cell in table["chosen"].sel(model=model).values] for model in study.models}
     scores = selected_scores(study.samples, study.splits, chosen, study.spec.analyses.get("decoding", {}))
     return scores.assign_attrs(schema_version=schema.VERSION)
 

@@ -1,7 +1,11 @@
-"""Trainings of cells that differ in betas and seeds alone, as one stack; each is then kept as if trained alone."""
+"""Trainings that cells share, and trainings that differ in betas and seeds alone as one stack.
+
+A model with equal settings, data and splits is trained once; a training of a stack is kept as if trained alone.
+"""
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,21 +17,78 @@ from threadpoolctl import threadpool_limits
 from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import inner_splits, make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.errors import TrainingError
+from neuromvm.errors import RunFolderError, TrainingError
 from neuromvm.files import read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
-from neuromvm.folders.sweep import SweepFolder, digest
-from neuromvm.folders.sweep_hashes import training_name
-from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.folders.sweep import SweepFolder, digest, training_name
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sweep import Selection
 from neuromvm.specs.training import NEUTRAL
 from neuromvm.training.fit import train_stack
 from neuromvm.training.stack_size import stack_size
 from neuromvm.workflow.sweep.batches import Batch, divide_evenly
-from neuromvm.workflow.sweep.shared_trainings import SharedTrainings
 
 log = logging.getLogger(__name__)
 STACKS = "stacks"
+
+
+class SharedTrainings:
+    """Finished model folders of a sweep by the hash of their settings and data.
+
+    A cell takes finished trainings and gives its own. Cells do not wait for each other: if two train the same model at once,
+    the results are equal and only one is kept.
+    """
+
+    def __init__(self, sweep: SweepFolder) -> None:
+        self.path = sweep.path / "trainings"
+
+    def __contains__(self, name: str) -> bool:
+        return (self.path / name).is_dir()
+
+    def take(self, name: str, folder: Path) -> None:
+        """Fill a model folder with a finished training, if there is one; an unfinished training in it is replaced."""
+        if (folder / "fitted.json").is_file() or name not in self:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        _share_files(self.path / name, folder)
+
+    def give(self, name: str, folder: Path) -> None:
+        """Keep a finished model folder, without its checkpoints, or files that a cell has added to one."""
+        if name in self:
+            _share_files(folder, self.path / name)
+            return
+        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        _share_files(folder, temporary)
+        try:
+            temporary.rename(self.path / name)
+        except OSError:  # another cell has given the same training
+            shutil.rmtree(temporary)
+
+
+def _share_files(source: Path, target: Path) -> None:
+    """Share the files of a folder; ``fitted.json`` marks a model folder as complete and comes last."""
+    target.mkdir(parents=True, exist_ok=True)
+    files = [file for file in source.iterdir() if file.is_file() and not file.name.startswith(".")]
+    for file in sorted(files, key=lambda file: file.name == "fitted.json"):
+        share_file(file, target / file.name)
+
+
+def share_file(source: Path, target: Path) -> None:
+    """Link a file to a second name, or copy it where the file system has no links; RunFolderError if it does not exist.
+
+    Files of a run are replaced and never changed in place, so a replacement under one name leaves the other as it was.
+    """
+    if target.is_file():
+        return
+    if not source.is_file():
+        raise RunFolderError(str(source), found="no such file", next_step="Run the sweep again: it writes the file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
 
 
 class CellTraining(NamedTuple):
@@ -49,14 +110,9 @@ class CellTraining(NamedTuple):
 
 
 def train_stacks(group: Batch) -> None:
-    """Train the missing models of a group of cells in stacks, and give them to the shared trainings of the sweep.
+    """Train the missing models of cells that differ in betas and seeds alone in stacks, and share them in the sweep.
 
     Single trainings, those that a cell has begun, and those that cannot be trained in a stack are left to the cells.
-
-    Parameters
-    ----------
-    group
-        Cells that differ in betas and seeds alone, see :func:`neuromvm.workflow.sweep.batches.stackable_groups`.
     """
     task = group[0]
     experiment = task.spec
@@ -121,26 +177,11 @@ def _train(trainings: Sequence[CellTraining], samples: xr.DataTree, splits: xr.D
 
 
 def fit_stacked(samples: xr.DataTree, splits: xr.DataTree, trainings: Sequence[CellTraining], folder: Path) -> None:
-    """Train models that differ in beta and seeds alone as one stack, and write a model folder for each.
+    """Train models that differ in beta and seeds alone as one stack, and write model folders ``parts/<name>``, no checkpoints.
 
-    Parameters
-    ----------
-    samples, splits
-        As for :func:`neuromvm.training.fit.fit`.
-    trainings
-        Their model folders, ``parts/<name>``, hold the files that ``fit`` writes, without checkpoints; seconds are shares.
-    folder
-        Folder of the stack; an unfinished training of the same stack is continued.
-
-    Raises
-    ------
-    TrainingError
-        If trainings differ in more than beta and seeds, or a loss is not finite.
-
-    Notes
-    -----
-    The random numbers of a replica depend on its seed and split alone, so the results equal those of separate trainings up to
-    rounding: a product of stacked matrices may be summed in another order.
+    An unfinished training of the same stack is continued; seconds are shares. The random numbers of a replica depend on its seed
+    and split alone, so results equal those of separate trainings up to rounding: stacked products may be summed in another order.
+    Raises TrainingError if trainings differ in more than beta and seeds, or a loss is not finite.
     """
     model, settings = trainings[0].model, trainings[0].training
     if any(training.stacked_settings != trainings[0].stacked_settings for training in trainings):
@@ -154,7 +195,8 @@ def fit_stacked(samples: xr.DataTree, splits: xr.DataTree, trainings: Sequence[C
     for training in trainings:
         part = folder / "parts" / training.name
         members = [replicas.index(replica) for replica in training.replicas(splits)]
-        fitted = _select(stack, members, training.model)
+        fitted = stack.subset(members)
+        fitted.spec, fitted.replicas = training.model, [replica._replace(beta=None) for replica in fitted.replicas]
         changes = {
             "model": training.model.model_dump(mode="json"),
             "training": training.training.model_dump(mode="json", exclude=NEUTRAL),
@@ -167,26 +209,11 @@ def fit_stacked(samples: xr.DataTree, splits: xr.DataTree, trainings: Sequence[C
         fitted.save(part)  # writes fitted.json, which marks the folder as complete
 
 
-def _select(stack: FittedStack, members: list[int], model: ModelSpec) -> FittedStack:
-    """Return replicas of a stack as a stack of one model, whose beta is theirs."""
-    return FittedStack(
-        model,
-        [stack.replicas[member]._replace(beta=None) for member in members],
-        {name: value[members] for name, value in stack.weights.items()},
-        {name: [scalers[member] for member in members] for name, scalers in stack.scalers.items()},
-        stack.windows,
-        stack.trained_on,
-        stack.conditions,
-    )
-
-
 def _select_epochs(epochs: list[dict[str, Any]], members: list[int]) -> list[dict[str, Any]]:
     """Return the epochs of replicas of a stack until all of them have stopped; other replicas may continue."""
     selected = []
     for epoch in epochs:
-        record = {
-            key: [value[member] for member in members] if isinstance(value, list) else value for key, value in epoch.items()
-        }
+        record = epoch | {key: [value[member] for member in members] for key, value in epoch.items() if isinstance(value, list)}
         selected.append(record | {"seconds": round(epoch["seconds"] * len(members) / len(epoch["loss"]), 4)})
         if all(record["stopped"]):
             break
