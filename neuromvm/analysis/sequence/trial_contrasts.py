@@ -8,6 +8,7 @@ contains what the odor alone reveals.
 
 import itertools
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -205,11 +206,16 @@ def odor_by_trial_type(animals: Animals, options: Options, left_out: dict[str, s
             reference, reference_draws = _reference_share(correct, trials, members, name, options)
             shares[trial_type].append(share)
             differences[trial_type].append(Draws(share.observed - reference, resampled - reference_draws, share.null))
-    # The first type is the reference of the others.
-    differences[TRIAL_TYPES[0]] = []
+    differences[TRIAL_TYPES[0]] = []  # the reference of the other types
+    return {"odor_trials": (("kind", "animal"), counts), **_odor_variables(shares, differences)}
+
+
+def _odor_variables(shares: Mapping[str, list[Draws]], differences: Mapping[str, list[Draws]]) -> dict[str, Variable]:
+    """Average over animals the shares of each trial type and their differences to the first type."""
     summaries, compared = ([over_animals(draws or [Draws.missing()]) for draws in by.values()] for by in (shares, differences))
-    variables: dict[str, Variable] = {"odor_trials": (("kind", "animal"), counts)}
-    variables |= {f"odor_{key}": (("kind",), np.array([float(row[key]) for row in summaries])) for key in summaries[0]}
+    variables: dict[str, Variable] = {
+        f"odor_{key}": (("kind",), np.array([float(row[key]) for row in summaries])) for key in summaries[0]
+    }
     names = {"odor_difference": "value", "odor_difference_low": "low", "odor_difference_high": "high"}
     return variables | {name: (("kind",), np.array([float(row[key]) for row in compared])) for name, key in names.items()}
 

@@ -97,11 +97,8 @@ def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -
         return datasets[0].assign_attrs(sessions[0].attrs)
     shared = reduce(np.intersect1d, [dataset["unit"].values for dataset in datasets])
     absent = len({unit for dataset in datasets for unit in dataset["unit"].values.tolist()}) - len(shared)
-    counts: Counter[tuple[str, str]] = Counter()
     parts = []
     for session, dataset in zip(sessions, datasets, strict=True):
-        for line in dropped(dataset):
-            counts[line.what, line.reason] += line.count
         names = np.full(dataset.sizes["trial"], session.name)
         part = dataset.sel(unit=shared).drop_attrs(deep=False)
         part = part.assign_coords(trial_id=("trial", dataset["trial"].values), session=("trial", names))
@@ -109,22 +106,34 @@ def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -
     # unit columns that differ between sessions (rates, quality) are not properties of the unit
     columns = sorted({str(name) for part in parts for name in part.coords if "unit" in part[name].dims} - {"unit"})
     differ = [name for name in columns if not _agrees(name, parts)]
-    parts = [part.drop_vars(differ, errors="ignore") for part in parts]
-    # labels whose types differ between sessions become text
-    labels = [name for name, values in parts[0].coords.items() if values.dims == ("trial",)]
-    mixed = [name for name in labels if len({part[name].dtype.kind for part in parts}) > 1]
-    parts = [part.assign_coords({name: ("trial", as_text(part[name].values)) for name in mixed}) for part in parts]
+    parts = _with_labels_of_one_type([part.drop_vars(differ, errors="ignore") for part in parts])
     joined = xr.concat(parts, dim="trial", data_vars="minimal", coords="minimal", compat="override", join="exact")
     joined = joined.assign_coords(trial=np.arange(joined.sizes["trial"]))
     attrs = dict(sessions[0].attrs)
     for name in ("source_file", "sha256", "session_id", "identifier"):
         attrs[name] = ", ".join(session.attrs.get(name, "") for session in sessions)
     account = [
-        *(Dropped(*key, count) for key, count in counts.items()),
+        *_total_account(datasets),
         Dropped("units", "not in all sessions", absent),
         Dropped("columns of units", f"differ between sessions: {', '.join(differ)}", len(differ)),
     ]
     return with_dropped(joined.assign_attrs(attrs), account)
+
+
+def _with_labels_of_one_type(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """Turn labels of trials whose types differ between sessions into text."""
+    labels = [name for name, values in parts[0].coords.items() if values.dims == ("trial",)]
+    mixed = [name for name in labels if len({part[name].dtype.kind for part in parts}) > 1]
+    return [part.assign_coords({name: ("trial", as_text(part[name].values)) for name in mixed}) for part in parts]
+
+
+def _total_account(datasets: Sequence[xr.Dataset]) -> list[Dropped]:
+    """Add up what was dropped in all sessions."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for dataset in datasets:
+        for line in dropped(dataset):
+            counts[line.what, line.reason] += line.count
+    return [Dropped(*key, count) for key, count in counts.items()]
 
 
 def _agrees(name: str, parts: Sequence[xr.Dataset]) -> bool:
