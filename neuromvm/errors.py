@@ -89,7 +89,7 @@ def expect(value: object, kind: type, name: str, make: str) -> None:
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """Return "The choices are: ...", preceded by the nearest spelling if there is one.
+    """Return "There are: ...", preceded by the nearest spelling if there is one.
 
     >>> did_you_mean("odour", ["odor", "position"])
     "Did you mean 'odor'? There are: odor, position"

@@ -1,11 +1,15 @@
 """Saved scores with named dims, and the parts of a summary line that are read from them.
 
-With the dims of an analysis in place of ``...``, a dataset holds scores with their 95 % intervals ``score (...,
-unit_of_inference, statistic)``, trials or animals being resampled; the ``difference (reference, ...)`` to each reference, paired
-by draw; ``null_score (null, ..., null_statistic)``; how labels were broken and how often, ``null_kind, null_draws (null,
-representation)``; why a null does not exist, ``null_absent``: '' where it does, ``NOT_OF_SETTING`` where it is no null of a
-setting; and what guessing gives, ``chance (...)``. A dim ``target`` has the animals that are read and, first, ``ALL_ANIMALS``:
-the mean over them. Numbers that do not exist are NaN.
+A dataset of scores holds, with the dims of an analysis in place of ``...``:
+
+- ``score (..., unit_of_inference, statistic)``: the score and its 95 % interval, for which trials or animals are resampled;
+- ``difference (reference, ..., unit_of_inference, statistic)``: the score minus that of a reference, paired by draw;
+- ``null_score (null, ..., null_statistic)``: mean, 95 % range and p under each null hypothesis;
+- ``null_kind, null_draws (null, representation)``: how labels were broken, in words, and how often;
+- ``null_absent``: why a null does not exist, '' where it does;
+- ``chance (...)``: what guessing gives.
+
+The dim ``target`` has the animals that are read and, first, ``ALL_ANIMALS``: the mean over them. Absent numbers are NaN.
 """
 
 from typing import Any
@@ -16,19 +20,20 @@ import xarray as xr
 from neuromvm.analysis.scores import Absent, Difference, Interval, Null
 from neuromvm.analysis.statistics.over_trials import Floats, interval, mean_of_scored
 from neuromvm.errors import RunFolderError
+from neuromvm.folders.study import LABELS as LABELS
 
 STATISTICS = ("value", "low", "high")
 NULL_STATISTICS = ("mean", "low", "high", "p")
 TRIALS, ANIMALS = "trials", "animals"
-UNITS = (TRIALS, ANIMALS)
+UNITS_OF_INFERENCE = (TRIALS, ANIMALS)
 STATISTIC_COORDS: dict[str, Any] = {
-    "unit_of_inference": list(UNITS),
+    "unit_of_inference": list(UNITS_OF_INFERENCE),
     "statistic": list(STATISTICS),
     "null_statistic": list(NULL_STATISTICS),
 }
 ALL_ANIMALS = "all animals"
-LABELS, CLASS_NAMES = "labels", "class names"  # nulls that several analyses have
-NOT_OF_SETTING = "not a null of this setting"
+CLASS_NAMES = "class names"  # a null of several analyses, beside LABELS
+NOT_OF_SETTING = "this null does not apply to this setting"
 
 
 def values(scores: xr.Dataset) -> xr.DataArray:

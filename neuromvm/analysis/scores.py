@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-NO_REASON = "none: "  # begins the words that stand for an absent part in ``summary.json``
+ABSENT_PREFIX = "none: "  # begins the words that stand for an absent part in ``summary.json``
 NULL_VARIABLES = ("null_mean", "null_low", "null_high", "p")
 
 
@@ -19,7 +19,7 @@ class Absent(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"{NO_REASON}{self.reason}"
+        return f"{ABSENT_PREFIX}{self.reason}"
 
 
 class Interval(NamedTuple):
@@ -54,7 +54,7 @@ class Difference(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Animals, distinct trials and windows of these that are scored, and splits."""
+    """Number of animals, of distinct scored trials, of windows of a trial, and of splits."""
 
     animals: int
     trials: int
@@ -145,8 +145,8 @@ def interval_of(scores: xr.Dataset, prefix: str = "") -> Interval:
 
 def saved_null(scores: xr.Dataset, kind: str, draws: int, names: Iterable[str] = NULL_VARIABLES) -> Null | Absent:
     """Return a null that is saved as scalars; Absent where ``kind`` begins with "none: "."""
-    if kind.startswith(NO_REASON):
-        return Absent(kind.removeprefix(NO_REASON))
+    if kind.startswith(ABSENT_PREFIX):
+        return Absent(kind.removeprefix(ABSENT_PREFIX))
     return Null(kind, int(draws), *(float(scores[name]) for name in names))
 
 

@@ -30,9 +30,9 @@ class Permutation(NamedTuple):
 def draw_permutation(name: str, dataset: xr.Dataset, number: int, *, within: str | None = None) -> Permutation:
     """Return a permutation of the trials of an animal, which depends on its ``number`` (0: the identity), name and trials.
 
-    Trials without a label keep their activity; the others are exchangeable, ``within`` blocks of equal values of this trial label
-    if it is given, which raises SchemaError if it is unknown. If the windows of a trial differ in label (positions on a track),
-    activity is also shifted circularly among them, which keeps neighbouring windows next to each other.
+    Trials without a label keep their activity. The others are permuted, within blocks of equal values of the trial label
+    ``within`` if it is given; an unknown label raises SchemaError. If the windows of a trial differ in label (positions on a
+    track), activity is also shifted circularly among them, which keeps neighbouring windows next to each other.
     """
     trials, windows = dataset.sizes["trial"], dataset.sizes["window"]
     order, shift = np.arange(trials), np.zeros(trials, dtype=np.int64)

@@ -23,8 +23,8 @@ def kl_to_mixture(posteriors: Posteriors, latents: Tensor, available: Tensor, st
     Returns
     -------
     ``(modality, batch)`` [nats], 0 where absent. An unbiased estimate of KL(q_m || (1/M) sum_k q_k) (Sutter et al., Unity by
-    Diversity, NeurIPS 2024, eq. 3), never above log M by more than sampling error, and zero if and only if all posteriors agree.
-    Their sum over modalities is M times the Jensen-Shannon divergence.
+    Diversity, NeurIPS 2024, eq. 3), at most log M. Its expectation is zero if and only if all posteriors agree, and the sum over
+    modalities is M times the Jensen-Shannon divergence.
     """
     densities = _log_densities(latents, posteriors)
     mixture = _mixed(densities, available)

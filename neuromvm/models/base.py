@@ -55,7 +55,7 @@ class SharedLatents(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """``log_likelihood (modality, batch)`` and ``rate (term, batch)`` [nats], and the scalar ``loss``."""
+    """``log_likelihood (modality, batch)``, ``rate (term, batch)`` before its weight beta [nats], and the minimised ``loss``."""
 
     log_likelihood: Tensor
     rate: Tensor
@@ -101,12 +101,12 @@ class MultimodalVAE(nn.Module):
 
     @property
     def shares_latents(self) -> bool:
-        """Whether the posteriors of matched samples of the modalities are drawn towards each other."""
+        """Whether training makes the posteriors of matched samples of different modalities agree."""
         return True
 
     @property
     def has_common_space(self) -> bool:
-        """Whether a decoder can read the latents of every modality, so that a new modality can start from those of the others."""
+        """Whether modalities share all latents, so that a new modality can start from the latents of others."""
         return not self.has_private_latents
 
     @property
@@ -120,14 +120,17 @@ class MultimodalVAE(nn.Module):
         return False
 
     def objective(self, batch: Batch, noise: Tensor, beta: Tensor | float, progress: float = 1.0) -> Objective:
-        r"""Return log-likelihoods, rates and the negative evidence lower bound, averaged over the batch [nats].
+        r"""Return log-likelihoods and rates, and the loss: the mean over the batch of rate minus log-likelihood [nats].
+
+        With beta = 1 the loss is the negative evidence lower bound.
 
         .. math::
 
             \mathcal{L} = \frac{1}{B} \sum_b \Big( \beta \sum_t \mathrm{rate}_{t}(x_b)
                 - \sum_m \mathbb{E}_{q}\big[\log p(x_{b,m} \mid z_m)\big] \Big)
 
-        For the MMVM VAE the rate of modality m is KL(q_m || (1/M) sum_k q_k) (Sutter et al., NeurIPS 2024, eq. 3).
+        For the MMVM VAE with the mixture rate, the rate of modality m is KL(q_m || (1/M) sum_k q_k) (Sutter et al., NeurIPS
+        2024, eq. 3).
         Log-likelihoods are summed over features. Absent modalities, and rows without any modality, do not count.
 
         Parameters
@@ -153,7 +156,7 @@ class MultimodalVAE(nn.Module):
         return Posteriors(torch.stack(means), torch.stack(scales))
 
     def share(self, posteriors: Posteriors, noise: Tensor, batch: Batch, progress: float) -> SharedLatents:
-        """Return the latents that each modality is decoded from, and the rate; every way of sharing implements this.
+        """Return the latents that each modality is decoded from, and the rate; models that keep :meth:`objective` implement this.
 
         Posteriors are ``(modality, batch, latent)``, noise is standard normal (:attr:`noise_shape`); the batch says which
         modalities are present and the condition of each row; progress is the share of the training done, for schedules.
@@ -226,11 +229,11 @@ def decode_across(latents: Tensor, rate: Tensor, available: Tensor, share: float
     partners = (available.sum(0) - 1).clamp(min=0)  # number of other modalities present (batch,)
     share_of_partners = share * (partners > 0)
     weight = share_of_partners / partners.clamp(min=1)
-    # Sources are the same for all modalities, so each is among its own sources: its own weight makes up for that.
+    # The sources of a modality include its own latent with this weight, so it is subtracted from the weight of the latent.
     return SharedLatents(rate, latents, 1 - share_of_partners - weight, Sources(latents, available * weight))
 
 
 def mean_over_rows(values: Tensor, available: Tensor) -> Tensor:
-    """Return the mean ``(batch,)`` -> scalar over rows in which any modality is present."""
+    """Return the mean of values ``(batch,)`` over rows in which a modality is present."""
     rows = (available.sum(0) > 0).to(values.dtype)
     return (values * rows).sum() / rows.sum().clamp(min=1)

@@ -12,7 +12,8 @@ from neuromvm.functional.schedules import Schedule, constant
 from neuromvm.models.base import Batch, Likelihoods, Modules, MultimodalVAE, SharedLatents, decode_across
 
 Rate = Callable[[Posteriors, Tensor, Batch, float], Tensor]
-"""Posteriors and latents ``(modality, batch, latent)``, batch, share of N(0, I) -> rate ``(modality, batch)`` [nats]."""
+"""A function of posteriors and latents ``(modality, batch, latent)``, the batch and the share of N(0, I) that returns the rate
+``(modality, batch)`` [nats]."""
 
 
 def mixture_rate(posteriors: Posteriors, latents: Tensor, batch: Batch, standard_normal: float) -> Tensor:
@@ -40,7 +41,7 @@ class MMVM(MultimodalVAE):
 
     ``rate`` is the distance of each posterior to the prior. ``cross_reconstruction`` is the share of each modality's
     reconstruction taken from the latents of other modalities in the matched sample: 0 is the published model, above 0 is our
-    extension. ``standard_normal`` is the share of N(0, I) in the mixture as training goes on.
+    extension. ``standard_normal`` is a schedule: the share of N(0, I) in the mixture as a function of progress.
     """
 
     def __init__(

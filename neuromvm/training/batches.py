@@ -48,10 +48,10 @@ class BatchSettings(NamedTuple):
 class StackBatches:
     """Batches for a stack of replicas, each with its own split, scaling and pairing.
 
-    An epoch has ``steps`` steps, by default as many as the member with most tuples needs: a member trained alone with the same
-    number of steps gets the same weights as in a stack. ``scalers`` are animal -> one fitted scaler for each replica; those of
-    other animals are fitted on training-side trials. Raises SplitError if an animal has no training trials, nothing can be
-    paired, or an animal is absent where all are needed.
+    An epoch has ``steps`` steps, by default as many as the replica with most tuples needs. A replica that is trained alone with
+    the same number of steps gets the weights it gets in a stack. ``scalers`` are animal -> one fitted scaler for each replica;
+    for other animals, scalers are fitted on training-side trials. Raises SplitError if an animal has no training trials, nothing
+    can be paired, or an animal is absent where all are needed.
     """
 
     def __init__(

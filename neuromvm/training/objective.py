@@ -27,7 +27,7 @@ class StackInputs(NamedTuple):
         return len(self.beta)
 
     def tensors(self) -> list[Tensor]:
-        """Return all tensors, in an order that :meth:`with_tensors` knows."""
+        """Return all tensors, in the order that :meth:`with_tensors` expects."""
         inputs, targets, available, condition = self.batch
         mappings = (self.weights, self.constants, inputs, targets)
         return [*(value for mapping in mappings for value in mapping.values()), available, condition, self.noise, self.beta]
@@ -44,13 +44,17 @@ class StackInputs(NamedTuple):
         return StackInputs(weights, constants, batch, next(remaining), next(remaining))
 
     def part(self, replicas: slice) -> "StackInputs":
-        """Return the inputs of some neighbouring replicas, as views; a tensor that occurs twice stays a single tensor."""
+        """Return the inputs of some neighbouring replicas, as views;
+
+        A tensor that occurs twice stays a single tensor, as compiled functions expect.
+        .
+        """
         views = {id(value): value[replicas] for value in self.tensors()}
         return self.with_tensors([views[id(value)] for value in self.tensors()])
 
 
 class StackObjective:
-    """The objective of every replica of a stack; the weights of the model itself are not used."""
+    """The objective of every replica of a stack. The model gives the architecture; weights come from the inputs."""
 
     def __init__(self, model: MultimodalVAE) -> None:
         def of_replica(inputs: StackInputs, progress: float) -> Objective:

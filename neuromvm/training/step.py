@@ -11,7 +11,7 @@ from neuromvm.models import Objective
 from neuromvm.training.compiled import Function, compiled
 from neuromvm.training.objective import StackInputs, StackObjective
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8
+ADAM_DECAYS, EPSILON = (0.9, 0.999), 1e-8
 STEP, MEAN, SQUARE = "step", "exp_avg", "exp_avg_sq"  # the state of Adam under torch's names
 SMALLEST_NORM = 1e-12
 Tensors = Mapping[str, Tensor]
@@ -27,8 +27,8 @@ class StepSettings(NamedTuple):
 class StackStep:
     """Takes steps of a stack, changing its weights ``(replica, ...)`` in place.
 
-    Replicas of a slice in ``parts`` are computed together. ``compiled_as`` names the architecture: gradients are compiled, once
-    a process for all models of this name; None: not compiled.
+    Replicas of a slice in ``parts`` are computed together. ``compiled_as`` names the architecture: compiled gradients
+    are kept under this name for later models of the process; None: gradients are not compiled.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class StackStep:
         return Objective(log_likelihood, rate, loss), dict(zip(inputs.weights, gradients, strict=True))
 
     def _worth_compiling(self, replicas: int) -> bool:
-        """Return whether a stack of this size is compiled: each planned size, and a stack that has shrunk by half."""
+        """Return whether to compile: the planned sizes, and again where a stack is half the smallest compiled size."""
         if replicas in self._compiled:
             return False
         return replicas in self._planned or replicas <= min(self._compiled, default=2 * replicas) / 2
@@ -102,8 +102,8 @@ class StackStep:
                 list(taken.unbind()),
                 fused=fused,
                 amsgrad=False,
-                beta1=BETAS[0],
-                beta2=BETAS[1],
+                beta1=ADAM_DECAYS[0],
+                beta2=ADAM_DECAYS[1],
                 lr=learning_rate,
                 weight_decay=self._settings.weight_decay if decays else 0.0,
                 eps=EPSILON,
@@ -143,7 +143,7 @@ def stack_gradients(objective: StackObjective, inputs: StackInputs, progress: fl
 
 
 def may_decay(name: str) -> bool:
-    """Return whether a weight may decay: scales of activity and of latents may not."""
+    """Return whether a weight may decay: parameters of likelihoods and scales of latents may not."""
     return not (name.startswith(("likelihoods.", "auxiliary.")) or name.endswith("scale.log_scale"))
 
 

@@ -68,9 +68,10 @@ class StackState(NamedTuple):
 
 
 class StackTrainer:
-    """Trains a stack of replicas of one model, given as members with their initial weights and weights ``betas`` of the rate.
+    """Trains a stack of replicas of one model.
 
-    Parameters or buffers in ``frozen`` keep these values ``(replica, ...)``; those in ``start`` begin from them. Raises
+    ``members`` are the initialised models and ``betas`` the weights of the rate, one for each replica. ``frozen`` holds
+    parameters or buffers ``(replica, ...)`` that are never trained, ``start`` initial values of others. Raises
     TrainingError if replicas are to stop early without validation samples, a model that changes with the progress of training
     is to be compiled, a frozen tensor does not fit the model, or no parameter is left to train.
     """
@@ -137,7 +138,10 @@ class StackTrainer:
         return np.asarray(self.epoch - self._best_epoch >= self.settings.patience)
 
     def run(self) -> Iterator[EpochRecord]:
-        """Train until the last epoch, or until every replica has stopped, and yield after each; a loss has to be finite."""
+        """Train until the last epoch or until all replicas have stopped; yield a record of each epoch.
+
+        Raises TrainingError if a loss is not finite.
+        """
         with freed_memory_kept():
             while self.epoch < self.settings.epochs and not self.stopped.all():
                 started = time.perf_counter()
@@ -196,7 +200,7 @@ class StackTrainer:
         self._take_step.restore(groups["adam"])
 
     def _keep(self, staying: NDArray[np.int64]) -> None:
-        """Reduce the stack to some of its replicas, given by their numbers among all; the others keep their best weights."""
+        """Reduce the stack to replicas given by their index in the original stack; the others keep their best weights."""
         if len(staying) == len(self._active):
             return
         members = torch.from_numpy(np.searchsorted(self._active, staying)).to(self.batches.device)
@@ -216,8 +220,8 @@ class StackTrainer:
             if weight is None or weight.shape != value.shape:
                 raise TrainingError(
                     f"frozen weight {name!r}",
-                    found=f"{tuple(value.shape)}",
-                    expected="no weight of this name" if weight is None else f"{tuple(weight.shape)}",
+                    found=f"a tensor {tuple(value.shape)}" + (" and no weight of this name" if weight is None else ""),
+                    expected="a weight of the model" if weight is None else f"{tuple(weight.shape)}",
                     next_step="Freeze weights of a stack of the same spec, animals and replicas",
                 )
             if name in self._buffers:

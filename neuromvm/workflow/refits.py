@@ -14,7 +14,7 @@ import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from neuromvm.analysis.decoding import refit as null
+from neuromvm.analysis.decoding import refit as null_fits
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.files import locked, write_tree
@@ -25,7 +25,7 @@ from neuromvm.training.fit import train_stack
 from neuromvm.training.stack_size import stack_size
 
 
-class Batch(NamedTuple):
+class RefitBatch(NamedTuple):
     """Refits of one row of the table under its settings, on consecutive null data sets, numbered from 1."""
 
     row: str
@@ -56,9 +56,10 @@ def refit(
 def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
     """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
-    Default rows are those of the table except the ones refitted only if named; refits in the folder are not made again. Returns
-    a line for each null data set on which a row could not be fitted; it counts as reaching the score. Raises SpecError if trials
-    both train and test or a row is not in the table, RunFolderError if the scores are of an earlier version.
+    By default all rows of the table but ``cebra`` are refitted; refits in the folder are not made again. Returns a line for each
+    null data set on which a row could not be fitted: it counts as a null score above the observed one, so that p is not too
+    small. Raises SpecError if trials both train and test or a row is not in the table, RunFolderError if the scores are of an
+    earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(
@@ -67,7 +68,7 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
             expected="held-out trials: a fit to noise that is scored on the same noise is no null",
             next_step="Use split.kind=halves or kfold",
         )
-    by_default = dict.fromkeys(study.models, True) | null.rows(study)
+    by_default = dict.fromkeys(study.models, True) | null_fits.rows(study)
     chosen = list(rows or (row for row, default in by_default.items() if default))
     if unknown := [row for row in chosen if row not in by_default]:
         raise SpecError("refits", found=f"no row {unknown[0]!r} in the table of the run", expected=", ".join(by_default))
@@ -82,9 +83,9 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     return failed
 
 
-def _batches(study: Study, row: str, count: int) -> list[Batch]:
+def _batches(study: Study, row: str, count: int) -> list[RefitBatch]:
     """Divide the refits of a row that are missing, a stack of replicas or ten baselines in each batch."""
-    settings = tuple(null.settings_of(study, row))
+    settings = tuple(null_fits.settings_of(study, row))
     refits = study.refits(row, list(settings)).get(LABELS)
     done = np.array([] if refits is None else refits["permutation"])
     size = 10
@@ -95,10 +96,10 @@ def _batches(study: Study, row: str, count: int) -> list[Batch]:
     missing = np.setdiff1d(np.arange(1, count + 1), done)
     runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
     starts = [(start, int(run[-1])) for run in runs if run.size for start in run[::size].tolist()]
-    return [Batch(row, settings, range(start, min(start + size - 1, end) + 1)) for start, end in starts]
+    return [RefitBatch(row, settings, range(start, min(start + size - 1, end) + 1)) for start, end in starts]
 
 
-def _refit(path: Path, batch: Batch) -> tuple[str, list[str]]:
+def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
     """Refit one batch and keep its scores; return its row and its failures.
 
     A batch that fails is divided into single null data sets, so that only those that cannot be fitted are lost.
@@ -107,22 +108,22 @@ def _refit(path: Path, batch: Batch) -> tuple[str, list[str]]:
     within = study.spec.nulls.within
     try:
         scores = _scores(study, batch, within)
-    except CompilerError:  # missing for every batch, so not a failure of null data
+    except CompilerError:  # every batch would fail without a compiler
         raise
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         if len(batch.permutations) > 1:
             singles = [_refit(path, batch._replace(permutations=range(number, number + 1))) for number in batch.permutations]
             return batch.row, [failure for _, single_failures in singles for failure in single_failures]
-        scores = null.without_score(study, batch.permutations[0], within)
+        scores = null_fits.without_score(study, batch.permutations[0], within)
         failures = [f"{batch.row}, null data {batch.permutations[0]}: {error}"]
     attributes = {"settings": json.dumps(list(batch.settings)), "within": within or ""}
     write_tree(refit_file(path, batch.row, batch.permutations), scores.assign_attrs(attributes))
     return batch.row, failures
 
 
-def _scores(study: Study, batch: Batch, within: str | None) -> xr.Dataset:
+def _scores(study: Study, batch: RefitBatch, within: str | None) -> xr.Dataset:
     if batch.row not in study.models:
-        return null.score_baseline(study, batch.row, batch.settings, batch.permutations, within)
+        return null_fits.score_baseline(study, batch.row, batch.settings, batch.permutations, within)
     model, training = study.spec.models[batch.row], study.spec.training_for(batch.row)
     latents = refit(study.samples, study.splits, model, training, batch.permutations, within=within)
-    return null.score_latents(study, batch.settings, latents, within)
+    return null_fits.score_latents(study, batch.settings, latents, within)

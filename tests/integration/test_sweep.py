@@ -43,7 +43,7 @@ EXPERIMENT = {
     "training": {"epochs": 3, "learning_rate": 0.01},
 }
 DECODING = {"decoding": {"baselines": ["raw", "mcca"], "canonical_components": 2, "permutations": 500, "bootstraps": 100}}
-BETAS = {"models.*.beta": [0.001, 0.1, 1.0]}
+ADAM_DECAYS = {"models.*.beta": [0.001, 0.1, 1.0]}
 
 
 sweep_of = partial(small_sweep.spec_of, EXPERIMENT)
@@ -72,7 +72,7 @@ def whole(lab) -> SweepFolder:
 def undisturbed(lab) -> SweepFolder:
     """Three cells without analyses, done in this process."""
     os.chdir(lab)
-    return run_sweep(sweep_of(BETAS), lab / "undisturbed", progress=False)
+    return run_sweep(sweep_of(ADAM_DECAYS), lab / "undisturbed", progress=False)
 
 
 def identical_tables(one: SweepFolder, other: SweepFolder) -> None:
@@ -186,12 +186,12 @@ def test_test_trials_take_no_part_in_choosing(lab, tmp_path):
 def test_what_is_done_is_not_done_again_and_more_cells_may_come(undisturbed, lab):
     before = {cell.name: (undisturbed.cell_folder(cell.name) / DONE).stat().st_mtime_ns for cell in undisturbed.cells}
     table = (undisturbed.path / "table.csv").read_text().splitlines()
-    grid = {"models.*.beta": [*BETAS["models.*.beta"], 0.5]}
+    grid = {"models.*.beta": [*ADAM_DECAYS["models.*.beta"], 0.5]}
     more = run_sweep(sweep_of(grid), undisturbed.path, progress=False)
     assert count_cells(more).done == 4
     assert all((more.cell_folder(name) / DONE).stat().st_mtime_ns == time_ for name, time_ in before.items())
     assert (more.path / "table.csv").read_text().splitlines()[:4] == table
-    again = run_sweep(sweep_of(BETAS), undisturbed.path, progress=False)
+    again = run_sweep(sweep_of(ADAM_DECAYS), undisturbed.path, progress=False)
     assert (again.path / "table.csv").read_text().splitlines() == table
 
 
@@ -238,7 +238,7 @@ def test_nothing_runs_when_a_cell_is_wrong(lab, tmp_path):
             run_sweep(sweep_of(grid), tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
     with pytest.raises(RunFolderError, match="no sweep"):
-        run_sweep(sweep_of(BETAS), lab / "data", progress=False)
+        run_sweep(sweep_of(ADAM_DECAYS), lab / "data", progress=False)
 
 
 def test_a_cell_at_which_another_process_works_is_left_to_it(lab, tmp_path):
@@ -253,20 +253,20 @@ def test_a_cell_at_which_another_process_works_is_left_to_it(lab, tmp_path):
 
 @pytest.mark.slow
 def test_processes_give_the_same(undisturbed, tmp_path):
-    same_tables(undisturbed, run_sweep(sweep_of(BETAS), tmp_path / "out", Processes(2), progress=False))
+    same_tables(undisturbed, run_sweep(sweep_of(ADAM_DECAYS), tmp_path / "out", Processes(2), progress=False))
 
 
 def test_shards_give_the_same_and_the_last_writes_the_table(undisturbed, tmp_path):
     for part in ("2/2", "1/2"):
         assert not (tmp_path / "out" / "table.csv").exists()
-        sweep = run_sweep(sweep_of(BETAS), tmp_path / "out", part=part, progress=False)
+        sweep = run_sweep(sweep_of(ADAM_DECAYS), tmp_path / "out", part=part, progress=False)
     same_tables(undisturbed, sweep)
 
 
 @pytest.mark.slow
 def test_packs_of_submitit_give_the_same(undisturbed, tmp_path):
     engine = Slurm(tmp_path / "jobs", parameters={"timeout_min": 10}, cluster="local", poll=0.2)
-    same_tables(undisturbed, run_sweep(sweep_of(BETAS), tmp_path / "out", engine, pack=2, progress=False))
+    same_tables(undisturbed, run_sweep(sweep_of(ADAM_DECAYS), tmp_path / "out", engine, pack=2, progress=False))
     assert len(list((tmp_path / "jobs").glob("*_result.pkl"))) == 2
 
 
@@ -278,7 +278,7 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_same(undisturbed, tmp_path
         victim = psutil.Process(next(iter(cluster.workers.values())).pid)
         killer = threading.Thread(target=kill_when, args=(lambda: two_at_work(tmp_path / "out"), victim))
         killer.start()
-        sweep = run_sweep(sweep_of(BETAS), tmp_path / "out", Dask(cluster.scheduler_address), progress=False)
+        sweep = run_sweep(sweep_of(ADAM_DECAYS), tmp_path / "out", Dask(cluster.scheduler_address), progress=False)
         killer.join()
     assert not psutil.pid_exists(victim.pid)
     same_tables(undisturbed, sweep)
@@ -304,11 +304,11 @@ def test_a_lost_cell_is_written_down_as_failed(lab, tmp_path):
             yield Lost(0, "its process was killed")
             yield from map(function, items[1:])
 
-    sweep = run_sweep(sweep_of(BETAS), tmp_path / "out", Losing(), progress=False)
+    sweep = run_sweep(sweep_of(ADAM_DECAYS), tmp_path / "out", Losing(), progress=False)
     table = pd.read_csv(sweep.path / "table.csv")
     assert table["state"].tolist() == ["failed", "done", "done"]
     assert table["error"][0] == "its process was killed"
-    assert count_cells(run_sweep(sweep_of(BETAS), tmp_path / "out", progress=False)).done == 3
+    assert count_cells(run_sweep(sweep_of(ADAM_DECAYS), tmp_path / "out", progress=False)).done == 3
 
 
 @pytest.mark.slow
@@ -317,7 +317,7 @@ def test_a_lost_cell_is_written_down_as_failed(lab, tmp_path):
 def test_a_sweep_stopped_midway_goes_on_as_if_it_had_not(lab, tmp_path, sent, code):
     experiment = {**EXPERIMENT, "training": {"epochs": 300, "learning_rate": 0.01, "checkpoint_every": 20}}
     (tmp_path / "base.yaml").write_text(json.dumps(experiment))
-    (tmp_path / "rates.yaml").write_text(f"name: rates\nexperiment: base.yaml\ngrid: {json.dumps(BETAS)}\n")
+    (tmp_path / "rates.yaml").write_text(f"name: rates\nexperiment: base.yaml\ngrid: {json.dumps(ADAM_DECAYS)}\n")
     command = [*COMMAND, str(tmp_path / "rates.yaml"), "--out"]
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     process = subprocess.Popen([*command, str(stopped)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

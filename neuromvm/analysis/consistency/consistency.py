@@ -29,7 +29,7 @@ from neuromvm.analysis.consistency.class_means import Layout, layout_of
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, ever_held_out
-from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Difference, Interval, Null, Score, interval_of, saved_null
+from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Difference, Interval, Null, Score, interval_of, saved_null
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
 from neuromvm.errors import SpecError
@@ -228,7 +228,7 @@ def _line(score: xr.Dataset, representation: str, measure: str) -> Score:
         Counts(score.sizes["source"], int(score["trials"].sum()), int(attrs["windows"]), int(attrs["splits"])),
         interval=_interval(score, "", attrs["interval"]),
         resampled=attrs["interval"],
-        null=saved_null(score, words, attrs["permutations"]) if is_known else Absent(words.removeprefix(NO_REASON)),
+        null=saved_null(score, words, attrs["permutations"]) if is_known else Absent(words.removeprefix(ABSENT_PREFIX)),
         chance=0.0,
         difference=UNLIKE,
         in_sample=bool(attrs["in_sample"]),
@@ -259,8 +259,8 @@ def _calibrated_line(line: Score, null: Null, score: xr.Dataset) -> Score:
 
 def _interval(score: xr.Dataset, prefix: str, words: str) -> Interval | Absent:
     """Return the saved interval, or the reason in ``words`` why there is none."""
-    if words.startswith(NO_REASON):
-        return Absent(words.removeprefix(NO_REASON))
+    if words.startswith(ABSENT_PREFIX):
+        return Absent(words.removeprefix(ABSENT_PREFIX))
     return interval_of(score, prefix)
 
 

@@ -18,7 +18,7 @@ from neuromvm.analysis.consistency import group_tests
 from neuromvm.analysis.consistency.between_animals import OWN_NULL
 from neuromvm.analysis.consistency.group_tests import Comparison, among, compare, compare_animals, own_group
 from neuromvm.analysis.judged import TRIALS, check_judged, is_difference
-from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Score, interval_of, saved_null
+from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Score, interval_of, saved_null
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.specs.base import Spec
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 AMONG, OWN = "among", "own group"
 UNTESTED = dict.fromkeys(("p", "smallest_p", "null_mean", "null_low", "null_high"), nan)
-FITTED = f"{NO_REASON}the scored trials were fitted on, and groups may differ in how closely they were fitted"
+FITTED = f"{ABSENT_PREFIX}the scored trials were fitted on, and groups may differ in how closely they were fitted"
 
 
 class Options(Spec):

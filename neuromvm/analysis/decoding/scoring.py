@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 from neuromvm.analysis.decoding import nulls
 from neuromvm.analysis.decoding.decoder_groups import SETTINGS, TargetDecoders, any_predicted
 from neuromvm.analysis.decoding.nulls import NullScores, Variables
-from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NULL_STATISTICS, STATISTICS, UNITS
-from neuromvm.analysis.scores import NO_REASON
+from neuromvm.analysis.judged import (
+    ALL_ANIMALS,
+    CLASS_NAMES,
+    LABELS,
+    NULL_STATISTICS,
+    STATISTIC_COORDS,
+    STATISTICS,
+    UNITS_OF_INFERENCE,
+    with_mean,
+)
+from neuromvm.analysis.scores import ABSENT_PREFIX
 from neuromvm.analysis.statistics import hierarchy, over_trials
 from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_null
 from neuromvm.analysis.statistics.renamed_classes import NEIGHBOURS_ALIKE, Renaming, exchangeable
@@ -30,7 +39,7 @@ LOST = "within - cross"
 ALL_SETTINGS = (*SETTINGS, LOST)
 CORRECTIONS = ("none", "family-wise")
 FITTED = "the scored trials were fitted on, and permuted labels do not say what such a fit gives on noise"
-NO_FLOOR = f"{NO_REASON}{FITTED}"
+NO_FLOOR = f"{ABSENT_PREFIX}{FITTED}"
 
 
 class Resampling(NamedTuple):
@@ -64,7 +73,7 @@ class Accuracies(NamedTuple):
         pairs = mean_of_scored(draws.pairs, axis=0)
         value = np.concatenate([mean_of_scored(draws.observed, axis=0), nulls.own_minus_others(pairs)[None]])
         lost = draws.bootstrap[:, [WITHIN]] - draws.bootstrap[:, [CROSS]]
-        return cls(_with_mean(value), _with_mean(np.concatenate([draws.bootstrap, lost], axis=1)), pairs)
+        return cls(with_mean(value), with_mean(np.concatenate([draws.bootstrap, lost], axis=1)), pairs)
 
     def minus(self, reference: "Accuracies") -> "Accuracies":
         """Return the difference, paired by draw."""
@@ -72,7 +81,7 @@ class Accuracies(NamedTuple):
 
     def intervals(self, seed: int) -> Floats:
         """Return ``(setting, target, unit_of_inference, statistic)``; over animals only of the mean, of *cross* over pairs."""
-        statistics = np.full((*self.value.shape, len(UNITS), len(STATISTICS)), np.nan)
+        statistics = np.full((*self.value.shape, len(UNITS_OF_INFERENCE), len(STATISTICS)), np.nan)
         statistics[..., 0] = self.value[..., None]
         statistics[..., 0, 1], statistics[..., 0, 2] = over_trials.interval(self.bootstrap)
         for index in range(len(SETTINGS)):
@@ -143,7 +152,7 @@ def score(
     dims, targets = ("representation", "setting", "target"), [tree[animals[0]] for tree in predictions.values()]
     variables |= _scores_and_differences(accuracies, dims, resampling.seed)
     variables |= {
-        "chance": (dims, np.stack([np.pad(_with_mean(drawn.chance), ((0, 1), (0, 0))) for drawn in draws])),  # 0: of LOST
+        "chance": (dims, np.stack([np.pad(with_mean(drawn.chance), ((0, 1), (0, 0))) for drawn in draws])),  # 0: of LOST
         "split_value": (("representation", "split", "setting"), np.stack([_by_split(drawn) for drawn in draws])),
         "accuracy": (("representation", "split", "source", "target"), _without_mean([drawn.pairs for drawn in draws])),
         "accuracy_p": (("representation", "correction", "source", "target"), _without_mean(pair_p)),
@@ -157,10 +166,8 @@ def score(
         "setting": list(ALL_SETTINGS),
         "target": [ALL_ANIMALS, *animals],
         "source": animals,
-        "unit_of_inference": list(UNITS),
-        "statistic": list(STATISTICS),
         "null": null_names,
-        "null_statistic": list(NULL_STATISTICS),
+        **STATISTIC_COORDS,
         "correction": list(CORRECTIONS),
     }
     drawn_trials = "scored" if in_sample else "test"
@@ -265,7 +272,7 @@ class _Judge:
         """Return all nulls of a representation by name; ``permuted`` are its scores of permuted labels."""
         count, value = self._resampling.permutations, accuracies.value
         kind = f"{count} permutations of labels among the test trials of each animal, decoders not refitted"
-        permuted = under_null(value[: len(SETTINGS)], _with_mean(permuted))
+        permuted = under_null(value[: len(SETTINGS)], with_mean(permuted))
         renamed = nulls.cross_with_renamed_classes(predictions, self._samples, self._renaming)
         exchanges, exchanged_kind = nulls.exchanges(len(accuracies.pairs), count)
         rng = np.random.default_rng(self._resampling.seed)
@@ -287,7 +294,7 @@ def _refitted(refit: xr.Dataset, value: Floats) -> NullScores:
     """Compare scores ``(setting, target)`` with those of refits."""
     settings = [str(setting) for setting in refit["setting"].values]
     null = mean_of_scored(refit["value"].transpose("permutation", "split", "setting", "target").to_numpy(), axis=1)
-    statistics = under_null(value[[ALL_SETTINGS.index(setting) for setting in settings]], _with_mean(null))
+    statistics = under_null(value[[ALL_SETTINGS.index(setting) for setting in settings]], with_mean(null))
     return NullScores(str(refit.attrs["null_kind"]), refit.sizes["permutation"], dict(zip(settings, statistics, strict=True)))
 
 
@@ -325,11 +332,6 @@ def _by_split(draws: Draws) -> Floats:
     """Return the mean over targets of every split ``(split, setting)``."""
     lost = nulls.own_minus_others(draws.pairs)
     return mean_of_scored(np.concatenate([draws.observed, lost[:, None]], axis=1), axis=-1)
-
-
-def _with_mean(values: Floats) -> Floats:
-    """Put the mean over targets before values ``(..., target)``."""
-    return np.concatenate([mean_of_scored(values, axis=-1)[..., None], values], axis=-1)
 
 
 def _without_mean(values: Sequence[Floats]) -> Floats:

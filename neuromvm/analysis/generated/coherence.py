@@ -27,7 +27,7 @@ from neuromvm.analysis.generated.coherence_scores import CEILING, RENAMED, SETTI
 from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NOT_OF_SETTING
 from neuromvm.analysis.readouts.classifiers import Logistic
 from neuromvm.analysis.readouts.representations import ever_held_out
-from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Difference, Score
+from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Difference, Score
 from neuromvm.analysis.statistics.renamed_classes import PLACES, exchangeable
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
@@ -144,7 +144,7 @@ def _nulls(
     kinds, draws, absent = [], [], []
     for null, (_, kind) in NULLS.items():
         is_missing = is_in_sample or (null == CLASS_NAMES and not exchangeable(samples))
-        reason = (NO_FLOOR if is_in_sample else PLACES).removeprefix(NO_REASON) if is_missing else ""
+        reason = (NO_FLOOR if is_in_sample else PLACES).removeprefix(ABSENT_PREFIX) if is_missing else ""
         kinds.append("" if is_missing else kind.format(resampling.permutations))
         draws.append(0 if is_missing else resampling.permutations)
         absent.append([reason if null == LABELS or setting in RENAMED else NOT_OF_SETTING for setting in SETTINGS])

@@ -29,7 +29,7 @@ from neuromvm.analysis.generated.rates import RidgeReadout, codes_of, condition_
 from neuromvm.analysis.generated.spike_scores import PERMUTATIONS, SETTINGS, Account, scores_of
 from neuromvm.analysis.judged import ALL_ANIMALS, animals_of, difference_of, interval_of, null_of, value_of
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, held_out, training_side
-from neuromvm.analysis.scores import NO_REASON, Absent, Counts, Score
+from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Score
 from neuromvm.errors import SpecError
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
@@ -112,7 +112,7 @@ def predict_spikes(
                 account.add(DECODER.format(name), "own" if source == target else "cross", source, target, rates)
     order = [MEAN_RATE, CONDITION_MEAN, RAW, *representations, *(DECODER.format(name) for name in transferred)]
     floor = NO_FLOOR if is_in_sample else FLOOR.format(options.permutations)
-    reasons = [SEEN if setting == "own" else NO_FLOOR.removeprefix(NO_REASON) if is_in_sample else "" for setting in SETTINGS]
+    reasons = [SEEN if setting == "own" else NO_FLOOR.removeprefix(ABSENT_PREFIX) if is_in_sample else "" for setting in SETTINGS]
     scores = scores_of(account, order, CONDITION_MEAN).assign(
         null_kind=("null", ["" if is_in_sample else floor]),
         null_draws=("null", [resampling.permutations]),

@@ -12,12 +12,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.analysis.scores import NO_REASON
+from neuromvm.analysis.scores import ABSENT_PREFIX
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import Floats
 
 NEIGHBOURS_ALIKE = "windows of a trial have labels of their own, and neighbours are alike in any code"
-PLACES = f"{NO_REASON}{NEIGHBOURS_ALIKE}"
+PLACES = f"{ABSENT_PREFIX}{NEIGHBOURS_ALIKE}"
 
 
 def exchangeable(samples: xr.DataTree) -> bool:
