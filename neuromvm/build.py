@@ -19,7 +19,7 @@ from neuromvm.models.mmvm import Rate, mixture_rate, pairwise_rate, pooled_mixtu
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
 from neuromvm.networks import ConstantScale, Decoder, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, SimplexMean, mlp
 from neuromvm.specs import ModelSpec
-from neuromvm.specs.model import ConvolutionNetworks, LinearNetworks, MLPNetworks, ScheduleSpec
+from neuromvm.specs.model import ConvolutionNetworks, LinearNetworks, MLPNetworks, PublishedNetworks, ScheduleSpec
 
 RATES: dict[tuple[str, bool], Rate] = {
     ("mixture", False): mixture_rate,
@@ -123,9 +123,15 @@ def _latent(spec: ModelSpec) -> int:
 
 
 def _hidden(spec: ModelSpec, features: int) -> list[int]:
-    if isinstance(spec.networks, MLPNetworks):
-        return spec.networks.hidden
-    return [] if isinstance(spec.networks, LinearNetworks) else [features, features]
+    """Return the widths of the hidden layers of an encoder."""
+    match spec.networks:
+        case MLPNetworks(hidden=hidden):
+            return hidden
+        case LinearNetworks():
+            return []
+        case PublishedNetworks():
+            return [features, features]
+    raise NotImplementedError(f"networks {spec.networks.kind!r} without a case in neuromvm.build")
 
 
 def _convolutions(spec: ModelSpec) -> dict[str, int]:

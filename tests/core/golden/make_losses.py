@@ -1,6 +1,6 @@
-"""Write the losses of two training steps of every model: ``python -m tests.core.golden.make_losses``.
+"""Record the losses of two training steps of every model that has no record: ``python -m tests.core.golden.make_losses``.
 
-Run it only when a model is meant to train differently, and say in the changelog why.
+Where a model is meant to train differently, delete its record before, and say in the changelog why.
 """
 
 import json
@@ -34,9 +34,10 @@ def golden_specs() -> dict[str, ModelSpec]:
 
 
 def main() -> None:
-    """Write the file."""
-    found = {name: losses(spec) for name, spec in golden_specs().items()}
-    FILE.write_text(json.dumps(found, indent=1) + "\n")
+    """Add the missing records to the file."""
+    records = json.loads(FILE.read_text())
+    records |= {name: losses(spec) for name, spec in golden_specs().items() if name not in records}
+    FILE.write_text(json.dumps(records, indent=1) + "\n")
 
 
 if __name__ == "__main__":
