@@ -42,9 +42,8 @@ class Transform:
     @classmethod
     def of(cls, activity: xr.DataArray, spec: SampleSpec) -> "Transform":
         """Return the transform of a spec for the activity of an animal; errors are those of :func:`features`."""
-        kind = str(activity.attrs["kind"])
-        if spec.transform == "per_millisecond" and kind != "spike_count":
-            raise SchemaError("samples.transform=per_millisecond", found=kind, expected="spike_count")
+        if spec.transform == "per_millisecond" and activity.attrs["kind"] != "spike_count":
+            raise SchemaError("samples.transform=per_millisecond", found=str(activity.attrs["kind"]), expected="spike_count")
         width = float(activity.attrs["bin_width"])
         kernel = None if spec.smooth is None else smoothing(activity.sizes["bin"], spec.smooth / width)
         return cls(spec.transform, round(1000 * width, 6), kernel)

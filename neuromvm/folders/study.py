@@ -195,6 +195,11 @@ class Study:
         return scores
 
     @property
+    def has_refits(self) -> bool:
+        """Whether a row of the decoding table was fitted again on null data."""
+        return any((self.path / "refits").rglob("*.nc"))
+
+    @property
     def summary(self) -> dict[str, Any]:
         """Every score with its interval, floor, chance and n; see ``summary.json``."""
         file = self.path / "summary.json"

@@ -63,7 +63,7 @@ def _read(path: Path) -> str:
         raise SpecError(str(path), found="a folder", expected="a YAML file")
     if not path.is_file():
         siblings = sorted(map(str, path.parent.glob("*.yaml")))
-        raise SpecError(str(path), found="no such file", next_step=did_you_mean(str(path), siblings))
+        raise SpecError(str(path), found="no such file", next_step=did_you_mean(str(path), siblings) if siblings else "")
     if path.stat().st_size > LARGEST_FILE:
         raise SpecError(str(path), found=f"{path.stat().st_size} bytes", expected="a YAML spec of less than 1 MB")
     try:

@@ -77,7 +77,14 @@ def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: boo
     drawn = xr.concat(by_kind, dim=xr.DataArray(list(KINDS), dims="kind"), combine_attrs="override")
     shared = [name for name, model in spec.models.items() if model.sharing.kind != "independent"]
     baselines = Options.model_validate(spec.analyses.get("decoding", {})).baselines
-    planned = SimpleNamespace(spec=spec, recordings=recordings, samples=samples, splits=splits, models=list(spec.models))
+    planned = SimpleNamespace(
+        spec=spec,
+        recordings=recordings,
+        samples=samples,
+        splits=splits,
+        has_refits=spec.nulls.refits > 0,
+        models=list(spec.models),
+    )
     return Audit(checks, verdicts(drawn), caveats(cast(Study, planned), shared, [*spec.models, *baselines]))
 
 

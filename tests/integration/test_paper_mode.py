@@ -153,7 +153,7 @@ def test_the_report_says_first_what_the_scores_are_not(paper):
     limits = report[report.index('id="meaning-title"') :]
     assert limits.index("Training and scored trials are the same") < limits.index("Samples of different animals are paired")
     assert "not what it reaches on new trials" in report
-    assert "Floor: none" in report
+    assert "Null, labels: none: the scored trials were fitted on" in report
     assert "samples of trials that were both trained on and scored" in report
     assert "by odor, trials trained on and scored" in report
     assert "floor of permuted labels" not in report

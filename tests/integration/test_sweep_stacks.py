@@ -160,8 +160,8 @@ def test_a_stack_that_is_cut_off_goes_on_from_its_checkpoint(lab, tmp_path, monk
     whole = run_sweep(spec, tmp_path / "whole", progress=False)
     add, epochs = fitting._Record.add, []
 
-    def counted(record, epoch, trainer):
-        add(record, epoch, trainer)
+    def counted(record, epoch, *arguments):
+        add(record, epoch, *arguments)
         if record.folder.parent.name == "stacks":
             epochs.append(epoch.epoch)
             if epochs == [1, 2, 3, 4, 5]:

@@ -84,8 +84,8 @@ def confounded_labels(study: Study) -> list[str]:
         shares = [_follows(node, label) for _, node in animals(study.samples) if label in node.coords]
         if shares and min(shares) >= SAME:
             warnings.append(
-                f"{decoded} follows from {label} on {min(shares):.0%} of the trials or more in every animal: what is decoded may "
-                f"be {label}. Only trials on which the two differ can tell."
+                f"{decoded} follows from {label} on at least {min(shares):.0%} of the trials of every animal: what is decoded "
+                f"may be {label}. Only trials on which the two differ can tell."
             )
     return warnings
 
@@ -111,7 +111,7 @@ def pairing(study: Study, shared: Sequence[str], representations: Sequence[str])
         f"{listed([*shared, *aligned])} saw the labels of training trials before any decoder did"
     )
     caveat += f"; {listed(alone)} did not, which is part of any difference between them" if alone else ""
-    if study.spec.nulls.refits:
+    if study.has_refits:
         return f"{caveat}. The null does so too: it pairs by permuted labels and fits again."
     return (
         f"{caveat}. A null that pairs by permuted labels and fits again would be stricter than the floor, and is not in this "
