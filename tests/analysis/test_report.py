@@ -14,7 +14,7 @@ import xarray as xr
 
 from neuromvm.analysis.figures.decoding import transfer
 from neuromvm.analysis.figures.latents3d import TEST, cloud
-from neuromvm.analysis.judged import ALL_ANIMALS, STATISTICS, UNITS, values
+from neuromvm.analysis.judged import ALL_ANIMALS, STATISTICS, UNITS_OF_INFERENCE, values
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.report import write_report
 from neuromvm.analysis.report.account import classes_table
@@ -353,7 +353,7 @@ def test_the_verdict_is_that_of_the_paired_difference_if_all_splits_agree(differ
     scores = xr.Dataset(
         {"difference": (dims, paired), "split_value": (("representation", "split", "setting"), splits)},
         coords={"reference": ["mcca"], "representation": ["mmvm", "mcca"], "setting": ["cross"], "target": [ALL_ANIMALS]}
-        | {"unit_of_inference": list(UNITS), "statistic": list(STATISTICS)},
+        | {"unit_of_inference": list(UNITS_OF_INFERENCE), "statistic": list(STATISTICS)},
     )
     rows = [row("mmvm", 0.5), row("independent", 0.9), row("pca", 0.3), row("mcca", 0.5 - difference[0])]
     (comparison,) = compare(rows, scores, shared=["mmvm"], models=["mmvm", "independent"])
