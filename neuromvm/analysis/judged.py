@@ -70,7 +70,7 @@ def null_in_words(scores: xr.Dataset, null: str) -> str:
     selected = scores.sel(null=null)
     absent = [reason for reason in np.unique(selected["null_absent"]) if reason != NOT_OF_SETTING]
     reasons = [str(Absent(str(reason))) for reason in absent if reason]
-    kinds = [str(kind) for kind in selected["null_kind"].values if kind] if "" in absent else []
+    kinds = [str(kind) for kind in np.ravel(selected["null_kind"]) if kind] if "" in absent else []
     return "; ".join(dict.fromkeys([*kinds, *reasons]))
 
 
