@@ -78,6 +78,11 @@ def test_a_trained_coherent_model_is_near_its_ceiling(trained):
     assert (one["pair_p"].sel(target=animals_of(trained)) < 0.01).all()
 
 
+def test_the_report_can_say_how_each_null_was_made(trained):
+    for null in map(str, trained["null"].values):
+        assert judged.null_in_words(trained, null)
+
+
 def test_a_trained_independent_model_keeps_classes_within_animals_only(trained):
     one = trained.sel(representation="independent")
     assert judged.values(one).sel(setting="within") > 0.9 * judged.values(one).sel(setting="ceiling")

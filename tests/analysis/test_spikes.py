@@ -13,7 +13,7 @@ from neuromvm.analysis.generated.predictive_checks import CORRELATION, FANO_FACT
 from neuromvm.analysis.generated.rates import PoissonReadout, condition_means, fit_readout, mean_rates
 from neuromvm.analysis.generated.spike_scores import Account, scores_of
 from neuromvm.analysis.generated.spikes import Options
-from neuromvm.analysis.judged import ALL_ANIMALS
+from neuromvm.analysis.judged import ALL_ANIMALS, null_in_words
 from neuromvm.analysis.readouts.representations import Inputs
 from neuromvm.analysis.scores import Absent
 from neuromvm.errors import SchemaError
@@ -36,6 +36,11 @@ def study():
 def scores(study):
     latents = {"ideal": shared_latents(study, dimensions=6)}
     return spikes.predict_spikes(study.samples, study.splits, latents, {"means": say(study, lambda *_: SAME)}, OPTIONS)
+
+
+def test_the_report_can_say_how_each_null_was_made(scores):
+    for null in map(str, scores["null"].values):
+        assert "permutations" in null_in_words(scores, null)
 
 
 def bits(scores, representation, setting="cross", measure="bits_per_spike", statistic="value", target=ALL_ANIMALS):
