@@ -376,6 +376,14 @@ def test_a_score_at_its_floor_is_not_called_above_it():
     assert "No linear baseline" in said[-1]
 
 
+@pytest.mark.parametrize(
+    ("draws", "said"), [(2, "too few null data sets (2)"), (18, "too few null data sets (18)"), (19, "not above")]
+)
+def test_few_null_data_sets_cannot_say_that_a_score_is_at_its_floor(draws, said):
+    (comparison,) = compare([{**row("mmvm", 0.5, p=1 / 3), "null_n": draws}], None, ["mmvm"], ["mmvm"])
+    assert said in sentences(comparison)[0]
+
+
 def test_trials_sorted_by_label_are_warned_of(bare):
     assert sorted_trials(bare.samples, "onset") == ""
 

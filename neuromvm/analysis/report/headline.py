@@ -124,7 +124,13 @@ def sentences(comparison: Comparison) -> list[str]:
     model, baseline = comparison.model, comparison.baseline
     if model.get("in_sample"):
         return _fit_sentences(comparison)
-    above = "above" if model["p"] <= SIGNIFICANT else "not above"
+    draws = model.get("null_n") or 0
+    if model["p"] <= SIGNIFICANT:
+        above = "above"
+    elif 0 < draws < 1 / SIGNIFICANT - 1:  # the smallest p is 1 / (draws + 1)
+        above = f"with too few null data sets ({draws}) to tell whether it is above"
+    else:
+        above = "not above"
     said = [
         f"{READ[comparison.setting]}, {_chosen('shared model', model, comparison.models)} reaches a {model['what']} of "
         f"{interval(model['value'], model['low'], model['high'])}, {above} the floor of permuted labels, "
