@@ -52,7 +52,7 @@ class EpochRecord(NamedTuple):
     epoch: int
     loss: list[float]
     log_likelihood: list[list[float]]  # (replica, modality), mean over rows in which the modality is present
-    rate: list[list[float]]  # (replica, term), mean over the same rows [nats]
+    rate: list[list[float]]  # (replica, term) [nats], mean over these rows; of a joint term, over rows with any modality
     validation_loss: list[float] | None
     stopped: list[bool]
     seconds: float
