@@ -111,7 +111,8 @@ def _select_active(dataset: xr.Dataset, spec: DataSpec) -> xr.Dataset:
         assert isinstance(spec.grid, TimeGrid)
         active = values.mean(("trial", grid_dim(dataset))) / spec.grid.bin_width >= spec.activity.min_rate
         reason = f"mean rate in the windows below {spec.activity.min_rate:g} Hz"
-    selected = dataset.isel(unit=np.flatnonzero(active.values))
+    # A selection copies the activity, which may be as large as memory allows.
+    selected = dataset if active.all() else dataset.isel(unit=np.flatnonzero(active.values))
     return with_dropped(selected, [Dropped("units", reason, int((~active).sum()))])
 
 
