@@ -138,7 +138,7 @@ def _bounds(prefix: str, interval: Interval | Absent) -> dict[str, float]:
     return {f"{prefix}low": low, f"{prefix}high": high}
 
 
-def interval_of(scores: xr.Dataset, prefix: str = "") -> Interval:
+def saved_interval(scores: xr.Dataset, prefix: str = "") -> Interval:
     """Return the interval ``low, high`` of saved scalars; ``prefix`` begins their names."""
     return Interval(float(scores[f"{prefix}low"]), float(scores[f"{prefix}high"]))
 
@@ -168,7 +168,7 @@ def score_of(
     null_variables = [prefix + name for name in (f"{null}_mean", f"{null}_low", f"{null}_high", p)]
     return Score(
         value=float(scores[f"{prefix}value"]),
-        interval=interval_of(scores, prefix),
+        interval=saved_interval(scores, prefix),
         null=saved_null(scores, null_kind, null_draws, null_variables),
         **parts,
     )

@@ -29,7 +29,7 @@ from neuromvm.analysis.consistency.class_means import Layout, layout_of
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, ever_held_out
-from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Difference, Interval, Null, Score, interval_of, saved_null
+from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Difference, Interval, Null, Score, saved_interval, saved_null
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
 from neuromvm.errors import SpecError
@@ -261,7 +261,7 @@ def _interval(score: xr.Dataset, prefix: str, words: str) -> Interval | Absent:
     """Return the saved interval, or the reason in ``words`` why there is none."""
     if words.startswith(ABSENT_PREFIX):
         return Absent(words.removeprefix(ABSENT_PREFIX))
-    return interval_of(score, prefix)
+    return saved_interval(score, prefix)
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:

@@ -18,7 +18,7 @@ from neuromvm.analysis.consistency import group_tests
 from neuromvm.analysis.consistency.between_animals import OWN_NULL
 from neuromvm.analysis.consistency.group_tests import Comparison, among, compare, compare_animals, own_group
 from neuromvm.analysis.judged import TRIALS, check_judged, is_difference
-from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Score, interval_of, saved_null
+from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Score, saved_interval, saved_null
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.specs.base import Spec
@@ -203,7 +203,7 @@ def _line(score: xr.Dataset) -> Score:
         "pairs in a group - pairs of two groups" if comparison.endswith(OWN) else " - ".join(json.loads(attrs["groups"])),
         float(score["difference"]),
         Counts(score.sizes["animal"], int(score["trials"].sum()), int(attrs["windows"]), int(attrs["splits"])),
-        interval=interval_of(score) if known else Absent("needs 3 animals in each group"),
+        interval=saved_interval(score) if known else Absent("needs 3 animals in each group"),
         resampled=attrs["interval"],
         null=saved_null(score, words, attrs["permutations"]),
         chance=0.0,

@@ -13,7 +13,7 @@ import xarray as xr
 from pydantic import Field
 
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.scores import Counts, Difference, Interval, Score, interval_of, score_of
+from neuromvm.analysis.scores import Counts, Difference, Interval, Score, saved_interval, score_of
 from neuromvm.analysis.sequence import decoder
 from neuromvm.analysis.sequence.confounds import Confound, ConfoundError, confounded
 from neuromvm.analysis.sequence.means import Draws, over_animals, resampled_mean, seeds, shuffled_within, variables_of
@@ -216,7 +216,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
         selected, trials = scores.sel(representation=representation), scores["trials"].sel(representation=representation)
         n = Counts(int(np.isfinite(trials).sum()), int(trials.sum()), 1, int(selected["splits"]))
         contrast = selected.sel(read=READ[2])
-        value, (low, high) = float(contrast["value"]), interval_of(contrast)
+        value, (low, high) = float(contrast["value"]), saved_interval(contrast)
         differences = {
             "odor": Difference("share read as position", value, Interval(low, high)),
             "position": Difference("share read as odor", -value, Interval(-high, -low)),

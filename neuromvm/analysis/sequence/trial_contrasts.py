@@ -17,7 +17,7 @@ from pydantic import Field
 
 from neuromvm import schema
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.scores import Absent, Counts, Difference, Score, interval_of, score_of
+from neuromvm.analysis.scores import Absent, Counts, Difference, Score, saved_interval, score_of
 from neuromvm.analysis.sequence.decoder import REFITTED, folds_of, rarest_odor, share_correct, trial_orders
 from neuromvm.analysis.sequence.means import ACTIVITY, NAN, Draws, Variable, balanced_mean, over_animals, resampled_mean, seeds
 from neuromvm.analysis.sequence.trials import (
@@ -248,7 +248,7 @@ def trial_type_lines(scores: xr.Dataset) -> list[Score]:
         label = "odor = position (confounded)" if str(trial_type).startswith("in ") else "odor"
         difference: Difference | Absent = Absent("the other kinds are compared with this one")
         if np.isfinite(selected["odor_difference"]):
-            interval = interval_of(selected, "odor_difference_")
+            interval = saved_interval(selected, "odor_difference_")
             difference = Difference(f"{TRIAL_TYPES[0]}, same odors", float(selected["odor_difference"]), interval)
         trials = selected["odor_trials"]
         n = Counts(int((trials > 0).sum()), int(trials.sum()), 1, int(attrs["folds"]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
-from neuromvm.analysis.scores import Absent, Counts, Score, interval_of, score_of
+from neuromvm.analysis.scores import Absent, Counts, Score, saved_interval, score_of
 from neuromvm.analysis.statistics.circular import Floats, first_harmonic, pairwise_consistency, random_resultants, resultant
 from neuromvm.analysis.statistics.over_trials import interval, judged, mean_of_scored
 from neuromvm.analysis.time.phase_decoding import Decoded, Resampling, decode_phases, phase_centres, phased_spikes
@@ -167,7 +167,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             Score(
                 what="preferred theta phase [rad]",
                 value=float(animal["preferred"]),
-                interval=interval_of(animal, "preferred_"),
+                interval=saved_interval(animal, "preferred_"),
                 resampled=scores.attrs["interval"],
                 null=Absent("a direction; the modulation says whether there is one"),
                 chance=Absent("a direction"),

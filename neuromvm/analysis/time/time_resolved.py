@@ -18,7 +18,7 @@ from pydantic import Field
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.scores import Absent, Counts, Interval, Null, Score, interval_of, score_of
+from neuromvm.analysis.scores import Absent, Counts, Interval, Null, Score, saved_interval, score_of
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.time.curves import ONSETS, Draws, onsets
 from neuromvm.analysis.time.sliding import RENAMED_NULL, Decoded, Followed, decode_windows, follow_features, follow_latents
@@ -259,7 +259,7 @@ def _onset_lines(scores: xr.Dataset) -> Iterator[Score]:
     for key, title in ONSETS.items():
         onset = scores.sel(onset=key)
         share = f"{float(onset['onset_found']):.1%} of the draws hold a window of this run"
-        interval: Interval | Absent = interval_of(onset, "onset_")
+        interval: Interval | Absent = saved_interval(onset, "onset_")
         if not np.isfinite(onset["onset_low"]):
             interval = Absent(share if np.isfinite(onset["onset_value"]) else "no window stands out")
         yield Score(
