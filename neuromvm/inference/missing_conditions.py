@@ -22,6 +22,8 @@ Means = NDArray[np.float64]
 def predict_class_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
     r"""Predict the mean activity of every class in every animal from the training side of all other animals.
 
+    Classes are the conditions by which samples were paired, with the names of ``match``.
+
     Parameters
     ----------
     fitted
@@ -60,7 +62,7 @@ def predict_class_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.Da
     animals = list(fitted.scalers)
     if len(animals) < 2:
         raise ArgumentError("argument 'fitted'", found=f"a model of {', '.join(animals)} alone", expected="at least two animals")
-    names = json.loads(samples.attrs["classes"])
+    names = json.loads(samples[animals[0]]["match"].attrs["classes"])
     latents = _latent_means(fitted, samples, splits, len(names))
     nodes = {}
     for target in animals:
@@ -105,9 +107,9 @@ def _feature_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTre
 
 
 def _training_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: int) -> NDArray[np.int16]:
-    """Return the label of each sample of the training side ``(trial * window,)``, -1 elsewhere."""
+    """Return the match code of each sample of the training side ``(trial * window,)``, -1 elsewhere."""
     fitted = schema.is_fitted(splits[animal]["part"].to_numpy()[split])
-    return np.where(fitted[:, None], samples[animal]["label"].to_numpy(), np.int16(-1)).astype(np.int16).ravel()
+    return np.where(fitted[:, None], samples[animal]["match"].to_numpy(), np.int16(-1)).astype(np.int16).ravel()
 
 
 def _class_means(values: Floats, codes: NDArray[np.int16], classes: int) -> Means:
@@ -125,7 +127,7 @@ def _decoded(fitted: FittedStack, samples: xr.DataTree, target: str, replica: in
     expected: Tensor = likelihood.mean(model.decoders[target](seen.flatten(0, 1)))
     values: Floats = expected.numpy()
     if likelihood.scores_recorded():
-        transform = Transform.of(samples[target]["activity"], fitted.trained_on)
+        transform = Transform.of(samples[target].to_dataset()["activity"], fitted.trained_on)
         values = fitted.scalers[target][replica](transform(values))
     return values.reshape(*latents.shape[:2], -1).astype(np.float64)
 
