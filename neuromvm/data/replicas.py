@@ -13,7 +13,8 @@ class Replica(NamedTuple):
 
     ``permutation``: number of its null data, permuted among trials with the same label ``within`` (see
     :mod:`neuromvm.data.permutation`); 0: the data. ``exchange``: number of the null data in which the names of conditions are
-    exchanged within animals (:mod:`neuromvm.data.correspondence`); 0: as they are. ``beta``: weight of the rate; None: that of the model's spec.
+    exchanged within animals (:mod:`neuromvm.data.correspondence`); 0: as they are.
+    ``beta``: weight of the rate; None: that of the model's spec.
     """
 
     split: int

@@ -72,8 +72,8 @@ class SplitSpec(Spec):
     train_share: float = Field(0.5, gt=0, lt=1, description="chronological: leading share of trials")
     order: str | None = Field(
         None,
-        description="chronological and blocks: trial label that orders trials; default: their onset. Contiguous conditions: trial "
-        "label that orders conditions; default: their names, numbers in them by size",
+        description="chronological and blocks: trial label that orders trials; default: their onset. Contiguous conditions: "
+        "trial label that orders conditions; default: their names, numbers in them by size",
     )
     block: str | None = Field(None, description="blocks: trial label that names the block; default: equal runs of trials")
     held_out: int | None = Field(

@@ -59,7 +59,7 @@ def test_conditions_can_be_held_out_by_a_label_and_a_value_in_each_split():
     assert held_out(splits, samples, "mitt") == [set(range(6)), set(range(6, 12))]
     # a context: the same odors in two halves of the session
     context = with_trial_label(recordings(), "block", lambda animal: np.arange(animal.sizes["trial"]) // 30)
-    with pytest.raises(SplitError, match="samples.match"):
+    with pytest.raises(SplitError, match=r"samples\.match"):
         make_splits(make_samples(context, SampleSpec(label=["odor"])), SplitSpec(kind="conditions", by="block"))
     joined = make_samples(context, SampleSpec(label=["odor"], match=["odor", "block"]))
     splits = make_splits(joined, SplitSpec(kind="conditions", by="block"))
