@@ -15,14 +15,13 @@ TRAINING = TrainingSpec(epochs=5, learning_rate=0.01)
 
 
 def unequal_samples():
-    recordings = tuned_recordings({"mitt": (4, 61), "stella": (3, 50)})
     random = np.random.default_rng(0)
-    return make_samples(
-        with_trial_label(
-            recordings, "odor", lambda animal: random.permutation(np.resize(list("ABCDEFFF"), animal.sizes["trial"]))
-        ),
-        SampleSpec(label=["odor"]),
-    )
+
+    def odors(animal):
+        return random.permutation(np.resize(list("ABCDEFFF"), animal.sizes["trial"]))
+
+    recordings = tuned_recordings({"mitt": (4, 61), "stella": (3, 50)})
+    return make_samples(with_trial_label(recordings, "odor", odors), SampleSpec(label=["odor"]))
 
 
 def test_a_stack_trains_each_null_data_set_as_if_alone():
