@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.likelihoods import Likelihood
+from neuromvm.models import MultimodalVAE
 
 KINDS = {"counts": "count", "binary": "probability", "positive": "activity as recorded"}
 
@@ -51,3 +52,8 @@ def readable(
         "per_millisecond": "spikes a millisecond",
     }[spec.transform]
     return numbers, transformed if spec.smooth is None else f"{transformed}, smoothed"
+
+
+def without_private(model: MultimodalVAE, latents: Tensor) -> Tensor:
+    """Return latents ``(..., latent)`` of an animal as the decoders of other animals see them: private ones are at 0."""
+    return torch.cat([latents[..., : model.shared_latents], torch.zeros_like(latents[..., model.shared_latents :])], -1)

@@ -12,10 +12,9 @@ from torch import Tensor
 from neuromvm import schema
 from neuromvm.errors import SplitError
 from neuromvm.functional.gaussian import Posteriors, sample
-from neuromvm.inference.decoded import kind_of, unscaled
+from neuromvm.inference.decoded import kind_of, unscaled, without_private
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.imputation import impute
-from neuromvm.models import MultimodalVAE
 
 IMPUTATION_DRAWS = 100
 
@@ -68,7 +67,8 @@ def transfer(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, *, 
             values = fitted.scaled(samples, source, number)[torch.from_numpy(chosen.trial[chosen.replica == number])]
             posteriors = Posteriors(*model.encoders[source](values.flatten(0, 1)))
             for target in rows:
-                raw = model.decoders[target](_seen_by(model, posteriors.mean, source, target))
+                latents = posteriors.mean if source == target else without_private(model, posteriors.mean)
+                raw = model.decoders[target](latents)
                 expected = unscaled(fitted, model.likelihood(target), target, number, model.likelihood(target).mean(raw))
                 generated[source, target]["activity"].append(_windows(fitted, expected, target, values.shape[1]))
             if model.likelihood(source).scores_recorded():
@@ -113,13 +113,6 @@ def _rows(fitted: FittedStack, splits: xr.DataTree, name: str) -> Rows:
     numbers = np.repeat(np.arange(len(tested)), counts)
     split = np.repeat([replica.split for replica in fitted.replicas], counts)
     return Rows(numbers, split, np.concatenate(tested))
-
-
-def _seen_by(model: MultimodalVAE, mean: Tensor, source: str, target: str) -> Tensor:
-    """Return the latents ``(sample, latent)`` that a target is decoded from; latents private to another source are at 0."""
-    if source == target:
-        return mean
-    return torch.cat([mean[:, : model.shared_latents], torch.zeros_like(mean[:, model.shared_latents :])], -1)
 
 
 def _windows(fitted: FittedStack, values: Tensor, target: str, windows: int) -> Tensor:
