@@ -6,9 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from neuromvm.analysis.baselines.components import principal_axes
 from neuromvm.analysis.baselines.mcca import multiset_cca
-from neuromvm.analysis.baselines.projections import LinearMap
 from neuromvm.analysis.readouts.representations import Floats, Training
 from neuromvm.analysis.sharing.problem import Codes, Labelled, Problem, spread_out
 from neuromvm.analysis.sharing.reading import space_of, whitening
@@ -66,7 +64,7 @@ def discriminate_latents(values: Floats, means: Floats, residuals: Floats) -> Fl
 
 def canonical_template(animals: Mapping[str, Labelled], classes: int, components: int, ridge: float) -> Template:
     """Return canonical variates of the animals (:func:`neuromvm.analysis.baselines.mcca.multiset_cca`), scaled to 1 sd."""
-    reduced = {name: Training(rotated(animal), animal.codes) for name, animal in animals.items()}
+    reduced = {name: Training(rotated(animal), animal.codes.astype(np.int16)) for name, animal in animals.items()}
     maps = multiset_cca(reduced, components, ridge)
     latents = {name: reduced[name].features @ maps[name] for name in animals}
     spread = np.concatenate(list(latents.values())).std(axis=0)
@@ -107,31 +105,18 @@ def mapped(problem: Problem, template: Template, penalty: float) -> Floats:
     """Map the target's test trials to the space of a template, ``(trial, component)``.
 
     A ridge regression of the template's means on the target's labelled trials. ``penalty`` is in units of the mean square
-    singular value. Predictions shrink towards the mean, so each component is stretched until the labelled conditions are as
-    far apart as in the template.
+    singular value. Predictions shrink towards the mean, so each component is stretched until labelled trials vary as much as
+    trials of the template.
     """
     seen = problem.seen
     svd = seen.recall("regression", lambda: Regression.fit(problem))
-    common = np.isfinite(template.means[seen.classes]).all(axis=1)
+    common = np.asarray(np.isfinite(template.means[seen.classes]).all(axis=1))
     wanted = template.means[seen.classes]
     center = wanted[common].mean(axis=0)
     targets = np.where(common[:, None], wanted - center, 0)[np.searchsorted(seen.classes, seen.codes)]
     square = np.square(svd.strength)
     gain = svd.strength / (square + penalty * square.mean())
     weights = (svd.axes * gain) @ (svd.responses.T @ (targets * svd.weight[:, None]))
-    space = space_of(problem)
-    spread = (space.means[seen.classes[common]] @ weights).std(axis=0)
-    stretch = np.divide(wanted[common].std(axis=0), spread, out=np.ones_like(spread), where=spread > 0)
-    return np.asarray((space.test @ weights) * stretch + center)
-
-
-def components_of(animal: Labelled, components: int) -> tuple[LinearMap, Floats]:
-    """Return principal axes of an animal's trials, and the root mean square of its centred condition means along them."""
-
-    def compute() -> LinearMap:
-        return principal_axes(animal.features, min(animal.features.shape))
-
-    axes = animal.recall("principal axes", compute)
-    axes = LinearMap(axes.center, axes.axes[:, :components])
-    means = axes(animal.means)
-    return axes, np.sqrt(np.square(means - means.mean(axis=0)).sum(axis=1).mean())
+    spread = ((svd.responses * svd.strength) @ (svd.axes.T @ weights)).std(axis=0)
+    stretch = np.divide(template.latents.std(axis=0), spread, out=np.ones_like(spread), where=spread > 0)
+    return np.asarray((space_of(problem).test @ weights) * stretch + center)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from neuromvm.analysis.readouts.representations import Floats
-from neuromvm.analysis.sharing.problem import Labelled, spread_out
+from neuromvm.analysis.sharing.problem import Labelled, recall_together, spread_out
+from neuromvm.errors import ShapeError
 
 FEWEST = 3  # classes of a kernel; two have only one distance
 ROUNDS = 3  # of scaling animals with different conditions to each other
@@ -45,7 +46,12 @@ def spread_pairs(values: Floats, indices: NDArray[np.integer], classes: int) -> 
 
 def class_kernel(animals: Mapping[str, Labelled], classes: int) -> Floats:
     """Return the mean kernel of the condition means of several animals, ``(class, class)``."""
-    return kernel_of_distances([squared_distances(animal, classes) for animal in animals.values()])
+    members = list(animals.values())
+    return recall_together(
+        members,
+        ("class kernel", classes),
+        lambda: kernel_of_distances([squared_distances(animal, classes) for animal in members]),
+    )
 
 
 def kernel_of_means(means: Sequence[Floats]) -> Floats:
@@ -61,15 +67,15 @@ def order_kernel(coordinates: Floats, length: float) -> Floats:
 def kernel_of_distances(distances: Sequence[Floats]) -> Floats:
     """Average squared distances ``(class, class)`` of several animals, NaN where absent, and convert the mean to a kernel.
 
-    Distances of an animal are divided by their mean. An animal without some conditions is scaled to the mean of all animals on the
-    pairs that it has; the mean of a pair is over the animals that have both conditions, and a pair that no animal has gets the
-    mean distance. All NaN with fewer than three conditions.
+    Distances of an animal are divided by their mean. An animal without some conditions is scaled to the mean of all animals on
+    the pairs that it has; the mean of a pair is over the animals that have both conditions, and a pair that no animal has gets
+    the mean distance. All NaN with fewer than three conditions.
     """
     if not distances:
-        raise ValueError("a kernel needs the distances of an animal")
+        raise ShapeError("a kernel of conditions", found="no other animal", expected="one or more")
     stacked = np.stack(distances)
     between = np.isfinite(stacked) & ~np.eye(stacked.shape[1], dtype=bool)
-    known = between.any(axis=(0, 2))
+    known = np.asarray(between.any(axis=(0, 2)))
     if known.sum() < FEWEST:
         return np.full(stacked.shape[1:], np.nan)
     values, pairs = np.where(between, stacked, 0), between.sum(axis=(1, 2))

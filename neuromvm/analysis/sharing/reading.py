@@ -111,7 +111,7 @@ def krige(covariance: Floats, means: Floats, trials: Floats) -> Floats:
 
 
 def discriminate(trials: Floats, means: Floats) -> Floats:
-    """Return log likelihoods ``(trial, class)``, up to a constant of the trial, of white noise about ``means (class, dimension)``."""
+    """Return log likelihoods ``(trial, class)`` for white noise about ``means``, up to a constant of the trial."""
     return np.asarray(trials @ means.T - 0.5 * np.square(means).sum(axis=1))
 
 
@@ -203,7 +203,7 @@ def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float 
     Scores ``(trial, class)``; -inf for a class with neither a prediction nor a labelled trial.
     """
     space, seen = space_of(problem), problem.seen
-    predicted = np.isfinite(means).all(axis=1)
+    predicted = np.asarray(np.isfinite(means).all(axis=1))
     both = predicted[seen.classes]
     if both.any():
         means = means + (seen.means[both] - means[seen.classes[both]]).mean(axis=0)
