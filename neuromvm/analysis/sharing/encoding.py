@@ -105,8 +105,8 @@ def mapped(problem: Problem, template: Template, penalty: float) -> Floats:
     """Map the target's test trials to the space of a template, ``(trial, component)``.
 
     A ridge regression of the template's means on the target's labelled trials. ``penalty`` is in units of the mean square
-    singular value. Predictions shrink towards the mean, so each component is stretched until the labelled conditions are as
-    far apart as in the template.
+    singular value. Predictions shrink towards the mean, so each component is stretched until labelled trials vary as much as
+    trials of the template.
     """
     seen = problem.seen
     svd = seen.recall("regression", lambda: Regression.fit(problem))
@@ -117,7 +117,6 @@ def mapped(problem: Problem, template: Template, penalty: float) -> Floats:
     square = np.square(svd.strength)
     gain = svd.strength / (square + penalty * square.mean())
     weights = (svd.axes * gain) @ (svd.responses.T @ (targets * svd.weight[:, None]))
-    space = space_of(problem)
-    spread = (space.means[seen.classes[common]] @ weights).std(axis=0)
-    stretch = np.divide(wanted[common].std(axis=0), spread, out=np.ones_like(spread), where=spread > 0)
-    return np.asarray((space.test @ weights) * stretch + center)
+    spread = ((svd.responses * svd.strength) @ (svd.axes.T @ weights)).std(axis=0)
+    stretch = np.divide(template.latents.std(axis=0), spread, out=np.ones_like(spread), where=spread > 0)
+    return np.asarray((space_of(problem).test @ weights) * stretch + center)

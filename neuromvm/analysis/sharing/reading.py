@@ -111,7 +111,7 @@ def krige(covariance: Floats, means: Floats, trials: Floats) -> Floats:
 
 
 def discriminate(trials: Floats, means: Floats) -> Floats:
-    """Return log likelihoods ``(trial, class)`` for white noise about ``means (class, dimension)``, but a constant of the trial."""
+    """Return log likelihoods ``(trial, class)`` for white noise about ``means``, up to a constant of the trial."""
     return np.asarray(trials @ means.T - 0.5 * np.square(means).sum(axis=1))
 
 

@@ -219,11 +219,11 @@ def unreadable(problem: Problem) -> Floats:
 
 HYPERALIGNMENT_ROUNDS = 20  # the template changes little after that
 SHARES = (0.9, 0.5, 0.99)
-COMPONENTS = (5, 2, 3, 8, 12)
+COMPONENTS = (5, 2, 3, 8, 12, 16)
 KERNEL: Grid = {"share": SHARES}
-ORDER: Grid = {"share": SHARES, "length": (1.0, 0.5, 2.0, 4.0)}
+ORDER: Grid = {"share": SHARES, "length": (1.0, 0.5, 0.25, 2.0)}
 CANONICAL: Grid = {"components": COMPONENTS, "ridge": (30.0, 3.0)}
-ENCODED: Grid = {**CANONICAL, "gain": (1.0, 0.3, 3.0)}
+ENCODED: Grid = {**CANONICAL, "gain": (0.3, 1.0, 0.1)}
 RIGID: Grid = {"components": COMPONENTS}
 ROWS: Mapping[str, Row] = {
     "class_kernel": Row(
