@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from neuromvm.data.splits import few_trials as few_trials
     from neuromvm.data.splits import make_splits as make_splits
     from neuromvm.data.windows import make_samples as make_samples
+    from neuromvm.data.windows import single_windows as single_windows
     from neuromvm.errors import NeuromvmError as NeuromvmError
     from neuromvm.folders.study import Study as Study
     from neuromvm.inference.fitted_stack import FittedStack as FittedStack
@@ -43,6 +44,7 @@ _HOMES = dict.fromkeys([*_SPECS, "load_data_spec", "load_experiment_spec"], "neu
     "make_samples": "neuromvm.data.windows",
     "make_splits": "neuromvm.data.splits",
     "run_experiment": "neuromvm.workflow.experiment",
+    "single_windows": "neuromvm.data.windows",
     "simulate": "neuromvm.data.simulate.experiment",
 }
 __all__ = sorted(_HOMES)

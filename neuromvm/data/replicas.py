@@ -12,7 +12,9 @@ class Replica(NamedTuple):
     """One training in a stack: its split, the seed of its weights, pairs and noise, and settings that differ from other replicas.
 
     ``permutation``: number of its null data, permuted among trials with the same label ``within`` (see
-    :mod:`neuromvm.data.permutation`); 0: the data. ``beta``: weight of the rate; None: that of the model's spec.
+    :mod:`neuromvm.data.permutation`); 0: the data. ``exchange``: number of the null data in which the names of conditions are
+    exchanged within animals (:mod:`neuromvm.data.correspondence`); 0: as they are.
+    ``beta``: weight of the rate; None: that of the model's spec.
     """
 
     split: int
@@ -20,11 +22,22 @@ class Replica(NamedTuple):
     permutation: int = 0
     within: str | None = None
     beta: float | None = None
+    exchange: int = 0
 
     @property
-    def stream(self) -> tuple[int, int]:
-        """Split and seed. Replicas that differ only in null data or beta draw the same pairs and noise."""
-        return self.split, self.seed
+    def stream(self) -> tuple[int, int, int]:
+        """Split, seed and exchange. Replicas that differ only in permuted data or beta draw the same pairs and noise."""
+        return self.split, self.seed, self.exchange
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the replica is trained on null data."""
+        return bool(self.permutation or self.exchange)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """What the training and test sides of a replica depend on: split and exchange."""
+        return self.split, self.exchange
 
     def about(self) -> dict[str, object]:
         """Return split and seed, and the fields that differ from their defaults."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from neuromvm import schema
+from neuromvm.data.held_out import condition_folds
 from neuromvm.data.pairing import PublishedPairing
 from neuromvm.errors import SplitError, did_you_mean, expect
 from neuromvm.schema import Part, is_fitted
@@ -65,7 +66,13 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec, *, among: Mapping[str, ND
             _check_classes(name, dataset, parts)
         coords = {"trial": dataset["trial"].to_numpy(), "split": np.arange(len(parts))}
         nodes[name] = xr.Dataset({"part": (("split", "trial"), parts, _PART_ATTRS)}, coords)
-    return xr.DataTree.from_dict({"/": xr.Dataset(attrs={"kind": spec.kind, "seed": spec.seed}), **nodes})
+    attrs = {"kind": spec.kind, "seed": spec.seed, "split_spec": spec.model_dump_json()}
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **nodes})
+
+
+def split_spec(splits: xr.DataTree) -> SplitSpec:
+    """Return the spec of the splits; KeyError if an earlier version of neuromvm made them."""
+    return SplitSpec.model_validate_json(splits.attrs["split_spec"])
 
 
 def few_trials(samples: xr.DataTree, splits: xr.DataTree, animal: str, per_class: int | None, seed: int = 0) -> xr.DataTree:
@@ -200,6 +207,21 @@ def _blocks(animal: Animal, spec: SplitSpec) -> Parts:
     return np.stack([np.where(blocks == number, Part.TEST, Part.TRAIN) for number in range(spec.folds)]).astype(np.int8)
 
 
+def _conditions(animal: Animal, spec: SplitSpec) -> Parts:
+    """Hold out the conditions of each fold: their trials are tested, those of other conditions train."""
+    known = animal.strata >= 0
+    seeds = [animal.seed(spec, repeat) for repeat in range(spec.repeats)]
+    folds = [fold for seed in seeds for fold in condition_folds(animal.name, animal.samples, known, spec, seed)]
+    codes = animal.dataset["match"].to_numpy()[:, 0]
+    parts = np.stack([np.where(np.isin(codes, fold), Part.TEST, Part.TRAIN) for fold in folds]).astype(np.int8)
+    if spec.lacking == "every_animal":
+        return parts
+    names = list(animal.samples.children)
+    of_all = np.full((len(names), *parts.shape), Part.TRAIN, dtype=np.int8)
+    of_all[names.index(animal.name)] = parts
+    return of_all.reshape(-1, parts.shape[1])
+
+
 def _leave_one_animal_out(animal: Animal, spec: SplitSpec) -> Parts:
     names = list(animal.samples.children)
     if len(names) < 2:
@@ -238,6 +260,7 @@ SPLIT_KINDS: dict[str, SplitKind] = {
     "kfold": SplitKind(_kfold, inner="kfold"),
     "chronological": SplitKind(_chronological, inner="blocks"),
     "blocks": SplitKind(_blocks, inner="blocks"),
+    "conditions": SplitKind(_conditions, inner=None, every_class=False),
     "leave_one_animal_out": SplitKind(_leave_one_animal_out, inner=None, every_class=False),
     "published": SplitKind(_published, inner=None, in_sample=True),
 }

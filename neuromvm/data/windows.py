@@ -20,6 +20,7 @@ from neuromvm.schema import Dropped
 from neuromvm.specs import SampleSpec
 
 WHOLE_BINS = "a whole number of the data's bins of {:g}"
+WINDOW_CENTRE = "window_centre"  # trial label of samples in which every window is a trial
 _ROW = "_row"  # not an identifier that labels may have
 
 
@@ -90,6 +91,40 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
         nodes[name] = node
     attrs = {"classes": json.dumps(classes), "label": " and ".join(spec.label), "sample_spec": spec.model_dump_json()}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs={**recordings.attrs, **attrs}), **nodes})
+
+
+def single_windows(samples: xr.DataTree) -> xr.DataTree:
+    """Return samples in which every window is a trial of its own; samples with one window a trial are returned unchanged.
+
+    Trial labels are repeated. ``of_trial (trial)`` is the trial that a window is from, ``window_centre (trial)`` its centre.
+    """
+    if all(node.sizes["window"] == 1 for node in samples.children.values()):
+        return samples
+    nodes = {name: _single_windows(dataset) for name, dataset in schema.animals(samples)}
+    return xr.DataTree.from_dict({"/": samples.to_dataset(), **nodes})
+
+
+def _single_windows(dataset: xr.Dataset) -> xr.Dataset:
+    trials, windows = dataset.sizes["trial"], dataset.sizes["window"]
+    of_trial = np.repeat(np.arange(trials), windows)
+    variables = {}
+    for key in ("activity", "label", "match"):
+        variable = dataset[key].transpose("trial", "window", ...)
+        values = variable.to_numpy().reshape(trials * windows, 1, *variable.shape[2:])
+        variables[key] = (variable.dims, values, variable.attrs)
+    labels = {
+        str(key): ("trial", coord.to_numpy()[of_trial], coord.attrs)
+        for key, coord in dataset.coords.items()
+        if coord.dims == ("trial",) and key != "trial"
+    }
+    own = {
+        "trial": np.arange(trials * windows),
+        "unit": dataset["unit"].to_numpy(),
+        "window": ("window", [0.0], dataset["window"].attrs),
+        "of_trial": ("trial", dataset["trial"].to_numpy()[of_trial]),
+        WINDOW_CENTRE: ("trial", np.tile(dataset["window"].to_numpy(), trials)),
+    }
+    return xr.Dataset(variables, {**labels, **own})
 
 
 def classes(samples: xr.DataTree) -> list[str]:

@@ -96,8 +96,8 @@ class FittedStack:
         Returns
         -------
         One node an animal: ``latent_mean`` and ``latent_scale`` ``(replica, trial, window, latent)``, float32, labels copied;
-        coords ``split``, ``seed`` and ``permutation`` on replica, ``shared`` on latent: False where a latent is private to its
-        animal. A replica trained on null data sees the same null data (:mod:`neuromvm.data.permutation`).
+        coords ``split``, ``seed``, ``permutation`` and ``exchange`` on replica, ``shared`` on latent: False where a latent is
+        private to its animal. A replica trained on null data sees the same null data (:mod:`neuromvm.data.permutation`).
         """
         schema.expect_samples(samples)
         self._check_samples(samples)
@@ -259,4 +259,4 @@ class FittedStack:
             "latent": np.arange(mean.shape[-1]),
             "shared": ("latent", np.arange(mean.shape[-1]) < shared),
         }
-        return node.assign_coords(coords | self.replica_coords("split", "seed", "permutation"))
+        return node.assign_coords(coords | self.replica_coords("split", "seed", "permutation", "exchange"))

@@ -101,7 +101,7 @@ def first_of_each_split(fitted: FittedStack) -> FittedStack:
     """Return a stack of the first replica of each split that was trained on the data as they are."""
     index_of_split: dict[int, int] = {}
     for index, replica in enumerate(fitted.replicas):
-        if not replica.permutation:
+        if not replica.is_null:
             index_of_split.setdefault(replica.split, index)
     return fitted.subset(list(index_of_split.values()))
 

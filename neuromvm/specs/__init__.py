@@ -1,7 +1,7 @@
 """Specs: settings that users write in YAML files, validated before any computation."""
 
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid, TrialSpec
-from neuromvm.specs.experiment import DataChoice, ExperimentSpec
+from neuromvm.specs.experiment import DataChoice, ExperimentSpec, SharingSpec
 from neuromvm.specs.files import load_data_spec, load_experiment_spec, to_yaml
 from neuromvm.specs.model import ModelSpec
 from neuromvm.specs.samples import SampleSpec, SplitSpec
@@ -16,6 +16,7 @@ __all__ = [
     "PositionGrid",
     "RoiActivity",
     "SampleSpec",
+    "SharingSpec",
     "SpikeActivity",
     "SplitSpec",
     "TimeGrid",

@@ -28,6 +28,25 @@ class NullSpec(Spec):
     jobs: int = Field(1, ge=1, description="Processes that share the refits")
 
 
+class SharingSpec(Spec):
+    """Whether animals share a code: conditions are held out in animals and read by the others, see ``neuromvm sharing``."""
+
+    split: SplitSpec = Field(SplitSpec(kind="conditions"), description="Which conditions an animal lacks in each split")
+    rows: list[str] | None = Field(None, description="Rows of linear methods; default: all")
+    models: dict[str, list[str]] | None = Field(
+        None, description="Row -> models among which one is chosen; default: each model of the experiment that shares latents"
+    )
+    refits: int = Field(200, ge=0, description="Refits on data in which the names of conditions are exchanged within animals")
+    jobs: int = Field(1, ge=1, description="Processes that share the work")
+
+    @field_validator("split")
+    @classmethod
+    def _holds_out_conditions(cls, split: SplitSpec) -> SplitSpec:
+        if split.kind != "conditions":
+            raise ValueError(f"sharing.split.kind is {split.kind!r}: only conditions are held out here. Set it to 'conditions'")
+        return split
+
+
 class ExperimentSpec(Spec):
     """Everything that a run computes."""
 
@@ -41,6 +60,7 @@ class ExperimentSpec(Spec):
     training_of: dict[str, dict[str, Any]] = Field({}, description="Model -> settings of its training that differ")
     analyses: dict[str, dict[str, Any]] = Field({}, description="Analysis -> its options")
     nulls: NullSpec = NullSpec()
+    sharing: SharingSpec | None = Field(None, description="Also test whether animals share a code")
 
     def training_for(self, model: str) -> TrainingSpec:
         """Return the training of a model: ``training`` with the settings in ``training_of``."""
@@ -65,6 +85,10 @@ class ExperimentSpec(Spec):
         patience = {self.training_for(model).patience for model in self.models}
         if patience != {None} and self.split.validation == 0:
             raise ValueError("training.patience stops on validation trials: set split.validation above 0")
+        groups = {} if self.sharing is None or self.sharing.models is None else self.sharing.models
+        for group, models in groups.items():
+            if unknown := [model for model in models if model not in self.models]:
+                raise ValueError(f"sharing.models.{group}: no model {unknown[0]!r}. {did_you_mean(unknown[0], list(self.models))}")
         for name in self.models:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(f"model name {name!r}: use letters, digits, '_' and '-' (it becomes a folder)")

@@ -62,16 +62,44 @@ class SampleSpec(Spec):
 class SplitSpec(Spec):
     """How trials are divided, before anything is windowed, scaled, paired or fitted."""
 
-    kind: Literal["halves", "kfold", "chronological", "blocks", "leave_one_animal_out", "published"] = Field(
-        "halves", description="published: trials that train are those that test, to reproduce published numbers only"
+    kind: Literal["halves", "kfold", "chronological", "blocks", "conditions", "leave_one_animal_out", "published"] = Field(
+        "halves",
+        description="conditions: no training trial of an animal is of its held-out conditions, to see whether others tell them; "
+        "published: trials that train are those that test, to reproduce published numbers only",
     )
     folds: int = Field(5, ge=2, description="kfold and blocks: number of folds")
-    repeats: int = Field(1, ge=1, description="halves and kfold: independent repetitions")
+    repeats: int = Field(1, ge=1, description="halves, kfold and random conditions: independent repetitions")
     train_share: float = Field(0.5, gt=0, lt=1, description="chronological: leading share of trials")
-    order: str | None = Field(None, description="chronological and blocks: trial label that orders trials; default: their onset")
+    order: str | None = Field(
+        None,
+        description="chronological and blocks: trial label that orders trials; default: their onset. Contiguous conditions: "
+        "trial label that orders conditions; default: their names, numbers in them by size",
+    )
     block: str | None = Field(None, description="blocks: trial label that names the block; default: equal runs of trials")
+    held_out: int | None = Field(
+        None, ge=2, description="conditions: how many are held out in a split; default: a fifth of them, at least 2"
+    )
+    choice: Literal["random", "contiguous"] = Field(
+        "random", description="conditions: held out at random, or in runs along their order"
+    )
+    by: str | None = Field(
+        None,
+        description="conditions: hold out all conditions with the same value of this label (all left laps; a block, a session, "
+        "a time), a value in each split",
+    )
+    lacking: Literal["every_animal", "one_animal"] = Field(
+        "every_animal",
+        description="conditions: in each split every animal lacks conditions of its own, or one animal does and the others have "
+        "all; the latter needs as many times more splits as there are animals",
+    )
     validation: float = Field(0.0, ge=0, le=0.5, description="Share of training-side trials kept for early stopping")
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _conditions_are_held_out_in_runs_once(self) -> "SplitSpec":
+        if self.kind == "conditions" and self.repeats > 1 and (self.choice == "contiguous" or self.by is not None):
+            raise ValueError("contiguous conditions, and those held out by a label, are divided in one way: leave out repeats")
+        return self
 
     @model_validator(mode="after")
     def _published_is_one_split(self) -> "SplitSpec":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromvm import schema
+from neuromvm.data.correspondence import exchanged, exchanged_splits
 from neuromvm.data.features import Scaler
 from neuromvm.data.pairing import PAIRINGS, PublishedPairing, RedrawnPairing
 from neuromvm.data.replicas import NOISE, PAIRS, VALIDATION, Replica
@@ -20,7 +21,7 @@ from neuromvm.data.windows import sample_spec, window_shape
 from neuromvm.errors import SplitError
 from neuromvm.models import Batch
 from neuromvm.schema import Part
-from neuromvm.training.animal_data import AnimalData
+from neuromvm.training.animal_data import AnimalData, Conditions
 from neuromvm.training.augmentation import Augmentation, Drawing, Resampler, Streams
 
 Pairing = RedrawnPairing | PublishedPairing
@@ -66,13 +67,14 @@ class StackBatches:
         scalers: Mapping[str, list[Scaler]] | None = None,
     ) -> None:
         self.replicas, self.device, self.sample_spec = list(replicas), device, sample_spec(samples)
+        conditions = _conditions(samples, splits, replicas)
         self.conditions = tuple(json.loads(next(iter(samples.children.values()))["match"].attrs["classes"]))
         self.windows = {name: window_shape(dataset) for name, dataset in schema.animals(samples)}
         self.animals = {
             name: AnimalData(
                 name,
                 dataset,
-                splits[name].to_dataset(),
+                conditions[name],
                 self.sample_spec,
                 replicas,
                 device,
@@ -81,7 +83,7 @@ class StackBatches:
             )
             for name, dataset in schema.animals(samples)
         }
-        self._codes = 1 + max(int(animal.match.max(initial=0)) for animal in self.animals.values())
+        self._codes = 1 + max(int(node["match"].max()) for node in samples.children.values())
         self._streams = Streams([replica.stream for replica in replicas])
         self._target_means: dict[str, Tensor] = {}
         if settings.condition_means:
@@ -140,7 +142,7 @@ class StackBatches:
         available = (index >= 0).movedim(2, 1).float()
         rows = dict(zip(self.animals, index.clamp(min=0).unbind(2), strict=True))
         inputs = {name: animal.scaled(rows[name]) for name, animal in self.animals.items()}
-        codes = torch.stack([animal.condition[rows[name]] for name, animal in self.animals.items()])
+        codes = torch.stack([animal.condition(rows[name]) for name, animal in self.animals.items()])
         condition = codes.masked_fill(available.movedim(1, 0) == 0, -1).amax(0)
         if self._target_means:
             replicas = torch.arange(len(self.replicas), device=self.device)[:, None]
@@ -177,12 +179,13 @@ class StackBatches:
         return Drawing(rows, pairs.shape[1], generators, self._streams)
 
     def _paired(self, name: str, part: Part) -> list[Pairing]:
-        """Return the pairing of each replica; replicas of the same split share it."""
-        of_split = {
-            split: PAIRINGS[name]([animal.codes(split, part) for animal in self.animals.values()])
-            for split in {replica.split for replica in self.replicas}
+        """Return the pairing of each replica; replicas with the same sides share it."""
+        with_sides = {replica.sides: number for number, replica in enumerate(self.replicas)}
+        pairing_of = {
+            sides: PAIRINGS[name]([animal.codes(number, part) for animal in self.animals.values()])
+            for sides, number in with_sides.items()
         }
-        return [of_split[replica.split] for replica in self.replicas]
+        return [pairing_of[replica.sides] for replica in self.replicas]
 
     def _check_pairs(self, needs_all_animals: bool) -> None:
         for replica, pairing in zip(self.replicas, self.pairings, strict=True):
@@ -206,3 +209,14 @@ class StackBatches:
             pairs = pairing.draw(np.random.default_rng(replica.seed_sequence(VALIDATION, 0)))
             table[number, : len(pairs)] = pairs
         return table
+
+
+def _conditions(samples: xr.DataTree, splits: xr.DataTree, replicas: Sequence[Replica]) -> dict[str, dict[int, Conditions]]:
+    """Return the conditions of each animal in every exchange of names that replicas need."""
+    conditions: dict[str, dict[int, Conditions]] = {name: {} for name in samples.children}
+    for number in {replica.exchange for replica in replicas}:
+        renamed = exchanged(samples, number)
+        divided = exchanged_splits(renamed, splits) if number else splits
+        for name, dataset in schema.animals(renamed):
+            conditions[name][number] = Conditions.of(dataset, divided[name].to_dataset())
+    return conditions

@@ -1,0 +1,1 @@
+"""Do animals share a code? Conditions without a label in one animal, predicted from the other animals."""

@@ -1,0 +1,88 @@
+"""Rows of models in the table of sharing: what a fitted model says of conditions that an animal lacks."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from neuromvm.analysis.readouts.representations import Floats
+from neuromvm.analysis.sharing.encoding import Template
+from neuromvm.analysis.sharing.kernels import kernel_of_means
+from neuromvm.analysis.sharing.problem import Labelled, Problem
+from neuromvm.analysis.sharing.reading import read_kernel, read_predicted
+from neuromvm.analysis.sharing.rows import SHARES, Row
+from neuromvm.schema import is_fitted, is_scored
+
+
+class Fit(NamedTuple):
+    """One replica of a model, fitted where every animal lacks conditions."""
+
+    predicted: Mapping[str, Floats]  # target -> condition means in its scaled features (class, feature), or NaN
+    latent_means: Mapping[str, list[Floats]]  # target -> condition means of every other animal (class, latent)
+    latents: Mapping[str, Labelled]  # animal -> latents of its labelled trials
+    test: Mapping[str, Floats]  # target -> latents of its test trials (trial, latent)
+
+
+def fits_of(predictions: xr.DataTree, latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree) -> dict[int, list[Fit]]:
+    """Return the fits of each split, one for each seed.
+
+    ``predictions`` are those of :func:`neuromvm.inference.missing_conditions.predict_class_means`, ``latents`` of
+    :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`, of the same stack.
+    """
+    nodes = {name: node.to_dataset() for name, node in predictions.children.items()}
+    fits: dict[int, list[Fit]] = {}
+    for replica, split in enumerate(next(iter(nodes.values()))["split"].to_numpy().tolist()):
+        labelled, test = {}, {}
+        for name, node in latents.children.items():
+            part = splits[name]["part"].to_numpy()[split]
+            mean = node["latent_mean"].to_numpy()[replica, :, 0].astype(np.float64)
+            codes = samples[name]["match"].to_numpy()[:, 0]
+            side = is_fitted(part) & (codes >= 0)
+            labelled[name], test[name] = Labelled(mean[side], codes[side]), mean[is_scored(part)]
+        predicted = {name: node["predicted"].to_numpy()[replica].astype(np.float64) for name, node in nodes.items()}
+        means = {name: list(node["latent_mean"].to_numpy()[replica].astype(np.float64)) for name, node in nodes.items()}
+        fits.setdefault(split, []).append(Fit(predicted, means, labelled, test))
+    return fits
+
+
+def imputed_scores(problem: Problem, *, fits: Mapping[str, Fit], model: str, unlabelled: bool = False) -> Floats:
+    """Read the target with condition means that the model imputes from the other animals."""
+    return read_predicted(problem, fits[model].predicted[problem.target], unlabelled=unlabelled)
+
+
+def latent_kernel_scores(
+    problem: Problem, *, fits: Mapping[str, Fit], model: str, share: float, unlabelled: bool = False
+) -> Floats:
+    """Krige in the target's units with the kernel of the other animals' latent condition means."""
+    return read_kernel(problem, kernel_of_means(fits[model].latent_means[problem.target]), share, unlabelled=unlabelled)
+
+
+def latent_scores(problem: Problem, *, fits: Mapping[str, Fit], model: str) -> Floats:
+    """Read the target's latents with a discriminant of the other animals' latents."""
+    fit = fits[model]
+    others = {name: animal for name, animal in fit.latents.items() if name != problem.target}
+    latents = {name: animal.features for name, animal in others.items()}
+    return Template.of(latents, others, problem.classes).read(fit.test[problem.target])
+
+
+MODEL_ROWS = {
+    "read": ("the target's latents read by a discriminant of the others' latents; inductive", False),
+    "imputed": ("the others' latents decoded into the target's units, its trials read there; inductive", False),
+    "imputed_em": ("imputed, with EM over the unlabelled trials", True),
+    "kernel": ("kriging in the target's units with the kernel of the others' latents; inductive", False),
+    "kernel_em": ("kernel, with EM over the unlabelled trials", True),
+}
+READERS = {"read": latent_scores, "imputed": imputed_scores, "kernel": latent_kernel_scores}
+
+
+def model_rows(name: str, fits: Mapping[str, Fit]) -> dict[str, Row]:
+    """Return the rows of a model, or of several among which one is chosen; ``fits`` are of one split and seed, by model."""
+    rows = {}
+    for suffix, (words, transductive) in MODEL_ROWS.items():
+        kind = suffix.removesuffix("_em")
+        settings = {"unlabelled": transductive} if kind != "read" else {}
+        grid = {"model": tuple(fits), **({"share": SHARES} if kind == "kernel" else {})}
+        rows[f"{name}_{suffix}"] = Row(partial(READERS[kind], fits=fits, **settings), grid, transductive, True, words)
+    return rows

@@ -1,0 +1,112 @@
+"""Which conditions of an animal are held out in each split: at random, in runs along their order, or by the value of a label."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from neuromvm import schema
+from neuromvm.data.windows import WINDOW_CENTRE
+from neuromvm.errors import SplitError
+from neuromvm.specs import SplitSpec
+
+Codes = NDArray[np.integer]
+FEWEST = 2  # conditions of a fold, among which a decoder chooses, and conditions that remain
+
+
+def conditions(samples: xr.DataTree) -> list[str]:
+    """Return the names of all conditions, in the order of the codes in ``match``."""
+    names: list[str] = json.loads(next(iter(samples.children.values()))["match"].attrs["classes"])
+    return names
+
+
+def condition_folds(name: str, samples: xr.DataTree, known: NDArray[np.bool_], spec: SplitSpec, seed: int) -> list[Codes]:
+    """Return the codes of the conditions that an animal lacks in each fold.
+
+    ``known (trial,)`` are its labelled trials. The number of folds is the same for all animals; conditions that are left when
+    folds are filled are never held out. SplitError if an animal has too few conditions, or samples have several windows a trial.
+    """
+    dataset = samples[name].to_dataset()
+    if dataset.sizes["window"] != 1:
+        raise SplitError(
+            "split.kind=conditions",
+            found=f"{dataset.sizes['window']} windows a trial",
+            expected="one, so that a trial has one condition",
+            next_step="Pass single_windows(samples), in which every window is a trial",
+        )
+    codes = dataset["match"].to_numpy()[:, 0]
+    present = np.unique(codes[known & (codes >= 0)])
+    if spec.by is not None:
+        return _by_value(name, samples, known, spec.by)
+    total = len(conditions(samples))
+    size = max(FEWEST, round(total / 5)) if spec.held_out is None else spec.held_out
+    folds = max(1, total // size)
+    if len(present) < max(FEWEST * folds, size + FEWEST):
+        raise SplitError(
+            f"split.kind=conditions, animal {name}",
+            found=f"{len(present)} conditions",
+            expected=f"at least {max(FEWEST * folds, size + FEWEST)}, to hold out {size} of {total} in each of {folds} splits",
+            next_step="Change split.held_out, leave the animal out with data.animals, or choose a label with more values",
+        )
+    random = np.random.default_rng(seed)
+    if spec.choice == "random":
+        return list(np.array_split(random.permutation(present)[: folds * size], folds))
+    ordered = present[np.argsort(_places(name, samples, present, spec.order), kind="stable")]
+    spare = max(0, len(ordered) - folds * size)
+    start = int(random.integers(spare + 1))
+    runs = np.array_split(ordered[start : start + folds * size], folds)
+    first = list(samples.children).index(name) % folds  # so that animals do not all lack the same run
+    return [*runs[first:], *runs[:first]]
+
+
+def _by_value(name: str, samples: xr.DataTree, known: NDArray[np.bool_], label: str) -> list[Codes]:
+    """Return the conditions with each value of a label; the values are those of all animals."""
+    of_animal = {animal: _label(animal, dataset, label).astype(str) for animal, dataset in schema.animals(samples)}
+    codes = samples[name]["match"].to_numpy()[:, 0]
+    values, folds = of_animal[name], []
+    for value in sorted(set(np.concatenate(list(of_animal.values())).tolist())):
+        inside = np.unique(codes[known & (values == value) & (codes >= 0)])
+        both = np.intersect1d(inside, codes[known & (values != value)])
+        if len(both):
+            raise SplitError(
+                f"split.by={label}, animal {name}",
+                found=f"condition {conditions(samples)[both[0]]!r} with {label} {value!r} and with others",
+                expected=f"one {label} in all trials of a condition",
+                next_step=f"Make it part of the condition: samples.match: [..., {label}]",
+            )
+        folds.append(inside)
+    return folds
+
+
+def _label(name: str, dataset: xr.Dataset, label: str) -> NDArray[np.generic]:
+    """Return a trial label; ``window`` is the centre of the window that a trial is."""
+    centre = label == "window" and WINDOW_CENTRE in dataset.coords
+    return np.asarray(schema.trial_label(name, dataset, WINDOW_CENTRE if centre else label, SplitError).to_numpy())
+
+
+def _places(name: str, samples: xr.DataTree, present: Codes, label: str | None) -> list[int]:
+    """Return the rank of conditions along their order: the mean of a numeric label, or their names with numbers by size."""
+    if label is None:
+        keys: Sequence[object] = [_natural(conditions(samples)[code]) for code in present]
+    else:
+        codes = samples[name]["match"].to_numpy()[:, 0]
+        values = _label(name, samples[name].to_dataset(), label)
+        keys = [values[codes == code].astype(float).mean() for code in present]
+    return [sorted(keys).index(key) for key in keys]  # type: ignore[type-var]
+
+
+def _natural(condition: str) -> list[tuple[bool, float, str]]:
+    """Return a key that sorts the parts of a name, numbers by size and before words.
+
+    >>> sorted(["left, 10", "left, 9"], key=_natural)
+    ['left, 9', 'left, 10']
+    """
+    key = []
+    for part in condition.split(", "):
+        try:
+            key.append((False, float(part), ""))
+        except ValueError:
+            key.append((True, 0.0, part))
+    return key
