@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from neuromvm import schema
 from neuromvm.analysis.scores import Score
+from neuromvm.analysis.verdict import entries, verdict
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
 from neuromvm.specs import ExperimentSpec
@@ -106,6 +107,7 @@ def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None
         "options": options.model_dump(mode="json"),
         "scores": [{key: _finite(value) for key, value in line.row().items()} for line in lines],
     }
+    summary["verdict"] = entries(verdict(study))
     write_json(file, summary)
 
 

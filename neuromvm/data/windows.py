@@ -104,6 +104,16 @@ def single_windows(samples: xr.DataTree) -> xr.DataTree:
     return xr.DataTree.from_dict({"/": samples.to_dataset(), **nodes})
 
 
+def single_window_splits(splits: xr.DataTree, samples: xr.DataTree) -> xr.DataTree:
+    """Return the splits of ``samples`` for :func:`single_windows` of them: a window is on the side of its trial."""
+    nodes = {}
+    for name, dataset in schema.animals(splits):
+        part = np.repeat(dataset["part"].to_numpy(), samples[name].sizes["window"], axis=1)
+        coords = {"split": dataset["split"].to_numpy(), "trial": np.arange(part.shape[1])}
+        nodes[name] = xr.Dataset({"part": (("split", "trial"), part, dataset["part"].attrs)}, coords)
+    return xr.DataTree.from_dict({"/": splits.to_dataset(), **nodes})
+
+
 def _single_windows(dataset: xr.Dataset) -> xr.Dataset:
     trials, windows = dataset.sizes["trial"], dataset.sizes["window"]
     of_trial = np.repeat(np.arange(trials), windows)

@@ -1,7 +1,5 @@
 """Activity that classes would evoke in an animal that was never labelled for them, predicted from the animals that were."""
 
-import json
-
 import numpy as np
 import torch
 import xarray as xr
@@ -10,6 +8,7 @@ from torch import Tensor
 
 from neuromvm import schema
 from neuromvm.data.features import Floats, Transform
+from neuromvm.data.held_out import conditions
 from neuromvm.data.permutation import draw_permutation
 from neuromvm.errors import ArgumentError
 from neuromvm.inference.decoded import without_private
@@ -60,7 +59,7 @@ def predict_class_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.Da
     animals = list(fitted.scalers)
     if len(animals) < 2:
         raise ArgumentError("argument 'fitted'", found=f"a model of {', '.join(animals)} alone", expected="at least two animals")
-    names = json.loads(samples.attrs["classes"])
+    names = conditions(samples)
     latents = _latent_means(fitted, samples, splits, len(names))
     nodes = {}
     for target in animals:
@@ -105,9 +104,9 @@ def _feature_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTre
 
 
 def _training_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: int) -> NDArray[np.int16]:
-    """Return the label of each sample of the training side ``(trial * window,)``, -1 elsewhere."""
+    """Return the condition of each sample of the training side ``(trial * window,)``, -1 elsewhere."""
     fitted = schema.is_fitted(splits[animal]["part"].to_numpy()[split])
-    return np.where(fitted[:, None], samples[animal]["label"].to_numpy(), np.int16(-1)).astype(np.int16).ravel()
+    return np.where(fitted[:, None], samples[animal]["match"].to_numpy(), np.int16(-1)).astype(np.int16).ravel()
 
 
 def _class_means(values: Floats, codes: NDArray[np.int16], classes: int) -> Means:
