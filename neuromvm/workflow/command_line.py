@@ -82,6 +82,13 @@ def simulate(
         float,
         typer.Option(min=0, max=1, help="How far spikes and odor information follow the theta phase of the field potential."),
     ] = 0.0,
+    codes: Annotated[
+        Literal["shared", "half", "private"],
+        typer.Option(
+            help="Whether the code of odors is the same in all rats, in half of its variance, or unrelated between rats."
+        ),
+    ] = "shared",
+    odors: Annotated[int, typer.Option(min=2, max=26, help="Odors in the sequence; the published layout has 5.")] = 5,
 ) -> None:
     """Write a simulated experiment: five rats in an odor sequence task, and the true latents."""
     from neuromvm.data.simulate.experiment import SimulationConfig
@@ -89,7 +96,8 @@ def simulate(
     from neuromvm.data.simulate.write_nwb import write_experiment
 
     write = {"nwb": write_experiment, "published": write_published_layout}[layout]
-    for path in write(directory, config=SimulationConfig(theta_coupling=theta), seed=seed, overwrite=force):
+    config = SimulationConfig(theta_coupling=theta, codes=codes, odors=odors)
+    for path in write(directory, config=config, seed=seed, overwrite=force):
         typer.echo(path)
 
 

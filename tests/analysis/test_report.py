@@ -20,8 +20,10 @@ from neuromvm.analysis.report import write_report
 from neuromvm.analysis.report.account import classes_table
 from neuromvm.analysis.report.caveats import (
     confounded_labels,
+    discriminants,
     few_animals,
     lacking_classes,
+    named_latents,
     repeated_animals,
     sorted_trials,
     unequal_classes,
@@ -367,6 +369,29 @@ def test_the_verdict_is_that_of_the_paired_difference_if_all_splits_agree(differ
 def test_without_a_paired_difference_intervals_are_compared(baseline, said):
     (comparison,) = compare([row("mmvm", 0.5), row("mcca", baseline)], None, ["mmvm"], ["mmvm"])
     assert said in sentences(comparison)[-1]
+
+
+def test_a_discriminant_of_each_animal_is_compared_within_alone():
+    rows = [
+        row(name, value, setting=setting) for setting in ("cross", "within") for name, value in (("mmvm", 0.4), ("bayes", 0.5))
+    ]
+    across, within = compare(rows, None, ["mmvm", "bayes"], ["mmvm", "bayes"], discriminants=["bayes"])
+    assert (across.model["representation"], within.model["representation"]) == ("mmvm", "bayes")
+    assert [one.setting for one in compare(rows, None, ["bayes"], ["mmvm", "bayes"], ["bayes"])] == ["within"]
+
+
+def test_a_score_across_animals_is_not_called_a_shared_code():
+    across, within = compare([row("mmvm", 0.4), row("mmvm", 0.5, setting="within")], None, ["mmvm"], ["mmvm"])
+    assert any("No such floor says that animals share a code" in said for said in sentences(across))
+    assert not any("share a code" in said for said in sentences(within))
+
+
+def test_a_model_that_starts_from_bayes_rule_is_called_a_discriminant(bare):
+    models = {"mmvm": bare.spec.models["mmvm"], "bayes": SimpleNamespace(start="bayes")}
+    study = SimpleNamespace(spec=SimpleNamespace(models=models))
+    assert discriminants(study) == ["bayes"]
+    assert "Latents of bayes start as a shrunk linear discriminant" in named_latents(study, ["mmvm", "bayes"])
+    assert named_latents(study, ["mmvm"]) == ""
 
 
 def test_a_score_at_its_floor_is_not_called_above_it():

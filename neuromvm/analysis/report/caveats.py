@@ -35,6 +35,7 @@ def caveats(study: Study, shared: Sequence[str], representations: Sequence[str])
         sorted_trials(study.samples, study.spec.split.order or "onset"),
         *confounded_labels(study),
         pairing(study, shared, representations),
+        named_latents(study, representations),
         repeated_animals(study.recordings),
         lacking_classes(study.samples),
         unequal_classes(study.samples),
@@ -111,11 +112,32 @@ def pairing(study: Study, shared: Sequence[str], representations: Sequence[str])
         f"{listed([*shared, *aligned])} saw the labels of training trials before any decoder did"
     )
     caveat += f"; {listed(alone)} did not, which is part of any difference between them" if alone else ""
+    caveat += (
+        ". Scores across animals say how well an animal is read through a map made with labels, and no null here tells a shared "
+        "code from codes of their own: only conditions that an animal was never labelled for do"
+    )
     if study.has_refits:
         return f"{caveat}. The null does so too: it pairs by permuted labels and fits again."
     return (
         f"{caveat}. A null that pairs by permuted labels and fits again would be stricter than the floor, and is not in this "
         "run: set nulls.refits, or use neuromvm refit."
+    )
+
+
+def discriminants(study: Study) -> list[str]:
+    """Return the models whose latents start as the class probabilities of each animal by itself (``start: bayes``)."""
+    return [name for name, model in study.spec.models.items() if model.start == "bayes"]
+
+
+def named_latents(study: Study, representations: Sequence[str]) -> str:
+    """Say of scored models that start from Bayes' rule that they are discriminants of each animal."""
+    names = [name for name in discriminants(study) if name in representations]
+    if not names:
+        return ""
+    return (
+        f"Latents of {listed(names)} start as a shrunk linear discriminant of each animal by itself, and are named after "
+        "classes. A decoder of another animal finds the same names, so scores across animals repeat what is read within: compare "
+        "them with the rows of single animals."
     )
 
 
