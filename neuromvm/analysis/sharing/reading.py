@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.special import softmax
 
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.sharing.problem import Codes, Labelled, Problem, spread_out
@@ -15,6 +14,7 @@ SHRINKAGE = 0.9  # share of the identity in the covariance within conditions
 MEAN_VARIANCE = 10.0  # prior variance of the mean over conditions, in units of the signal variance
 TEMPERATURES = np.geomspace(4, 1, 12)  # of responsibilities, a round each
 BALANCE_ROUNDS = 10
+SMALLEST_LOAD = 1e-9  # share of the trials, so that a condition without any gets a finite weight
 SMALLEST_SIGNAL = 1e-3  # variance of condition means in units of the noise of a trial, where none is found
 
 Predict = Callable[[Floats, Floats], Floats]  # means (class, dimension) and trials (class,) -> predicted means of all classes
@@ -174,11 +174,13 @@ def with_unlabelled(space: Space, predict: Predict, means: Floats, readable: NDA
 
 def balanced(scores: Floats) -> Floats:
     """Return responsibilities ``(trial, class)`` that sum to 1 over classes, and to about the same number for each class."""
-    offset = np.zeros(scores.shape[1])
+    share = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weight = np.ones(scores.shape[1])
     for _ in range(BALANCE_ROUNDS):
-        share = softmax(scores + offset, axis=1)
-        offset -= np.log(np.maximum(share.mean(axis=0) * scores.shape[1], 1e-12))
-    return np.asarray(softmax(scores + offset, axis=1))
+        load = (share / (share @ weight)[:, None]).mean(axis=0)
+        weight = 1 / np.maximum(load * scores.shape[1], SMALLEST_LOAD)
+    weighted = share * weight
+    return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
 
 
 def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float = 10.0, unlabelled: bool = False) -> Floats:

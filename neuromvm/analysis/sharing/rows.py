@@ -63,15 +63,15 @@ def ceiling(problem: Problem, codes: Codes, folds: int = 5) -> Floats:
     codes
         Labels of the test trials, ``(trial,)``.
     folds
-        Of the test trials, each with about as many trials of every condition; each is read without its labels.
+        Of the test trials, at random with about as many trials of every condition; each is read without its labels.
 
     Returns
     -------
     Scores ``(trial, class)``; -inf for classes without a label.
     """
-    rank = np.zeros(len(codes), int)
+    rng, rank = np.random.default_rng(0), np.zeros(len(codes), int)
     for code in np.unique(codes):
-        rank[codes == code] = np.arange((codes == code).sum())
+        rank[codes == code] = rng.permutation((codes == code).sum())
     scores = np.full((len(codes), problem.classes), -np.inf)
     for fold in range(folds):
         read = rank % folds == fold
