@@ -87,6 +87,16 @@ def test_every_row_scores_the_classes_that_it_can_read(name, names):
     assert set(np.flatnonzero(~finite[0])) == unread
 
 
+@pytest.mark.parametrize("name", ["mcca_read", "procrustes_read", "procrustes_encoding", "hyperalignment_read"])
+def test_animals_without_a_condition_in_common_are_not_aligned(name):
+    labelled = animals(np.random.default_rng(14), shared=True)
+    hidden = labelled["b"].hold_out((1, 4, 7))
+    others = {other: labelled[other].hold_out((0, 2, 3, 5, 6, 8, 9)).seen for other in "acd"}
+    posed = Problem("b", others | {"b": hidden.seen}, hidden.test, np.array([1, 4, 7]), CLASSES)
+    scores = ROWS[name].read(posed, **settings(ROWS[name]))
+    assert np.isneginf(scores).all()
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_only_transductive_rows_depend_on_other_test_trials(name):
     posed, _ = problem(animals(np.random.default_rng(6), shared=True), "b", (1, 4, 7), PLACES)
