@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.special import softmax
+from scipy.linalg import cholesky, solve_triangular
 
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.sharing.problem import Codes, Labelled, Problem, spread_out
@@ -15,6 +14,7 @@ SHRINKAGE = 0.9  # share of the identity in the covariance within conditions
 MEAN_VARIANCE = 10.0  # prior variance of the mean over conditions, in units of the signal variance
 TEMPERATURES = np.geomspace(4, 1, 12)  # of responsibilities, a round each
 BALANCE_ROUNDS = 10
+SMALLEST_LOAD = 1e-9  # trials, so that a condition without any gets a finite weight
 SMALLEST_SIGNAL = 1e-3  # variance of condition means in units of the noise of a trial, where none is found
 
 Predict = Callable[[Floats, Floats], Floats]  # means (class, dimension) and trials (class,) -> predicted means of all classes
@@ -105,9 +105,9 @@ def krige(covariance: Floats, means: Floats, trials: Floats) -> Floats:
         Their number, ``(class,)``; 0 for none, and not necessarily whole.
     """
     observed = np.flatnonzero(trials > 0)
-    noisy = covariance[np.ix_(observed, observed)] + np.diag(1 / trials[observed])
-    factor = (cholesky(noisy, lower=True), True)
-    return np.asarray(covariance[:, observed] @ cho_solve(factor, means[observed]))
+    noisy = covariance[observed[:, None], observed]
+    noisy[np.diag_indices_from(noisy)] += 1 / trials[observed]
+    return np.asarray(np.linalg.solve(noisy, covariance[observed]).T @ means[observed])
 
 
 def discriminate(trials: Floats, means: Floats) -> Floats:
@@ -163,9 +163,10 @@ def with_unlabelled(space: Space, predict: Predict, means: Floats, readable: NDA
     candidates = space.held_out[readable[space.held_out]]
     if len(candidates) < 2 or not len(space.test):
         return means
+    labelled = space.means * space.trials[:, None]
     for temperature in TEMPERATURES:
         share = balanced(discriminate(space.test, means[candidates]) / temperature)
-        trials, sums = space.trials.copy(), space.means * space.trials[:, None]
+        trials, sums = space.trials.copy(), labelled.copy()
         trials[candidates] += share.sum(axis=0)
         sums[candidates] += share.T @ space.test
         means = predict(sums / np.where(trials > 0, trials, 1)[:, None], trials)
@@ -174,11 +175,13 @@ def with_unlabelled(space: Space, predict: Predict, means: Floats, readable: NDA
 
 def balanced(scores: Floats) -> Floats:
     """Return responsibilities ``(trial, class)`` that sum to 1 over classes, and to about the same number for each class."""
-    offset = np.zeros(scores.shape[1])
+    share = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weight = np.ones(scores.shape[1])
     for _ in range(BALANCE_ROUNDS):
-        share = softmax(scores + offset, axis=1)
-        offset -= np.log(np.maximum(share.mean(axis=0) * scores.shape[1], 1e-12))
-    return np.asarray(softmax(scores + offset, axis=1))
+        load = (1 / (share @ weight)) @ share
+        weight = len(scores) / np.maximum(load * len(weight), SMALLEST_LOAD)
+    weighted = share * weight
+    return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
 
 
 def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float = 10.0, unlabelled: bool = False) -> Floats:

@@ -63,15 +63,15 @@ def ceiling(problem: Problem, codes: Codes, folds: int = 5) -> Floats:
     codes
         Labels of the test trials, ``(trial,)``.
     folds
-        Of the test trials, each with about as many trials of every condition; each is read without its labels.
+        Of the test trials, at random with about as many trials of every condition; each is read without its labels.
 
     Returns
     -------
     Scores ``(trial, class)``; -inf for classes without a label.
     """
-    rank = np.zeros(len(codes), int)
+    rng, rank = np.random.default_rng(0), np.zeros(len(codes), int)
     for code in np.unique(codes):
-        rank[codes == code] = np.arange((codes == code).sum())
+        rank[codes == code] = rng.permutation((codes == code).sum())
     scores = np.full((len(codes), problem.classes), -np.inf)
     for fold in range(folds):
         read = rank % folds == fold
@@ -97,6 +97,8 @@ def mcca_template(problem: Problem, components: int, ridge: float) -> Template:
 def mcca_read(problem: Problem, *, components: int, ridge: float, penalty: float) -> Floats:
     """Map the target to canonical variates of the others, and read it with a discriminant of the others."""
     template = mcca_template(problem, components, ridge)
+    if len(np.intersect1d(template.known, problem.seen.classes)) < 2:
+        return unreadable(problem)
     return template.read(mapped(problem, template, penalty))
 
 
@@ -105,9 +107,9 @@ def mcca_encoding(problem: Problem, *, components: int, ridge: float, gain: floa
 
     Ridge regression is kriging with a linear kernel. The penalty is that of the signal variance, which ``gain`` multiplies.
     """
-    means = mcca_template(problem, components, ridge).means
-    known = np.flatnonzero(np.isfinite(means).all(axis=1))
-    inner = means[known] - means[known].mean(axis=0)
+    template = mcca_template(problem, components, ridge)
+    known = template.known
+    inner = template.means[known] - template.means[known].mean(axis=0)
     kernel = spread_pairs(centred(inner @ inner.T), known, problem.classes)
     return read_kernel(problem, kernel, 1.0, gain=gain, unlabelled=unlabelled)
 
