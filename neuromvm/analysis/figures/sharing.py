@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import counted
-from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, STATISTICS, animals_of, null_in_words
+from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, STATISTICS, animals_of
 from neuromvm.data.correspondence import CORRESPONDENCE
 
 ROW_HEIGHT = 0.2  # [inch]
@@ -24,18 +24,18 @@ def held_out(scores: xr.Dataset) -> Figure:
     figure, panels = style.page(1.2 + ROW_HEIGHT * len(rows), 1, len(settings), sharey=True)
     for axes, setting in zip(panels, settings, strict=True):
         _draw_rows(axes, scores.sel(setting=setting), rows)
-        axes.set_title(f"chosen among {setting}")
-        axes.set_xlabel("balanced accuracy of held-out conditions")
+        axes.set_title(f"among {setting}")
     panels[0].set_yticks(range(len(rows)), rows)
     panels[0].invert_yaxis()
-    style.legend(figure, _handles(scores))
+    panels[0].set_xlabel("balanced accuracy of conditions never labelled in the animal", loc="left")
+    figure.legend(handles=_handles(scores), loc="outside upper left", ncols=4)
     animals = counted(len(animals_of(scores)), "animal")
     return style.caption(
         figure,
-        f"Conditions of {scores.attrs['label']} that were never labelled in an animal, told by the others: {animals},\n"
-        f"{counted(int(scores['tested'].sel(target=ALL_ANIMALS)), 'trial')}, {counted(int(scores.attrs['splits']), 'split')}. "
-        "Points: mean over animals, with 95 % over animals, then trials; small: single animals.\n"
-        f"Grey: 95 % of {null_in_words(scores, CORRESPONDENCE)[:170]}.",
+        f"Label {scores.attrs['label']}: conditions that were never labelled in an animal, told by the others. {animals}, "
+        f"{counted(int(scores['tested'].sel(target=ALL_ANIMALS)), 'trial')}, {counted(int(scores.attrs['splits']), 'split')}.\n"
+        "Points: mean over animals, with 95 % over animals, then trials; small points: single animals. Rows with EM also use\n"
+        "the unlabelled trials, and know that these are of held-out conditions. Grey: 95 % of refits with exchanged names.",
     )
 
 

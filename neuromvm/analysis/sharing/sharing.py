@@ -68,8 +68,8 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     trials = np.array([int(np.isfinite(answers[0][name]["correct"]).any(("row", "among", "split")).sum()) for name in animals])
     rows = rows_of(answers, options.bootstraps, options.seed)
     scores = judge(rows, refits, animals, np.array([trials.sum(), *trials]), options.seed)
-    settings = xr.concat([tree["settings"] for tree in answers], "row")
-    scores = scores.assign(settings=settings.rename(row="representation", target="animal"))
+    chosen = np.concatenate([tree["settings"].to_numpy().astype(object) for tree in answers]).astype(str)
+    scores = scores.assign(settings=(("representation", "split", "animal"), chosen))
     if FEW_LABELS in folder.sources:
         scores = _with_few_labels(scores, folder)
     return scores.assign_attrs(
