@@ -60,6 +60,16 @@ def test_kernel_is_centred_and_positive_with_the_trace_of_independent_means():
     assert np.trace(kernel) == pytest.approx(CLASSES)
 
 
+def test_kernel_of_noise_is_positive():
+    rng = np.random.default_rng(15)
+    for _ in range(20):
+        noise = animals(rng, shared=False, signal=0.0)
+        noise["c"] = noise["c"].hold_out((1, 4)).seen
+        kernel = class_kernel(noise, CLASSES)
+        assert np.trace(kernel) == pytest.approx(CLASSES)
+        assert np.linalg.eigvalsh(kernel).min() > -1e-9
+
+
 def test_missing_conditions_leave_the_kernel_of_animals_that_agree_unchanged():
     means = np.random.default_rng(4).standard_normal((6, 4))
     distances = np.square(means[:, None] - means).sum(axis=2)

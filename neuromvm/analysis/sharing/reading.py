@@ -85,9 +85,9 @@ def signal_variance(covariance: Floats, means: Floats, trials: Floats) -> float:
     if len(labelled) < 2:
         return 1.0
     centre = np.eye(len(labelled)) - 1 / len(labelled)
-    found = np.square(centre @ means[labelled]).sum() / means.shape[1] - np.trace(centre / trials[labelled])
+    excess = np.square(centre @ means[labelled]).sum() / means.shape[1] - np.trace(centre / trials[labelled])
     expected = np.trace(centre @ covariance[np.ix_(labelled, labelled)])
-    return float(max(found / expected, SMALLEST_SIGNAL)) if expected > 0 else SMALLEST_SIGNAL
+    return float(max(excess / expected, SMALLEST_SIGNAL)) if expected > 0 else SMALLEST_SIGNAL
 
 
 def krige(covariance: Floats, means: Floats, trials: Floats) -> Floats:
@@ -207,16 +207,13 @@ def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float 
     """
     space, seen = space_of(problem), problem.seen
     predicted = np.asarray(np.isfinite(means).all(axis=1))
-    both = predicted[seen.classes]
-    if both.any():
-        means = means + (seen.means[both] - means[seen.classes[both]]).mean(axis=0)
+    shown = predicted[seen.classes]
+    if shown.any():
+        means = means + (seen.means[shown] - means[seen.classes[shown]]).mean(axis=0)
     expected = np.zeros_like(space.means)
     expected[predicted] = whitening(problem)(means[predicted])
-    weight = np.zeros(problem.classes)
-    few = problem.held_out[predicted[problem.held_out]]
-    weight[few] = prediction_trials
-    rest = predicted & (space.trials == 0)
-    weight[rest] = prediction_trials
+    uncertain = np.isin(np.arange(problem.classes), problem.held_out) | (space.trials == 0)
+    weight = np.where(predicted & uncertain, prediction_trials, 0.0)
 
     def predict(observed: Floats, trials: Floats) -> Floats:
         total = weight + trials

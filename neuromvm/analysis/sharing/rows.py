@@ -85,11 +85,11 @@ def ceiling(problem: Problem, codes: Codes, folds: int = 5) -> Floats:
 
 def mcca_template(problem: Problem, components: int, ridge: float) -> Template:
     """Return the leading canonical variates of the other animals, fewer where conditions or dimensions are fewer."""
-    others = problem.others
-    dimensions = sum(rotated(animal).shape[1] for animal in others.values())
+    sources = problem.others
+    dimensions = sum(rotated(animal).shape[1] for animal in sources.values())
     most = min(max(COMPONENTS), problem.classes - 1, dimensions - 1)
     template = recall_together(
-        list(others.values()), ("mcca", ridge, most), lambda: canonical_template(others, problem.classes, most, ridge)
+        list(sources.values()), ("mcca", ridge, most), lambda: canonical_template(sources, problem.classes, most, ridge)
     )
     return template.truncated(components)
 
@@ -197,11 +197,11 @@ def hyperalignment_read(problem: Problem, *, components: int) -> Floats:
     """Rotate all animals to their common template, and read the target with a discriminant of the others."""
     axes = all_components(problem, components)
     maps = hyperalign(placed_means(problem, axes), rounds=HYPERALIGNMENT_ROUNDS)
-    others = {name: maps[name](axes[name](animal.features)) for name, animal in problem.others.items() if name in maps}
-    if problem.target not in maps or not others:
+    placed = {name: maps[name](axes[name](animal.features)) for name, animal in problem.others.items() if name in maps}
+    if problem.target not in maps or not placed:
         return unreadable(problem)
     test = maps[problem.target](axes[problem.target](problem.test))
-    return Template.of(others, problem.labelled, problem.classes).read(test)
+    return Template.of(placed, problem.labelled, problem.classes).read(test)
 
 
 def srm_read(problem: Problem, *, components: int) -> Floats:
@@ -210,8 +210,8 @@ def srm_read(problem: Problem, *, components: int) -> Floats:
     model = shared_response(sides, components)
     if model is None:
         return unreadable(problem)
-    others = {name: model.maps[name](animal.features) for name, animal in problem.others.items()}
-    return Template.of(others, problem.labelled, problem.classes).read(model.maps[problem.target](problem.test))
+    placed = {name: model.maps[name](animal.features) for name, animal in problem.others.items()}
+    return Template.of(placed, problem.labelled, problem.classes).read(model.maps[problem.target](problem.test))
 
 
 def unreadable(problem: Problem) -> Floats:
