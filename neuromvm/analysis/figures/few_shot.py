@@ -32,7 +32,7 @@ def curve(scores: xr.Dataset) -> Figure:
     style.legend(figure, _handles(scores))
     return style.caption(
         figure,
-        "Test trials of an animal that is new, read by a decoder of the others (own decoder: by its own).\n"
+        "Test trials of an animal that is new, read by a decoder of the others (own …: by its own).\n"
         f"Bars: {scores.attrs['interval']}. Grey: 95 % of {null_in_words(scores, LABELS)}, all methods.\n{_n(scores)}.",
     )
 
@@ -64,7 +64,7 @@ def animals(scores: xr.Dataset) -> Figure:
     return style.caption(
         figure,
         "Leave one animal out: test trials of an animal that the shared model was trained without, and adapted to later,\n"
-        "read by a decoder of the others (own decoder: by its own). "
+        "read by a decoder of the others (own …: by its own). "
         f"Bars: {scores.attrs['interval']};\nof the mean: 95 % over animals, then trials (hierarchical bootstrap).\n"
         f"Grey: 95 % of {null_in_words(scores, LABELS)}.\n{_n(scores)}.",
     )
