@@ -32,7 +32,9 @@ class BaselineOptions(Spec):
     )
     inner_folds: int = Field(3, ge=2, description="tune: folds of the training side of a split")
     inner_repeats: int = Field(
-        10, ge=1, description="tune: how often folds are drawn anew at most; a split needs no more once two left its choice as it was"
+        10,
+        ge=1,
+        description="tune: most divisions into folds; a split is done once two more left its choice as it was",
     )
     raw_inverse_penalty: float = Field(0.02, gt=0, description="C of decoders of raw features")
     lda_shrinkage: float | Literal["auto"] = Field(
@@ -77,9 +79,7 @@ class Baseline(NamedTuple):
         settings = {argument: getattr(options, setting) for argument, setting in self.settings.items()}
         return self.representation(inputs, splits=splits, **settings)
 
-    def fit_each(
-        self, inputs: Inputs, candidates: Sequence[BaselineOptions], splits: Sequence[int]
-    ) -> Iterator[Representation]:
+    def fit_each(self, inputs: Inputs, candidates: Sequence[BaselineOptions], splits: Sequence[int]) -> Iterator[Representation]:
         """Fit candidates that differ in the penalty of decoders alone; an alignment is fitted once for all of them."""
         fitted = self.fit(inputs, candidates[0], splits)
         yield fitted
@@ -107,9 +107,7 @@ COMPONENT_GRID: Mapping[str, tuple[Setting, ...]] = {
 }
 BASELINES: Mapping[str, Baseline] = {
     "raw": Baseline(RawFeatures, {"inverse_penalty": "raw_inverse_penalty"}, {"raw_inverse_penalty": RAW_PENALTIES}),
-    "raw_lda": Baseline(
-        Discriminants, {"shrinkage": "lda_shrinkage"}, {"lda_shrinkage": ("auto", 0.95, 0.9, 0.75, 0.6, 0.3)}
-    ),
+    "raw_lda": Baseline(Discriminants, {"shrinkage": "lda_shrinkage"}, {"lda_shrinkage": ("auto", 0.95, 0.9, 0.75, 0.6, 0.3)}),
     "shrunk_lda": Baseline(
         ShrunkMeanDiscriminants,
         {"shrinkage": "mean_lda_shrinkage"},

@@ -91,10 +91,11 @@ def compare(
 
     Returns
     -------
-    What :func:`neuromvm.analysis.decoding.scoring.score` returns, and with the dims ``representation, split`` ``chosen``, the
-    settings used, as JSON; ``inner_repeats``, how often the training side was divided into folds to choose them, 0 if they were
-    given; ``chosen_share``, the share of these divisions in which they were the best. The attributes ``settings`` and ``omitted`` say in words how settings were chosen, and which baselines the samples do
-    not allow. :func:`neuromvm.analysis.judged.values` gives the plain table of scores.
+    What :func:`neuromvm.analysis.decoding.scoring.score` returns, and with the dims ``representation, split``: ``chosen``, the
+    settings used, as JSON; ``inner_repeats``, how often training sides were divided into folds to choose them, 0 if they were
+    given; ``chosen_share``, the share of these divisions in which they were the best. The attributes ``settings`` and ``omitted``
+    say in words how settings were chosen, and which baselines the samples do not allow.
+    :func:`neuromvm.analysis.judged.values` gives the plain table of scores.
 
     Raises
     ------
@@ -148,16 +149,18 @@ def predict(
     """
     left_out = {str(name): reason for name in options.baselines if (reason := missing(name, samples))}
     options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if name not in left_out)})
-    predictions, chosen = {}, {}
+    predictions: dict[str, xr.DataTree] = {}
+    chosen: dict[str, Tuned[str]] = {}
     for name, tree in latents.items():
         penalties = tuned_penalties(tree, samples, splits, options)
         predictions[name] = decode(Latents(tree, splits, inverse_penalty=penalties.settings), samples, splits)
-        chosen[name] = penalties._replace(settings=[json.dumps({LATENT_PENALTY: penalty}) for penalty in penalties.settings])
+        texts = [json.dumps({LATENT_PENALTY: penalty}) for penalty in penalties.settings]
+        chosen[name] = Tuned(texts, penalties.repeats, penalties.share)
     inputs = Inputs(samples, splits)
     for name, tuned in tuned_options(samples, splits, options).items():
         predictions[name] = decode(baseline(name, inputs, tuned.settings), samples, splits)
         texts = [json.dumps({key: getattr(of_split, key) for key in BASELINES[name].grid}) for of_split in tuned.settings]
-        chosen[name] = tuned._replace(settings=texts)
+        chosen[name] = Tuned(texts, tuned.repeats, tuned.share)
     return predictions, chosen, left_out
 
 

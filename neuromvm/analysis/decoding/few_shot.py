@@ -2,7 +2,8 @@
 
 Every animal is new once: the shared model and the maps are fitted without it, and adapted to it with a number of its training
 trials of each class. Compared are the adapted model, the same model trained from scratch, multiset canonical correlation (maps of
-the others frozen, or fitted again), and two decoders of the animal alone. A decoder of the other animals reads all but the last two.
+the others frozen, or fitted again), and two decoders of the animal alone. A decoder of the other animals reads all but these
+two.
 """
 
 from collections.abc import Mapping

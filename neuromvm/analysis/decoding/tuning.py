@@ -67,8 +67,8 @@ class Inner(NamedTuple):
 def inner_folds(samples: xr.DataTree, splits: xr.DataTree, folds: int, repeat: int = 0) -> Inner:
     """Divide the training side of every split into folds, stratified by label; fewer where a class has fewer training trials.
 
-    Inner training trials are TRAIN, inner held-out trials TEST, all others UNUSED. Each ``repeat`` is another division. SplitError
-    if a class of an animal has one training trial only.
+    Inner training trials are TRAIN, inner held-out trials TEST, all others UNUSED. Each ``repeat`` is another division.
+    SplitError if a class of an animal has one training trial only.
     """
     for name, node in samples.children.items():
         for split in range(_number_of_splits(splits)):
@@ -123,7 +123,7 @@ def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataT
 
     def scored(number: int, wanted: Mask) -> Floats:
         inner = inner_folds(samples, splits, options.inner_folds, number)
-        repeated = _repeated(latents, inner.folds, wanted.any(axis=0))
+        repeated = _repeated(latents, inner.folds, np.asarray(wanted.any(axis=0)))
         fitted = Latents(repeated, inner.splits, inverse_penalty=PENALTIES[0])
         return np.stack([inner.scores(fitted.with_penalty(penalty), samples) for penalty in PENALTIES])
 
@@ -182,7 +182,7 @@ def _tuned(name: str, divisions: _Divisions, options: Options) -> Tuned[Options]
             numbers = [candidate for candidate in numbers if wanted[candidate].any()]
             if not numbers:
                 continue
-            inner_splits = inner.of_outer(wanted[numbers].any(axis=0))
+            inner_splits = inner.of_outer(np.asarray(wanted[numbers].any(axis=0)))
             fits = method.fit_each(inputs, [candidates[candidate] for candidate in numbers], inner_splits)
             try:
                 for candidate, fitted in zip(numbers, fits, strict=True):

@@ -55,7 +55,8 @@ class _Linear:
 class Logistic(_Linear):
     """Multinomial logistic regression with a squared penalty, fitted in the span of its training samples.
 
-    Samples are weighted by n / (K n_k), n_k of the n samples being of their class and K the number of classes. The weights of a penalised regression lie in that span, so with more features than samples the solution is the same and has
+    Samples are weighted by n / (K n_k), n_k of the n samples being of their class and K the number of classes. The weights of a
+    penalised regression lie in the span of its samples, so with more features than samples the solution is the same and has
     fewer numbers. The search starts from ``start``, fitted on the same features and classes; the optimum is the same.
     """
 
@@ -89,8 +90,8 @@ class Logistic(_Linear):
 class ShrinkageDiscriminant(_Linear):
     """Linear discriminant analysis with equal priors, whose covariance is drawn towards a diagonal by a share.
 
-    ``auto`` estimates the share. The covariance is pooled over samples. Ledoit & Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices. *J. Multivar. Anal.* 88,
-    365-411.
+    ``auto`` estimates the share. The covariance is pooled over samples. Ledoit & Wolf (2004). A well-conditioned estimator for
+    large-dimensional covariance matrices. *J. Multivar. Anal.* 88, 365-411.
     """
 
     def __init__(self, shrinkage: float | Literal["auto"] = "auto") -> None:
@@ -99,7 +100,7 @@ class ShrinkageDiscriminant(_Linear):
     def class_scores(self, features: Floats) -> Floats:
         """Return linear scores ``(sample, class)`` under equal priors."""
         # Given as priors, equal ones would weight the classes in the covariance too.
-        return super().class_scores(features) - np.log(self._model.priors_)
+        return np.asarray(super().class_scores(features) - np.log(self._model.priors_))
 
 
 class ShrunkMeans:
