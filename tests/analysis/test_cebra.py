@@ -163,7 +163,7 @@ def test_settings_are_tuned_as_those_of_other_rows_and_an_embedding_is_fitted_on
         return contrastive_embedding(training, settings)
 
     monkeypatch.setattr(cebra, "contrastive_embedding", counted)
-    tuned = OPTIONS.model_copy(update={"tune": True, "inner_folds": 2, "baselines": ("cebra",)})
+    tuned = OPTIONS.model_copy(update={"tune": True, "inner_folds": 2, "inner_repeats": 1, "baselines": ("cebra",)})
     scores = decoding.compute(study, tuned)
     assert '"cebra_iterations": 60' in scores["chosen"].sel(representation="cebra").values[0]
     assert fitted == [1, 1, 60, 60, 60]  # two inner folds each, then the split itself

@@ -1,6 +1,6 @@
 """The baselines of decoding: settings, the grid on which they are tuned, and how each baseline is fitted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple, get_args
 
 import xarray as xr
@@ -11,13 +11,13 @@ from neuromvm.analysis.baselines.components import PrincipalComponents
 from neuromvm.analysis.baselines.hyperalignment import Hyperaligned
 from neuromvm.analysis.baselines.mcca import CanonicalVariates
 from neuromvm.analysis.baselines.procrustes import ProcrustesAligned
-from neuromvm.analysis.baselines.raw import Discriminants, SpikeCounts
+from neuromvm.analysis.baselines.raw import Discriminants, ShrunkMeanDiscriminants, SpikeCounts
 from neuromvm.analysis.baselines.srm import SharedResponses
 from neuromvm.analysis.readouts.classifiers import Classifier
-from neuromvm.analysis.readouts.representations import Floats, Inputs, RawFeatures, Representation
+from neuromvm.analysis.readouts.representations import Floats, Inputs, Penalised, RawFeatures, Representation
 from neuromvm.specs.base import Spec
 
-Name = Literal["raw", "raw_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca", "cebra"]
+Name = Literal["raw", "raw_lda", "shrunk_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca", "cebra"]
 Setting = float | int | Literal["auto"]
 
 
@@ -31,9 +31,17 @@ class BaselineOptions(Spec):
         False, description="Choose these settings, and C of latents, for each split on inner folds of its training side"
     )
     inner_folds: int = Field(3, ge=2, description="tune: folds of the training side of a split")
+    inner_repeats: int = Field(
+        10,
+        ge=1,
+        description="tune: most divisions into folds; a split is done once two more left its choice as it was",
+    )
     raw_inverse_penalty: float = Field(0.02, gt=0, description="C of decoders of raw features")
     lda_shrinkage: float | Literal["auto"] = Field(
         "auto", description="raw_lda: share of the diagonal, 0 to 1; auto: Ledoit-Wolf"
+    )
+    mean_lda_shrinkage: float = Field(
+        0.85, gt=0, le=1, description="shrunk_lda: share of the covariance within classes that is white"
     )
     prior_trials: float = Field(1.0, gt=0, description="poisson_bayes: weight of the mean rate, in trials")
     component_inverse_penalty: float = Field(0.1, gt=0, description="pca, procrustes, hyperalignment: C of decoders")
@@ -71,14 +79,40 @@ class Baseline(NamedTuple):
         settings = {argument: getattr(options, setting) for argument, setting in self.settings.items()}
         return self.representation(inputs, splits=splits, **settings)
 
+    def fit_each(self, inputs: Inputs, candidates: Sequence[BaselineOptions], splits: Sequence[int]) -> Iterator[Representation]:
+        """Fit candidates that differ in the penalty of decoders alone; an alignment is fitted once for all of them."""
+        fitted = self.fit(inputs, candidates[0], splits)
+        yield fitted
+        for candidate in candidates[1:]:
+            if isinstance(fitted, Penalised):
+                yield fitted.with_penalty(getattr(candidate, self.settings["inverse_penalty"]))
+            else:
+                yield self.fit(inputs, candidate, splits)
+
+    def by_alignment(self, candidates: Sequence[BaselineOptions]) -> list[list[int]]:
+        """Group the numbers of candidates that differ in the penalty of decoders alone."""
+        aligned_by = [setting for setting in self.grid if setting != self.settings.get("inverse_penalty")]
+        groups: dict[tuple[Setting, ...], list[int]] = {}
+        for number, candidate in enumerate(candidates):
+            groups.setdefault(tuple(getattr(candidate, setting) for setting in aligned_by), []).append(number)
+        return list(groups.values())
+
 
 RAW_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
 PENALTIES = (0.01, 0.1, 1.0)
 COMPONENTS = {"components": "principal_components", "inverse_penalty": "component_inverse_penalty"}
-COMPONENT_GRID: Mapping[str, tuple[Setting, ...]] = {"principal_components": (10, 20, 40), "component_inverse_penalty": PENALTIES}
+COMPONENT_GRID: Mapping[str, tuple[Setting, ...]] = {
+    "principal_components": (3, 5, 10, 20, 40),
+    "component_inverse_penalty": PENALTIES,
+}
 BASELINES: Mapping[str, Baseline] = {
     "raw": Baseline(RawFeatures, {"inverse_penalty": "raw_inverse_penalty"}, {"raw_inverse_penalty": RAW_PENALTIES}),
-    "raw_lda": Baseline(Discriminants, {"shrinkage": "lda_shrinkage"}, {"lda_shrinkage": ("auto", 0.9, 0.6, 0.3)}),
+    "raw_lda": Baseline(Discriminants, {"shrinkage": "lda_shrinkage"}, {"lda_shrinkage": ("auto", 0.95, 0.9, 0.75, 0.6, 0.3)}),
+    "shrunk_lda": Baseline(
+        ShrunkMeanDiscriminants,
+        {"shrinkage": "mean_lda_shrinkage"},
+        {"mean_lda_shrinkage": (1.0, 0.95, 0.85, 0.7, 0.5, 0.3)},
+    ),
     "poisson_bayes": Baseline(
         SpikeCounts, {"prior_trials": "prior_trials"}, {"prior_trials": (10.0, 3.0, 1.0, 0.3)}, counts=True
     ),
@@ -88,13 +122,17 @@ BASELINES: Mapping[str, Baseline] = {
     "srm": Baseline(
         SharedResponses,
         {"components": "response_components", "inverse_penalty": "response_inverse_penalty"},
-        {"response_components": (5, 10, 20), "response_inverse_penalty": PENALTIES},
+        {"response_components": (2, 3, 5, 10, 20), "response_inverse_penalty": PENALTIES},
         animals=2,
     ),
     "mcca": Baseline(
         CanonicalVariates,
         {"components": "canonical_components", "ridge": "ridge", "inverse_penalty": "canonical_inverse_penalty"},
-        {"canonical_components": (7, 14, 20), "ridge": (30.0, 10.0, 3.0, 1.0), "canonical_inverse_penalty": (0.1, 1.0)},
+        {
+            "canonical_components": (2, 3, 5, 7, 10, 14, 20),
+            "ridge": (100.0, 30.0, 10.0, 3.0, 1.0),
+            "canonical_inverse_penalty": PENALTIES,
+        },
         animals=2,
     ),
     "cebra": Baseline(
@@ -104,7 +142,7 @@ BASELINES: Mapping[str, Baseline] = {
             "cebra_iterations": (100, 400),
             "cebra_dimensions": (16, 32),
             "cebra_temperature": (1.0, "auto"),
-            "cebra_inverse_penalty": PENALTIES,  # varies fastest, so that an embedding is fitted once for all of them
+            "cebra_inverse_penalty": PENALTIES,
         },
         animals=2,
         linear=False,

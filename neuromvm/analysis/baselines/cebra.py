@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from neuromvm.analysis.baselines.projections import Map, Projections, training_sides
+from neuromvm.analysis.baselines.projections import Projections, fit_splits
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 from neuromvm.errors import SpecError, SplitError
 
@@ -101,8 +100,11 @@ class ContrastiveEmbeddings(Projections):
         if len(inputs.animals) < 2:
             raise SpecError("analysis decoding", found="cebra with one animal", next_step="Leave 'cebra' out of baselines")
         settings = Contrast(dimensions, iterations, temperature, seed)
-        maps = [_cached(inputs, split, settings) for split in (range(inputs.splits) if splits is None else splits)]
-        super().__init__(inputs, maps, splits, inverse_penalty=inverse_penalty, shared=True)
+
+        def fit(training: Mapping[str, Training]) -> dict[str, Embedded]:
+            return contrastive_embedding(training, settings) if len(training) > 1 else {}
+
+        super().__init__(inputs, fit_splits(inputs, splits, fit), splits, inverse_penalty=inverse_penalty, shared=True)
 
 
 def require_package() -> None:
@@ -113,20 +115,6 @@ def require_package() -> None:
             found="the package cebra is not installed",
             next_step="Install it: pip install 'neuromvm[cebra]', or leave 'cebra' out of baselines",
         )
-
-
-# Training is slow, and the C of decoders is chosen among several for the same embedding: the most recent settings are cached.
-_CACHE: "WeakKeyDictionary[Inputs, tuple[Contrast, dict[int, dict[str, Embedded]]]]" = WeakKeyDictionary()
-
-
-def _cached(inputs: Inputs, split: int, settings: Contrast) -> Mapping[str, Map]:
-    if inputs not in _CACHE or _CACHE[inputs][0] != settings:
-        _CACHE[inputs] = (settings, {})
-    embeddings = _CACHE[inputs][1]
-    if split not in embeddings:
-        training = training_sides(inputs, split)
-        embeddings[split] = contrastive_embedding(training, settings) if len(training) > 1 else {}
-    return embeddings[split]
 
 
 @contextmanager
