@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.linalg import subspace_angles
 from scipy.stats import multivariate_normal
 
 from neuromvm.analysis.baselines import dynamical_alignment
+from neuromvm.analysis.baselines.catalogue import baseline, missing
 from neuromvm.analysis.baselines.dynamical_alignment import (
     AlignedDynamics,
     Dynamics,
@@ -15,7 +17,14 @@ from neuromvm.analysis.baselines.dynamical_alignment import (
     class_scores,
     in_bins,
 )
+from neuromvm.analysis.decoding import decoding
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.judged import values
+from neuromvm.analysis.readouts.decoders import POOLED
+from neuromvm.analysis.readouts.representations import Inputs, training_side
 from neuromvm.errors import ShapeError
+from neuromvm.specs import SplitSpec
+from tests.analysis.simulation import poisoned, simulate
 
 
 def random_dynamics(rng, conditions, bins, latents, noise=0.3):
@@ -171,3 +180,44 @@ def test_samples_that_cannot_be_compared_are_refused():
         aligned_dynamics(samples | {"rat0": short}, 3)
     with pytest.raises(ShapeError, match="all equal"):
         aligned_dynamics({name: Sequences(np.ones_like(found.activity), found.codes) for name, found in samples.items()}, 3)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return simulate(splits=SplitSpec(kind="halves"), windows=2)
+
+
+OPTIONS = Options(baselines=("raw_lda", "dynamics"), dynamics_dimensions=3, bootstraps=100, permutations=500)
+
+
+def test_it_is_no_row_unless_it_is_named_and_reads_an_animal_alone_and_with_all_others(study):
+    assert "dynamics" not in Options().baselines
+    scores = decoding.compute(study, OPTIONS)
+    found = values(scores).sel(representation="dynamics")
+    assert np.isnan(found.sel(setting=["cross", "others", "within - cross"])).all()
+    assert found.sel(setting="within") > 0.4
+    assert found.sel(setting="pooled") > 0.4
+    p = scores["null_score"].sel(null="labels", target="all animals", null_statistic="p", representation="dynamics")
+    assert p.sel(setting="pooled") < 0.01
+    assert {line.setting for line in decoding.summarize(scores) if line.representation == "dynamics"} == {"within", "pooled"}
+    other = decoding.compute(study, OPTIONS.model_copy(update={"baselines": ("raw_lda",)}))
+    assert np.isnan(values(other).sel(representation="raw_lda", setting="pooled"))
+
+
+def test_test_trials_change_nothing_that_is_fitted(study):
+    seen, other = (baseline("dynamics", Inputs(each.samples, each.splits), OPTIONS) for each in (study, poisoned(study)))
+    for target in study.samples.children:
+        side = training_side(study.splits, 0, target)
+        for source in (target, POOLED):
+            np.testing.assert_array_equal(seen.seen(0, source, target)[side], other.seen(0, source, target)[side])
+    assert seen.seen(0, "rat1", "rat0") is None
+
+
+def test_what_pairs_share_has_to_be_the_label(study):
+    nodes = {name: node.to_dataset().copy(deep=True) for name, node in study.samples.children.items()}
+    nodes["rat0"]["match"] = nodes["rat0"]["match"] // 2
+    samples = xr.DataTree.from_dict(nodes)
+    samples.attrs = study.samples.attrs
+    assert missing("dynamics", study.samples) == ""
+    assert "dynamics decodes what pairs share" in missing("dynamics", samples)
+    assert missing("mcca", samples) == ""

@@ -5,9 +5,10 @@ In a trial of condition s and animal a, the latent state z and the activity x of
     z_1 ~ N(b_s1, Q0_s),    z_t = A_s z_(t-1) + b_st + N(0, Q_s),    x_t = d_a + C_a z_t + N(0, R_a)
 
 with Q0, Q and R diagonal. It is fitted by expectation and maximisation with a Kalman smoother, from a factor analysis of all
-animals together, and a trial is decoded by the condition of highest likelihood. An animal may lack conditions: its readout follows
-from those it has, so that trials of the others can be decoded. With one bin, this is a mixture of Gaussians with the covariance of
-a factor analysis. The offset d is not in the publication; it lets an animal that lacks conditions have another mean than others.
+animals together, and a trial is decoded by the condition of highest likelihood. An animal may lack conditions: its readout
+follows from those it has, so that trials of the others can be decoded. With one bin, this is a mixture of Gaussians with the
+covariance of a factor analysis. The offset d is not in the publication; it lets the mean activity of an animal that lacks
+conditions differ from that over all conditions.
 
 Written from the equations in Herrero-Vidal, Rinberg & Savin (2021). Across-animal odor decoding by probabilistic manifold
 alignment. *NeurIPS* 34.
@@ -20,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromvm.analysis.baselines.components import NEGLIGIBLE
-from neuromvm.analysis.readouts.representations import Floats
+from neuromvm.analysis.readouts.classifiers import Classifier, MostLikely
+from neuromvm.analysis.readouts.decoders import POOLED
+from neuromvm.analysis.readouts.representations import Floats, Inputs, Representation
 from neuromvm.errors import ShapeError
 
 TOLERANCE = 1e-5  # increase of the log-likelihood per training number [nats] at which iterations end
@@ -120,6 +123,46 @@ def class_scores(model: AlignedDynamics, animal: str, activity: Floats) -> Float
     return np.stack([_filter(evidence, covariances, model.dynamics, code)[2] for code in conditions], axis=1)
 
 
+class TrialLikelihoods(Representation):
+    """Log-likelihoods of samples under the model of each class ``(trial, window, class)``, -inf for classes without a model.
+
+    An animal's own decoder has the model fitted to the animal alone, the source ``pooled`` that fitted to all animals together.
+    """
+
+    pools = True
+
+    def __init__(self, inputs: Inputs, *, dimensions: int, splits: Sequence[int] | None = None) -> None:
+        super().__init__(range(inputs.splits) if splits is None else splits, shared=False)
+        self._seen = [_seen_in_split(inputs, split, dimensions) for split in self.replicas]
+
+    def classifier(self, replica: int) -> Classifier:
+        """Return the choice of the class of highest likelihood."""
+        return MostLikely()
+
+    def seen(self, replica: int, source: str, target: str) -> Floats | None:
+        """Return the log-likelihoods of the target, if the source is the target or ``pooled``."""
+        return self._seen[replica].get((source, target))
+
+
+def _seen_in_split(inputs: Inputs, split: int, dimensions: int) -> dict[tuple[str, str], Floats]:
+    """Return the log-likelihoods of each source and target of a split."""
+    training = {name: inputs.training(split, name) for name in inputs.fitted(split)}
+    labelled = {
+        name: Sequences.of(side.features, side.match, inputs.bins(name)) for name, side in training.items() if len(side.match)
+    }
+    classes = 1 + max((int(sequences.codes.max()) for sequences in labelled.values()), default=-1)
+    models = {name: aligned_dynamics({name: sequences}, dimensions) for name, sequences in labelled.items()}
+    seen = {}
+    for source, model in (models | ({POOLED: aligned_dynamics(labelled, dimensions)} if labelled else {})).items():
+        for target in model.readouts:
+            activity = in_bins(inputs.scaled(split, target), inputs.bins(target))
+            scores = np.full((*activity.shape[:2], classes), -np.inf)
+            flat = activity.reshape(-1, *activity.shape[2:])
+            scores[..., model.codes] = class_scores(model, target, flat).reshape(*activity.shape[:2], -1)
+            seen[source, target] = scores
+    return seen
+
+
 class _Animal:
     """Samples of an animal, with sums that do not change while the model is fitted."""
 
@@ -141,8 +184,8 @@ class _Animal:
 class _Covariances(NamedTuple):
     """Covariances of states given the activity of an animal; they are the same for all samples of a condition."""
 
-    predicted: list[Floats]  # of each bin (condition, latent, latent), given earlier bins
-    filtered: list[Floats]  # the same given this bin, too
+    predicted: Sequence[Floats]  # of each bin (condition, latent, latent), given earlier bins
+    filtered: Sequence[Floats]  # the same given this bin, too
     log_determinant: Floats  # (bin, condition) of the activity given earlier bins, less that of the noise of units
 
 
@@ -174,8 +217,10 @@ def _covariances(readout: Readout, dynamics: Dynamics) -> _Covariances:
     """Run the recursion of the Kalman filter for covariances."""
     information = readout.loadings.T @ (readout.loadings / readout.noise[:, None])
     identity = np.eye(len(information))
-    predicted, filtered, determinants = [], [], []
-    covariance = dynamics.start_noise[:, :, None] * identity
+    predicted: list[Floats] = []
+    filtered: list[Floats] = []
+    determinants: list[Floats] = []
+    covariance: Floats = dynamics.start_noise[:, :, None] * identity
     for _ in range(dynamics.drive.shape[1]):
         if filtered:
             step = dynamics.transition @ filtered[-1] @ dynamics.transition.swapaxes(1, 2)
@@ -195,7 +240,8 @@ def _filter(
 
     ``condition`` is that of each sample, or of all of them.
     """
-    predicted, filtered = [], []
+    predicted: list[Floats] = []
+    filtered: list[Floats] = []
     log_likelihood = np.zeros(len(evidence.pull))
     for number in range(evidence.pull.shape[1]):
         mean = dynamics.drive[condition, number]
@@ -291,9 +337,7 @@ def _factor_analysis(animals: Sequence[_Animal], dimensions: int) -> tuple[list[
     weights = [np.repeat(animal.samples, bins) for animal in animals]
     rows = [animal.means.reshape(conditions * bins, -1) for animal in animals]
     offsets = [weight @ means / weight.sum() for weight, means in zip(weights, rows, strict=True)]
-    centred = [
-        np.sqrt(weight)[:, None] * (means - offset) for weight, means, offset in zip(weights, rows, offsets, strict=True)
-    ]
+    centred = [np.sqrt(weight)[:, None] * (means - offset) for weight, means, offset in zip(weights, rows, offsets, strict=True)]
     left, strength, axes = np.linalg.svd(np.concatenate(centred, axis=1), full_matrices=False)
     kept = min(dimensions, int((strength**2 > NEGLIGIBLE * max(strength[0] ** 2, NEGLIGIBLE)).sum()))
     if kept < 1:

@@ -1,4 +1,4 @@
-"""Classifiers that decode labels: logistic regression, shrinkage discriminants and Poisson naive Bayes."""
+"""Classifiers that decode labels: logistic regression, shrinkage discriminants, Poisson naive Bayes and given likelihoods."""
 
 from typing import Literal, Protocol, Self
 
@@ -89,6 +89,22 @@ class ShrinkageDiscriminant(_Linear):
 
     def __init__(self, shrinkage: float | Literal["auto"] = "auto") -> None:
         super().__init__(LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage))
+
+
+class MostLikely:
+    """The class of highest likelihood, from features that are log-likelihoods, one for each class code; nothing is fitted."""
+
+    def __init__(self) -> None:
+        self.classes_: Codes = np.zeros(0, dtype=np.int16)
+
+    def fit(self, features: Floats, labels: Codes) -> Self:
+        """Note which classes there are in ``labels (sample,)``."""
+        self.classes_ = np.unique(labels)
+        return self
+
+    def class_scores(self, features: Floats) -> Floats:
+        """Return the log-likelihoods of the classes ``(sample, class)``."""
+        return features[:, self.classes_]
 
 
 class PoissonBayes:

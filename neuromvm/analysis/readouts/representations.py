@@ -57,6 +57,10 @@ class Inputs:
         self._sides = {(split, name): training_side(splits, split, name) for split in range(self.splits) for name in self.animals}
         self._scalers = {(split, name): self._scaler(split, name) for split in range(self.splits) for name in self.fitted(split)}
 
+    def bins(self, animal: str) -> int:
+        """Return the number of bins of a window; features are flattened ``(bin, unit)``."""
+        return self._activity[animal].sizes["bin"]
+
     def fitted(self, split: int) -> list[str]:
         """Return the animals with training-side trials, which scaling and alignment need."""
         return [name for name in self.animals if self._sides[split, name].any()]
@@ -89,8 +93,11 @@ class Representation(ABC):
     """Features of the samples of every animal, as decoders see them.
 
     ``replicas`` are the split of each replica: a model has one for each split and seed, a baseline one for each split. ``shared``
-    says whether all animals lie in one space, so that one decoder can be fitted on several animals.
+    says whether all animals lie in one space, so that one decoder can be fitted on several animals. ``pools`` says that without
+    such a space there is one decoder of all animals, whose samples are those seen by the source ``pooled``.
     """
+
+    pools = False
 
     def __init__(self, replicas: Sequence[int], *, shared: bool) -> None:
         self.replicas = [int(split) for split in replicas]
