@@ -1,6 +1,7 @@
 """The baselines of decoding: settings, the grid on which they are tuned, and how each baseline is fitted."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -19,7 +20,9 @@ from neuromvm.analysis.readouts.classifiers import Classifier
 from neuromvm.analysis.readouts.representations import Floats, Inputs, RawFeatures, Representation
 from neuromvm.specs.base import Spec
 
-Name = Literal["raw", "raw_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca", "dynamics", "cebra"]
+Name = Literal[
+    "raw", "raw_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca", "dynamics", "cebra", "cebra_unified"
+]
 Setting = float | int | Literal["auto"]
 
 
@@ -79,6 +82,20 @@ RAW_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
 PENALTIES = (0.01, 0.1, 1.0)
 COMPONENTS = {"components": "principal_components", "inverse_penalty": "component_inverse_penalty"}
 COMPONENT_GRID: Mapping[str, tuple[Setting, ...]] = {"principal_components": (10, 20, 40), "component_inverse_penalty": PENALTIES}
+CEBRA = Baseline(
+    ContrastiveEmbeddings,
+    {key: f"cebra_{key}" for key in ("dimensions", "iterations", "temperature", "seed", "inverse_penalty")},
+    {
+        "cebra_iterations": (100, 400),
+        "cebra_dimensions": (16, 32),
+        "cebra_temperature": (1.0, "auto"),
+        "cebra_inverse_penalty": PENALTIES,  # varies fastest, so that an embedding is fitted once for all of them
+    },
+    animals=2,
+    default=False,
+    linear=False,
+    require=require_package,
+)
 BASELINES: Mapping[str, Baseline] = {
     "raw": Baseline(RawFeatures, {"inverse_penalty": "raw_inverse_penalty"}, {"raw_inverse_penalty": RAW_PENALTIES}),
     "raw_lda": Baseline(Discriminants, {"shrinkage": "lda_shrinkage"}, {"lda_shrinkage": ("auto", 0.9, 0.6, 0.3)}),
@@ -108,20 +125,8 @@ BASELINES: Mapping[str, Baseline] = {
         default=False,
         linear=False,
     ),
-    "cebra": Baseline(
-        ContrastiveEmbeddings,
-        {key: f"cebra_{key}" for key in ("dimensions", "iterations", "temperature", "seed", "inverse_penalty")},
-        {
-            "cebra_iterations": (100, 400),
-            "cebra_dimensions": (16, 32),
-            "cebra_temperature": (1.0, "auto"),
-            "cebra_inverse_penalty": PENALTIES,  # varies fastest, so that an embedding is fitted once for all of them
-        },
-        animals=2,
-        default=False,
-        linear=False,
-        require=require_package,
-    ),
+    "cebra": CEBRA,
+    "cebra_unified": CEBRA._replace(representation=partial(ContrastiveEmbeddings, unified=True)),
 }
 
 
