@@ -72,7 +72,7 @@ def test_the_likelihood_of_a_trial_is_that_of_a_multivariate_normal(bins):
     latents, units = 2, 4
     dynamics, readout = random_dynamics(rng, 3, bins, latents), random_readout(rng, units, latents)
     trials = rng.standard_normal((6, bins, units))
-    scores = class_scores(AlignedDynamics(np.arange(3), dynamics, {"rat": readout}, []), "rat", trials)
+    scores = class_scores(AlignedDynamics(np.arange(3), dynamics, {"rat": readout}, []), "rat", trials, 3)
     for condition in range(3):
         # states as a linear map of the independent start and steps
         step, mean = np.eye(bins * latents), np.zeros(bins * latents)
@@ -101,7 +101,7 @@ def test_no_step_lowers_the_likelihood(bins, monkeypatch):
     assert changes.sum() > 1
     total = 0.0
     for name, sequences in without(samples, "rat1", [0, 4]).items():
-        scores = class_scores(model, name, sequences.activity)
+        scores = class_scores(model, name, sequences.activity, 6)
         total += scores[np.arange(len(scores)), sequences.codes].sum()
     assert total >= model.log_likelihood[-1] - 1e-7 * abs(total)
     assert total - model.log_likelihood[-1] < 1 + changes[-5:].sum()
@@ -131,19 +131,22 @@ def test_conditions_without_a_label_in_the_target_are_read_where_the_code_is_sha
         model = aligned_dynamics(without(samples, "rat0", held_out), 3)
         np.testing.assert_array_equal(model.codes, np.arange(9))
         tested = np.isin(samples["rat0"].codes, held_out)
-        scores = class_scores(model, "rat0", samples["rat0"].activity[tested])[:, held_out]
+        scores = class_scores(model, "rat0", samples["rat0"].activity[tested], 9)[:, held_out]
         accuracy.append(np.mean(np.array(held_out)[scores.argmax(axis=1)] == samples["rat0"].codes[tested]))
     if shared:
         assert np.mean(accuracy) > 0.8
     else:
         assert abs(np.mean(accuracy) - 1 / 3) < 0.25
+    lacking = class_scores(model, "rat0", samples["rat0"].activity[:2], 11)
+    assert np.isneginf(lacking[:, 9:]).all()  # classes that no animal has
+    assert np.isfinite(lacking[:, :9]).all()
 
 
 def test_one_bin_is_a_mixture_of_gaussians_with_the_covariance_of_a_factor_analysis():
     samples, readouts, dynamics = simulated(np.random.default_rng(2), animals=1, bins=1, trials=400, conditions=5)
     activity, codes = samples["rat0"]
     model = aligned_dynamics(samples, 3)
-    scores, readout = class_scores(model, "rat0", activity), readouts["rat0"]
+    scores, readout = class_scores(model, "rat0", activity, 5), readouts["rat0"]
     for condition in range(5):
         covariance = readout.loadings * dynamics.start_noise[condition] @ readout.loadings.T + np.diag(readout.noise)
         known = multivariate_normal(readout.offset + readout.loadings @ dynamics.drive[condition, 0], covariance)
@@ -156,8 +159,8 @@ def test_order_of_animals_and_units_is_irrelevant():
     turned = {name: Sequences(samples[name].activity[:, :, ::-1], samples[name].codes) for name in reversed(samples)}
     model, other = aligned_dynamics(samples, 3), aligned_dynamics(turned, 3)
     for name, sequences in samples.items():
-        expected = class_scores(model, name, sequences.activity)
-        np.testing.assert_allclose(class_scores(other, name, turned[name].activity), expected, rtol=1e-5)
+        expected = class_scores(model, name, sequences.activity, 6)
+        np.testing.assert_allclose(class_scores(other, name, turned[name].activity, 6), expected, rtol=1e-5)
 
 
 def test_features_are_divided_bin_by_bin_and_silent_units_change_no_decision():
@@ -169,7 +172,7 @@ def test_features_are_divided_bin_by_bin_and_silent_units_change_no_decision():
         for name, found in samples.items()
     }
     model, other = aligned_dynamics(samples, 3), aligned_dynamics(silent, 3)
-    scores = [class_scores(fitted, "rat1", found["rat1"].activity) for fitted, found in ((model, samples), (other, silent))]
+    scores = [class_scores(fitted, "rat1", found["rat1"].activity, 6) for fitted, found in ((model, samples), (other, silent))]
     np.testing.assert_array_equal(*(each.argmax(axis=1) for each in scores))
 
 

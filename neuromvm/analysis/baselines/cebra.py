@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromvm.analysis.baselines.projections import Map, Projections, training_sides
+from neuromvm.analysis.readouts.classifiers import Logistic
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Training
 from neuromvm.errors import SpecError, SplitError
 
@@ -85,6 +86,29 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
     maps = dict(zip(training, networks, strict=True))
     spread = np.concatenate([maps[name](side.features) for name, side in training.items()]).std(axis=0)
     return {name: embedded._replace(spread=np.where(spread > 0, spread, 1.0)) for name, embedded in maps.items()}
+
+
+def scores_by_others(
+    training: Mapping[str, Training],
+    target: str,
+    features: Floats,
+    settings: Contrast,
+    *,
+    inverse_penalty: float,
+    classes: int,
+) -> Floats:
+    """Read samples of a target ``(sample, feature)`` with a decoder of all other animals' embeddings.
+
+    ``training`` holds all animals, the target with the classes that it was labelled for. Return scores ``(sample, class)``, -inf
+    for classes that no other animal has.
+    """
+    maps = contrastive_embedding(training, settings)
+    others = [name for name in training if name != target]
+    embedded = np.concatenate([maps[name](training[name].features) for name in others])
+    decoder = Logistic(inverse_penalty).fit(embedded, np.concatenate([training[name].match for name in others]))
+    scores = np.full((len(features), classes), -np.inf)
+    scores[:, decoder.classes_] = decoder.class_scores(maps[target](features))
+    return scores
 
 
 def _networks_of_animals(features: Sequence[Floats], labels: Sequence[Codes], settings: Contrast) -> list[Embedded]:

@@ -112,15 +112,18 @@ def aligned_dynamics(training: Mapping[str, Sequences], dimensions: int, steps: 
     return AlignedDynamics(codes, dynamics, dict(zip(training, readouts, strict=True)), likelihood)
 
 
-def class_scores(model: AlignedDynamics, animal: str, activity: Floats) -> Floats:
-    """Return the log-likelihood of each sample ``(sample, bin, unit)`` under each condition ``(sample, condition)`` [nats].
+def class_scores(model: AlignedDynamics, animal: str, activity: Floats, classes: int) -> Floats:
+    """Return the log-likelihood of each sample ``(sample, bin, unit)`` under each class ``(sample, class)`` [nats].
 
-    Conditions are ``model.codes``, of all animals: also those of which the animal had no labelled sample.
+    Also of classes of which this animal had no labelled sample; -inf of classes of which no animal had one.
     """
     readout = model.readouts[animal]
-    evidence, covariances = _Evidence.of(readout, activity), _covariances(readout, model.dynamics)
-    conditions = range(len(model.codes))
-    return np.stack([_filter(evidence, covariances, model.dynamics, code)[2] for code in conditions], axis=1)
+    evidence = _Evidence.of(readout, activity, np.square(activity))
+    covariances = _covariances(readout, model.dynamics)
+    scores = np.full((len(activity), classes), -np.inf)
+    for condition, code in enumerate(model.codes):
+        scores[:, code] = _filter(evidence, covariances, model.dynamics, condition)[2]
+    return scores
 
 
 class TrialLikelihoods(Representation):
@@ -156,10 +159,8 @@ def _seen_in_split(inputs: Inputs, split: int, dimensions: int) -> dict[tuple[st
     for source, model in (models | ({POOLED: aligned_dynamics(labelled, dimensions)} if labelled else {})).items():
         for target in model.readouts:
             activity = in_bins(inputs.scaled(split, target), inputs.bins(target))
-            scores = np.full((*activity.shape[:2], classes), -np.inf)
-            flat = activity.reshape(-1, *activity.shape[2:])
-            scores[..., model.codes] = class_scores(model, target, flat).reshape(*activity.shape[:2], -1)
-            seen[source, target] = scores
+            scores = class_scores(model, target, activity.reshape(-1, *activity.shape[2:]), classes)
+            seen[source, target] = scores.reshape(*activity.shape[:2], classes)
     return seen
 
 
@@ -171,7 +172,8 @@ class _Animal:
         self.index = np.searchsorted(codes, sequences.codes)  # (sample,) condition
         self.member = (self.index == np.arange(len(codes))[:, None]).astype(np.float64)  # (condition, sample)
         self.samples = self.member.sum(axis=1)  # (condition,)
-        self.squares = np.square(self.activity).sum(axis=(0, 1))  # (unit,)
+        self.squared = np.square(self.activity)
+        self.squares = self.squared.sum(axis=(0, 1))  # (unit,)
         self.floor = SMALLEST_NOISE * np.maximum(self.activity.var(axis=(0, 1)), NEGLIGIBLE)  # (unit,)
         sums = np.einsum("cs,stu->ctu", self.member, self.activity)
         self.means = sums / np.maximum(self.samples, 1)[:, None, None]  # (condition, bin, unit), 0 where it lacks the condition
@@ -198,10 +200,13 @@ class _Evidence(NamedTuple):
     constant: float  # log-determinant of 2 pi R
 
     @classmethod
-    def of(cls, readout: Readout, activity: Floats) -> "_Evidence":
-        centred, weighted = activity - readout.offset, readout.loadings / readout.noise[:, None]
-        squares = np.einsum("stu,u->st", np.square(centred), 1 / readout.noise)
-        return cls(readout.loadings.T @ weighted, centred @ weighted, squares, float(np.log(2 * np.pi * readout.noise).sum()))
+    def of(cls, readout: Readout, activity: Floats, squares: Floats) -> "_Evidence":
+        """Return it for activity ``(sample, bin, unit)`` and its squares."""
+        weighted = np.column_stack([readout.loadings, readout.offset]) / readout.noise[:, None]
+        products, offset = activity @ weighted, readout.offset @ weighted
+        distance = squares @ (1 / readout.noise) - 2 * products[..., -1] + offset[-1]
+        constant = float(np.log(2 * np.pi * readout.noise).sum())
+        return cls(readout.loadings.T @ weighted[:, :-1], products[..., :-1] - offset[:-1], distance, constant)
 
 
 class _States(NamedTuple):
@@ -261,7 +266,7 @@ def _filter(
 def _smooth(animal: _Animal, readout: Readout, dynamics: Dynamics) -> _States:
     """Return the posterior of states given whole samples (Rauch, Tung and Striebel)."""
     covariances = _covariances(readout, dynamics)
-    evidence = _Evidence.of(readout, animal.activity)
+    evidence = _Evidence.of(readout, animal.activity, animal.squared)
     predicted, filtered, log_likelihood = _filter(evidence, covariances, dynamics, animal.index)
     means, smoothed, lagged = [filtered[-1]], [covariances.filtered[-1]], []
     for number in reversed(range(len(filtered) - 1)):
@@ -351,7 +356,7 @@ def _factor_analysis(animals: Sequence[_Animal], dimensions: int) -> tuple[list[
     for _ in range(FACTOR_STEPS):
         precision, pull = np.tile(np.eye(kept), (conditions, 1, 1)), np.zeros((conditions, bins, kept))
         for animal, readout in zip(animals, readouts, strict=True):
-            evidence = _Evidence.of(readout, animal.means)
+            evidence = _Evidence.of(readout, animal.means, np.square(animal.means))
             precision += animal.samples[:, None, None] * evidence.information
             pull += animal.samples[:, None, None] * evidence.pull
         covariance = np.linalg.inv(precision)
@@ -368,7 +373,7 @@ def _first_dynamics(animals: Sequence[_Animal], readouts: Sequence[Readout], pat
     """Return dynamics that follow the paths and forget half of a deviation in a bin; noise as states read bin by bin vary."""
     deviations = []
     for animal, readout in zip(animals, readouts, strict=True):
-        evidence = _Evidence.of(readout, animal.activity)
+        evidence = _Evidence.of(readout, animal.activity, animal.squared)
         states = np.linalg.solve(evidence.information + np.eye(paths.shape[-1]), evidence.pull[..., None])[..., 0]
         deviations.append(np.square(states - paths[animal.index]).reshape(-1, paths.shape[-1]))
     noise = np.tile(np.maximum(np.concatenate(deviations).mean(axis=0), floor), (len(paths), 1))
