@@ -50,6 +50,9 @@ class BaselineOptions(Spec):
     canonical_components: int = Field(14, ge=1, description="mcca: shared components; classes - 1 is a good choice")
     ridge: float = Field(3.0, gt=0, description="mcca: added to the covariance of scaled features; 30 for hundreds of cells")
     dynamics_dimensions: int = Field(8, ge=1, description="dynamics: of the latent state")
+    dynamics_steps: int = Field(
+        10, ge=1, description="dynamics: most iterations; few keep the latent state on what animals share"
+    )
     cebra_dimensions: int = Field(32, ge=2, description="cebra: dimensions of the embedding")
     cebra_iterations: int = Field(400, ge=1, description="cebra: iterations of training, each on 64 samples of every animal")
     cebra_temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
@@ -119,8 +122,8 @@ BASELINES: Mapping[str, Baseline] = {
     ),
     "dynamics": Baseline(
         TrialLikelihoods,
-        {"dimensions": "dynamics_dimensions"},
-        {"dynamics_dimensions": (4, 8, 14)},
+        {"dimensions": "dynamics_dimensions", "steps": "dynamics_steps"},
+        {"dynamics_steps": (2, 10, 50), "dynamics_dimensions": (4, 8, 14)},
         matched=True,
         default=False,
         linear=False,

@@ -85,7 +85,8 @@ def aligned_dynamics(training: Mapping[str, Sequences], dimensions: int, steps: 
     dimensions
         Of the latent state; fewer where the condition means of all animals together span fewer.
     steps
-        Largest number of iterations.
+        Largest number of iterations. They raise the likelihood, but not always what is read of conditions that an animal lacks:
+        the latent state may turn from what animals share to what units of one animal have in common in a trial.
 
     Raises
     ------
@@ -134,9 +135,9 @@ class TrialLikelihoods(Representation):
 
     pools = True
 
-    def __init__(self, inputs: Inputs, *, dimensions: int, splits: Sequence[int] | None = None) -> None:
+    def __init__(self, inputs: Inputs, *, dimensions: int, steps: int, splits: Sequence[int] | None = None) -> None:
         super().__init__(range(inputs.splits) if splits is None else splits, shared=False)
-        self._seen = [_seen_in_split(inputs, split, dimensions) for split in self.replicas]
+        self._seen = [_seen_in_split(inputs, split, dimensions, steps) for split in self.replicas]
 
     def classifier(self, replica: int) -> Classifier:
         """Return the choice of the class of highest likelihood."""
@@ -147,16 +148,16 @@ class TrialLikelihoods(Representation):
         return self._seen[replica].get((source, target))
 
 
-def _seen_in_split(inputs: Inputs, split: int, dimensions: int) -> dict[tuple[str, str], Floats]:
+def _seen_in_split(inputs: Inputs, split: int, dimensions: int, steps: int) -> dict[tuple[str, str], Floats]:
     """Return the log-likelihoods of each source and target of a split."""
     training = {name: inputs.training(split, name) for name in inputs.fitted(split)}
     labelled = {
         name: Sequences.of(side.features, side.match, inputs.bins(name)) for name, side in training.items() if len(side.match)
     }
     classes = 1 + max((int(sequences.codes.max()) for sequences in labelled.values()), default=-1)
-    models = {name: aligned_dynamics({name: sequences}, dimensions) for name, sequences in labelled.items()}
+    models = {name: aligned_dynamics({name: sequences}, dimensions, steps) for name, sequences in labelled.items()}
     seen = {}
-    for source, model in (models | ({POOLED: aligned_dynamics(labelled, dimensions)} if labelled else {})).items():
+    for source, model in (models | ({POOLED: aligned_dynamics(labelled, dimensions, steps)} if labelled else {})).items():
         for target in model.readouts:
             activity = in_bins(inputs.scaled(split, target), inputs.bins(target))
             scores = class_scores(model, target, activity.reshape(-1, *activity.shape[2:]), classes)
