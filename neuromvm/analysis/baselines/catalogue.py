@@ -123,7 +123,7 @@ BASELINES: Mapping[str, Baseline] = {
     "dynamics": Baseline(
         TrialLikelihoods,
         {"dimensions": "dynamics_dimensions", "steps": "dynamics_steps"},
-        {"dynamics_steps": (2, 10, 50), "dynamics_dimensions": (4, 8, 14)},
+        {"dynamics_steps": (2, 10, 50), "dynamics_dimensions": (2, 4, 8, 14)},
         matched=True,
         default=False,
         linear=False,
