@@ -246,7 +246,9 @@ def few_shot(
 def refit(
     run_folder: RunFolder,
     count: Annotated[int, typer.Option("--n", min=1, help="Null data sets; every row is fitted again on each.")] = 200,
-    rows: Annotated[str | None, typer.Option(help="Models and baselines, e.g. mmvm,mcca; default: all but cebra.")] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Models and baselines, as mmvm,mcca; default: all but cebra, dynamics.")
+    ] = None,
     jobs: Jobs = 1,
 ) -> None:
     """Fit every row of the decoding table again with labels permuted, as its null. Refits are kept: add more at any time."""

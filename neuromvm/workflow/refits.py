@@ -56,10 +56,10 @@ def refit(
 def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
     """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
-    By default all rows of the table but ``cebra`` are refitted; refits in the folder are not made again. Returns a line for each
-    null data set on which a row could not be fitted: it counts as a null score above the observed one, so that p is not too
-    small. Raises SpecError if trials both train and test or a row is not in the table, RunFolderError if the scores are of an
-    earlier version.
+    By default all rows of the table but those of CEBRA and ``dynamics`` are refitted; refits in the folder are not made
+    again. Returns a line for each null data set on which a row could not be fitted: it counts as a null score above the observed
+    one, so that p is not too small. Raises SpecError if trials both train and test or a row is not in the table, RunFolderError
+    if the scores are of an earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(

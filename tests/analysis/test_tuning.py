@@ -31,6 +31,7 @@ SMALL = {
     "hyperalignment": {"principal_components": (1, 4)},
     "srm": {"response_components": (1, 3)},
     "mcca": {"canonical_components": (1, 3), "ridge": (3.0, 300.0)},
+    "dynamics": {"dynamics_dimensions": (1, 3)},
 }
 OPTIONS = Options(tune=True, inner_folds=2, inner_repeats=3, bootstraps=100, permutations=500)
 MANY = (20, 24, 28)  # trials of a class, enough to tell which settings are better

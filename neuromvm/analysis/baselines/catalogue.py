@@ -1,13 +1,16 @@
 """The baselines of decoding: settings, the grid on which they are tuned, and how each baseline is fitted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Literal, NamedTuple, get_args
 
+import numpy as np
 import xarray as xr
 from pydantic import Field
 
 from neuromvm.analysis.baselines.cebra import ContrastiveEmbeddings, require_package
 from neuromvm.analysis.baselines.components import PrincipalComponents
+from neuromvm.analysis.baselines.dynamical_alignment import TrialLikelihoods
 from neuromvm.analysis.baselines.hyperalignment import Hyperaligned
 from neuromvm.analysis.baselines.mcca import CanonicalVariates
 from neuromvm.analysis.baselines.procrustes import ProcrustesAligned
@@ -17,16 +20,27 @@ from neuromvm.analysis.readouts.classifiers import Classifier
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Penalised, RawFeatures, Representation
 from neuromvm.specs.base import Spec
 
-Name = Literal["raw", "raw_lda", "shrunk_lda", "poisson_bayes", "pca", "procrustes", "hyperalignment", "srm", "mcca", "cebra"]
+Name = Literal[
+    "raw",
+    "raw_lda",
+    "shrunk_lda",
+    "poisson_bayes",
+    "pca",
+    "procrustes",
+    "hyperalignment",
+    "srm",
+    "mcca",
+    "dynamics",
+    "cebra",
+    "cebra_unified",
+]
 Setting = float | int | Literal["auto"]
 
 
 class BaselineOptions(Spec):
     """Which baselines, and their settings. Defaults suit some tens of units and about a hundred trials an animal."""
 
-    baselines: tuple[Name, ...] = Field(
-        default_factory=lambda: tuple(name for name in get_args(Name) if BASELINES[name].require is None)
-    )
+    baselines: tuple[Name, ...] = Field(default_factory=lambda: tuple(name for name in get_args(Name) if BASELINES[name].default))
     tune: bool = Field(
         False, description="Choose these settings, and C of latents, for each split on inner folds of its training side"
     )
@@ -54,6 +68,10 @@ class BaselineOptions(Spec):
     response_components: int = Field(14, ge=1, description="srm: dimensions; classes - 1 at most")
     canonical_components: int = Field(14, ge=1, description="mcca: shared components; classes - 1 is a good choice")
     ridge: float = Field(3.0, gt=0, description="mcca: added to the covariance of scaled features; 30 for hundreds of cells")
+    dynamics_dimensions: int = Field(8, ge=1, description="dynamics: of the latent state")
+    dynamics_steps: int = Field(
+        10, ge=1, description="dynamics: most iterations; few keep the latent state on what animals share"
+    )
     cebra_dimensions: int = Field(32, ge=2, description="cebra: dimensions of the embedding")
     cebra_iterations: int = Field(400, ge=1, description="cebra: iterations of training, each on 64 samples of every animal")
     cebra_temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
@@ -64,13 +82,15 @@ class BaselineOptions(Spec):
 
 
 class Baseline(NamedTuple):
-    """How a baseline is fitted and tuned; one that requires an optional package is fitted only if it is named in the options."""
+    """How a baseline is fitted and tuned."""
 
     representation: Callable[..., Representation]
     settings: Mapping[str, str]  # argument of the representation -> setting of BaselineOptions
     grid: Mapping[str, tuple[Setting, ...]]  # setting -> values that tune tries, the simplest first
     animals: int = 1  # needed
     counts: bool = False  # whether it needs spike counts
+    matched: bool = False  # whether it decodes what pairs share, which then has to be the label
+    default: bool = True  # whether it is a row, and refitted, unless named
     linear: bool = True  # whether the map to the shared space is linear
     require: Callable[[], None] | None = None  # raises SpecError unless the optional package is installed
 
@@ -105,6 +125,20 @@ COMPONENT_GRID: Mapping[str, tuple[Setting, ...]] = {
     "principal_components": (3, 5, 10, 20, 40),
     "component_inverse_penalty": PENALTIES,
 }
+CEBRA = Baseline(
+    ContrastiveEmbeddings,
+    {key: f"cebra_{key}" for key in ("dimensions", "iterations", "temperature", "seed", "inverse_penalty")},
+    {
+        "cebra_iterations": (100, 400),
+        "cebra_dimensions": (16, 32),
+        "cebra_temperature": (1.0, "auto"),
+        "cebra_inverse_penalty": PENALTIES,
+    },
+    animals=2,
+    default=False,
+    linear=False,
+    require=require_package,
+)
 BASELINES: Mapping[str, Baseline] = {
     "raw": Baseline(RawFeatures, {"inverse_penalty": "raw_inverse_penalty"}, {"raw_inverse_penalty": RAW_PENALTIES}),
     "raw_lda": Baseline(Discriminants, {"shrinkage": "lda_shrinkage"}, {"lda_shrinkage": ("auto", 0.95, 0.9, 0.75, 0.6, 0.3)}),
@@ -135,19 +169,16 @@ BASELINES: Mapping[str, Baseline] = {
         },
         animals=2,
     ),
-    "cebra": Baseline(
-        ContrastiveEmbeddings,
-        {key: f"cebra_{key}" for key in ("dimensions", "iterations", "temperature", "seed", "inverse_penalty")},
-        {
-            "cebra_iterations": (100, 400),
-            "cebra_dimensions": (16, 32),
-            "cebra_temperature": (1.0, "auto"),
-            "cebra_inverse_penalty": PENALTIES,
-        },
-        animals=2,
+    "dynamics": Baseline(
+        TrialLikelihoods,
+        {"dimensions": "dynamics_dimensions", "steps": "dynamics_steps"},
+        {"dynamics_steps": (2, 10, 50), "dynamics_dimensions": (2, 4, 8, 14)},
+        matched=True,
+        default=False,
         linear=False,
-        require=require_package,
     ),
+    "cebra": CEBRA,
+    "cebra_unified": CEBRA._replace(representation=partial(ContrastiveEmbeddings, unified=True)),
 }
 
 
@@ -172,6 +203,10 @@ def missing(name: str, samples: xr.DataTree) -> str:
         for animal, node in samples.children.items():
             if node["activity"].dtype.kind not in "ui":
                 return f"activity of {animal} is no count of spikes"
+    if BASELINES[name].matched and not all(
+        np.array_equal(node["label"].to_numpy(), node["match"].to_numpy()) for node in samples.children.values()
+    ):
+        return f"pairs share other labels than are decoded; {name} decodes what pairs share"
     return ""
 
 
@@ -209,6 +244,7 @@ class SplitBySplit(Representation):
     def __init__(self, parts: Mapping[tuple[int, ...], Representation]) -> None:
         self._parts = {split: (part, number) for splits, part in parts.items() for number, split in enumerate(splits)}
         super().__init__(range(len(self._parts)), shared=self._parts[0][0].shared)
+        self.pools = self._parts[0][0].pools
 
     def classifier(self, replica: int) -> Classifier:
         """Return the classifier of the split."""

@@ -35,7 +35,7 @@ def options(study: "Study") -> Options:
 def rows(study: "Study") -> dict[str, bool]:
     """Return the baselines of a run's analysis ``decoding``, and whether each is refitted unless rows are named."""
     names = [str(name) for name in _scores(study)["representation"].values]
-    return {name: BASELINES[name].require is None for name in names if name not in study.models}
+    return {name: BASELINES[name].default for name in names if name not in study.models}
 
 
 def settings_of(study: "Study", name: str) -> list[str]:

@@ -1,6 +1,6 @@
-"""Classifiers that decode labels: logistic regression, shrinkage discriminants and Poisson naive Bayes.
+"""Classifiers that decode labels: logistic regression, shrinkage discriminants, Poisson naive Bayes and given likelihoods.
 
-All give every class the same weight, however many training samples it has, because scores are balanced accuracies.
+Those that are fitted give every class the same weight, however many training samples it has: scores are balanced accuracies.
 """
 
 from typing import Literal, Protocol, Self
@@ -134,6 +134,22 @@ class ShrunkMeans:
     def class_scores(self, features: Floats) -> Floats:
         """Return the log posterior ``(sample, class)`` up to a number for each sample."""
         return np.asarray(features @ self.weights + self.offset)
+
+
+class MostLikely:
+    """The class of highest likelihood, from features that are log-likelihoods, one for each class code; nothing is fitted."""
+
+    def __init__(self) -> None:
+        self.classes_: Codes = np.zeros(0, dtype=np.int16)
+
+    def fit(self, features: Floats, labels: Codes) -> Self:
+        """Note which classes there are in ``labels (sample,)``."""
+        self.classes_ = np.unique(labels)
+        return self
+
+    def class_scores(self, features: Floats) -> Floats:
+        """Return the log-likelihoods of the classes ``(sample, class)``."""
+        return features[:, self.classes_]
 
 
 class PoissonBayes:

@@ -100,8 +100,11 @@ class Representation(ABC):
     """Features of the samples of every animal, as decoders see them.
 
     ``replicas`` are the split of each replica: a model has one for each split and seed, a baseline one for each split. ``shared``
-    says whether all animals lie in one space, so that one decoder can be fitted on several animals.
+    says whether all animals lie in one space, so that one decoder can be fitted on several animals. ``pools`` says that without
+    such a space there is one decoder of all animals, whose samples are those seen by the source ``pooled``.
     """
+
+    pools = False
 
     def __init__(self, replicas: Sequence[int], *, shared: bool) -> None:
         self.replicas = [int(split) for split in replicas]

@@ -14,7 +14,7 @@ from neuromvm.data.windows import classes
 from neuromvm.folders.study import Study
 from neuromvm.schema import animals, in_sample, is_scored
 
-ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca")  # baselines that pair animals by label
+ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca", "dynamics")  # baselines that pair animals by label
 FEW_ANIMALS = 10
 FEW_TRIALS = 10  # of a class, tested in a split
 UNEQUAL = 1.5  # share of the largest class relative to equal classes
