@@ -185,7 +185,9 @@ def _tables(folder: SharingFolder, batch: SharingBatch) -> list[xr.DataTree]:
         return [solve_table(renamed[number], divided[number], [batch.source]) for number in batch.numbers]
     fits: dict[int, dict[str, dict[int, list[Fit]]]] = {number: {} for number in batch.numbers}
     for model in groups[batch.source]:
-        spec, training = folder.study.spec.models[model], folder.study.spec.training_for(model)
+        spec = folder.study.spec.models[model]
+        # Without validation trials a training runs all its epochs.
+        training = folder.study.spec.training_for(model).model_copy(update={"patience": None})
         numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
         order = list(product(batch.numbers, numbers, training.seeds))
         replicas = [Replica(split, seed, exchange=number) for number, split, seed in order]
