@@ -3,6 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
+
+from neuromvm.data.permutation import Exchange, Permutation, draw_permutation
 
 # Independent random streams of a replica
 PAIRS, NOISE, VALIDATION = range(3)
@@ -11,7 +14,7 @@ PAIRS, NOISE, VALIDATION = range(3)
 class Replica(NamedTuple):
     """One training in a stack: its split, the seed of its weights, pairs and noise, and settings that differ from other replicas.
 
-    ``permutation``: number of its null data, permuted among trials with the same label ``within`` (see
+    ``permutation``: number of its null data, in which trials with the same label ``within`` are exchanged by ``exchange`` (see
     :mod:`neuromvm.data.permutation`); 0: the data. ``beta``: weight of the rate; None: that of the model's spec.
     """
 
@@ -20,11 +23,16 @@ class Replica(NamedTuple):
     permutation: int = 0
     within: str | None = None
     beta: float | None = None
+    exchange: Exchange = "permute"
 
     @property
     def stream(self) -> tuple[int, int]:
         """Split and seed. Replicas that differ only in null data or beta draw the same pairs and noise."""
         return self.split, self.seed
+
+    def null_data(self, name: str, dataset: xr.Dataset) -> Permutation:
+        """Return where the samples of an animal take their activity from."""
+        return draw_permutation(name, dataset, self.permutation, within=self.within, exchange=self.exchange)
 
     def about(self) -> dict[str, object]:
         """Return split and seed, and the fields that differ from their defaults."""

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from neuromvm.data.permutation import draw_permutation, permuted
+from neuromvm.data.permutation import distinct_shifts, draw_permutation, permuted
 from neuromvm.errors import SchemaError
 from tests.analysis.simulation import simulate
 from tests.conftest import with_trial_label
@@ -71,3 +72,38 @@ def test_animals_with_equal_trials_are_permuted_differently():
     mitt, stella = (draw_permutation(name, dataset, 1) for name in ("mitt", "stella"))
     assert (mitt.trial != stella.trial).any()
     assert (mitt.shift != stella.shift).any()
+
+
+def in_time(dataset, onset):
+    return dataset.assign_coords(onset=("trial", np.asarray(onset, dtype=float)))
+
+
+def test_labels_move_along_the_session_as_a_whole():
+    dataset = next(iter(simulate().samples.children.values())).to_dataset()
+    trials = dataset.sizes["trial"]
+    onset = np.random.default_rng(0).permutation(trials)
+    dataset, time = in_time(dataset, onset), np.argsort(onset)
+    shifts = []
+    for number in range(1, trials):
+        source = draw_permutation("rat", dataset, number, exchange="shift").trial
+        (shift,) = np.unique((onset[source] - onset) % trials)  # in time, every trial moves by the same number
+        np.testing.assert_array_equal(onset[source[time]], (np.arange(trials) + shift) % trials)
+        shifts.append(int(shift))
+    assert sorted(shifts) == list(range(1, trials))
+    assert distinct_shifts("rat", dataset) == trials - 1
+    again = draw_permutation("rat", dataset, trials, exchange="shift").trial
+    assert (onset[again[0]] - onset[0]) % trials in shifts
+
+
+def test_shifts_leave_trials_in_their_block_and_unlabelled_trials_in_place():
+    dataset = next(iter(simulate().samples.children.values())).to_dataset().copy(deep=True)
+    trials = dataset.sizes["trial"]
+    dataset["label"][3] = -1
+    dataset = in_time(dataset, np.arange(trials)).assign_coords(block=("trial", np.arange(trials) // 20))
+    source = draw_permutation("rat", dataset, 2, within="block", exchange="shift").trial
+    assert source[3] == 3
+    np.testing.assert_array_equal(source // 20, np.arange(trials) // 20)
+    assert distinct_shifts("rat", dataset, "block") == 19 * 20 - 1
+    moved = permuted(xr.DataTree.from_dict({"rat": dataset}), 2, within="block", exchange="shift")
+    np.testing.assert_array_equal(moved["rat"]["activity"], dataset["activity"].to_numpy()[source])
+    np.testing.assert_array_equal(moved["rat"]["label"], dataset["label"])
