@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -331,3 +332,21 @@ def test_the_decoder_of_others_never_learns_from_the_target(animals):
     label = np.broadcast_to(node["label"].values[:, 0], tested.shape)[tested]
     assert (predicted[:, 0][tested] == label).mean() > 0.95
     assert (predicted[:, 1][tested] == label).mean() < 0.5
+
+
+def test_a_sorted_design_is_in_the_attributes():
+    study = simulate()
+    by_label = {
+        name: node.to_dataset().isel(trial=np.argsort(node["label"].to_numpy()[:, 0], kind="stable"))
+        for name, node in study.samples.children.items()
+    }
+    ordered = xr.DataTree.from_dict(by_label)
+    ordered.attrs = study.samples.attrs
+    options = OPTIONS.model_copy(update={"baselines": ("raw_lda",), "reference": "raw_lda"})
+    flags = []
+    for samples in (study.samples, ordered):
+        scores = decoding.compare(samples, make_splits(samples, SplitSpec(kind="halves", repeats=1)), {}, options)
+        flags.append({(line["animal"], line["flag"]) for line in json.loads(scores.attrs["design"])})
+    expected = {(name, "sorted") for name in by_label}
+    assert not flags[0] & expected
+    assert expected <= flags[1]

@@ -403,18 +403,27 @@ def in_time(bare, order):
 
 def test_trials_sorted_by_label_are_warned_of(bare):
     assert warned_design(bare.samples) == []
-    (said,) = warned_design(in_time(bare, lambda odors: odors))
+    said, *_ = warned_design(in_time(bare, lambda odors: odors))
     assert "sorted by odor in 2 of 2 animals (one and two)" in said
     assert "nulls.exchange=shift" in said
-    (said,) = warned_design(in_time(bare, lambda odors: odors), refits=20, exchange="shift")
+    said, *_ = warned_design(in_time(bare, lambda odors: odors), refits=20, exchange="shift")
     assert said.endswith("The null moves labels along the session, which keeps drift.")
 
 
 def test_few_runs_of_a_class_are_warned_of(bare):
-    (said,) = warned_design(in_time(bare, lambda odors: np.char.add((np.arange(len(odors)) % 2).astype(str), odors)))
+    said, *_ = warned_design(in_time(bare, lambda odors: np.char.add((np.arange(len(odors)) % 2).astype(str), odors)))
     assert "few runs of trials" in said
     assert "2 of 2 animals" in said
-    assert "their p are too small" in said
+    assert "their p are too small then" in said
+
+
+def test_drift_is_warned_of_and_measured(bare):
+    samples = bare.samples.copy(deep=True)
+    activity = samples["one"]["activity"]
+    activity[:] = activity.to_numpy() + 20 * (np.argsort(np.argsort(samples["one"]["onset"].values)) > 30)[:, None, None, None]
+    (said,) = warned_design(samples)
+    assert said.startswith("Activity drifts in 1 of 2 animals (one): one: activity of consecutive trials")
+    assert "does no harm to nulls where labels follow in random order" in said
 
 
 def test_trials_that_all_have_the_same_labels_are_not_called_sorted(bare):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from analysis.calibration_design import session
+from neuromvm.analysis.readouts.discriminant import fit_discriminants
 from neuromvm.data.permutation import distinct_shifts, draw_permutation, permuted
 from neuromvm.errors import SchemaError
 from tests.analysis.simulation import simulate
@@ -107,3 +109,31 @@ def test_shifts_leave_trials_in_their_block_and_unlabelled_trials_in_place():
     moved = permuted(xr.DataTree.from_dict({"rat": dataset}), 2, within="block", exchange="shift")
     np.testing.assert_array_equal(moved["rat"]["activity"], dataset["activity"].to_numpy()[source])
     np.testing.assert_array_equal(moved["rat"]["label"], dataset["label"])
+
+
+def accuracy(samples, order):
+    """Return the accuracy of a discriminant on odd trials of a class, fitted on even ones, with activity in another order."""
+    node = samples["rat"]
+    label, activity = node["label"].to_numpy()[:, 0], node["activity"].to_numpy()[order, :, 0]
+    tested = np.arange(len(label)) % 2 == 1
+    predicted = fit_discriminants(activity[~tested], label[~tested]).predict(activity[tested])[:, 0, 0]
+    return np.mean(predicted == label[tested])
+
+
+def p_of(samples, exchange):
+    dataset = samples["rat"].to_dataset()
+    orders = [draw_permutation("rat", dataset, draw, exchange=exchange).trial for draw in range(1, dataset.sizes["trial"])]
+    null = [accuracy(samples, order) for order in orders]
+    return (1 + (np.array(null) >= accuracy(samples, slice(None)) - 1e-9).sum()) / (1 + len(null))
+
+
+def test_drift_of_sorted_trials_is_a_signal_to_permuted_labels_and_none_to_shifted_ones():
+    found = {"permute": [], "shift": []}
+    for seed in range(12):
+        samples = session(runs=1, drift="wandering", signal=0.0, seed=seed)
+        for exchange, p in found.items():
+            p.append(p_of(samples, exchange))
+    assert np.mean(np.array(found["permute"]) <= 0.05) > 0.5
+    assert np.mean(np.array(found["shift"]) <= 0.05) < 0.25
+    signal = [p_of(session(runs=2, drift="wandering", signal=1.5, seed=seed), "shift") for seed in range(4)]
+    assert max(signal) <= 0.05

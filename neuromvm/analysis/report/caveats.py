@@ -9,7 +9,7 @@ import xarray as xr
 from neuromvm.analysis.figures.text import counted, listed
 from neuromvm.analysis.report.account import trials_of_classes
 from neuromvm.data.describe import label_counts
-from neuromvm.data.design import DRIFT, FEW_RUNS, SORTED, design_flags
+from neuromvm.data.design import DRIFT, FEW_RUNS, RUNS, SORTED, design_flags
 from neuromvm.data.splits import trial_strata
 from neuromvm.data.windows import classes
 from neuromvm.folders.study import Study
@@ -23,8 +23,8 @@ UNEQUAL = 1.5  # share of the largest class relative to equal classes
 SAME = 0.9  # share of trials on which a label follows from another
 SHIFTED = "The null moves labels along the session, which keeps drift."
 PERMUTED = (
-    "Nulls that permute trials call drift a signal: their p are too small. Refits with nulls.exchange=shift move labels along the "
-    "session and keep drift."
+    "Nulls that permute trials call drift a signal, and their p are too small then. Refits with nulls.exchange=shift move labels "
+    "along the session and keep drift."
 )
 SETTINGS_CHOSEN = (
     "This folder cannot tell how the settings of its models were chosen. If by looking at scores on these test trials, the "
@@ -66,31 +66,21 @@ def scored_as_trained(splits: xr.DataTree) -> str:
 
 def hard_to_exchange(samples: xr.DataTree, splits: xr.DataTree, order: str, nulls: NullSpec) -> list[str]:
     """Warn of designs in which time can pass for the label, in the order of a trial label or of the file."""
-    flags = design_flags(samples, splits, order)
+    flags, label = design_flags(samples, splits, order), samples.attrs["label"]
     flagged = {flag: [found.animal for found in flags if found.flag == flag] for flag in (SORTED, FEW_RUNS, DRIFT)}
     where = {flag: f"{len(names)} of {len(samples.children)} animals ({listed(names)})" for flag, names in flagged.items()}
-    label, warnings = samples.attrs["label"], []
-    if flagged[SORTED]:
-        warnings.append(
-            f"Trials are sorted by {label} in {where[SORTED]}: every class is one unbroken run of trials. Slow drift of a "
-            "recording (units fading, arousal, time of day) then tells classes apart as well as their responses do, and no split "
-            "of these trials can part the two: scores may rest on either."
-        )
-    if flagged[FEW_RUNS]:
-        warnings.append(
-            f"Classes of {label} come in few runs of trials, three or fewer on average, in {where[FEW_RUNS]}: slow drift of a "
-            "recording tells them apart in part."
-        )
-    if flagged[DRIFT]:
-        uneven = "; ".join(found.words for found in flags if found.flag == DRIFT and found.animal == flagged[DRIFT][0])
-        warnings.append(
-            f"Activity drifts in {where[DRIFT]} ({flagged[DRIFT][0]}: {uneven}). This does no harm where labels follow in random "
-            "order, and much where a class comes in few runs."
-        )
-    if flagged[SORTED] or flagged[FEW_RUNS]:
-        moved = nulls.refits > 0 and nulls.exchange == "shift"
-        warnings[-1] += f" {SHIFTED if moved else PERMUTED}"
-    return warnings
+    null = SHIFTED if nulls.refits > 0 and nulls.exchange == "shift" else PERMUTED
+    drifts = {found.animal: found.words for found in flags if found.flag == DRIFT}
+    warnings = {
+        SORTED: f"Trials are sorted by {label} in {where[SORTED]}: every class is one unbroken run of trials. Slow drift of a "
+        "recording (units fading, arousal, time of day) then tells classes apart as well as their responses do, and no split of "
+        f"these trials can part the two: scores may rest on either. {null}",
+        FEW_RUNS: f"Classes of {label} come in few runs of trials, {RUNS} or fewer on average, in {where[FEW_RUNS]}: slow drift "
+        f"of a recording tells them apart in part. {null}",
+        DRIFT: f"Activity drifts in {where[DRIFT]}: {'; '.join(f'{name}: {words}' for name, words in drifts.items())}. This does "
+        "no harm to nulls where labels follow in random order, and much where a class comes in few runs.",
+    }
+    return [warning for flag, warning in warnings.items() if flagged[flag]]
 
 
 def confounded_labels(study: Study) -> list[str]:
