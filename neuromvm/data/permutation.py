@@ -82,11 +82,12 @@ def distinct_shifts(name: str, dataset: xr.Dataset, within: str | None = None) -
 def _blocks(name: str, dataset: xr.Dataset, within: str | None) -> list[NDArray[np.intp]]:
     """Return the labelled trials of each block in order of onset, or of the file if there are no onsets."""
     in_time = schema.time_order(dataset)
-    labelled = (dataset["label"].to_numpy() >= 0).all(axis=1)[in_time]
+    labels = dataset["label"].to_numpy()[in_time]
+    labelled = in_time[(labels >= 0).all(axis=1)]
     if within is None:
-        return [in_time[labelled]]
-    values = schema.trial_label(name, dataset, within).to_numpy().astype(str)[in_time]
-    return [in_time[labelled & (values == value)] for value in np.unique(values[labelled])]
+        return [labelled]
+    values = schema.trial_label(name, dataset, within).to_numpy().astype(str)[labelled]
+    return [labelled[values == value] for value in np.unique(values)]
 
 
 def permuted(samples: xr.DataTree, permutation: int, *, within: str | None = None, exchange: Exchange = "permute") -> xr.DataTree:
