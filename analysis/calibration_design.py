@@ -15,7 +15,7 @@ from scipy import stats
 import neuromvm as nm
 from analysis.tables import markdown
 from neuromvm.analysis.readouts.discriminant import fit_discriminants
-from neuromvm.data.permutation import Exchange, distinct_shifts, draw_permutation
+from neuromvm.data.permutation import Rearrangement, distinct_shifts, draw_permutation
 from neuromvm.schema import is_fitted, is_scored
 
 CLASSES, TRIALS, UNITS, LEVEL = 4, 64, 10, 0.05
@@ -64,13 +64,13 @@ def accuracy(activity: NDArray[np.floating], label: NDArray[np.int16], part: NDA
     return float(np.mean([correct[label[scored] == code].mean() for code in range(CLASSES)]))
 
 
-def p_of(samples: xr.DataTree, seed: int, exchange: Exchange) -> float:
+def p_of(samples: xr.DataTree, seed: int, rearrangement: Rearrangement) -> float:
     """Return p of the accuracy, everything refitted with labels exchanged; all shifts, or some permutations, are drawn."""
     splits = nm.make_splits(samples, nm.SplitSpec(kind="halves", repeats=1, seed=seed))
     part, dataset = splits["rat"]["part"].to_numpy()[0], samples["rat"].to_dataset()
-    draws = PERMUTATIONS if exchange == "permute" else distinct_shifts("rat", dataset)
+    draws = PERMUTATIONS if rearrangement == "permute" else distinct_shifts("rat", dataset)
     activity, label = dataset["activity"].to_numpy()[:, :, 0], dataset["label"].to_numpy()[:, 0]
-    orders = (draw_permutation("rat", dataset, number, exchange=exchange).trial for number in range(1, draws + 1))
+    orders = (draw_permutation("rat", dataset, number, rearrangement=rearrangement).trial for number in range(1, draws + 1))
     null = [accuracy(activity[order], label, part) for order in orders]
     return float((1 + np.sum(np.array(null) >= accuracy(activity, label, part) - 1e-9)) / (1 + draws))
 
@@ -83,11 +83,11 @@ def blocked_designs(data_sets: int, seed: int) -> pd.DataFrame:
     rows = []
     for (design, runs), drift, signal in ((d, k, s) for d in RUNS.items() for k in DRIFTS for s in (0.0, 0.8)):
         row: dict[str, object] = {"design": design, "drift": drift, "signal": signal, "data sets": data_sets}
-        for exchange in ("permute", "shift"):
-            p = [p_of(session(runs, drift, signal, seed + index), seed + index, exchange) for index in range(data_sets)]
+        for rearrangement in ("permute", "shift"):
+            p = [p_of(session(runs, drift, signal, seed + index), seed + index, rearrangement) for index in range(data_sets)]
             count = int(np.sum(np.array(p) <= LEVEL + 1e-9))
             interval = stats.binomtest(count, data_sets).proportion_ci()
-            row |= {exchange: count / data_sets, f"{exchange} low": interval.low, f"{exchange} high": interval.high}
+            row |= {rearrangement: count / data_sets, f"{rearrangement} low": interval.low, f"{rearrangement} high": interval.high}
         rows.append(row)
     return pd.DataFrame(rows)
 

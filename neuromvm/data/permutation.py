@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from neuromvm import schema
 
-Exchange = Literal["permute", "shift"]
+Rearrangement = Literal["permute", "shift"]
 
 
 class Permutation(NamedTuple):
@@ -37,7 +37,7 @@ class Permutation(NamedTuple):
 
 
 def draw_permutation(
-    name: str, dataset: xr.Dataset, number: int, *, within: str | None = None, exchange: Exchange = "permute"
+    name: str, dataset: xr.Dataset, number: int, *, within: str | None = None, rearrangement: Rearrangement = "permute"
 ) -> Permutation:
     """Return a permutation of the trials of an animal, which depends on its ``number`` (0: the identity), name and trials.
 
@@ -56,7 +56,7 @@ def draw_permutation(
     labelled = (labels >= 0).all(axis=1)
     blocks = _blocks(name, dataset, within)
     for members in blocks:
-        if exchange == "permute":
+        if rearrangement == "permute":
             order[np.sort(members)] = random.permutation(np.sort(members))
         elif len(blocks) > 1:
             order[members] = np.roll(members, -int(random.integers(len(members))))
@@ -90,13 +90,13 @@ def _blocks(name: str, dataset: xr.Dataset, within: str | None) -> list[NDArray[
     return [labelled[values == value] for value in np.unique(values)]
 
 
-def permuted(samples: xr.DataTree, permutation: int, *, within: str | None = None, exchange: Exchange = "permute") -> xr.DataTree:
+def permuted(samples: xr.DataTree, permutation: int, *, within: str | None = None, rearrangement: Rearrangement = "permute") -> xr.DataTree:
     """Return null samples: the activity of each animal exchanged between its trials, see :func:`draw_permutation`."""
     children = {}
     for name, dataset in schema.animals(samples):
         activity = dataset["activity"].transpose("trial", "window", ...)
         values = activity.to_numpy()
-        source = draw_permutation(name, dataset, permutation, within=within, exchange=exchange).samples()
+        source = draw_permutation(name, dataset, permutation, within=within, rearrangement=rearrangement).samples()
         null_values = values.reshape(-1, *values.shape[2:])[source].reshape(values.shape)
         children[name] = dataset.assign(activity=activity.copy(data=null_values))
     return xr.DataTree.from_dict({"/": samples.to_dataset(), **children})

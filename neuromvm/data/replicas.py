@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from neuromvm.data.permutation import Exchange, Permutation, draw_permutation
+from neuromvm.data.permutation import Rearrangement, Permutation, draw_permutation
 
 # Independent random streams of a replica
 PAIRS, NOISE, VALIDATION = range(3)
@@ -23,7 +23,7 @@ class Replica(NamedTuple):
     permutation: int = 0
     within: str | None = None
     beta: float | None = None
-    exchange: Exchange = "permute"
+    rearrangement: Rearrangement = "permute"
 
     @property
     def stream(self) -> tuple[int, int]:
@@ -32,7 +32,7 @@ class Replica(NamedTuple):
 
     def null_data(self, name: str, dataset: xr.Dataset) -> Permutation:
         """Return where the samples of an animal take their activity from."""
-        return draw_permutation(name, dataset, self.permutation, within=self.within, exchange=self.exchange)
+        return draw_permutation(name, dataset, self.permutation, within=self.within, rearrangement=self.rearrangement)
 
     def about(self) -> dict[str, object]:
         """Return split and seed, and the fields that differ from their defaults."""

@@ -171,7 +171,7 @@ class Study:
         row
             The model or baseline.
         settings
-            Its settings in the table; refits under other settings, within other blocks or by another exchange are left out.
+            Its settings in the table; refits under other settings, within other blocks or by another rearrangement are left out.
 
         Returns
         -------
@@ -183,11 +183,11 @@ class Study:
         for file in sorted(folder.rglob("*.nc")):
             files.setdefault(LABELS if file.parent == folder else file.parent.name, []).append(file)
         nulls = self.spec.nulls
-        expected = {"settings": json.dumps(settings), "within": nulls.within or "", "exchange": nulls.exchange}
+        expected = {"settings": json.dumps(settings), "within": nulls.within or "", "rearrangement": nulls.rearrangement}
         scores = {}
         for null, of_null in files.items():
             packs = [read_dataset(file) for file in of_null]
-            packs = [pack for pack in packs if {"exchange": "permute", **pack.attrs}.items() >= expected.items()]
+            packs = [pack for pack in packs if {"rearrangement": "permute", **pack.attrs}.items() >= expected.items()]
             if packs:
                 joined = xr.concat(
                     packs, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"

@@ -130,7 +130,7 @@ class AnimalData:
     def _fit_scalers(self, spec: SampleSpec) -> list[Scaler]:
         """Fit one scaler for each replica on its training side; replicas of the same split and data share it."""
         fitted: dict[tuple[object, ...], Scaler] = {}
-        keys = [(replica.split, replica.permutation, replica.within, replica.exchange) for replica in self.replicas]
+        keys = [(replica.split, replica.permutation, replica.within, replica.rearrangement) for replica in self.replicas]
         for number, key in enumerate(keys):
             if key in fitted:
                 continue

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from neuromvm.analysis.decoding import refit as null_fits
-from neuromvm.data.permutation import Exchange
+from neuromvm.data.permutation import Rearrangement
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.files import locked, write_tree
@@ -42,7 +42,7 @@ def refit(
     permutations: Sequence[int],
     *,
     within: str | None = None,
-    exchange: Exchange = "permute",
+    rearrangement: Rearrangement = "permute",
     progress: bool = False,
 ) -> xr.DataTree:
     """Train a model on null data and infer the latents of the same null data.
@@ -52,7 +52,7 @@ def refit(
     """
     numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
     replicas = [
-        Replica(split, seed, number, within, exchange=exchange)
+        Replica(split, seed, number, within, rearrangement=rearrangement)
         for number, split, seed in product(permutations, numbers, training.seeds)
     ]
     return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
@@ -62,7 +62,7 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
     By default all rows of the table but ``cebra`` are refitted; refits in the folder are not made again. Where labels move along
-    the session (``nulls.exchange: shift``) there are no more refits than distinct shifts of any animal. Returns a line for each
+    the session (``nulls.rearrangement: shift``) there are no more refits than distinct shifts of any animal. Returns a line for each
     null data set on which a row could not be fitted: it counts as a null score above the observed one, so that p is not too
     small. Raises SpecError if trials both train and test or a row is not in the table, RunFolderError if the scores are of an
     earlier version.
@@ -78,7 +78,7 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     chosen = list(rows or (row for row, default in by_default.items() if default))
     if unknown := [row for row in chosen if row not in by_default]:
         raise SpecError("refits", found=f"no row {unknown[0]!r} in the table of the run", expected=", ".join(by_default))
-    if study.spec.nulls.exchange == "shift":
+    if study.spec.nulls.rearrangement == "shift":
         count = min(count, null_fits.fewest_shifts(study))
     failed: list[str] = []
     with locked(study.path):
@@ -124,7 +124,7 @@ def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
             return batch.row, [failure for _, single_failures in singles for failure in single_failures]
         scores = null_fits.without_score(study, batch.permutations[0])
         failures = [f"{batch.row}, null data {batch.permutations[0]}: {error}"]
-    attributes = {"settings": json.dumps(list(batch.settings)), "within": nulls.within or "", "exchange": nulls.exchange}
+    attributes = {"settings": json.dumps(list(batch.settings)), "within": nulls.within or "", "rearrangement": nulls.rearrangement}
     write_tree(refit_file(path, batch.row, batch.permutations), scores.assign_attrs(attributes))
     return batch.row, failures
 
@@ -135,6 +135,6 @@ def _scores(study: Study, batch: RefitBatch) -> xr.Dataset:
     model, training = study.spec.models[batch.row], study.spec.training_for(batch.row)
     nulls = study.spec.nulls
     latents = refit(
-        study.samples, study.splits, model, training, batch.permutations, within=nulls.within, exchange=nulls.exchange
+        study.samples, study.splits, model, training, batch.permutations, within=nulls.within, rearrangement=nulls.rearrangement
     )
     return null_fits.score_latents(study, batch.settings, latents)

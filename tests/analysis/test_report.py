@@ -405,8 +405,8 @@ def test_trials_sorted_by_label_are_warned_of(bare):
     assert warned_design(bare.samples) == []
     said, *_ = warned_design(in_time(bare, lambda odors: odors))
     assert "sorted by odor in 2 of 2 animals (one and two)" in said
-    assert "nulls.exchange=shift" in said
-    said, *_ = warned_design(in_time(bare, lambda odors: odors), refits=20, exchange="shift")
+    assert "nulls.rearrangement=shift" in said
+    said, *_ = warned_design(in_time(bare, lambda odors: odors), refits=20, rearrangement="shift")
     assert said.endswith("The null moves labels along the session, which keeps drift.")
 
 

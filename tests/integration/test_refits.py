@@ -103,7 +103,7 @@ def moved_along_the_session(finished, folder):
     """Return a copy of a run whose nulls move labels along the session."""
     shutil.copytree(finished, folder)
     spec = Study(folder).spec
-    moved = spec.model_copy(update={"nulls": spec.nulls.model_copy(update={"exchange": "shift"})})
+    moved = spec.model_copy(update={"nulls": spec.nulls.model_copy(update={"rearrangement": "shift"})})
     (folder / "spec.yaml").write_text(to_yaml(moved))
     study = Study(folder)
     return study, [str(settings) for settings in study.scores("decoding")["chosen"].sel(representation="mcca").values]
@@ -120,7 +120,7 @@ def test_labels_may_move_along_the_session_instead(finished, tmp_path):
     assert (
         f"({shifts} distinct shifts of the animal with fewest, p is at least {1 / (shifts + 1):.2g})" in found.attrs["null_kind"]
     )
-    null = permuted(study.samples, 2, exchange="shift")
+    null = permuted(study.samples, 2, rearrangement="shift")
     options = Options.model_validate(study.spec.analyses["decoding"])
     predictions = decode(baseline("mcca", Inputs(null, study.splits), options), study.samples, study.splits)
     replicas = next(iter(study.splits.children.values())).sizes["split"]

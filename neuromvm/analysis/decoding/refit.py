@@ -64,7 +64,7 @@ def score_baseline(study: "Study", name: str, settings: Sequence[str], permutati
     table_options, nulls, scores = options(study), study.spec.nulls, []
     of_split = [table_options.model_copy(update=json.loads(chosen)) for chosen in settings]
     for number in permutations:
-        null = Inputs(permuted(study.samples, number, within=nulls.within, exchange=nulls.exchange), study.splits)
+        null = Inputs(permuted(study.samples, number, within=nulls.within, rearrangement=nulls.rearrangement), study.splits)
         representation: Representation = baseline(name, null, of_split)
         predictions = decode(representation, study.samples, study.splits)
         numbers = np.full(len(representation.replicas), number)
@@ -90,7 +90,7 @@ def null_kind(study: "Study") -> str:
     """Say in words what a refit null of a run is, and the smallest p where labels have few places to move to."""
     nulls = study.spec.nulls
     among = "all trials" if nulls.within is None else f"trials of the same {nulls.within}"
-    if nulls.exchange == "permute":
+    if nulls.rearrangement == "permute":
         broken = f"labels permuted among {among} of each animal{shifted(study.samples)}"
     else:
         shifts = fewest_shifts(study)

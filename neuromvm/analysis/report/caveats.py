@@ -23,7 +23,7 @@ UNEQUAL = 1.5  # share of the largest class relative to equal classes
 SAME = 0.9  # share of trials on which a label follows from another
 SHIFTED = "The null moves labels along the session, which keeps drift."
 PERMUTED = (
-    "Nulls that permute trials call drift a signal, and their p are too small then. Refits with nulls.exchange=shift move labels "
+    "Nulls that permute trials call drift a signal, and their p are too small then. Refits with nulls.rearrangement=shift move labels "
     "along the session and keep drift."
 )
 SETTINGS_CHOSEN = (
@@ -69,7 +69,7 @@ def hard_to_exchange(samples: xr.DataTree, splits: xr.DataTree, order: str, null
     flags, label = design_flags(samples, splits, order), samples.attrs["label"]
     flagged = {flag: [found.animal for found in flags if found.flag == flag] for flag in (SORTED, FEW_RUNS, DRIFT)}
     where = {flag: f"{len(names)} of {len(samples.children)} animals ({listed(names)})" for flag, names in flagged.items()}
-    null = SHIFTED if nulls.refits > 0 and nulls.exchange == "shift" else PERMUTED
+    null = SHIFTED if nulls.refits > 0 and nulls.rearrangement == "shift" else PERMUTED
     drifts = {found.animal: found.words for found in flags if found.flag == DRIFT}
     warnings = {
         SORTED: f"Trials are sorted by {label} in {where[SORTED]}: every class is one unbroken run of trials. Slow drift of a "
