@@ -1,6 +1,6 @@
 """Spec of an experiment: data, samples, splits, models, training and analyses."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,6 +25,9 @@ class NullSpec(Spec):
 
     refits: int = Field(0, ge=0, description="Refits on null data; 0: labels of test trials are permuted, decoders not refitted")
     within: str | None = Field(None, description="Trial label (block, session) within which labels may be exchanged")
+    rearrangement: Literal["permute", "shift"] = Field(
+        "permute", description="permute: labels among trials; shift: all labels along the session, for drift and few runs a class"
+    )
     jobs: int = Field(1, ge=1, description="Processes that share the refits")
 
 

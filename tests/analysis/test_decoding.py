@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -456,3 +457,21 @@ def test_chance_is_drawn_where_it_is_for_each_score():
     np.testing.assert_allclose(drawn, expected)
     (label,) = [text.get_text() for text in figure.legends[0].get_texts() if text.get_text().startswith("chance")]
     assert label == f"chance, {min(expected):.3g} to {max(expected):.3g}"
+
+
+def test_a_sorted_design_is_in_the_attributes():
+    study = simulate()
+    by_label = {
+        name: node.to_dataset().isel(trial=np.argsort(node["label"].to_numpy()[:, 0], kind="stable"))
+        for name, node in study.samples.children.items()
+    }
+    ordered = xr.DataTree.from_dict(by_label)
+    ordered.attrs = study.samples.attrs
+    options = OPTIONS.model_copy(update={"baselines": ("raw_lda",), "reference": "raw_lda"})
+    flags = []
+    for samples in (study.samples, ordered):
+        scores = decoding.compare(samples, make_splits(samples, SplitSpec(kind="halves", repeats=1)), {}, options)
+        flags.append({(line["animal"], line["flag"]) for line in json.loads(scores.attrs["design"])})
+    expected = {(name, "sorted") for name in by_label}
+    assert not flags[0] & expected
+    assert expected <= flags[1]

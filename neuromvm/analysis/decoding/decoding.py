@@ -32,6 +32,7 @@ from neuromvm.analysis.judged import (
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents
 from neuromvm.analysis.scores import Absent, Counts, Difference, Score
+from neuromvm.data.design import design_flags
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
 from neuromvm.schema import check_same_trials, expect_tree, in_sample
@@ -94,8 +95,9 @@ def compare(
     What :func:`neuromvm.analysis.decoding.scoring.score` returns, and with the dims ``representation, split``: ``chosen``, the
     settings used, as JSON; ``inner_repeats``, how often training sides were divided into folds to choose them, 0 if they were
     given; ``chosen_share``, the share of these divisions in which they were the best. The attributes ``settings`` and ``omitted``
-    say in words how settings were chosen, and which baselines the samples do not allow.
-    :func:`neuromvm.analysis.judged.values` gives the plain table of scores.
+    say in words how settings were chosen, and which baselines the samples do not allow; ``design``, as JSON, what makes trials of
+    an animal hard to exchange (:func:`neuromvm.data.design.design_flags`). :func:`neuromvm.analysis.judged.values` gives the
+    plain table of scores.
 
     Raises
     ------
@@ -136,6 +138,7 @@ def compare(
     return scores.assign_attrs(
         settings=f"{how}. " + ". ".join(f"{name}: {words}" for name, words in chosen_settings(scores).items()),
         omitted="; ".join(f"{name}: {reason}" for name, reason in left_out.items()),
+        design=json.dumps([flag._asdict() for flag in design_flags(samples, splits)]),
     )
 
 
