@@ -23,8 +23,8 @@ UNEQUAL = 1.5  # share of the largest class relative to equal classes
 SAME = 0.9  # share of trials on which a label follows from another
 SHIFTED = "The null moves labels along the session, which keeps drift."
 PERMUTED = (
-    "Nulls that permute trials call drift a signal, and their p are too small then. Refits with nulls.rearrangement=shift move labels "
-    "along the session and keep drift."
+    "Nulls that permute trials call drift a signal, and their p are too small then. Refits with nulls.rearrangement=shift move "
+    "labels along the session and keep drift."
 )
 SETTINGS_CHOSEN = (
     "This folder cannot tell how the settings of its models were chosen. If by looking at scores on these test trials, the "

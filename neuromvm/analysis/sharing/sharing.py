@@ -60,12 +60,13 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     if not sources:
         raise RunFolderError(str(folder.path), found="no held-out conditions", next_step=f"neuromvm sharing {study.path}")
     answers = [folder.answers(source) for source in sources]
-    animals = answers[0]["target"].values.tolist()
-    refits = {}
+    animals = answers[0]["target"].to_numpy().tolist()
+    refits: dict[str, xr.Dataset] = {}
     for source, tree in zip(sources, answers, strict=True):
         if (refit := folder.refits(source)) is not None:
-            refits |= dict.fromkeys(tree["row"].values.tolist(), refit)
-    trials = np.array([int(np.isfinite(answers[0][name]["correct"]).any(("row", "among", "split")).sum()) for name in animals])
+            refits |= dict.fromkeys(tree["row"].to_numpy().tolist(), refit)
+    correct = [answers[0][name]["correct"].to_numpy() for name in animals]
+    trials = np.array([int(np.isfinite(of_animal).any(axis=(0, 1, 2)).sum()) for of_animal in correct])
     rows = rows_of(answers, options.bootstraps, options.seed)
     scores = judge(rows, refits, animals, np.array([trials.sum(), *trials]), options.seed)
     chosen = np.concatenate([tree["settings"].to_numpy().astype(object) for tree in answers]).astype(str)
