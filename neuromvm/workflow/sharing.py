@@ -14,7 +14,7 @@ import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from neuromvm.analysis.sharing.few_labels import FEW_LABELS, few_labels_table
+from neuromvm.analysis.sharing.few_labels import FEW_LABELS, FEW_ROWS, JUDGED_ROWS, few_labels_table
 from neuromvm.analysis.sharing.fits import Fit, fits_of
 from neuromvm.analysis.sharing.rows import ROWS
 from neuromvm.analysis.sharing.table import LINEAR_ROWS, OWN_LABELS, solve_table
@@ -178,9 +178,9 @@ def _tables(folder: SharingFolder, batch: SharingBatch) -> list[xr.DataTree]:
     divided = {number: exchanged_splits(of_number, splits) for number, of_number in renamed.items()}
     groups = groups_of(folder.study)
     if batch.source == FEW_LABELS:
-        labels = folder.splits_of_labels()
-        tables = [few_labels_table(renamed[number], labels, folder.spec.few_labels) for number in batch.numbers]
-        return [xr.DataTree(table) for table in tables]
+        labels, trials = folder.splits_of_labels(), folder.spec.few_labels
+        rows = FEW_ROWS if batch.numbers == range(1) else JUDGED_ROWS
+        return [xr.DataTree(few_labels_table(renamed[number], labels, trials, rows)) for number in batch.numbers]
     if batch.source not in groups:
         return [solve_table(renamed[number], divided[number], [batch.source]) for number in batch.numbers]
     fits: dict[int, dict[str, dict[int, list[Fit]]]] = {number: {} for number in batch.numbers}

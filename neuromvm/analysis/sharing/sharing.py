@@ -93,9 +93,10 @@ def _with_few_labels(scores: xr.Dataset, folder: SharingFolder) -> xr.Dataset:
             own = names.index(OWN_ROWS[name])
             gain = value[row] - value[own]
             gains[row] = np.stack([_over_animals(of_trials) for of_trials in gain])
-            if refits is not None:
-                null = mean_of_scored(refits["accuracy"].to_numpy(), axis=3)
-                nulls[row] = under_null(gain.mean(axis=-1), (null[:, row] - null[:, own]).mean(axis=-1))
+            if refits is not None and name in refits["row"].values:
+                null = refits["accuracy"].sel(row=name) - refits["accuracy"].sel(row=OWN_ROWS[name])
+                of_target = mean_of_scored(null.transpose("exchange", "split", "trials", "target").to_numpy(), axis=1)
+                nulls[row] = under_null(gain.mean(axis=-1), of_target.mean(axis=-1))
     few = xr.Dataset(
         {
             "few_score": (("few_row", "trials", "animal"), value),
