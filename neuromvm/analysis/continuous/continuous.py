@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from neuromvm.folders.study import Study
 
 RAW = "raw"
-BaselineName = Literal["raw", "pca", "procrustes", "hyperalignment", "srm", "mcca"]
+BaselineName = Literal["raw", "pca", "hyperalignment", "srm", "mcca"]
 DecoderName = Literal["ridge", "kernel ridge", "bayes", "bayes path"]
 NOT_REFITTED = "was trained on all training trials of the animal"
 SHIFTS = {
@@ -66,7 +66,7 @@ class Options(Spec):
     baselines: tuple[BaselineName, ...] = (RAW, "mcca")
     decoders: tuple[DecoderName, ...] = Field(("ridge", "kernel ridge", "bayes", "bayes path"), min_length=1)
     likelihood: Likelihood | Literal["auto"] = Field(
-        "auto", description="bayes on raw activity; auto: poisson for counts, else hurdle_gamma; other rows are gaussian"
+        "auto", description="bayes on raw activity; auto: poisson for counts, else gaussian; other representations: gaussian"
     )
     bins: int = Field(50, ge=3, description="bayes: places of the label, if it has more different values")
     tuning_width: float | None = Field(
@@ -128,7 +128,7 @@ def predict_label(
     :func:`neuromvm.analysis.continuous.measures.measures_of`. Chance predicts the mean label of the training samples. ``p`` is
     one-sided: errors are small, R2 is large. ``predicted (representation, decoder, setting, sample)`` with ``true, trial,
     window, animal (sample)``: predictions of test samples, of the first replica that tests them. ``trials (target)``. Attributes
-    ``label, unit, omitted, interval, floor, windows, splits, in_sample, null, period``.
+    ``label, unit, period, reference, interval, omitted, windows, splits, in_sample``.
 
     Raises
     ------
@@ -280,8 +280,7 @@ class _Rows:
         if self._options.likelihood != "auto":
             return self._options.likelihood
         counts = all(node["activity"].dtype.kind in "ui" for node in self._prepared.samples.children.values())
-        positive = all(bool((values >= 0).all()) for values in self._recorded.values())
-        return "poisson" if counts else "hurdle_gamma" if positive else "gaussian"
+        return "poisson" if counts else "gaussian"
 
     def _reads_recorded(self, name: str, decoder: str) -> bool:
         return decoder.startswith("bayes") and self._likelihood(name) != "gaussian"
