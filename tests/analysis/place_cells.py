@@ -33,7 +33,9 @@ def tree_of(counts, along="time", extra=None):
             {"spike_count": (("trial", along, "unit"), values.astype(np.uint8))},
             {"trial": np.arange(trials), "unit": np.arange(units), "onset": ("trial", np.arange(trials) * 10.0)},
         )
-        nodes[name] = node.assign_coords(lap=("trial", np.arange(trials)), odd=("trial", np.arange(trials) % 2)).assign((extra or {}).get(name, {}))
+        nodes[name] = node.assign_coords(lap=("trial", np.arange(trials)), odd=("trial", np.arange(trials) % 2)).assign(
+            (extra or {}).get(name, {})
+        )
     return xr.DataTree.from_dict({"/": xr.Dataset(coords={along: coordinate}), **nodes})
 
 

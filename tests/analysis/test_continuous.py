@@ -62,7 +62,10 @@ def test_representations_without_a_common_space_have_no_others(scores):
 
 def test_few_training_trials_are_worse_than_all_and_others_help(scores):
     error = values(scores).sel(measure="mean error", decoder="bayes")
-    alone = [error.sel(setting=f"within{words}", representation="raw") for words in (", 1 training trial a class", ", 2 training trials a class", "")]
+    alone = [
+        error.sel(setting=f"within{words}", representation="raw")
+        for words in (", 1 training trial a class", ", 2 training trials a class", "")
+    ]
     assert alone[0] > alone[1] > alone[2]
     assert error.sel(setting="others, 1 training trial a class", representation="mcca") < error.sel(
         setting="within, 1 training trial a class", representation="mcca"
@@ -80,7 +83,13 @@ def test_all_trials_are_scored_with_a_stretch_held_out(scores):
 def test_labels_of_a_stretch_held_out_and_of_test_trials_are_never_used(laps):
     """Changing them leaves all predictions as they were, in every representation."""
     recordings, samples, splits = laps
-    options = {"label": "place", "stretches": 2, "permutations": 0, "baselines": ("raw", "mcca", "srm", "hyperalignment"), "null": "trial"}
+    options = {
+        "label": "place",
+        "stretches": 2,
+        "permutations": 0,
+        "baselines": ("raw", "mcca", "srm", "hyperalignment"),
+        "null": "trial",
+    }
     options["decoders"] = ("ridge", "bayes path")
     target, place = "mouse0", np.tile(np.arange(PLACES) + 0.5, (16, 1))
     tested = is_scored(splits[target]["part"].to_numpy()[0])
@@ -131,7 +140,9 @@ def test_a_trial_label_with_missing_numbers():
     place = recordings["mouse"]["place"].to_numpy()[:, 0]
     texts = np.array(["" if trial == 7 else f"{value:.3f}" for trial, value in enumerate(place)])
     labelled = with_node(samples, "mouse", samples["mouse"].to_dataset().assign_coords(place=("trial", texts)))
-    found = predicted((recordings, labelled, splits), label="place", baselines=("raw",), decoders=("kernel ridge", "bayes", "bayes path"))
+    found = predicted(
+        (recordings, labelled, splits), label="place", baselines=("raw",), decoders=("kernel ridge", "bayes", "bayes path")
+    )
     assert found["decoder"].values.tolist() == ["kernel ridge", "bayes"]
     assert "bayes path: trials have one window" in found.attrs["omitted"]
     assert (values(found).sel(setting="within", measure="R2") > 0.7).all()
@@ -152,7 +163,9 @@ def ideal_latents(samples, splits, dimensions=4):
 
 def test_a_run_is_scored_with_its_models(laps):
     recordings, samples, splits = laps
-    spec = SimpleNamespace(split=SplitSpec(kind="halves", order="lap"), analyses={"decoding": {"canonical_components": 5, "permutations": 500}})
+    spec = SimpleNamespace(
+        split=SplitSpec(kind="halves", order="lap"), analyses={"decoding": {"canonical_components": 5, "permutations": 500}}
+    )
     latents = {"mmvm": ideal_latents(samples, splits)}
     study = SimpleNamespace(
         recordings=recordings, samples=samples, splits=splits, spec=spec, models=["mmvm"], latents=latents.__getitem__
@@ -180,10 +193,13 @@ def test_scores_survive_a_file_and_are_the_same_again(laps, tmp_path):
 
 def test_trials_that_train_and_test_have_no_null(laps):
     recordings, samples, splits = laps
-    both = splits.map_over_datasets(lambda node: node.assign(part=xr.full_like(node["part"], Part.TRAIN_AND_TEST)) if node else node)
+    both = splits.map_over_datasets(
+        lambda node: node.assign(part=xr.full_like(node["part"], Part.TRAIN_AND_TEST)) if node else node
+    )
     found = predicted((recordings, samples, both), decoders=("ridge",), stretches=2, trials=(1,))
-    assert found["setting"].values.tolist() == ["within", "others"]
-    assert all(line.in_sample and "fitted on" in line.null.reason for line in continuous.summarize(found))
+    assert found["setting"].values.tolist() == ["within", "others", "others - within"]
+    lines = continuous.summarize(found)
+    assert all(line.in_sample and line.setting.startswith("others - within") != ("fitted on" in line.null.reason) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -261,9 +277,24 @@ def test_intervals_resample_whole_trials():
     """Windows of a trial that err together widen the interval."""
     recordings, samples, splits, _ = walk(trials=30, windows=10, peak=1.0)
     found = predicted((recordings, samples, splits), label="place", baselines=("raw",), decoders=("bayes",), permutations=0)
-    low, high = found["score"].sel(target="mouse", unit_of_inference=TRIALS, statistic=["low", "high"], measure="mean error").squeeze()
+    low, high = (
+        found["score"].sel(target="mouse", unit_of_inference=TRIALS, statistic=["low", "high"], measure="mean error").squeeze()
+    )
     cell = found.isel(representation=0, decoder=0).sel(setting="within")
     error = np.abs(cell["predicted"] - cell["true"]).to_numpy()
     means = np.array([error[cell["trial"] == trial].mean() for trial in np.unique(cell["trial"])])
     expected = 2 * 1.96 * means.std(ddof=1) / np.sqrt(len(means))
     assert float(high - low) == pytest.approx(expected, rel=0.35)
+
+
+def test_others_minus_within_is_paired_and_has_no_null(scores):
+    cell = scores["score"].sel(
+        representation="mcca", decoder="bayes", measure="mean error", target=ALL_ANIMALS, unit_of_inference=TRIALS
+    )
+    names = [f"{words}, stretch held out" for words in ("within", "others", "others - within")]
+    within, others, gained = (cell.sel(setting=name) for name in names)
+    assert float(gained[0]) == pytest.approx(float(others[0] - within[0]))
+    assert gained[1] < gained[0] < gained[2]
+    lines = [line for line in continuous.summarize(scores) if line.setting.startswith("others - within")]
+    assert {line.representation for line in lines} == {"mcca"}
+    assert all("compared" in line.null.reason and unexplained(line) == [] for line in lines)

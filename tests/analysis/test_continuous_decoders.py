@@ -152,7 +152,9 @@ def test_bayes_is_nearly_as_good_as_with_true_tuning(circular):
     best = scale.values(ideal @ scale.coordinates(grid.centres))[:, 0]
     nobody = np.zeros(len(train), int)
     decoded = BayesDecoder(grid, "poisson").predict(counts, train[:, None], nobody, nobody > 0, tested)[:, 0, 0]
-    ridge = Regression("ridge", [1e-4, 1e-2, 1.0]).predict(counts, scale.coordinates(train[:, None]), np.arange(3000), tested[:, 0])
+    ridge = Regression("ridge", [1e-4, 1e-2, 1.0]).predict(
+        counts, scale.coordinates(train[:, None]), np.arange(3000), tested[:, 0]
+    )
     error = {name: np.square(scale.distance(values, test)).mean() for name, values in (("best", best), ("bayes", decoded))}
     error["ridge"] = np.square(scale.distance(scale.values(ridge)[:, 0], test)).mean()
     assert error["bayes"] < 1.1 * error["best"]

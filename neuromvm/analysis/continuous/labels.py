@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from neuromvm import schema
 from neuromvm.analysis.statistics.over_trials import Floats
+from neuromvm.data.numeric_labels import as_numbers
 from neuromvm.data.windows import Windows, sample_spec
 from neuromvm.errors import SchemaError, did_you_mean
 
@@ -102,24 +103,16 @@ def _mean_of_known(coordinates: Floats) -> Floats:
 
 
 def _numbers(animal: str, name: str, values: NDArray[np.generic]) -> Floats:
-    """Return a trial label as numbers, '' as NaN."""
-    try:
-        return np.array([np.nan if str(value) == "" else float(value) for value in values.tolist()])
-    except (TypeError, ValueError):
-        text = next(str(value) for value in values.tolist() if not _is_number(value))
+    """Return a trial label as numbers; SchemaError if it is none."""
+    numbers = as_numbers(values)
+    if numbers is None:
         raise SchemaError(
             f"analyses.continuous.label={name}",
-            found=f"{text!r} in animal {animal}",
+            found=f"{str(values[0])!r} in animal {animal}",
             expected="numbers",
             next_step="Decode classes with the analysis decoding",
-        ) from None
-
-
-def _is_number(value: object) -> bool:
-    try:
-        return str(value) == "" or np.isfinite(float(str(value)))
-    except ValueError:
-        return False
+        )
+    return numbers
 
 
 def time_order(animal: str, node: xr.Dataset, order: str | None) -> NDArray[np.intp]:
@@ -158,10 +151,10 @@ def shifted(labels: Labels, kind: Literal["session", "trial"], draws: int, rng: 
                 result[trial, places, draw] = np.roll(values[trial, places], rng.integers(len(places)))
         return result
     trials, windows = np.nonzero(known[labels.order])
-    places = labels.order[trials], windows
-    series = values[places]
+    trials = labels.order[trials]
+    series = values[trials, windows]
     whole = bool((np.where(known, values, values[:, :1]) == values[:, :1])[known.all(axis=1)].all()) and known.all()
     step = values.shape[1] if whole else 1
     for draw in range(1, 1 + draws) if len(series) > step else ():
-        result[(*places, draw)] = np.roll(series, step * rng.integers(1, len(series) // step))
+        result[trials, windows, draw] = np.roll(series, step * rng.integers(1, len(series) // step))
     return result

@@ -112,7 +112,7 @@ def stretch_of(values: Floats, stretches: int) -> NDArray[np.intp]:
     Examples
     --------
     >>> stretch_of(np.array([[1.0, 1.0, 2.0, np.nan, 5.0, 7.0]]), 2).tolist()
-    [[0, 0, 0, -1, 1, 1]]
+    [[0, 0, 1, -1, 1, 1]]
     """
     known = np.isfinite(values)
     _, number, counts = np.unique(values[known], return_inverse=True, return_counts=True)
@@ -140,7 +140,9 @@ class Reader:
         self._representation, self._problem = representation, problem
         self._labels, self._shifted, self._recorded = labels, shifted, recorded
 
-    def predictions(self, target: str, reader: str, decoder: Decoder, scale: Scale) -> Iterator[tuple[int, NDArray, Floats, float]]:
+    def predictions(
+        self, target: str, reader: str, decoder: Decoder, scale: Scale
+    ) -> Iterator[tuple[int, NDArray[np.bool_], Floats, float]]:
         """Yield for each replica its number, the tested windows ``(trial, window)``, their labels and what guessing gives.
 
         Labels are ``(tested window, column)``. Guessing is the mean label of the training samples.

@@ -6,7 +6,7 @@ import xarray as xr
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import tested_trials
-from neuromvm.analysis.judged import ALL_ANIMALS, LABELS, TRIALS, animals_of, null_in_words
+from neuromvm.analysis.judged import ALL_ANIMALS, LABELS, TRIALS, animals_of, is_difference, null_in_words
 
 SHOWN = ("median error", "R2")
 MOST_PANELS = 8
@@ -15,7 +15,8 @@ MOST_PANELS = 8
 @style.applied()
 def settings(scores: xr.Dataset) -> Figure:
     """Draw median error and R2 of every setting and decoder, with chance and the range of the null."""
-    names, all_settings = style.names_of(scores), style.names_of(scores, "setting")
+    names = style.names_of(scores)
+    all_settings = [setting for setting in style.names_of(scores, "setting") if not is_difference(setting)]
     figure, panels = style.page(0.9 + 1.9 * len(SHOWN), len(SHOWN), len(all_settings), squeeze=False, sharey="row")
     for row, measure in zip(panels, SHOWN, strict=True):
         for axes, setting in zip(row, all_settings, strict=True):
@@ -25,8 +26,9 @@ def settings(scores: xr.Dataset) -> Figure:
     style.legend(figure, style.handles(names))
     return style.caption(
         figure,
-        f"{scores.attrs['label']}, mean over {len(animals_of(scores))} animals; bars: {scores.attrs['interval']}. Dashes: chance, the mean label of "
-        f"the training samples. Gray: 95 % of the null, {null_in_words(scores, LABELS)}.\n{_n(scores)}",
+        f"{scores.attrs['label']}, mean over {len(animals_of(scores))} animals; bars: {scores.attrs['interval']}.\n"
+        f"Dashes: chance, the mean label of the training samples. Grey: 95 % of the null, {null_in_words(scores, LABELS)}.\n"
+        f"{_n(scores)}",
     )
 
 
@@ -38,20 +40,24 @@ def predictions(scores: xr.Dataset) -> Figure:
         (setting, name)
         for setting in style.names_of(scores, "setting")
         for name in style.names_of(scores)
-        if np.isfinite(r2.sel(setting=setting, representation=name)).any()
+        if np.isfinite(r2.sel(setting=setting, representation=name)).any() and not is_difference(setting)
     ][:MOST_PANELS]
     figure, grid = style.panels(len(places), 4, 0.8, 1.9, sharex=True, sharey=True)
     for (axes, is_left, is_bottom), (setting, name) in zip(grid, places, strict=True):
         cell = r2.sel(setting=setting, representation=name)
         decoder = str(cell["decoder"].values[int(np.nanargmax(cell.to_numpy()))])
-        _against_truth(axes, scores["true"].to_numpy(), scores["predicted"].sel(setting=setting, representation=name, decoder=decoder).to_numpy())
+        _against_truth(
+            axes,
+            scores["true"].to_numpy(),
+            scores["predicted"].sel(setting=setting, representation=name, decoder=decoder).to_numpy(),
+        )
         axes.set_title(f"{name}, {decoder}\n{setting}")
         axes.set_xlabel(f"true [{scores.attrs['unit']}]" if is_bottom else "")
         axes.set_ylabel("predicted" if is_left else "")
     return style.caption(
         figure,
-        f"{scores.attrs['label']}: median and quartiles of predictions of test samples, all animals; line: true. Of each representation the decoder "
-        f"with the largest R2 is drawn.\n{_n(scores)}",
+        f"{scores.attrs['label']}: median and quartiles of predictions of test samples, all animals; line: true.\n"
+        f"Of each representation the decoder with the largest R2 is drawn.\n{_n(scores)}",
     )
 
 
@@ -87,4 +93,6 @@ def _against_truth(axes: Axes, true: np.ndarray, predicted: np.ndarray) -> None:
 
 def _n(scores: xr.Dataset) -> str:
     trials = int(scores["trials"].sel(target=ALL_ANIMALS))
-    return f"{tested_trials(scores.attrs)}: {trials}; windows a trial: {scores.attrs['windows']}; splits: {scores.attrs['splits']}."
+    return (
+        f"{tested_trials(scores.attrs)}: {trials}; windows a trial: {scores.attrs['windows']}; splits: {scores.attrs['splits']}."
+    )
