@@ -16,11 +16,13 @@ from neuromvm.analysis.baselines.catalogue import BaselineOptions
 from neuromvm.analysis.continuous.layout import dataset_of
 from neuromvm.analysis.continuous.measures import ERRORS
 from neuromvm.analysis.continuous.options import Options
-from neuromvm.analysis.continuous.prepared import Prepared, problems_of
+from neuromvm.analysis.continuous.prepared import Few, Prepared, problems_of
 from neuromvm.analysis.continuous.rows import Cell, Rows
+from neuromvm.analysis.decoding.few_shot import new_animal
 from neuromvm.analysis.judged import ALL_ANIMALS, LABELS
 from neuromvm.analysis.scores import Absent, Counts, Difference, Score
 from neuromvm.errors import SpecError, SplitError
+from neuromvm.folders.few_shot import FewShotFolder
 from neuromvm.schema import check_same_trials
 
 if TYPE_CHECKING:
@@ -37,9 +39,19 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     settings = BaselineOptions.model_validate(
         {key: value for key, value in study.spec.analyses.get("decoding", {}).items() if key in BaselineOptions.model_fields}
     )
-    return predict_label(
-        study.recordings, study.samples, study.splits, latents, options.model_copy(update={"order": order}), settings
-    )
+    ordered = options.model_copy(update={"order": order})
+    return predict_label(study.recordings, study.samples, study.splits, latents, ordered, settings, _few_shot(study, options))
+
+
+def _few_shot(study: "Study", options: Options) -> Few:
+    """Return what ``neuromvm few-shot`` trained, for each number of trials with which all models met all animals."""
+    folder, animals = FewShotFolder(study), list(study.samples.children)
+    trained = {
+        number
+        for number in options.trials
+        if folder.models and all(number in folder.trials(model, animal) for model in folder.models for animal in animals)
+    }
+    return {number: {animal: new_animal(folder, animal, number) for animal in animals} for number in trained}
 
 
 def predict_label(
@@ -49,6 +61,7 @@ def predict_label(
     latents: Mapping[str, xr.DataTree],
     options: Options,
     settings: BaselineOptions | None = None,
+    few: Few | None = None,
 ) -> xr.Dataset:
     """Predict a continuous label of test trials, within animals and by decoders of the other animals.
 
@@ -62,6 +75,8 @@ def predict_label(
         The label, decoders and resampling.
     settings
         Components and ridges of baselines.
+    few
+        Training trials a class -> target -> splits and latents of models that were trained with so few trials of the target.
 
     Returns
     -------
@@ -87,10 +102,10 @@ def predict_label(
         if name in options.baselines:
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
     prepared = Prepared.of(recordings, samples, splits, options)
-    rows = Rows(prepared, latents, options, settings or BaselineOptions())
+    rows = Rows(prepared, list(latents), few or {}, options, settings or BaselineOptions())
     cells: dict[tuple[str, str, str], dict[str, Cell]] = {}
-    for setting, problems in problems_of(prepared, options):
-        for name, decoder, reader, target, cell in rows.predicted(setting, problems):
+    for setting, problems in problems_of(prepared, latents, few or {}, options):
+        for name, decoder, reader, target, cell in rows.predicted(problems):
             cells.setdefault((name, decoder, ", ".join(filter(None, (reader, setting)))), {})[target] = cell
     if not any(np.isfinite(cell.value).any() for of_targets in cells.values() for cell in of_targets.values()):
         raise SplitError(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from neuromvm.analysis.continuous.bayes import BayesDecoder
 from neuromvm.analysis.continuous.labels import Labels, Scale
 from neuromvm.analysis.continuous.regression import Regression
+from neuromvm.analysis.decoding.few_shot import NewAnimal
 from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.readouts.representations import Representation, held_out, training_side
 from neuromvm.analysis.statistics.over_trials import Floats
@@ -25,13 +26,14 @@ class Problem(NamedTuple):
     """What some targets are trained and tested on.
 
     ``left_out (trial, window)`` of a target: samples that no decoder or map of it is fitted on; only they are tested. Without it
-    all are fitted, and tested, as the splits say.
+    all are fitted, and tested, as the splits say. ``latents``: model -> latents that were inferred under these conditions.
     """
 
     targets: Sequence[str]
     samples: xr.DataTree
     splits: xr.DataTree
     left_out: Masks
+    latents: Mapping[str, xr.DataTree]
 
 
 class Sides(NamedTuple):
@@ -76,14 +78,24 @@ class Inferred(NamedTuple):
         return self.decoder.predict(sides.features, sides.labels, sides.condition, sides.following, sides.tested)
 
 
-def plain(samples: xr.DataTree, splits: xr.DataTree) -> list[Problem]:
+def plain(samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree]) -> list[Problem]:
     """Return the run's own training and test trials."""
-    return [Problem(list(samples.children), samples, splits, {})]
+    return [Problem(list(samples.children), samples, splits, {}, latents)]
 
 
-def with_few_trials(samples: xr.DataTree, splits: xr.DataTree, per_class: int, seed: int) -> list[Problem]:
-    """Return a problem for every target, which has a few training trials of each class; see ``few_trials``."""
-    return [Problem([target], samples, few_trials(samples, splits, target, per_class, seed), {}) for target in samples.children]
+def with_few_trials(
+    samples: xr.DataTree, splits: xr.DataTree, per_class: int, seed: int, trained: Mapping[str, NewAnimal]
+) -> list[Problem]:
+    """Return a problem for every target, which has a few training trials of each class.
+
+    ``trained``: target -> splits and latents of models that were trained or adapted with few trials of it; without them trials
+    are drawn by :func:`neuromvm.data.splits.few_trials`.
+    """
+    problems = []
+    for target in samples.children:
+        few = trained[target] if target in trained else NewAnimal(few_trials(samples, splits, target, per_class, seed), {})
+        problems.append(Problem([target], samples, few.splits, {}, few.latents))
+    return problems
 
 
 def with_stretches(samples: xr.DataTree, splits: xr.DataTree, labels: Mapping[str, Labels], stretches: int) -> list[Problem]:
@@ -102,7 +114,7 @@ def with_stretches(samples: xr.DataTree, splits: xr.DataTree, labels: Mapping[st
                 without[name].attrs = node[name].attrs
             nodes = {name: child.to_dataset() for name, child in samples.children.items()} | {target: node.assign(without)}
             reduced = xr.DataTree.from_dict({"/": samples.to_dataset(), **nodes})
-            problems.append(Problem([target], reduced, splits, {target: left_out}))
+            problems.append(Problem([target], reduced, splits, {target: left_out}, {}))
     return problems
 
 

@@ -1,6 +1,7 @@
 """What an analysis of a continuous label starts from: labels with their shifts, and what is trained and tested."""
 
 import zlib
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,8 +12,11 @@ from neuromvm import schema
 from neuromvm.analysis.continuous.labels import Labels, Scale, continuous_label, null_kind, shifted, time_order
 from neuromvm.analysis.continuous.options import Options
 from neuromvm.analysis.continuous.prediction import STRETCH, Problem, plain, with_few_trials, with_stretches
+from neuromvm.analysis.decoding.few_shot import NewAnimal
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.schema import in_sample
+
+Few = Mapping[int, Mapping[str, NewAnimal]]  # training trials a class -> target -> what models inferred with so few trials
 
 
 class Prepared(NamedTuple):
@@ -51,13 +55,15 @@ def _condition(animal: str, samples: xr.DataTree, condition: str | None) -> NDAr
     return np.asarray(schema.trial_label(animal, node, condition).to_numpy().astype(str))
 
 
-def problems_of(prepared: Prepared, options: Options) -> list[tuple[str, list[Problem]]]:
+def problems_of(
+    prepared: Prepared, latents: Mapping[str, xr.DataTree], few: Few, options: Options
+) -> list[tuple[str, list[Problem]]]:
     """Return the words of every setting, '' for the run's own trials, and what is trained and tested in it."""
     samples, splits = prepared.samples, prepared.splits
-    settings = [("", plain(samples, splits))]
+    settings = [("", plain(samples, splits, latents))]
     if options.stretches and not in_sample(splits):
         settings.append((STRETCH, with_stretches(samples, splits, prepared.labels, options.stretches)))
     for number in () if in_sample(splits) else options.trials:
         words = f"{number} training trial{'s' if number > 1 else ''} a class"
-        settings.append((words, with_few_trials(samples, splits, number, options.seed)))
+        settings.append((words, with_few_trials(samples, splits, number, options.seed, few.get(number, {}))))
     return settings

@@ -1,27 +1,24 @@
 """Representations of a run with their decoders, and the scores of each."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.analysis.baselines.catalogue import BaselineOptions, baseline, missing
 from neuromvm.analysis.continuous.bayes import BayesDecoder, Grid, Likelihood
 from neuromvm.analysis.continuous.measures import MEASURES, measures_of
 from neuromvm.analysis.continuous.options import RAW, DecoderName, Options
-from neuromvm.analysis.continuous.prediction import READERS, Decoder, Inferred, Problem, Reader, Regressed
-from neuromvm.analysis.continuous.prepared import Prepared
+from neuromvm.analysis.continuous.prediction import READERS, STRETCH, Decoder, Inferred, Problem, Reader, Regressed
+from neuromvm.analysis.continuous.prepared import Few, Prepared
 from neuromvm.analysis.continuous.regression import Regression
 from neuromvm.analysis.readouts.representations import Inputs, Latents, Representation
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.over_trials import Floats, LabelRows
 from neuromvm.data.features import recorded_features
-
-NOT_REFITTED = "was trained on all training trials of the animal"
 
 
 class Cell(NamedTuple):
@@ -43,15 +40,14 @@ class Cell(NamedTuple):
 class Rows:
     """Representations of a run and their decoders; ``omitted`` says what could not be scored, and why."""
 
-    def __init__(
-        self, prepared: Prepared, latents: Mapping[str, xr.DataTree], options: Options, settings: BaselineOptions
-    ) -> None:
-        self._prepared, self._options, self._latents, self._baseline_settings = prepared, options, latents, settings
+    def __init__(self, prepared: Prepared, models: Sequence[str], few: Few, options: Options, settings: BaselineOptions) -> None:
+        self._prepared, self._options, self._baseline_settings = prepared, options, settings
         absent = {str(name): reason for name in options.baselines if (reason := missing(name, prepared.samples))}
         self._baselines = [name for name in options.baselines if name not in absent]
         self.omitted = [f"{name}: {reason}" for name, reason in absent.items()]
-        if latents and (options.stretches or options.trials):
-            self.omitted.append(f"{', '.join(latents)} with stretches held out or few trials: {NOT_REFITTED}")
+        untrained = [f"{number} training trials a class" for number in options.trials if number not in few]
+        for setting in [STRETCH] * (options.stretches > 0) + untrained if models else ():
+            self.omitted.append(f"{', '.join(models)} with {setting}: trained on all training trials of the animal")
         self._recorded = {
             animal: recorded_features(node.to_dataset()["activity"]).astype(np.float64)
             for animal, node in prepared.samples.children.items()
@@ -63,11 +59,11 @@ class Rows:
         if len(self._decoders) < len(options.decoders):
             self.omitted.append("bayes path: trials have one window")
 
-    def predicted(self, setting: str, problems: list[Problem]) -> list[tuple[str, str, str, str, Cell]]:
-        """Return representation, decoder, reader and target with their scores in a setting."""
+    def predicted(self, problems: Sequence[Problem]) -> list[tuple[str, str, str, str, Cell]]:
+        """Return representation, decoder, reader and target with their scores in one setting."""
         found: dict[tuple[str, str, str, str], _Predictions] = {}
         for problem in problems:
-            for name, representation in self._representations(setting, problem).items():
+            for name, representation in self._representations(problem).items():
                 for decoder, target in product(self._decoders, problem.targets):
                     recorded = self._recorded if self._reads_recorded(name, decoder) else None
                     reader = Reader(representation, problem, self._prepared.labels, self._prepared.shifted, recorded)
@@ -81,11 +77,10 @@ class Rows:
                             found[key].enter(replica, tested, labels, guess)
         return [(*key, self._cell(predictions, key[3])) for key, predictions in found.items()]
 
-    def _representations(self, setting: str, problem: Problem) -> dict[str, Representation]:
+    def _representations(self, problem: Problem) -> dict[str, Representation]:
         inputs = Inputs(problem.samples, problem.splits)
-        models = {} if setting else self._latents
         fitted: dict[str, Representation] = {
-            name: Latents(tree, problem.splits, inverse_penalty=1.0) for name, tree in models.items()
+            name: Latents(tree, problem.splits, inverse_penalty=1.0) for name, tree in problem.latents.items()
         }
         return fitted | {name: baseline(name, inputs, self._baseline_settings) for name in self._baselines}
 
