@@ -16,7 +16,7 @@ from neuromvm.analysis.continuous.bayes import (
     path_posterior,
     window_posterior,
 )
-from neuromvm.analysis.continuous.labels import Labels, Scale, null_kind, shifted
+from neuromvm.analysis.continuous.labels import Labels, Scale, null_kind, renamed, shifted
 from neuromvm.analysis.continuous.measures import measures_of
 from neuromvm.analysis.continuous.prediction import stretch_of
 from neuromvm.analysis.continuous.regression import Regression
@@ -250,3 +250,28 @@ def test_stretches_have_equally_many_samples_and_do_not_overlap():
     number = stretch_of(values, 4)
     assert np.bincount(number.ravel()).tolist() == [25, 25, 25, 25]
     assert all(values[number == before].max() < values[number == after].min() for before, after in itertools.pairwise(range(4)))
+
+
+def test_renamed_values_stay_apart_and_keep_their_neighbours():
+    laps = np.tile(np.arange(8.0), (5, 1))
+    laps[2, 3] = np.nan
+    drawn = renamed(laps[np.r_[:2, 3:5]], LINE, 200, np.random.default_rng(0))
+    assert (drawn == drawn[:1]).all()  # the same map in all trials
+    maps = drawn[0].T
+    assert np.array_equal(maps[0], np.arange(8))
+    assert (np.sort(maps, axis=1) == np.arange(8)).all()
+    steps = np.mod(np.diff(maps, axis=1), 8)
+    assert {tuple(set(row)) for row in steps} == {(1.0,), (7.0,)}
+    assert len({tuple(row) for row in maps}) == 16  # eight turns, both ways round
+    assert np.isnan(renamed(laps, LINE, 3, np.random.default_rng(0))[2, 3]).all()
+
+
+def test_renamed_angles_keep_their_distances():
+    angles = np.random.default_rng(0).uniform(0, 360, (20, 3))
+    drawn = renamed(angles, CIRCLE, 10, np.random.default_rng(1))
+    for draw in range(1, 11):
+        turned = drawn[..., draw].ravel()
+        expected = CIRCLE.distance(angles.ravel()[:, None], angles.ravel())
+        assert CIRCLE.distance(turned[:, None], turned) == pytest.approx(expected, abs=1e-6)
+        assert turned.min() >= 0
+        assert turned.max() < 360

@@ -158,3 +158,28 @@ def shifted(labels: Labels, kind: Literal["session", "trial"], draws: int, rng: 
     for draw in range(1, 1 + draws) if len(series) > step else ():
         result[trials, windows, draw] = np.roll(series, step * rng.integers(1, len(series) // step))
     return result
+
+
+def renamed(values: Floats, scale: Scale, draws: int, rng: np.random.Generator) -> Floats:
+    """Return the label and versions with other values ``(trial, window, 1 + draw)``, the label itself first.
+
+    Equal values stay equal, in every draw with one other value: on a circle the label is turned by a random angle; on a line its
+    values are shifted circularly among themselves, in order of size, such that about as many samples have each value as before.
+    In half of the draws the order is reversed too. Neighbouring values stay neighbours, except at one place of a line.
+    """
+    result = np.repeat(values[:, :, None], 1 + draws, axis=2)
+    known = np.isfinite(values)
+    distinct, number, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+    if not len(distinct):
+        return result
+    share = np.cumsum(counts) / counts.sum()
+    middle = share - counts / (2 * counts.sum())
+    for draw in range(1, 1 + draws):
+        turn, reversed_order = rng.random(), rng.random() < 0.5
+        if scale.period is not None:
+            turned = np.mod((-distinct if reversed_order else distinct) + turn * scale.period, scale.period)
+        else:
+            places = np.mod((1 - middle if reversed_order else middle) + turn, 1)
+            turned = distinct[np.minimum(np.searchsorted(share, places), len(distinct) - 1)]
+        result[known, draw] = turned[number.reshape(-1)]
+    return result

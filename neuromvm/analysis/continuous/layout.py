@@ -27,6 +27,7 @@ SHIFTS = {
     "session": "circular shifts of the label along the session of each animal",
     "trial": "circular shifts of the label within each trial",
 }
+RENAMED = "exchanges of the label's values in each animal, which keep neighbours and turn or reverse their order"
 DIMS = ("representation", "decoder", "setting", "measure", "target")
 GAINED = f"{OTHERS} - {WITHIN}"
 COMPARED = "two decoders of the same trials are compared: the interval says whether they differ"
@@ -36,7 +37,7 @@ FITTED = "trials that were scored were fitted on"
 def dataset_of(cells: Cells, prepared: Prepared, options: Options, omitted: list[str]) -> xr.Dataset:
     """Return the scores of all cells in the layout of :mod:`neuromvm.analysis.judged`."""
     names = representations, decoders, settings = _names(cells)
-    animals, draws = list(prepared.samples.children), next(iter(prepared.shifted.values())).shape[2] - 1
+    animals, draws = list(prepared.samples.children), prepared.draws
     value, bootstrap, null, chance = (
         _with_gain(_stacked(cells, names, field, prepared, options), settings)
         for field in ("value", "bootstrap", "null", "chance")
@@ -51,7 +52,7 @@ def dataset_of(cells: Cells, prepared: Prepared, options: Options, omitted: list
         "difference": (("reference", *DIMS, "unit_of_inference", "statistic"), np.stack(differences)),
         "null_score": (("null", *DIMS, "null_statistic"), _under_null(value, null, len(settings))[None]),
         "null_absent": (("null", "setting"), [absent_of]),
-        "null_kind": (("null", "representation"), [[_null_words(prepared.kind, draws)] * rows]),
+        "null_kind": (("null", "setting"), [[_null_words(prepared, setting) for setting in settings + gained]]),
         "null_draws": (("null", "representation"), [[draws] * rows]),
         "chance": (DIMS, judged.with_mean(chance)),
         "trials": (("target",), np.array([sum(tested), *tested])),
@@ -79,13 +80,13 @@ def _names(cells: Cells) -> Names:
 def _stacked(cells: Cells, names: Names, field: str, prepared: Prepared, options: Options) -> Floats:
     """Return a field of all cells, ``(..., representation, decoder, setting, measure, animal)``."""
     arrays = []
-    for key, (animal, shifted) in product(product(*names), prepared.shifted.items()):
+    for key, (animal, labels) in product(product(*names), prepared.labels.items()):
         cell = cells.get(key, {}).get(animal)
         if cell is None:
-            cell = Cell.absent(shifted.shape[:2], options, shifted.shape[2] - 1)
+            cell = Cell.absent(labels.values.shape, options, prepared.draws)
         arrays.append(getattr(cell, field))
     stacked = np.stack(arrays)  # (cell, ..., measure)
-    shaped = stacked.reshape(*map(len, names), len(prepared.shifted), *stacked.shape[1:])
+    shaped = stacked.reshape(*map(len, names), len(prepared.labels), *stacked.shape[1:])
     shaped = np.moveaxis(shaped, 3, -1)  # the animal last
     return np.moveaxis(shaped, 3, 0) if stacked.ndim == 3 else shaped  # draws first
 
@@ -139,8 +140,12 @@ def _judged(value: Floats, bootstrap: Floats, seed: int) -> Floats:
     return statistics
 
 
-def _null_words(kind: str, draws: int) -> str:
-    return f"{draws} {SHIFTS[kind]}, decoders fitted again, alignments and models not"
+def _null_words(prepared: Prepared, setting: str) -> str:
+    """Say how labels were broken in a setting; '' for differences of settings."""
+    if setting.startswith(GAINED):
+        return ""
+    broken = RENAMED if setting.startswith(OTHERS) else SHIFTS[prepared.kind]
+    return f"{prepared.draws} {broken}, decoders fitted again, alignments and models not"
 
 
 def _tested_trials(cells: Cells, animals: list[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Labels of test trials as predicted by decoders of the animal itself and of the others, for true and shifted labels."""
+"""Labels of test trials as predicted by decoders of the animal itself and of the others, for true labels and those of a null."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -137,8 +137,8 @@ def stretch_of(values: Floats, stretches: int) -> NDArray[np.intp]:
 class Reader:
     """Decoders on one representation of a problem.
 
-    ``shifted``: animal -> labels ``(trial, window, column)``, the true ones first. ``recorded``: activity as recorded ``(trial,
-    window, feature)``, in place of what the representation holds.
+    ``null_labels``: reader -> animal -> labels ``(trial, window, column)``, the true ones first. ``recorded``: activity as
+    recorded ``(trial, window, feature)``, in place of what the representation holds.
     """
 
     def __init__(
@@ -146,11 +146,11 @@ class Reader:
         representation: Representation,
         problem: Problem,
         labels: Mapping[str, Labels],
-        shifted: Mapping[str, Floats],
+        null_labels: Mapping[str, Mapping[str, Floats]],
         recorded: Mapping[str, Floats] | None = None,
     ) -> None:
         self._representation, self._problem = representation, problem
-        self._labels, self._shifted, self._recorded = labels, shifted, recorded
+        self._labels, self._null_labels, self._recorded = labels, null_labels, recorded
 
     def predictions(
         self, target: str, reader: str, decoder: Decoder, scale: Scale
@@ -188,7 +188,9 @@ class Reader:
             trial, window = np.nonzero(fitted)
             following = np.r_[False, (np.diff(trial) == 0) & (np.diff(window) == 1)]
             animal = np.full(len(trial), number)
-            parts.append((values[fitted], self._shifted[source][fitted], labels.condition[trial], animal, trial, following))
+            parts.append(
+                (values[fitted], self._null_labels[reader][source][fitted], labels.condition[trial], animal, trial, following)
+            )
         test_values = seen[target]
         if not parts or test_values is None:
             return None

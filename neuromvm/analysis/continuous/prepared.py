@@ -1,4 +1,4 @@
-"""What an analysis of a continuous label starts from: labels with their shifts, and what is trained and tested."""
+"""What an analysis of a continuous label starts from: labels, those of the null, and what is trained and tested."""
 
 import zlib
 from collections.abc import Mapping
@@ -9,10 +9,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm import schema
-from neuromvm.analysis.continuous.labels import Labels, Scale, continuous_label, null_kind, shifted, time_order
+from neuromvm.analysis.continuous.labels import Labels, Scale, continuous_label, null_kind, renamed, shifted, time_order
 from neuromvm.analysis.continuous.options import Options
-from neuromvm.analysis.continuous.prediction import STRETCH, Problem, plain, with_few_trials, with_stretches
+from neuromvm.analysis.continuous.prediction import READERS, STRETCH, WITHIN, Problem, plain, with_few_trials, with_stretches
 from neuromvm.analysis.decoding.few_shot import NewAnimal
+from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.statistics.over_trials import Floats
 from neuromvm.schema import in_sample
 
@@ -20,32 +21,35 @@ Few = Mapping[int, Mapping[str, NewAnimal]]  # training trials a class -> target
 
 
 class Prepared(NamedTuple):
-    """Labels of every animal with their shifts, and how they are resampled."""
+    """Labels of every animal, true and as they are under the null hypotheses."""
 
     samples: xr.DataTree
     splits: xr.DataTree
     scale: Scale
     labels: dict[str, Labels]
-    shifted: dict[str, Floats]  # (trial, window, 1 + draw)
+    null_labels: dict[str, dict[str, Floats]]  # reader -> animal -> (trial, window, 1 + draw), the true label first
     conditions: int
-    kind: Literal["session", "trial"]
+    kind: Literal["session", "trial"]  # of shifts, the null of decoders of the animal itself
+    draws: int
 
     @classmethod
     def of(cls, recordings: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, options: Options) -> "Prepared":
-        """Read the label and shift it; errors are those of ``predict_label``."""
+        """Read the label and draw its null labels; errors are those of ``predict_label``."""
         scale = Scale(options.period)
         values = continuous_label(options.label, recordings, samples, scale)
         names = {animal: _condition(animal, samples, options.condition) for animal in samples.children}
         known = np.unique(np.concatenate(list(names.values())))
         kind = null_kind(values, options.null)
         draws = 0 if in_sample(splits) else options.permutations
-        labels, shifts = {}, {}
+        labels: dict[str, Labels] = {}
+        null_labels: dict[str, dict[str, Floats]] = {reader: {} for reader in READERS}
         for animal, node in samples.children.items():
             order = time_order(animal, node.to_dataset(), options.order)
             labels[animal] = Labels(values[animal], order, np.searchsorted(known, names[animal]))
             rng = np.random.default_rng([options.seed, zlib.crc32(animal.encode())])
-            shifts[animal] = shifted(labels[animal], kind, draws, rng)
-        return cls(samples, splits, scale, labels, shifts, len(known), kind)
+            null_labels[WITHIN][animal] = shifted(labels[animal], kind, draws, rng)
+            null_labels[OTHERS][animal] = renamed(values[animal], scale, draws, rng)
+        return cls(samples, splits, scale, labels, null_labels, len(known), kind, draws)
 
 
 def _condition(animal: str, samples: xr.DataTree, condition: str | None) -> NDArray[np.str_]:

@@ -66,16 +66,16 @@ class Rows:
             for name, representation in self._representations(problem).items():
                 for decoder, target in product(self._decoders, problem.targets):
                     recorded = self._recorded if self._reads_recorded(name, decoder) else None
-                    reader = Reader(representation, problem, self._prepared.labels, self._prepared.shifted, recorded)
+                    reader = Reader(representation, problem, self._prepared.labels, self._prepared.null_labels, recorded)
                     fitted = self._decoder(decoder, name)
                     for kind in READERS[: 2 if representation.shared else 1]:
                         key = name, decoder, kind, target
                         if key not in found:
-                            shape = self._prepared.shifted[target].shape
+                            shape = self._prepared.null_labels[kind][target].shape
                             found[key] = _Predictions(len(representation.replicas), shape)
                         for replica, tested, labels, guess in reader.predictions(target, kind, fitted, self._prepared.scale):
                             found[key].enter(replica, tested, labels, guess)
-        return [(*key, self._cell(predictions, key[3])) for key, predictions in found.items()]
+        return [(*key, self._cell(predictions, *key[2:])) for key, predictions in found.items()]
 
     def _representations(self, problem: Problem) -> dict[str, Representation]:
         inputs = Inputs(problem.samples, problem.splits)
@@ -103,9 +103,9 @@ class Rows:
         regression = Regression(decoder, options.penalties, options.folds, options.kernel_width, options.kernel_samples)
         return Regressed(regression, prepared.scale)
 
-    def _cell(self, predictions: "_Predictions", target: str) -> Cell:
+    def _cell(self, predictions: "_Predictions", reader: str, target: str) -> Cell:
         """Score the predictions of a target."""
-        labels, scale, options = self._prepared.shifted[target], self._prepared.scale, self._options
+        labels, scale, options = self._prepared.null_labels[reader][target], self._prepared.scale, self._options
         columns = labels.shape[2]
         tested = np.asarray(np.isfinite(predictions.values[..., 0]).any(axis=(0, 2)))
         if not tested.any():
