@@ -17,17 +17,18 @@ def settings(scores: xr.Dataset) -> Figure:
     """Draw median error and R2 of every setting and decoder, with chance and the range of the null."""
     names = style.names_of(scores)
     all_settings = [setting for setting in style.names_of(scores, "setting") if not is_difference(setting)]
-    figure, panels = style.page(0.9 + 1.9 * len(SHOWN), len(SHOWN), len(all_settings), squeeze=False, sharey="row")
-    for row, measure in zip(panels, SHOWN, strict=True):
-        for axes, setting in zip(row, all_settings, strict=True):
+    figure, panels = style.page(0.9 + 1.5 * len(all_settings), len(all_settings), len(SHOWN), squeeze=False, sharey="col")
+    for row, setting in zip(panels, all_settings, strict=True):
+        for axes, measure in zip(row, SHOWN, strict=True):
             _setting(axes, scores.sel(measure=measure, setting=setting, target=ALL_ANIMALS))
-            axes.set_title(setting if measure == SHOWN[0] else "")
-        row[0].set_ylabel(f"{measure} [{scores.attrs['unit']}]" if measure == SHOWN[0] else measure)
+            axes.set_ylabel(measure)
+            axes.set_title(setting)
     style.legend(figure, style.handles(names))
     return style.caption(
         figure,
-        f"{scores.attrs['label']}, mean over {len(animals_of(scores))} animals; bars: {scores.attrs['interval']}.\n"
-        f"Dashes: chance, the mean label of the training samples. Grey: 95 % of the null, {null_in_words(scores, LABELS)}.\n"
+        f"{scores.attrs['label']} [{scores.attrs['unit']}], mean over {len(animals_of(scores))} animals; bars: {scores.attrs['interval']}.\n"
+        "Dashes: chance, the mean label of the training samples. Grey: 95 % of the null.\n"
+        f"{null_in_words(scores.sel(setting=all_settings), LABELS)}.\n"
         f"{_n(scores)}",
     )
 
@@ -75,6 +76,7 @@ def _setting(axes: Axes, scores: xr.Dataset) -> None:
             axes.fill_between([x - half, x + half], null_low, null_high, color="0.85", linewidth=0, zorder=0)
             axes.hlines(float(cell["chance"]), x - half, x + half, color="0.4", linestyle="--", linewidth=0.8)
             style.point(axes, x, value, low, high, color=color[name], marker=marker[name])
+    axes.set_xlim(-0.5, len(decoders) - 0.5)
     axes.set_xticks(range(len(decoders)), [decoder.replace(" ", "\n") for decoder in decoders])
 
 
