@@ -26,7 +26,8 @@ def settings(scores: xr.Dataset) -> Figure:
     style.legend(figure, style.handles(names))
     return style.caption(
         figure,
-        f"{scores.attrs['label']} [{scores.attrs['unit']}], mean over {len(animals_of(scores))} animals; bars: {scores.attrs['interval']}.\n"
+        f"{scores.attrs['label']} [{scores.attrs['unit']}], mean over {len(animals_of(scores))} animals; "
+        f"bars: {scores.attrs['interval']}.\n"
         "Dashes: chance, the mean label of the training samples. Grey: 95 % of the null.\n"
         f"{null_in_words(scores.sel(setting=all_settings), LABELS)}.\n"
         f"{_n(scores)}",
