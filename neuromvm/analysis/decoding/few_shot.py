@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
     from neuromvm.folders.study import Study
 
-__all__ = ["NewAnimal", "Options", "compare_few_shot", "compute", "plot", "summarize"]
+__all__ = ["NewAnimal", "Options", "compare_few_shot", "compute", "new_animal", "plot", "summarize"]
 
 FROZEN_MAPS, REFITTED_MAPS, ALONE, SHRUNK_ALONE = "linear map", "mcca", "own decoder", "own shrunk_lda"
 LEAVE_ONE_OUT = "balanced accuracy, leave one animal out"
@@ -74,13 +74,13 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
             found=f"no number of trials that {', '.join(models)} were all trained with",
             next_step=f"Finish each: {command} --model MODEL",
         )
-    new_animals = {trials: {animal: _trained(folder, animal, trials) for animal in animals} for trials in per_class}
+    new_animals = {trials: {animal: new_animal(folder, animal, trials) for animal in animals} for trials in per_class}
     baselines = decoding.Options.model_validate(study.spec.analyses.get("decoding", {}))
     return compare_few_shot(study.samples, new_animals, options, baselines)
 
 
-def _trained(folder: FewShotFolder, animal: str, trials: Trials) -> NewAnimal:
-    """Read what all models inferred with a number of training trials of an animal."""
+def new_animal(folder: FewShotFolder, animal: str, trials: Trials) -> NewAnimal:
+    """Return what all models inferred with a number of training trials of an animal; RunFolderError if they had other trials."""
     models = folder.models
     splits = folder.splits(models[0], animal, trials)
     for model in models[1:]:
