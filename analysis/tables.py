@@ -36,6 +36,7 @@ QUICK = (
 )
 QUICK_RATS = {"mitt": {"units": 12, "trials": 120}, "stella": {"units": 10, "trials": 110}}
 SETTINGS = ("within", "cross", "others", "pooled")
+DISCRIMINANTS = ("simplex_bayes",)  # models that read each animal alone: what others add to their scores is names of classes
 
 
 class Request(NamedTuple):
@@ -127,15 +128,20 @@ def bracketed(row: Mapping[str, Any], value: str, low: str, high: str, sign: str
 def score_table(scores: Sequence[Mapping[str, Any]], settings: Sequence[str] = SETTINGS, interval: str = "") -> pd.DataFrame:
     """Return a row for each representation and a column for each setting, with difference, null and p.
 
-    The difference, the null and p are those of ``cross`` where a representation has it, else of its last setting. The interval
-    ``""`` is over test trials, ``"animals_"`` over animals.
+    The difference, the null and p are those of ``cross`` where a representation has it, else of its last setting. Rows with
+    ``cross`` come first; of ``DISCRIMINANTS`` only ``within`` is shown. The interval ``""`` is over test trials, ``"animals_"``
+    over animals.
     """
     lines: dict[str, dict[str, Mapping[str, Any]]] = {}
     for score in scores:
         lines.setdefault(score["representation"], {})[score["setting"]] = score
     table = []
-    for representation, of_setting in lines.items():
-        present = [setting for setting in settings if setting in of_setting]
+    shown = {
+        name: [setting for setting in settings if setting in of_setting and (name not in DISCRIMINANTS or setting == "within")]
+        for name, of_setting in lines.items()
+    }
+    for representation, present in sorted(shown.items(), key=lambda row: "cross" not in row[1]):
+        of_setting = lines[representation]
         if not present:
             continue
         judged = of_setting["cross" if "cross" in present else present[-1]]

@@ -79,7 +79,8 @@ latents["mmvm"]["mitt"]
 # ## Decode
 #
 # Balanced accuracy on held-out trials: the decoder of the same animal (*within*), of another one (*cross*), of all others, and
-# one for all (*pooled*); beside raw activity and linear alignments, all on the same trials.
+# one for all (*pooled*); beside raw activity and linear alignments, all on the same trials. Animals are joined by label, so
+# *cross* says how well a rat is read through a map made with labels. It does not say that rats share a code.
 # *Within - cross* is what is lost between rats.
 
 # %%

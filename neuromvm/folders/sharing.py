@@ -9,7 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from neuromvm.data.splits import make_splits
-from neuromvm.data.windows import single_windows
+from neuromvm.data.windows import single_window_splits, single_windows
 from neuromvm.errors import RunFolderError
 from neuromvm.files import read_dataset, read_tree
 from neuromvm.folders.study import Study
@@ -34,6 +34,12 @@ class SharingFolder:
     def splits(self) -> xr.DataTree:
         """Return the splits in which conditions are held out."""
         return make_splits(self.samples(), self.spec.split)
+
+    def splits_of_labels(self) -> xr.DataTree:
+        """Return the splits of the run, for animals with few labelled trials."""
+        samples = self.study.samples
+        several = any(node.sizes["window"] > 1 for node in samples.children.values())
+        return single_window_splits(self.study.splits, samples) if several else self.study.splits
 
     @property
     def sources(self) -> list[str]:

@@ -171,7 +171,7 @@ class Study:
         row
             The model or baseline.
         settings
-            Its settings in the table; refits under other settings, or within other blocks, are left out.
+            Its settings in the table; refits under other settings, within other blocks or by another rearrangement are left out.
 
         Returns
         -------
@@ -182,11 +182,12 @@ class Study:
         files: dict[str, list[Path]] = {}
         for file in sorted(folder.rglob("*.nc")):
             files.setdefault(LABELS if file.parent == folder else file.parent.name, []).append(file)
-        expected = {"settings": json.dumps(settings), "within": self.spec.nulls.within or ""}
+        nulls = self.spec.nulls
+        expected = {"settings": json.dumps(settings), "within": nulls.within or "", "rearrangement": nulls.rearrangement}
         scores = {}
         for null, of_null in files.items():
             packs = [read_dataset(file) for file in of_null]
-            packs = [pack for pack in packs if all(pack.attrs.get(key) == value for key, value in expected.items())]
+            packs = [pack for pack in packs if {"rearrangement": "permute", **pack.attrs}.items() >= expected.items()]
             if packs:
                 joined = xr.concat(
                     packs, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"

@@ -1,7 +1,5 @@
 """Activity that classes would evoke in an animal that was never labelled for them, predicted from the animals that were."""
 
-import json
-
 import numpy as np
 import torch
 import xarray as xr
@@ -10,6 +8,7 @@ from torch import Tensor
 
 from neuromvm import schema
 from neuromvm.data.features import Floats, Transform
+from neuromvm.data.held_out import conditions
 from neuromvm.data.permutation import draw_permutation
 from neuromvm.errors import ArgumentError
 from neuromvm.inference.decoded import without_private
@@ -21,8 +20,6 @@ Means = NDArray[np.float64]
 @torch.no_grad()
 def predict_class_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
     r"""Predict the mean activity of every class in every animal from the training side of all other animals.
-
-    Classes are the conditions by which samples were paired, with the names of ``match``.
 
     Parameters
     ----------
@@ -62,7 +59,7 @@ def predict_class_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.Da
     animals = list(fitted.scalers)
     if len(animals) < 2:
         raise ArgumentError("argument 'fitted'", found=f"a model of {', '.join(animals)} alone", expected="at least two animals")
-    names = json.loads(samples[animals[0]]["match"].attrs["classes"])
+    names = conditions(samples)
     latents = _latent_means(fitted, samples, splits, len(names))
     nodes = {}
     for target in animals:
@@ -107,7 +104,7 @@ def _feature_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTre
 
 
 def _training_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: int) -> NDArray[np.int16]:
-    """Return the match code of each sample of the training side ``(trial * window,)``, -1 elsewhere."""
+    """Return the condition of each sample of the training side ``(trial * window,)``, -1 elsewhere."""
     fitted = schema.is_fitted(splits[animal]["part"].to_numpy()[split])
     return np.where(fitted[:, None], samples[animal]["match"].to_numpy(), np.int16(-1)).astype(np.int16).ravel()
 

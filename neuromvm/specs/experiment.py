@@ -1,6 +1,6 @@
 """Spec of an experiment: data, samples, splits, models, training and analyses."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,6 +25,9 @@ class NullSpec(Spec):
 
     refits: int = Field(0, ge=0, description="Refits on null data; 0: labels of test trials are permuted, decoders not refitted")
     within: str | None = Field(None, description="Trial label (block, session) within which labels may be exchanged")
+    rearrangement: Literal["permute", "shift"] = Field(
+        "permute", description="permute: labels among trials; shift: all labels along the session, for drift and few runs a class"
+    )
     jobs: int = Field(1, ge=1, description="Processes that share the refits")
 
 
@@ -36,6 +39,7 @@ class SharingSpec(Spec):
     models: dict[str, list[str]] | None = Field(
         None, description="Row -> models among which one is chosen; default: each model of the experiment that shares latents"
     )
+    few_labels: list[int] = Field([1, 2, 4], description="Labelled trials of each condition, in an animal with few; []: none")
     refits: int = Field(200, ge=0, description="Refits on data in which the names of conditions are exchanged within animals")
     jobs: int = Field(1, ge=1, description="Processes that share the work")
 
@@ -88,7 +92,8 @@ class ExperimentSpec(Spec):
         groups = {} if self.sharing is None or self.sharing.models is None else self.sharing.models
         for group, models in groups.items():
             if unknown := [model for model in models if model not in self.models]:
-                raise ValueError(f"sharing.models.{group}: no model {unknown[0]!r}. {did_you_mean(unknown[0], list(self.models))}")
+                known = did_you_mean(unknown[0], list(self.models))
+                raise ValueError(f"sharing.models.{group}: no model {unknown[0]!r}. {known}")
         for name in self.models:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(f"model name {name!r}: use letters, digits, '_' and '-' (it becomes a folder)")

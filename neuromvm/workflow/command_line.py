@@ -82,6 +82,13 @@ def simulate(
         float,
         typer.Option(min=0, max=1, help="How far spikes and odor information follow the theta phase of the field potential."),
     ] = 0.0,
+    codes: Annotated[
+        Literal["shared", "half", "private"],
+        typer.Option(
+            help="Whether the code of odors is the same in all rats, in half of its variance, or unrelated between rats."
+        ),
+    ] = "shared",
+    odors: Annotated[int, typer.Option(min=2, max=26, help="Odors in the sequence; the published layout has 5.")] = 5,
 ) -> None:
     """Write a simulated experiment: five rats in an odor sequence task, and the true latents."""
     from neuromvm.data.simulate.experiment import SimulationConfig
@@ -89,7 +96,8 @@ def simulate(
     from neuromvm.data.simulate.write_nwb import write_experiment
 
     write = {"nwb": write_experiment, "published": write_published_layout}[layout]
-    for path in write(directory, config=SimulationConfig(theta_coupling=theta), seed=seed, overwrite=force):
+    config = SimulationConfig(theta_coupling=theta, codes=codes, odors=odors)
+    for path in write(directory, config=config, seed=seed, overwrite=force):
         typer.echo(path)
 
 
@@ -139,11 +147,13 @@ def run(
     _log_progress()
     with _interruptible("Finished steps are kept: add --resume to the same command to continue."):
         study = run_experiment(spec, out, resume=resume)
-        for name in spec.analyses:
+        for name in (name for name in spec.analyses if name != "sharing"):
             typer.echo(f"analysis: {name}", err=True)
             analyze(study, name)
         if spec.nulls.refits and "decoding" in spec.analyses:
             _refit(study, spec.nulls.refits, None, spec.nulls.jobs)
+        if spec.sharing is not None:
+            _share(study, None, None, None)
         typer.echo(f"report: {write_report(study)}", err=True)
     if spec.analyses:
         _print_scores(study)
@@ -236,7 +246,9 @@ def few_shot(
 def refit(
     run_folder: RunFolder,
     count: Annotated[int, typer.Option("--n", min=1, help="Null data sets; every row is fitted again on each.")] = 200,
-    rows: Annotated[str | None, typer.Option(help="Models and baselines, e.g. mmvm,mcca; default: all but cebra.")] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Models and baselines, as mmvm,mcca; default: all but cebra, dynamics.")
+    ] = None,
     jobs: Jobs = 1,
 ) -> None:
     """Fit every row of the decoding table again with labels permuted, as its null. Refits are kept: add more at any time."""
@@ -251,6 +263,38 @@ def refit(
         _refit(study, count, _names(rows), jobs)
     write_report(study)
     _print_scores(study, "decoding")
+
+
+@app.command()
+def sharing(
+    run_folder: RunFolder,
+    count: Annotated[
+        int | None, typer.Option("--n", min=0, help="Data sets with exchanged names; default: as the experiment says, or 200.")
+    ] = None,
+    rows: Annotated[str | None, typer.Option(help="Rows and models, e.g. class_kernel,mmvm; default: all.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+) -> None:
+    """Do animals share a code? Conditions never labelled in one animal are read by the others, against exchanged names.
+
+    Results are kept: the same command continues after an interruption, and adds rows or data sets.
+    """
+    from neuromvm.analysis.report import write_report
+    from neuromvm.folders.study import Study
+
+    study = Study(run_folder)
+    with _interruptible("Finished data sets are kept: the same command continues."):
+        _share(study, count, _names(rows), jobs)
+    write_report(study)
+    _print_scores(study, "sharing")
+
+
+def _share(study: "Study", count: int | None, rows: list[str] | None, jobs: int | None) -> None:
+    from neuromvm.analysis.pipeline import analyze
+    from neuromvm.workflow.sharing import run_sharing
+
+    for line in run_sharing(study, count, rows, jobs=jobs):
+        typer.secho(f"failed, and counts as reaching the score: {line}", fg="red", err=True)
+    analyze(study, "sharing")
 
 
 def _names(text: str | None) -> list[str] | None:

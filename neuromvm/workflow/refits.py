@@ -15,6 +15,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from neuromvm.analysis.decoding import refit as null_fits
+from neuromvm.data.permutation import Rearrangement
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.files import locked, write_tree
@@ -41,25 +42,30 @@ def refit(
     permutations: Sequence[int],
     *,
     within: str | None = None,
+    rearrangement: Rearrangement = "permute",
     progress: bool = False,
 ) -> xr.DataTree:
     """Train a model on null data and infer the latents of the same null data.
 
-    ``permutations`` number the null data from 1, see :mod:`neuromvm.data.permutation`; activity is permuted within equal values
-    of the trial label ``within``. Latents have a replica for each permutation, split and seed.
+    ``permutations`` number the null data from 1, see :mod:`neuromvm.data.permutation`; activity is exchanged within equal
+    values of the trial label ``within``. Latents have a replica for each permutation, split and seed.
     """
     numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
-    replicas = [Replica(split, seed, number, within) for number, split, seed in product(permutations, numbers, training.seeds)]
+    replicas = [
+        Replica(split, seed, number, within, rearrangement=rearrangement)
+        for number, split, seed in product(permutations, numbers, training.seeds)
+    ]
     return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
 
 
 def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
     """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
-    By default all rows of the table but ``cebra`` are refitted; refits in the folder are not made again. Returns a line for each
-    null data set on which a row could not be fitted: it counts as a null score above the observed one, so that p is not too
-    small. Raises SpecError if trials both train and test or a row is not in the table, RunFolderError if the scores are of an
-    earlier version.
+    By default all rows of the table but those of CEBRA and ``dynamics`` are refitted; refits in the folder are not made
+    again. Where labels move along the session (``nulls.rearrangement: shift``) there are no more refits than distinct shifts of
+    any animal. Returns a line for each null data set on which a row could not be fitted: it counts as a null score above the
+    observed one, so that p is not too small. Raises SpecError if trials both train and test or a row is not in the table,
+    RunFolderError if the scores are of an earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(
@@ -72,6 +78,8 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     chosen = list(rows or (row for row, default in by_default.items() if default))
     if unknown := [row for row in chosen if row not in by_default]:
         raise SpecError("refits", found=f"no row {unknown[0]!r} in the table of the run", expected=", ".join(by_default))
+    if study.spec.nulls.rearrangement == "shift":
+        count = min(count, null_fits.fewest_shifts(study))
     failed: list[str] = []
     with locked(study.path):
         batches = [batch for row in chosen for batch in _batches(study, row, count)]
@@ -105,25 +113,32 @@ def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
     A batch that fails is divided into single null data sets, so that only those that cannot be fitted are lost.
     """
     study, failures = Study(path), []
-    within = study.spec.nulls.within
+    nulls = study.spec.nulls
     try:
-        scores = _scores(study, batch, within)
+        scores = _scores(study, batch)
     except CompilerError:  # every batch would fail without a compiler
         raise
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         if len(batch.permutations) > 1:
             singles = [_refit(path, batch._replace(permutations=range(number, number + 1))) for number in batch.permutations]
             return batch.row, [failure for _, single_failures in singles for failure in single_failures]
-        scores = null_fits.without_score(study, batch.permutations[0], within)
+        scores = null_fits.without_score(study, batch.permutations[0])
         failures = [f"{batch.row}, null data {batch.permutations[0]}: {error}"]
-    attributes = {"settings": json.dumps(list(batch.settings)), "within": within or ""}
+    attributes = {
+        "settings": json.dumps(list(batch.settings)),
+        "within": nulls.within or "",
+        "rearrangement": nulls.rearrangement,
+    }
     write_tree(refit_file(path, batch.row, batch.permutations), scores.assign_attrs(attributes))
     return batch.row, failures
 
 
-def _scores(study: Study, batch: RefitBatch, within: str | None) -> xr.Dataset:
+def _scores(study: Study, batch: RefitBatch) -> xr.Dataset:
     if batch.row not in study.models:
-        return null_fits.score_baseline(study, batch.row, batch.settings, batch.permutations, within)
+        return null_fits.score_baseline(study, batch.row, batch.settings, batch.permutations)
     model, training = study.spec.models[batch.row], study.spec.training_for(batch.row)
-    latents = refit(study.samples, study.splits, model, training, batch.permutations, within=within)
-    return null_fits.score_latents(study, batch.settings, latents, within)
+    nulls = study.spec.nulls
+    latents = refit(
+        study.samples, study.splits, model, training, batch.permutations, within=nulls.within, rearrangement=nulls.rearrangement
+    )
+    return null_fits.score_latents(study, batch.settings, latents)

@@ -14,6 +14,7 @@ import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from neuromvm.analysis.sharing.few_labels import FEW_LABELS, FEW_ROWS, JUDGED_ROWS, few_labels_table
 from neuromvm.analysis.sharing.fits import Fit, fits_of
 from neuromvm.analysis.sharing.rows import ROWS
 from neuromvm.analysis.sharing.table import LINEAR_ROWS, OWN_LABELS, solve_table
@@ -38,7 +39,12 @@ class SharingBatch(NamedTuple):
 
 
 def run_sharing(
-    study: Study, refits: int | None = None, sources: Sequence[str] | None = None, *, jobs: int | None = None, progress: bool = True
+    study: Study,
+    refits: int | None = None,
+    sources: Sequence[str] | None = None,
+    *,
+    jobs: int | None = None,
+    progress: bool = True,
 ) -> list[str]:
     """Hold out conditions and solve all rows, on the data and on null data; what is in the run folder is not computed again.
 
@@ -93,7 +99,8 @@ def run_sharing(
 def sources_of(study: Study) -> list[str]:
     """Return the rows of linear methods and groups of models of an experiment."""
     spec = SharingFolder(study).spec
-    return [*(LINEAR_ROWS if spec.rows is None else [*spec.rows, OWN_LABELS]), *groups_of(study)]
+    linear = LINEAR_ROWS if spec.rows is None else (*spec.rows, OWN_LABELS)
+    return [*linear, *([FEW_LABELS] if spec.few_labels else []), *groups_of(study)]
 
 
 def groups_of(study: Study) -> dict[str, list[str]]:
@@ -108,7 +115,7 @@ def groups_of(study: Study) -> dict[str, list[str]]:
 def _batches(folder: SharingFolder, source: str, count: int) -> list[SharingBatch]:
     """Return what is missing of a source: its answers, and refits in batches that a stack holds."""
     batches = [] if folder.answers_file(source).is_file() else [SharingBatch(source, range(1))]
-    if source in ROWS and not ROWS[source].uses_others or source == OWN_LABELS:  # there is no correspondence to lose
+    if (source in ROWS and not ROWS[source].uses_others) or source == OWN_LABELS:  # there is no correspondence to lose
         return batches
     refits = folder.refits(source)
     missing = np.setdiff1d(np.arange(1, count + 1), [] if refits is None else refits["exchange"])
@@ -170,11 +177,17 @@ def _tables(folder: SharingFolder, batch: SharingBatch) -> list[xr.DataTree]:
     renamed = {number: exchanged(samples, number) for number in batch.numbers}
     divided = {number: exchanged_splits(of_number, splits) for number, of_number in renamed.items()}
     groups = groups_of(folder.study)
+    if batch.source == FEW_LABELS:
+        labels, trials = folder.splits_of_labels(), folder.spec.few_labels
+        rows = FEW_ROWS if batch.numbers == range(1) else JUDGED_ROWS
+        return [xr.DataTree(few_labels_table(renamed[number], labels, trials, rows)) for number in batch.numbers]
     if batch.source not in groups:
         return [solve_table(renamed[number], divided[number], [batch.source]) for number in batch.numbers]
     fits: dict[int, dict[str, dict[int, list[Fit]]]] = {number: {} for number in batch.numbers}
     for model in groups[batch.source]:
-        spec, training = folder.study.spec.models[model], folder.study.spec.training_for(model)
+        spec = folder.study.spec.models[model]
+        # Without validation trials a training runs all its epochs.
+        training = folder.study.spec.training_for(model).model_copy(update={"patience": None})
         numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
         order = list(product(batch.numbers, numbers, training.seeds))
         replicas = [Replica(split, seed, exchange=number) for number, split, seed in order]

@@ -57,6 +57,15 @@ def test_a_table_judges_a_row_by_its_score_across_animals():
     assert row["p"] == "0.002"
 
 
+def test_a_discriminant_of_each_animal_stands_among_rows_of_single_animals():
+    within = [{**score, "representation": "raw"} for score in SCORES[:1]]
+    discriminant = [{**score, "representation": "simplex_bayes"} for score in SCORES]
+    table = score_table([*discriminant, *within, *SCORES])
+    assert table["row"].tolist() == ["mmvm", "simplex_bayes", "raw"]
+    assert table["cross"].tolist() == ["0.400 [0.300, 0.500]", "", ""]
+    assert table["within"].tolist() == ["0.500 [0.400, 0.600]"] * 3
+
+
 def test_an_absent_value_is_an_empty_cell():
     assert bracketed({"value": None, "low": None, "high": None}, "value", "low", "high") == ""
     assert bracketed({"value": 0.5, "low": None, "high": None}, "value", "low", "high") == "0.500"

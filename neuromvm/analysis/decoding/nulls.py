@@ -1,8 +1,8 @@
 """Null hypotheses of decoding scores by name; nulls that refit have the name under which they were saved.
 
 ``labels``: activity does not tell the label. Labels are permuted among test trials, or everything is refitted on null data.
-``class names``, of *cross*: every animal carries the classes in a code of its own, so that systematic answers are sometimes right
-by luck (:mod:`neuromvm.analysis.statistics.renamed_classes`). ``exchanged decoders``, of *within - cross*: an animal is read by
+``class names``, of *cross*: answers are systematic, and right by luck (:mod:`neuromvm.analysis.statistics.renamed_classes`); no
+test of a shared code where labels were used to align animals. ``exchanged decoders``, of *within - cross*: an animal is read by
 its own decoder as by any other; the matrix of accuracies keeps its rows and columns, and decoders are given to other animals.
 """
 

@@ -19,7 +19,8 @@ from neuromvm.analysis.decoding.scoring import null_scores, shifted
 from neuromvm.analysis.judged import check_judged
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents, Representation
-from neuromvm.data.permutation import permuted
+from neuromvm.data.permutation import distinct_shifts, permuted
+from neuromvm.schema import animals
 
 if TYPE_CHECKING:
     from neuromvm.folders.study import Study
@@ -35,7 +36,7 @@ def options(study: "Study") -> Options:
 def rows(study: "Study") -> dict[str, bool]:
     """Return the baselines of a run's analysis ``decoding``, and whether each is refitted unless rows are named."""
     names = [str(name) for name in _scores(study)["representation"].values]
-    return {name: BASELINES[name].require is None for name in names if name not in study.models}
+    return {name: BASELINES[name].default for name in names if name not in study.models}
 
 
 def settings_of(study: "Study", name: str) -> list[str]:
@@ -47,36 +48,33 @@ def settings_of(study: "Study", name: str) -> list[str]:
     return [str(settings) for settings in _scores(study)["chosen"].sel(representation=name).values]
 
 
-def score_latents(study: "Study", settings: Sequence[str], latents: xr.DataTree, within: str | None) -> xr.Dataset:
+def score_latents(study: "Study", settings: Sequence[str], latents: xr.DataTree) -> xr.Dataset:
     """Decode ``latents (..., replica)`` of a model fitted to null data, with coordinate ``permutation (replica)``.
 
-    ``settings`` are those of :func:`settings_of`; ``within`` is the trial label within which activity was permuted. Return what
-    :func:`neuromvm.analysis.decoding.scoring.null_scores` returns.
+    ``settings`` are those of :func:`settings_of`. Return what :func:`neuromvm.analysis.decoding.scoring.null_scores` returns.
     """
     penalties = [json.loads(of_split)[LATENT_PENALTY] for of_split in settings]
     permutation = next(iter(latents.children.values()))["permutation"].to_numpy()
     predictions = decode(Latents(latents, study.splits, inverse_penalty=penalties), study.samples, study.splits)
-    return null_scores(predictions, study.samples, permutation, null_kind(study, within))
+    return null_scores(predictions, study.samples, permutation, null_kind(study))
 
 
-def score_baseline(
-    study: "Study", name: str, settings: Sequence[str], permutations: Sequence[int], within: str | None
-) -> xr.Dataset:
+def score_baseline(study: "Study", name: str, settings: Sequence[str], permutations: Sequence[int]) -> xr.Dataset:
     """Fit a baseline of :func:`rows` to null data of these numbers and decode it, as :func:`score_latents` does for a model."""
-    table_options, scores = options(study), []
+    table_options, nulls, scores = options(study), study.spec.nulls, []
     of_split = [table_options.model_copy(update=json.loads(chosen)) for chosen in settings]
     for number in permutations:
-        null = Inputs(permuted(study.samples, number, within=within), study.splits)
+        null = Inputs(permuted(study.samples, number, within=nulls.within, rearrangement=nulls.rearrangement), study.splits)
         representation: Representation = baseline(name, null, of_split)
         predictions = decode(representation, study.samples, study.splits)
         numbers = np.full(len(representation.replicas), number)
-        scores.append(null_scores(predictions, study.samples, numbers, null_kind(study, within)))
+        scores.append(null_scores(predictions, study.samples, numbers, null_kind(study)))
     return xr.concat(
         scores, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"
     )
 
 
-def without_score(study: "Study", number: int, within: str | None) -> xr.Dataset:
+def without_score(study: "Study", number: int) -> xr.Dataset:
     """Return NaN scores for a null data set on which fitting failed: it counts as reaching every score."""
     animals = list(study.samples.children)
     shape = (1, _scores(study).sizes["split"])
@@ -85,14 +83,25 @@ def without_score(study: "Study", number: int, within: str | None) -> xr.Dataset
         "accuracy": (("permutation", "split", "source", "target"), np.full((*shape, len(animals), len(animals)), np.nan)),
     }
     coords = {"permutation": [number], "setting": list(SETTINGS), "source": animals, "target": animals}
-    return xr.Dataset(values, coords, {"null_kind": null_kind(study, within)})
+    return xr.Dataset(values, coords, {"null_kind": null_kind(study)})
 
 
-def null_kind(study: "Study", within: str | None) -> str:
-    """Say in words what a refit null of a run is."""
-    among = "all trials" if within is None else f"trials of the same {within}"
-    permuted_labels = f"labels permuted among {among} of each animal{shifted(study.samples)}"
-    return f"refits: {permuted_labels}; all that is fitted is fitted anew, settings kept"
+def null_kind(study: "Study") -> str:
+    """Say in words what a refit null of a run is, and the smallest p where labels have few places to move to."""
+    nulls = study.spec.nulls
+    among = "all trials" if nulls.within is None else f"trials of the same {nulls.within}"
+    if nulls.rearrangement == "permute":
+        broken = f"labels permuted among {among} of each animal{shifted(study.samples)}"
+    else:
+        shifts = fewest_shifts(study)
+        along = f"labels moved together along {among} of each animal, circularly in order of onset{shifted(study.samples)}"
+        broken = f"{along} ({shifts} distinct shifts of the animal with fewest, p is at least {1 / (shifts + 1):.2g})"
+    return f"refits: {broken}; all that is fitted is fitted anew, settings kept"
+
+
+def fewest_shifts(study: "Study") -> int:
+    """Return how many shifts along its session the animal with the fewest trials has; more refits would repeat them."""
+    return min(distinct_shifts(name, node, study.spec.nulls.within) for name, node in animals(study.samples))
 
 
 def _scores(study: "Study") -> xr.Dataset:

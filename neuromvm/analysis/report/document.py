@@ -8,12 +8,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from neuromvm.analysis.report import account
-from neuromvm.analysis.report.caveats import caveats
+from neuromvm.analysis.report.caveats import caveats, discriminants
 from neuromvm.analysis.report.few_shot import leave_one_out
 from neuromvm.analysis.report.headline import compare, sentences
 from neuromvm.analysis.report.models import agreements, clouds, trainings
 from neuromvm.analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
 from neuromvm.analysis.report.tables import Table
+from neuromvm.analysis.verdict import QUESTIONS, verdict
 from neuromvm.errors import RunFolderError
 from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
@@ -56,7 +57,7 @@ def _content(study: Study) -> dict[str, Any]:
     shared = [name for name, model in study.spec.models.items() if model.sharing.kind != "independent"]
     summary = read_summary(study)
     rows = summary.analyses[DECODING].rows if DECODING in summary.analyses else []
-    comparisons = compare(rows, saved_scores(study, DECODING)[0], shared, study.models)
+    comparisons = compare(rows, saved_scores(study, DECODING)[0], shared, study.models, discriminants(study))
     headline = [(comparison.verdict, sentences(comparison)) for comparison in comparisons]
     if FEW_SHOT in summary.analyses and (few_shot := leave_one_out(saved_scores(study, FEW_SHOT)[0])) is not None:
         headline.append(few_shot)
@@ -65,6 +66,7 @@ def _content(study: Study) -> dict[str, Any]:
         "name": study.spec.name,
         "about": study.spec.description or attrs.get("description", ""),
         "data": {"spec": study.spec.data.spec, **{key: attrs.get(key, "") for key in ("licence", "citation", "doi")}},
+        "claims": [(QUESTIONS[name], claim) for name, claim in verdict(study).items()],
         "headline": headline,
         "scored": bool(rows),
         "shared": shared,

@@ -15,7 +15,7 @@ from neuromvm.analysis.scores import Absent
 Row = Mapping[str, Any]  # a line of summary.json, see neuromvm.analysis.scores.Score
 Verdict = Literal["ahead", "behind", "tie", "alone"]
 READ = {
-    "cross": "Across animals (the decoder of one animal reads another)",
+    "cross": "Across animals (the decoder of one animal reads another through a map made with labels)",
     "within": "Within animals (each reads its own test trials)",
 }
 SIGNIFICANT = 0.05  # largest p at which a score is called above its floor
@@ -54,7 +54,7 @@ class Comparison(NamedTuple):
     baseline: Row | None
     baselines: int
     difference: Difference | None
-    renamed: Row | None = None  # the model's score against what it would be if animals had codes of their own
+    renamed: Row | None = None  # the model's score against what it would be with classes renamed after the fit
 
     @property
     def verdict(self) -> Verdict:
@@ -68,17 +68,24 @@ class Comparison(NamedTuple):
         return "behind" if self.model["high"] < self.baseline["low"] else "tie"
 
 
-def compare(rows: Sequence[Row], scores: xr.Dataset | None, shared: Sequence[str], models: Sequence[str]) -> list[Comparison]:
+def compare(
+    rows: Sequence[Row],
+    scores: xr.Dataset | None,
+    shared: Sequence[str],
+    models: Sequence[str],
+    discriminants: Sequence[str] = (),
+) -> list[Comparison]:
     """Pick the best shared model and the best linear baseline of each setting.
 
     ``rows`` are the lines of ``summary.json`` of the analysis ``decoding``, ``scores`` its saved scores with paired differences.
-    Rows that are not in ``models`` are baselines.
+    Rows that are not in ``models`` are baselines. Models in ``discriminants`` read each animal alone and are compared within.
     """
     comparisons = []
     for setting in READ:
         scored = [row for row in rows if row["setting"] == setting and row["value"] is not None]
         scored = [row for row in scored if row["p"] is not None or row.get("in_sample")]
-        ours = [row for row in scored if row["representation"] in shared]
+        excluded = discriminants if setting == "cross" else ()
+        ours = [row for row in scored if row["representation"] in shared and row["representation"] not in excluded]
         baselines = [row for row in scored if row["representation"] not in models]
         if not ours:
             continue
@@ -141,7 +148,9 @@ def sentences(comparison: Comparison) -> list[str]:
     if comparison.renamed is not None:
         floor = interval(*(comparison.renamed[key] for key in ("floor", "floor_low", "floor_high")))
         p = f"classes renamed, p = {comparison.renamed['p']:.2g}"
-        said.append(f"If every animal had a code of its own, it would be {floor} ({p}).")
+        said.append(f"With the classes of each animal renamed after the fit, it would be {floor} ({p}).")
+    if comparison.setting == "cross":
+        said.append("No such floor says that animals share a code: a map made with labels carries any code onto any other.")
     if baseline is None:
         return [*said, "No linear baseline was scored in this setting, so nothing says what the model adds."]
     name = baseline["representation"]

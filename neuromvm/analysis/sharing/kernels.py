@@ -15,8 +15,9 @@ from neuromvm.analysis.sharing.problem import Labelled, recall_together, spread_
 from neuromvm.errors import ShapeError
 
 FEWEST = 3  # classes of a kernel; two have only one distance
-ROUNDS = 3  # of scaling animals with different conditions to each other
-SMALLEST_SIGNAL = 0.02  # share of the noise in a mean distance, below which an animal's distances are not enlarged further
+MOST_ROUNDS = 30  # of scaling animals with different conditions to each other
+TOLERANCE = 1e-4  # change of a scale at which they end
+SMALLEST_SIGNAL = 0.02  # mean distance in units of their root mean square: distances of noise alone are not enlarged further
 
 
 def squared_distances(animal: Labelled, classes: int) -> Floats:
@@ -81,14 +82,16 @@ def kernel_of_distances(distances: Sequence[Floats]) -> Floats:
     values, pairs = np.where(between, stacked, 0), between.sum(axis=(1, 2))
     animals = pairs > 0
     values, between, pairs = values[animals], between[animals], pairs[animals]
-    typical = np.sqrt(np.square(values).sum(axis=(1, 2)) / pairs)
-    level = np.ones_like(typical)
-    for _ in range(ROUNDS):
-        scale = values.sum(axis=(1, 2)) / pairs
-        scale = np.maximum(scale, SMALLEST_SIGNAL * typical) / level
-        mean = (values / np.where(scale > 0, scale, 1)[:, None, None]).sum(axis=0) / np.maximum(between.sum(axis=0), 1)
-        mean = np.where(between.any(axis=0), mean, 1)
-        level = (between * mean).sum(axis=(1, 2)) / pairs
+    smallest = SMALLEST_SIGNAL * np.sqrt(np.square(values).sum(axis=(1, 2)) / pairs)
+    size = np.maximum(values.sum(axis=(1, 2)) / pairs, np.where(smallest > 0, smallest, 1))
+    level = np.ones_like(size)  # mean over the pairs of an animal, in the mean of animals
+    for _ in range(MOST_ROUNDS):
+        scaled = values * (level / size)[:, None, None]
+        mean = np.where(between.any(axis=0), scaled.sum(axis=0) / np.maximum(between.sum(axis=0), 1), 1)
+        mean /= max(mean[between.any(axis=0)].mean(), SMALLEST_SIGNAL)
+        previous, level = level, np.maximum((between * mean).sum(axis=(1, 2)) / pairs, SMALLEST_SIGNAL)
+        if np.abs(level - previous).max() < TOLERANCE:
+            break
     np.fill_diagonal(mean, 0)
     return spread_pairs(centred(-0.5 * mean[np.ix_(known, known)]), np.flatnonzero(known), len(known))
 

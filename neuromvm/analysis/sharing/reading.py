@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.special import softmax
+from scipy.linalg import cholesky, solve_triangular
 
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.sharing.problem import Codes, Labelled, Problem, spread_out
@@ -15,6 +14,7 @@ SHRINKAGE = 0.9  # share of the identity in the covariance within conditions
 MEAN_VARIANCE = 10.0  # prior variance of the mean over conditions, in units of the signal variance
 TEMPERATURES = np.geomspace(4, 1, 12)  # of responsibilities, a round each
 BALANCE_ROUNDS = 10
+SMALLEST_LOAD = 1e-9  # trials, so that a condition without any gets a finite weight
 SMALLEST_SIGNAL = 1e-3  # variance of condition means in units of the noise of a trial, where none is found
 
 Predict = Callable[[Floats, Floats], Floats]  # means (class, dimension) and trials (class,) -> predicted means of all classes
@@ -85,9 +85,9 @@ def signal_variance(covariance: Floats, means: Floats, trials: Floats) -> float:
     if len(labelled) < 2:
         return 1.0
     centre = np.eye(len(labelled)) - 1 / len(labelled)
-    found = np.square(centre @ means[labelled]).sum() / means.shape[1] - np.trace(centre / trials[labelled])
+    excess = np.square(centre @ means[labelled]).sum() / means.shape[1] - np.trace(centre / trials[labelled])
     expected = np.trace(centre @ covariance[np.ix_(labelled, labelled)])
-    return float(max(found / expected, SMALLEST_SIGNAL)) if expected > 0 else SMALLEST_SIGNAL
+    return float(max(excess / expected, SMALLEST_SIGNAL)) if expected > 0 else SMALLEST_SIGNAL
 
 
 def krige(covariance: Floats, means: Floats, trials: Floats) -> Floats:
@@ -105,9 +105,9 @@ def krige(covariance: Floats, means: Floats, trials: Floats) -> Floats:
         Their number, ``(class,)``; 0 for none, and not necessarily whole.
     """
     observed = np.flatnonzero(trials > 0)
-    noisy = covariance[np.ix_(observed, observed)] + np.diag(1 / trials[observed])
-    factor = (cholesky(noisy, lower=True), True)
-    return np.asarray(covariance[:, observed] @ cho_solve(factor, means[observed]))
+    noisy = covariance[observed[:, None], observed]
+    noisy[np.diag_indices_from(noisy)] += 1 / trials[observed]
+    return np.asarray(np.linalg.solve(noisy, covariance[observed]).T @ means[observed])
 
 
 def discriminate(trials: Floats, means: Floats) -> Floats:
@@ -163,9 +163,10 @@ def with_unlabelled(space: Space, predict: Predict, means: Floats, readable: NDA
     candidates = space.held_out[readable[space.held_out]]
     if len(candidates) < 2 or not len(space.test):
         return means
+    labelled = space.means * space.trials[:, None]
     for temperature in TEMPERATURES:
         share = balanced(discriminate(space.test, means[candidates]) / temperature)
-        trials, sums = space.trials.copy(), space.means * space.trials[:, None]
+        trials, sums = space.trials.copy(), labelled.copy()
         trials[candidates] += share.sum(axis=0)
         sums[candidates] += share.T @ space.test
         means = predict(sums / np.where(trials > 0, trials, 1)[:, None], trials)
@@ -174,11 +175,13 @@ def with_unlabelled(space: Space, predict: Predict, means: Floats, readable: NDA
 
 def balanced(scores: Floats) -> Floats:
     """Return responsibilities ``(trial, class)`` that sum to 1 over classes, and to about the same number for each class."""
-    offset = np.zeros(scores.shape[1])
+    share = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weight = np.ones(scores.shape[1])
     for _ in range(BALANCE_ROUNDS):
-        share = softmax(scores + offset, axis=1)
-        offset -= np.log(np.maximum(share.mean(axis=0) * scores.shape[1], 1e-12))
-    return np.asarray(softmax(scores + offset, axis=1))
+        load = (1 / (share @ weight)) @ share
+        weight = len(scores) / np.maximum(load * len(weight), SMALLEST_LOAD)
+    weighted = share * weight
+    return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
 
 
 def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float = 10.0, unlabelled: bool = False) -> Floats:
@@ -204,16 +207,13 @@ def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float 
     """
     space, seen = space_of(problem), problem.seen
     predicted = np.asarray(np.isfinite(means).all(axis=1))
-    both = predicted[seen.classes]
-    if both.any():
-        means = means + (seen.means[both] - means[seen.classes[both]]).mean(axis=0)
+    shown = predicted[seen.classes]
+    if shown.any():
+        means = means + (seen.means[shown] - means[seen.classes[shown]]).mean(axis=0)
     expected = np.zeros_like(space.means)
     expected[predicted] = whitening(problem)(means[predicted])
-    weight = np.zeros(problem.classes)
-    few = problem.held_out[predicted[problem.held_out]]
-    weight[few] = prediction_trials
-    rest = predicted & (space.trials == 0)
-    weight[rest] = prediction_trials
+    uncertain = np.isin(np.arange(problem.classes), problem.held_out) | (space.trials == 0)
+    weight = np.where(predicted & uncertain, prediction_trials, 0.0)
 
     def predict(observed: Floats, trials: Floats) -> Floats:
         total = weight + trials

@@ -19,7 +19,7 @@ from neuromvm.analysis.sharing.reading import Whitening, discriminate, read_kern
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
 from neuromvm.errors import SpecError
 
-Setting = float | int
+Setting = float | int | str
 Grid = Mapping[str, tuple[Setting, ...]]
 
 
@@ -63,15 +63,15 @@ def ceiling(problem: Problem, codes: Codes, folds: int = 5) -> Floats:
     codes
         Labels of the test trials, ``(trial,)``.
     folds
-        Of the test trials, each with about as many trials of every condition; each is read without its labels.
+        Of the test trials, at random with about as many trials of every condition; each is read without its labels.
 
     Returns
     -------
     Scores ``(trial, class)``; -inf for classes without a label.
     """
-    rank = np.zeros(len(codes), int)
+    rng, rank = np.random.default_rng(0), np.zeros(len(codes), int)
     for code in np.unique(codes):
-        rank[codes == code] = np.arange((codes == code).sum())
+        rank[codes == code] = rng.permutation((codes == code).sum())
     scores = np.full((len(codes), problem.classes), -np.inf)
     for fold in range(folds):
         read = rank % folds == fold
@@ -85,11 +85,11 @@ def ceiling(problem: Problem, codes: Codes, folds: int = 5) -> Floats:
 
 def mcca_template(problem: Problem, components: int, ridge: float) -> Template:
     """Return the leading canonical variates of the other animals, fewer where conditions or dimensions are fewer."""
-    others = problem.others
-    dimensions = sum(rotated(animal).shape[1] for animal in others.values())
+    sources = problem.others
+    dimensions = sum(rotated(animal).shape[1] for animal in sources.values())
     most = min(max(COMPONENTS), problem.classes - 1, dimensions - 1)
     template = recall_together(
-        list(others.values()), ("mcca", ridge, most), lambda: canonical_template(others, problem.classes, most, ridge)
+        list(sources.values()), ("mcca", ridge, most), lambda: canonical_template(sources, problem.classes, most, ridge)
     )
     return template.truncated(components)
 
@@ -97,6 +97,8 @@ def mcca_template(problem: Problem, components: int, ridge: float) -> Template:
 def mcca_read(problem: Problem, *, components: int, ridge: float, penalty: float) -> Floats:
     """Map the target to canonical variates of the others, and read it with a discriminant of the others."""
     template = mcca_template(problem, components, ridge)
+    if len(np.intersect1d(template.known, problem.seen.classes)) < 2:
+        return unreadable(problem)
     return template.read(mapped(problem, template, penalty))
 
 
@@ -105,9 +107,9 @@ def mcca_encoding(problem: Problem, *, components: int, ridge: float, gain: floa
 
     Ridge regression is kriging with a linear kernel. The penalty is that of the signal variance, which ``gain`` multiplies.
     """
-    means = mcca_template(problem, components, ridge).means
-    known = np.flatnonzero(np.isfinite(means).all(axis=1))
-    inner = means[known] - means[known].mean(axis=0)
+    template = mcca_template(problem, components, ridge)
+    known = template.known
+    inner = template.means[known] - template.means[known].mean(axis=0)
     kernel = spread_pairs(centred(inner @ inner.T), known, problem.classes)
     return read_kernel(problem, kernel, 1.0, gain=gain, unlabelled=unlabelled)
 
@@ -195,11 +197,11 @@ def hyperalignment_read(problem: Problem, *, components: int) -> Floats:
     """Rotate all animals to their common template, and read the target with a discriminant of the others."""
     axes = all_components(problem, components)
     maps = hyperalign(placed_means(problem, axes), rounds=HYPERALIGNMENT_ROUNDS)
-    others = {name: maps[name](axes[name](animal.features)) for name, animal in problem.others.items() if name in maps}
-    if problem.target not in maps or not others:
+    placed = {name: maps[name](axes[name](animal.features)) for name, animal in problem.others.items() if name in maps}
+    if problem.target not in maps or not placed:
         return unreadable(problem)
     test = maps[problem.target](axes[problem.target](problem.test))
-    return Template.of(others, problem.labelled, problem.classes).read(test)
+    return Template.of(placed, problem.labelled, problem.classes).read(test)
 
 
 def srm_read(problem: Problem, *, components: int) -> Floats:
@@ -208,8 +210,8 @@ def srm_read(problem: Problem, *, components: int) -> Floats:
     model = shared_response(sides, components)
     if model is None:
         return unreadable(problem)
-    others = {name: model.maps[name](animal.features) for name, animal in problem.others.items()}
-    return Template.of(others, problem.labelled, problem.classes).read(model.maps[problem.target](problem.test))
+    placed = {name: model.maps[name](animal.features) for name, animal in problem.others.items()}
+    return Template.of(placed, problem.labelled, problem.classes).read(model.maps[problem.target](problem.test))
 
 
 def unreadable(problem: Problem) -> Floats:

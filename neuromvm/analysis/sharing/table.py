@@ -203,10 +203,10 @@ class Table:
         coords = {"row": self._rows, "among": list(AMONG), "target": self._problems.animals}
         nodes = {}
         for name, correct in self._correct.items():
-            of_animal = {
-                "trial": self._samples[name]["trial"].to_numpy(),
-                "match": ("trial", self._samples[name]["match"].to_numpy()[:, 0]),
-            }
+            node = self._samples[name]
+            of_animal = {"trial": node["trial"].to_numpy(), "match": ("trial", node["match"].to_numpy()[:, 0])}
+            if "of_trial" in node.coords:
+                of_animal["of_trial"] = ("trial", node["of_trial"].to_numpy())
             nodes[name] = xr.Dataset({"correct": (("row", "among", "split", "trial"), correct)}, of_animal)
         return xr.DataTree.from_dict({"/": xr.Dataset(variables, coords), **nodes})
 

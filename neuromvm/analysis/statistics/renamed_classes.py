@@ -1,8 +1,10 @@
-"""The null of unrelated codes: the classes of every animal are renamed once, all trials of a class alike.
+"""The null of systematic answers: the classes of every animal are renamed once, all trials of a class alike.
 
 A decoder of one animal may answer the classes of another systematically, and sometimes rightly by luck, although the animals
-share nothing. Permuting labels among trials destroys these answers; permuting the names of classes keeps them. Any code must be
-as probable as any other. Places along a track are not: neighbours are alike in every code, so this null is not offered for them.
+were never aligned. Permuting labels among trials destroys these answers; permuting the names of classes keeps them. Names are
+exchanged after everything was fitted, so animals that were aligned by label pass this null whether they share a code or not.
+Any code must be as probable as any other. Places along a track are not: neighbours are alike in every code, so this null is not
+offered for them.
 """
 
 import zlib

@@ -1,1 +1,3 @@
-"""A simulated experiment with known truth, and files in which it is written."""
+"""Simulated experiments with known truth, files in which they are written, and small recordings with codes shared in part."""
+
+from neuromvm.data.simulate.codes import simulate_codes as simulate_codes

@@ -15,6 +15,7 @@ from neuromvm.data.bins import count_spikes
 from neuromvm.data.simulate.experiment import SimulatedAnimal, SimulationConfig, odor_numbers, simulate
 from neuromvm.data.simulate.lfp import LFP_RATE, VOLT
 from neuromvm.data.simulate.write_nwb import TRUTH, replaceable_files
+from neuromvm.errors import SpecError
 from neuromvm.files import write_atomically, write_tree
 
 WINDOW = (-2.0, 2.0)  # [s] around the event
@@ -22,6 +23,7 @@ SAMPLE, SAMPLES_PER_BIN = 0.001, 10  # [s] duration of a sample, which has one s
 BINS = 400
 CAPITALISED = {"superchris": "SuperChris"}  # published folder that is not in lower case
 TETRODES = 21
+ODORS_PUBLISHED = 5
 MILLIVOLT, FIELD_NOISE = 1e-3, 0.05  # [V]; [mV] noise of each tetrode
 FIELD = 1  # number of its random stream, independent of that of the spikes
 
@@ -37,9 +39,17 @@ def write_published_layout(
     around the withdrawal; and ``<rat>_lfp_data_sampled.npy (trial, 400, tetrode)``, the field potential [mV] at bin centres.
 
     NWB files of the same ``config`` and ``seed`` have the same spikes. Load the folder with the data spec ``published_rats``.
-    RunFolderError is raised if it is not empty and ``overwrite`` is not set, or it has files that were not simulated.
+    RunFolderError is raised if it is not empty and ``overwrite`` is not set, or it has files that were not simulated; SpecError
+    unless there are five odors.
     """
     folder = Path(folder)
+    if config is not None and config.odors != ODORS_PUBLISHED:
+        raise SpecError(
+            "config.odors",
+            found=str(config.odors),
+            expected=f"{ODORS_PUBLISHED}, as published",
+            next_step="Write NWB files, or leave the number of odors",
+        )
     for path in replaceable_files(folder, ("**/*",), lambda name: _paths(folder, name), overwrite):
         path.unlink()
     simulation = simulate(config, seed)

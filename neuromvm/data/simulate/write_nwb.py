@@ -18,7 +18,15 @@ from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 from pynwb.misc import Units
 
-from neuromvm.data.simulate.experiment import REGION, SAMPLING_RATE, SimulatedAnimal, Simulation, SimulationConfig, simulate
+from neuromvm.data.simulate.experiment import (
+    ODORS,
+    REGION,
+    SAMPLING_RATE,
+    SimulatedAnimal,
+    Simulation,
+    SimulationConfig,
+    simulate,
+)
 from neuromvm.data.simulate.lfp import LFP_RATE, VOLT
 from neuromvm.errors import RunFolderError
 
@@ -32,8 +40,8 @@ TRIAL_COLUMNS = {
     "stop_time": "End of the trial, 1 s after the withdrawal [s].",
     "poke_in_time": "The rat pokes its nose into the port, which delivers the odor [s].",
     "poke_out_time": "The rat withdraws its nose from the port [s].",
-    "odor": "Odor delivered, A to E; A is the first of the sequence.",
-    "position": "Position of the trial in its run through the sequence, 1 to 5.",
+    "odor": "Odor delivered, a letter; A is the first of the sequence.",
+    "position": "Position of the trial in its run through the sequence, from 1.",
     "in_sequence": "Whether the odor is the one due at this position.",
     "correct": "Whether the rat held for 1.2 s in sequence, or withdrew before that out of sequence.",
 }
@@ -155,8 +163,9 @@ def _write_animal(folder: Path, simulation: Simulation, name: str) -> str:
         lab="Simulated Lab",
         institution="Simulated Institution",
         experiment_description=(
-            "Odors A to E are delivered one after another at one port; the rat holds its nose in the port if the odor "
-            "is in sequence and withdraws it if not. Behavior, latents and spikes are simulated, with known truth."
+            f"Odors A to {ODORS[simulation.config.odors - 1]} are delivered one after another at one port; the rat holds its "
+            "nose in the port if the odor is in sequence and withdraws it if not. Behavior, latents and spikes are "
+            "simulated, with known truth."
         ),
         keywords=["simulation", "hippocampus", "odor", "sequence", "single units"],
     )

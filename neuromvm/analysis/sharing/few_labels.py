@@ -1,0 +1,102 @@
+"""Does sharing help an animal with few labelled trials? Its own discriminant, and the same with other animals as a prior."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from neuromvm.analysis.readouts.representations import Inputs
+from neuromvm.analysis.sharing.order import coordinates
+from neuromvm.analysis.sharing.problem import Labelled, Problem, balanced_accuracy
+from neuromvm.analysis.sharing.rows import ROWS
+from neuromvm.analysis.sharing.tuning import choose, pseudo_few
+from neuromvm.data.held_out import conditions
+from neuromvm.data.splits import few_trials
+from neuromvm.schema import is_fitted, is_scored
+
+FEW_LABELS = "few labels"  # the source of these scores
+# A row with other animals, or with the order of the label, and the row of the animal alone with which it is compared
+OWN_ROWS: Mapping[str, str] = {
+    "class_kernel": "own",
+    "class_kernel_em": "own_em",
+    "order_kernel": "own",
+    "order_kernel_em": "own_em",
+}
+FEW_ROWS = (*dict.fromkeys(OWN_ROWS.values()), *OWN_ROWS)
+JUDGED_ROWS = ("own", "class_kernel")  # that are fitted again with exchanged names
+
+
+def few_labels_table(
+    samples: xr.DataTree, splits: xr.DataTree, trials: Sequence[int], rows: Sequence[str] = FEW_ROWS
+) -> xr.Dataset:
+    """Read each animal with a few labelled trials of each condition, all others having all of theirs.
+
+    Parameters
+    ----------
+    samples
+        Of one window a trial.
+    splits
+        Which trials may be labelled (training side), and which are read (test side).
+    trials
+        Numbers of labelled trials of each condition; those are left out that a class of an animal does not have.
+    rows
+        Some of ``FEW_ROWS``; those of an order are left out where the names of conditions hold none.
+
+    Returns
+    -------
+    ``accuracy (row, trials, split, target)``, balanced over conditions; ``settings (row, trials, target)``, chosen on the other
+    animals (:func:`neuromvm.analysis.sharing.tuning.pseudo_few`), as JSON.
+    """
+    names, animals = conditions(samples), list(samples.children)
+    places = coordinates(names)
+    rows = [row for row in rows if ROWS[row].uses_others or places is not None or row in OWN_ROWS.values()]
+    count = next(iter(splits.children.values())).sizes["split"]
+    possible = [number for number in trials if number <= _fewest(samples, splits)]
+    accuracy = np.full((len(rows), len(possible), count, len(animals)), np.nan)
+    settings = np.full((len(rows), len(possible), len(animals)), "", dtype=object)
+    for column, number in enumerate(possible):
+        for place, target in enumerate(animals):
+            few = few_trials(samples, splits, target, number)
+            inputs = Inputs(samples, few)
+            chosen: dict[str, Mapping[str, Any]] = {}
+            for split in range(count):
+                problem, answers = _problem(samples, few, inputs, split, target, places)
+                for index, row in enumerate(rows):
+                    if row not in chosen:
+                        chosen[row] = choose(ROWS[row], pseudo_few(problem, number, draws=1)).settings
+                        settings[index, column, place] = json.dumps(dict(chosen[row]))
+                    scores = ROWS[row].read(problem, **chosen[row])
+                    accuracy[index, column, split, place] = balanced_accuracy(scores, answers)
+    variables = {
+        "accuracy": (("row", "trials", "split", "target"), accuracy),
+        "settings": (("row", "trials", "target"), settings.astype(str)),
+    }
+    return xr.Dataset(variables, {"row": rows, "trials": possible, "target": animals})
+
+
+def _fewest(samples: xr.DataTree, splits: xr.DataTree) -> int:
+    """Return the smallest number of training-side trials of a condition, over animals and splits."""
+    fewest = []
+    for name, node in splits.children.items():
+        codes = samples[name]["match"].to_numpy()[:, 0]
+        for part in node["part"].to_numpy():
+            side = codes[is_fitted(part) & (codes >= 0)]
+            fewest.append(int(np.unique(side, return_counts=True)[1].min(initial=len(codes))))
+    return min(fewest)
+
+
+def _problem(
+    samples: xr.DataTree, splits: xr.DataTree, inputs: Inputs, split: int, target: str, places: np.ndarray | None
+) -> tuple[Problem, np.ndarray]:
+    labelled, test, answers = {}, np.empty((0, 0)), np.empty(0, dtype=np.intp)
+    for name, node in samples.children.items():
+        part, codes = splits[name]["part"].to_numpy()[split], node["match"].to_numpy()[:, 0].astype(np.intp)
+        features = inputs.scaled(split, name)[:, 0].astype(np.float64)
+        side = is_fitted(part) & (codes >= 0)
+        labelled[name] = Labelled(features[side], codes[side])
+        if name == target:
+            tested = is_scored(part) & (codes >= 0)
+            test, answers = features[tested], codes[tested]
+    return Problem(target, labelled, test, np.unique(answers), len(conditions(samples)), places), answers
