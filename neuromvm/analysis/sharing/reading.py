@@ -184,7 +184,7 @@ def balanced(scores: Floats) -> Floats:
     return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
 
 
-def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float = 10.0, unlabelled: bool = False) -> Floats:
+def read_predicted(problem: Problem, means: Floats, *, error: float = 0.1, unlabelled: bool = False) -> Floats:
     """Read the target's trials, given condition means that were predicted in its own units.
 
     Predictions are shifted by the mean difference between observed and predicted means of the labelled conditions. Labelled
@@ -196,8 +196,9 @@ def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float 
         Of which only the target's trials are used.
     means
         Predicted, ``(class, feature)``, scaled as the target's trials; NaN for conditions without a prediction.
-    prediction_trials
-        Weight of a prediction, in trials, where trials of the condition are known too: few with a label, or unlabelled ones.
+    error
+        Variance of true condition means about their predictions, in units of the signal variance of labelled conditions. It
+        weighs a prediction against trials of the condition, few with a label or unlabelled ones.
     unlabelled
         Whether the test trials improve the predicted means, see :func:`with_unlabelled`.
 
@@ -213,7 +214,8 @@ def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float 
     expected = np.zeros_like(space.means)
     expected[predicted] = whitening(problem)(means[predicted])
     uncertain = np.isin(np.arange(problem.classes), problem.held_out) | (space.trials == 0)
-    weight = np.where(predicted & uncertain, prediction_trials, 0.0)
+    signal = signal_variance(np.eye(problem.classes), space.means, space.trials)
+    weight = np.where(predicted & uncertain, 1 / (error * signal), 0.0)
 
     def predict(observed: Floats, trials: Floats) -> Floats:
         total = weight + trials
