@@ -41,6 +41,7 @@ class SharingSpec(Spec):
     )
     few_labels: list[int] = Field([1, 2, 4], description="Labelled trials of each condition, in an animal with few; []: none")
     refits: int = Field(200, ge=0, description="Refits on data in which the names of conditions are exchanged within animals")
+    model_refits: int | None = Field(None, ge=0, description="Of models, in place of refits: each is trained again")
     jobs: int = Field(1, ge=1, description="Processes that share the work")
 
     @field_validator("split")

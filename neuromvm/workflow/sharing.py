@@ -79,13 +79,12 @@ def run_sharing(
     chosen = list(sources or known)
     if unknown := [source for source in chosen if source not in known]:
         raise SpecError("sharing.rows", found=f"no row {unknown[0]!r}", next_step=did_you_mean(unknown[0], known))
-    count = folder.spec.refits if refits is None else refits
     failed: list[str] = []
     with locked(study.path):
         folder.splits()  # raises SplitError before anything is computed
         split = folder.spec.split.model_dump(mode="json")
         claim(folder.path / "sharing.json", {"split": split}, "held-out conditions", f"Delete {folder.path} to start again")
-        batches = [batch for source in chosen for batch in _batches(folder, source, count)]
+        batches = [batch for source in chosen for batch in _batches(folder, source, _count(folder, source, refits))]
         done = Parallel(n_jobs=jobs or folder.spec.jobs, return_as="generator_unordered")(
             delayed(_solve)(study.path, batch) for batch in batches
         )
@@ -110,6 +109,14 @@ def groups_of(study: Study) -> dict[str, list[str]]:
         return dict(groups)
     shared = [name for name, model in study.spec.models.items() if model.sharing.kind != "independent"]
     return {name: [name] for name in shared if study.spec.training_for(name).epochs > 0}
+
+
+def _count(folder: SharingFolder, source: str, refits: int | None) -> int:
+    """Return how often a source is fitted again: as asked for, or as the experiment says."""
+    if refits is not None:
+        return refits
+    of_models = folder.spec.model_refits
+    return folder.spec.refits if of_models is None or source not in groups_of(folder.study) else of_models
 
 
 def _batches(folder: SharingFolder, source: str, count: int) -> list[SharingBatch]:
