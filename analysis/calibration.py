@@ -162,8 +162,8 @@ def block_file(folder: Path, block: Block) -> Path:
 
 def rounds(table: Mapping[str, Cell]) -> Iterator[list[Block]]:
     """Return blocks so that all cells proceed alike: the first tenth of each, the second, and so on."""
-    for number in range(ROUNDS):
-        bounds = {name: (cell.sets * number // ROUNDS, cell.sets * (number + 1) // ROUNDS) for name, cell in table.items()}
+    for turn in range(ROUNDS):
+        bounds = {name: (cell.sets * turn // ROUNDS, cell.sets * (turn + 1) // ROUNDS) for name, cell in table.items()}
         yield [Block(name, first, stop - 1) for name, (first, stop) in bounds.items() if first < stop]
 
 
@@ -272,8 +272,8 @@ def write(request: Request, folder: Path) -> None:
     parts = {
         "truth": (
             truth_table(folder),
-            f"Codes are private. One split; all is fitted and chosen anew on each scrambled copy, of which {FEWER} allow no reported "
-            f"p below {1 / (FEWER + 1):g}. Row {MMVM}: {TRAINING.epochs} epochs, {MODEL.latent} latents, one seed.",
+            f"Codes are private. One split; all is fitted and chosen anew on each scrambled copy, and {FEWER} copies allow no "
+            f"reported p below {1 / (FEWER + 1):g}. Row {MMVM}: {TRAINING.epochs} epochs, {MODEL.latent} latents, one seed.",
         ),
         "power": (power_table(folder), f"Codes are shared. Row {MAIN}, all splits; {refits} Chance {1 / HELD_OUT:.3f}."),
         "effect": (effect_table(folder), f"Animals 5, signal 1. Row {MAIN}, all splits; no null. Chance {1 / HELD_OUT:.3f}."),

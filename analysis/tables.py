@@ -199,10 +199,13 @@ def figure(request: Request, folder: Path, name: str, title: str) -> str:
     return f"![{title}](figures/{target.name})"
 
 
-def write_page(request: Request, page: str, parts: Mapping[str, str]) -> None:
-    """Renew the parts of a page between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; SpecError if one is absent."""
+def write_page(request: Request, page: str, parts: Mapping[str, str], module: str = "") -> None:
+    """Renew the parts of a page between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; SpecError if one is absent.
+
+    ``module`` is the one that makes them, by default that with the name of the page.
+    """
     text = (PAGES / f"{page}.md").read_text("utf-8")
-    origin = f"Made by `python -m analysis.{page}` with neuromvm {nm.__version__}{' --quick' if request.quick else ''}."
+    origin = f"Made by `python -m analysis.{module or page}` with neuromvm {nm.__version__}{' --quick' if request.quick else ''}."
     for name, content in parts.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         before, marker, after = text.partition(begin)

@@ -8,8 +8,8 @@ import numpy as np
 
 from neuromvm.analysis.baselines.components import principal_axes
 from neuromvm.analysis.baselines.hyperalignment import hyperalign
-from neuromvm.analysis.baselines.procrustes import procrustes
-from neuromvm.analysis.baselines.projections import LinearMap
+from neuromvm.analysis.baselines.procrustes import RigidMap, procrustes
+from neuromvm.analysis.baselines.projections import LinearMap, Map
 from neuromvm.analysis.baselines.srm import shared_response
 from neuromvm.analysis.readouts.representations import Floats, Training
 from neuromvm.analysis.sharing.encoding import Template, canonical_template, discriminate_latents, mapped, rotated
@@ -194,24 +194,24 @@ def procrustes_encoding(problem: Problem, *, components: int) -> Floats:
 
 # In one split all targets have the same labelled trials, and follow each other: the last fit is kept.
 @lru_cache(maxsize=1)
-def rotations(labelled: tuple[tuple[str, Labelled], ...], classes: int, components: int) -> dict[str, Callable[[Floats], Floats]]:
+def rotations(labelled: tuple[tuple[str, Labelled], ...], classes: int, components: int) -> dict[str, Map]:
     """Return the map of each animal's features to the common template of hyperalignment."""
     animals = dict(labelled)
     axes = all_components(animals, components)
     rotate = hyperalign(placed_means(animals, axes, classes), rounds=HYPERALIGNMENT_ROUNDS)
-    return {name: partial(_rotated, axes[name], of_animal) for name, of_animal in rotate.items()}
+    return {name: partial(_rotated, axes[name], rigid) for name, rigid in rotate.items()}
 
 
-def _rotated(project: Components, rotate: Callable[[Floats], Floats], values: Floats) -> Floats:
-    return rotate(project(values))
+def _rotated(project: Components, rigid: RigidMap, values: Floats) -> Floats:
+    return rigid(project(values))
 
 
 @lru_cache(maxsize=1)
-def shared_responses(labelled: tuple[tuple[str, Labelled], ...], components: int) -> Mapping[str, Callable[[Floats], Floats]]:
+def shared_responses(labelled: tuple[tuple[str, Labelled], ...], components: int) -> dict[str, Map]:
     """Return the map of each animal's features to the shared response; none where the model cannot be fitted."""
     sides = {name: Training(animal.features, animal.codes.astype(np.int16)) for name, animal in labelled}
     model = shared_response(sides, components)
-    return {} if model is None else model.maps
+    return {} if model is None else dict(model.maps)
 
 
 def hyperalignment_read(problem: Problem, *, components: int) -> Floats:
@@ -224,7 +224,7 @@ def srm_read(problem: Problem, *, components: int) -> Floats:
     return _read_in_common(problem, shared_responses(tuple(problem.labelled.items()), components))
 
 
-def _read_in_common(problem: Problem, maps: Mapping[str, Callable[[Floats], Floats]]) -> Floats:
+def _read_in_common(problem: Problem, maps: Mapping[str, Map]) -> Floats:
     """Read the target's trials in a common space with a discriminant of the others."""
     others = {name: maps[name](animal.features) for name, animal in problem.others.items() if name in maps}
     if problem.target not in maps or not others:
