@@ -26,7 +26,13 @@ PAGE = "shared_codes"
 LINEAR = tuple(name for name, row in ROWS.items() if row.uses_others)
 KERNELS = ("class_kernel", "class_kernel_em")  # the row of the verdict, and the same with unlabelled trials
 REFITS = 200  # of linear rows
-ONE_ANIMAL = ("sharing.split.lacking=one_animal", "sharing.models={}", "sharing.few_labels=[]", "sharing.refits=0")
+ONE_ANIMAL = (
+    "sharing.split.lacking=one_animal",
+    "sharing.split.repeats=1",
+    "sharing.models={}",
+    "sharing.few_labels=[]",
+    "sharing.refits=0",
+)
 UNTRAINED = ("training.epochs=0", "analyses={}")  # for runs of linear rows only
 QUICK = ("sharing.refits=2", "sharing.rows=[class_kernel, mcca_encoding]", "sharing.models={mmvm: [mmvm_4]}")
 CLAIMS = {"decodable": "decodable", "shared": "shared", "helps": "helps", "better_than_linear": "better than linear"}
