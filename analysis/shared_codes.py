@@ -15,7 +15,7 @@ import neuromvm as nm
 from analysis.tables import Request, figure, markdown, neuromvm, number, read_request, run, write_page
 from neuromvm.analysis.judged import ALL_ANIMALS, TRIALS, difference_of
 from neuromvm.analysis.scores import Absent
-from neuromvm.analysis.sharing.few_labels import FEW_LABELS
+from neuromvm.analysis.sharing.few_labels import OWN_ROWS
 from neuromvm.analysis.sharing.rows import ROWS
 from neuromvm.analysis.sharing.table import AMONG, OWN_LABELS
 from neuromvm.data.correspondence import CORRESPONDENCE
@@ -77,14 +77,14 @@ def every_animal(request: Request, experiment: str) -> nm.Study:
     """Return the run in which every animal lacks conditions; models and linear rows."""
     with timed(request, experiment):
         study = run(request, experiment, *(QUICK if request.quick else ()))
-        refit(request, study, (*LINEAR, FEW_LABELS))
+        refit(request, study, LINEAR)
     return nm.Study(study.path)
 
 
 def one_animal(request: Request, experiment: str) -> nm.Study:
     """Return the run in which one animal at a time lacks conditions; linear rows, of which kernels are refitted."""
     folder = f"{experiment}_one_animal"
-    settings = (*QUICK, *ONE_ANIMAL) if request.quick else ONE_ANIMAL
+    settings = (*QUICK, "sharing.rows=[class_kernel]", *ONE_ANIMAL) if request.quick else ONE_ANIMAL
     with timed(request, folder):
         study = run(request, experiment, *UNTRAINED, *settings, folder=folder)
         refit(request, study, KERNELS)
@@ -138,7 +138,8 @@ def chosen(settings: np.ndarray) -> str:
 def row_table(scores: xr.Dataset) -> pd.DataFrame:
     """Return a line for each row of a run: accuracy, null of scrambled correspondence, share of the ceiling and settings."""
     cell = scores.sel(setting=AMONG[0])
-    names = sorted(cell["representation"].to_numpy().tolist(), key=order_of_rows)
+    unable = set(OWN_ROWS.values())  # rows of the animal alone, which has no labels of these conditions
+    names = sorted(set(cell["representation"].to_numpy().tolist()) - unable, key=order_of_rows)
     lines = []
     for name in names:
         of_row = cell.sel(representation=name)
@@ -162,11 +163,11 @@ def row_table(scores: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def order_of_rows(name: str) -> tuple[int, int]:
-    """Return the place of a row: models, linear rows as they are listed, the ceiling."""
+def order_of_rows(name: str) -> tuple[int, int, str]:
+    """Return the place of a row: models by name, linear rows as they are listed, the ceiling."""
     if name == OWN_LABELS:
-        return 2, 0
-    return (1, list(ROWS).index(name)) if name in ROWS else (0, 0)
+        return 2, 0, name
+    return (1, list(ROWS).index(name), name) if name in ROWS else (0, 0, name)
 
 
 def per_animal(score: xr.DataArray) -> np.ndarray:
