@@ -25,7 +25,8 @@ from neuromvm.folders.sharing import SharingFolder
 PAGE = "shared_codes"
 LINEAR = tuple(name for name, row in ROWS.items() if row.uses_others)
 KERNELS = ("class_kernel", "class_kernel_em")  # the row of the verdict, and the same with unlabelled trials
-REFITS = 200  # of linear rows
+QUICK_ROWS = ("class_kernel", "class_kernel_em", "procrustes_read", "procrustes_encoding")
+REFITS = 200  # of rows that are quick to fit
 ONE_ANIMAL = (
     "sharing.split.lacking=one_animal",
     "sharing.split.repeats=1",
@@ -77,7 +78,7 @@ def every_animal(request: Request, experiment: str) -> nm.Study:
     """Return the run in which every animal lacks conditions; models and linear rows."""
     with timed(request, experiment):
         study = run(request, experiment, *(QUICK if request.quick else ()))
-        refit(request, study, LINEAR)
+        refit(request, study, QUICK_ROWS)
     return nm.Study(study.path)
 
 
@@ -87,7 +88,7 @@ def one_animal(request: Request, experiment: str) -> nm.Study:
     settings = (*QUICK, "sharing.rows=[class_kernel]", *ONE_ANIMAL) if request.quick else ONE_ANIMAL
     with timed(request, folder):
         study = run(request, experiment, *UNTRAINED, *settings, folder=folder)
-        refit(request, study, KERNELS)
+        refit(request, study, KERNELS[:1])
     return nm.Study(study.path)
 
 

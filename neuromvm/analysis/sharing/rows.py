@@ -19,7 +19,7 @@ from neuromvm.analysis.sharing.reading import Whitening, discriminate, read_kern
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
 from neuromvm.errors import SpecError
 
-Setting = float | int
+Setting = float | int | str
 Grid = Mapping[str, tuple[Setting, ...]]
 
 
