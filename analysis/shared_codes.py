@@ -18,13 +18,12 @@ from neuromvm.analysis.scores import Absent
 from neuromvm.analysis.sharing.few_labels import OWN_ROWS
 from neuromvm.analysis.sharing.rows import ROWS
 from neuromvm.analysis.sharing.table import AMONG, OWN_LABELS
+from neuromvm.analysis.verdict import SHARED_ROW
 from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.files import read_json, write_json
 from neuromvm.folders.sharing import SharingFolder
 
 PAGE = "shared_codes"
-LINEAR = tuple(name for name, row in ROWS.items() if row.uses_others)
-KERNELS = ("class_kernel", "class_kernel_em")  # the row of the verdict, and the same with unlabelled trials
 QUICK_ROWS = ("class_kernel", "class_kernel_em", "procrustes_read", "procrustes_encoding")
 REFITS = 200  # of rows that are quick to fit
 ONE_ANIMAL = (
@@ -88,7 +87,7 @@ def one_animal(request: Request, experiment: str) -> nm.Study:
     settings = (*QUICK, "sharing.rows=[class_kernel]", *ONE_ANIMAL) if request.quick else ONE_ANIMAL
     with timed(request, folder):
         study = run(request, experiment, *UNTRAINED, *settings, folder=folder)
-        refit(request, study, KERNELS[:1])
+        refit(request, study, (SHARED_ROW,))
     return nm.Study(study.path)
 
 
