@@ -110,7 +110,7 @@ def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None
         "options": options.model_dump(mode="json"),
         "scores": [{key: _finite(value) for key, value in line.row().items()} for line in lines],
     }
-    summary["verdict"] = entries(verdict(study))
+    summary["verdict"] = entries(verdict(study, flags))
     write_json(file, summary)
 
 

@@ -4,18 +4,20 @@ Rows are chosen in advance, never by their score: the discriminant of the animal
 model its imputed conditions. ``summary.json`` holds the same as the report says.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from neuromvm.analysis.figures.text import counted
 from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, TRIALS, animals_of, difference_of, null_of
 from neuromvm.analysis.scores import Absent
 from neuromvm.analysis.sharing.rows import ROWS
 from neuromvm.analysis.sharing.scoring import NULL_KIND
 from neuromvm.analysis.sharing.table import AMONG, OWN_LABELS
 from neuromvm.data.correspondence import CORRESPONDENCE
+from neuromvm.data.design import FEW_RUNS, SORTED, DesignFlag
 from neuromvm.errors import RunFolderError
 
 if TYPE_CHECKING:
@@ -56,13 +58,16 @@ class Claim(NamedTuple):
         return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in self._asdict().items()}
 
 
-def verdict(study: "Study") -> dict[str, Claim]:
-    """Return the claims of a run by name; what was not computed is "not tested", with the command that computes it."""
+def verdict(study: "Study", design: Sequence[DesignFlag]) -> dict[str, Claim]:
+    """Return the claims of a run by name; what was not computed is "not tested", with the command that computes it.
+
+    ``design`` are the flags of :func:`neuromvm.data.design.design_flags`.
+    """
     decoding, sharing = (_saved(study, name) for name in ("decoding", "sharing"))
     command = f"neuromvm sharing {study.path}"
     untested = Claim("not tested", f"Whether animals share a code was not tested. Test it: {command}")
     claims: dict[str, Callable[[], Claim]] = {
-        "decodable": lambda: _decodable(decoding, study),
+        "decodable": lambda: _decodable(decoding, study, design),
         "shared": lambda: untested if sharing is None else _shared(sharing),
         "helps": lambda: (
             untested._replace(sentence=f"Whether other animals help one with few labels was not tested: {command}")
@@ -88,7 +93,7 @@ def _saved(study: "Study", analysis: str) -> xr.Dataset | None:
         return None
 
 
-def _decodable(scores: xr.Dataset | None, study: "Study") -> Claim:
+def _decodable(scores: xr.Dataset | None, study: "Study", design: Sequence[DesignFlag]) -> Claim:
     if scores is None or "null" not in scores.dims:
         return Claim(
             "not tested", f"Whether the label can be read was not tested. Test it: neuromvm analyze decoding {study.path}"
@@ -104,7 +109,18 @@ def _decodable(scores: xr.Dataset | None, study: "Study") -> Claim:
         "no": f"The {label} is not read above chance from an animal's own held-out trials: {found}.",
         "open": f"Too few null data sets to say whether the {label} can be read: {found}.",
     }
-    return claim._replace(sentence=words[claim.answer])
+    return claim._replace(sentence=f"{words[claim.answer]}{_design_sentence(design)}")
+
+
+def _design_sentence(design: Sequence[DesignFlag]) -> str:
+    """Say in how many animals time can pass for the label, '' if in none."""
+    animals = {flag.animal for flag in design if flag.flag in (SORTED, FEW_RUNS)}
+    if not animals:
+        return ""
+    return (
+        f" In {counted(len(animals), 'animal')} a class fills few runs of trials, so slow drift may be read in place of the "
+        "label, and the p of permuted labels does not say which."
+    )
 
 
 def _shared(scores: xr.Dataset) -> Claim:
