@@ -165,8 +165,9 @@ def _helps(scores: xr.Dataset) -> Claim:
     answer = _answer(p, draws) if value > 0 else "no"
     if answer == "yes" and not low > 0:
         answer = "open"
-    others = ", ".join(f"{number}: {float(few['few_gain'].sel(trials=number, statistic='value')):+.3f}" for number in trials)
-    found = f"{value:+.3f} [{low:+.3f}, {high:+.3f}] over its own decoder{_p(p, draws)}; by labelled trials a condition: {others}"
+    single = "; by labelled trials a condition: " + ", ".join(f"{number}: {float(few['few_gain'].sel(trials=number, statistic='value')):+.3f}" for number in trials)
+    amount = f"{value:+.3f} [{low:+.3f}, {high:+.3f}] over its own decoder{_p(p, draws)}"
+    found = f"{amount}{single if len(trials) > 1 else ''}"
     words = {
         "yes": f"Other animals help one with {middle} labelled trials of each condition: {found}.",
         "no": f"Other animals do not help one with {middle} labelled trials of each condition: {found}.",
