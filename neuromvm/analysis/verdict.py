@@ -165,9 +165,10 @@ def _helps(scores: xr.Dataset) -> Claim:
     answer = _answer(p, draws) if value > 0 else "no"
     if answer == "yes" and not low > 0:
         answer = "open"
-    single = "; by labelled trials a condition: " + ", ".join(f"{number}: {float(few['few_gain'].sel(trials=number, statistic='value')):+.3f}" for number in trials)
+    gains = {number: float(few["few_gain"].sel(trials=number, statistic="value")) for number in trials}
+    by_trials = "; by labelled trials a condition: " + ", ".join(f"{number}: {gain:+.3f}" for number, gain in gains.items())
     amount = f"{value:+.3f} [{low:+.3f}, {high:+.3f}] over its own decoder{_p(p, draws)}"
-    found = f"{amount}{single if len(trials) > 1 else ''}"
+    found = f"{amount}{by_trials if len(trials) > 1 else ''}"
     words = {
         "yes": f"Other animals help one with {middle} labelled trials of each condition: {found}.",
         "no": f"Other animals do not help one with {middle} labelled trials of each condition: {found}.",
