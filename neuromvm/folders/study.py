@@ -171,7 +171,8 @@ class Study:
         row
             The model or baseline.
         settings
-            Its settings in the table; refits under other settings, or within other blocks, are left out.
+            Its settings in the table; refits under other settings are left out, and of the null ``labels`` those within other
+            blocks.
 
         Returns
         -------
@@ -180,11 +181,11 @@ class Study:
         """
         folder = self.path / "refits" / row
         files: dict[str, list[Path]] = {}
-        for file in sorted(folder.rglob("*.nc")):
-            files.setdefault(LABELS if file.parent == folder else file.parent.name, []).append(file)
-        expected = {"settings": json.dumps(settings), "within": self.spec.nulls.within or ""}
+        for file in sorted(folder.rglob("[0-9]*.nc")):
+            files.setdefault(LABELS if file.parent == folder else file.parent.name.replace("_", " "), []).append(file)
         scores = {}
         for null, of_null in files.items():
+            expected = {"settings": json.dumps(settings)} | ({"within": self.spec.nulls.within or ""} if null == LABELS else {})
             packs = [read_dataset(file) for file in of_null]
             packs = [pack for pack in packs if all(pack.attrs.get(key) == value for key, value in expected.items())]
             if packs:
@@ -196,8 +197,8 @@ class Study:
 
     @property
     def has_refits(self) -> bool:
-        """Whether a row of the decoding table was fitted again on null data."""
-        return any((self.path / "refits").rglob("*.nc"))
+        """Whether a row of the decoding table was fitted again with labels permuted."""
+        return any((self.path / "refits").glob("*/*.nc"))
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -213,4 +214,4 @@ class Study:
 def refit_file(run: Path, row: str, permutations: range, null: str = LABELS) -> Path:
     """Return the file of the refits of a row on consecutive null data sets; nulls but ``labels`` have a subfolder."""
     folder = run / "refits" / row
-    return (folder if null == LABELS else folder / null) / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"
+    return (folder if null == LABELS else folder / null.replace(" ", "_")) / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"

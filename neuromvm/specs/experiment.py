@@ -24,6 +24,7 @@ class NullSpec(Spec):
     """How often everything is fitted again on data whose labels are broken."""
 
     refits: int = Field(0, ge=0, description="Refits on null data; 0: labels of test trials are permuted, decoders not refitted")
+    correspondence: int = Field(0, ge=0, description="Refits with the names of conditions exchanged within each animal")
     within: str | None = Field(None, description="Trial label (block, session) within which labels may be exchanged")
     jobs: int = Field(1, ge=1, description="Processes that share the refits")
 

@@ -1,6 +1,7 @@
 """Nulls that refit: models and baselines are fitted again on null data, in batches that processes share and that are kept.
 
-:mod:`neuromvm.data.permutation` defines null data; :mod:`neuromvm.analysis.decoding.refit` decodes and scores their latents.
+:mod:`neuromvm.data.permutation` and :mod:`neuromvm.data.correspondence` define null data;
+:mod:`neuromvm.analysis.decoding.refit` decodes and scores their latents.
 """
 
 import json
@@ -15,6 +16,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from neuromvm.analysis.decoding import refit as null_fits
+from neuromvm.data.correspondence import CORRESPONDENCE, exchanged
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.files import locked, write_tree
@@ -26,11 +28,12 @@ from neuromvm.training.stack_size import stack_size
 
 
 class RefitBatch(NamedTuple):
-    """Refits of one row of the table under its settings, on consecutive null data sets, numbered from 1."""
+    """Refits of one row of the table under its settings, on consecutive null data sets of a null, numbered from 1."""
 
     row: str
     settings: tuple[str, ...]
     permutations: range
+    null: str = LABELS
 
 
 def refit(
@@ -41,25 +44,40 @@ def refit(
     permutations: Sequence[int],
     *,
     within: str | None = None,
+    null: str = LABELS,
     progress: bool = False,
 ) -> xr.DataTree:
     """Train a model on null data and infer the latents of the same null data.
 
-    ``permutations`` number the null data from 1, see :mod:`neuromvm.data.permutation`; activity is permuted within equal values
-    of the trial label ``within``. Latents have a replica for each permutation, split and seed.
+    ``permutations`` number the null data from 1. For the null ``labels`` activity is permuted within equal values of the trial
+    label ``within``, see :mod:`neuromvm.data.permutation`; for ``scrambled correspondence`` names of conditions are exchanged,
+    see :mod:`neuromvm.data.correspondence`. Latents have a replica for each null data set, split and seed.
     """
     numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
-    replicas = [Replica(split, seed, number, within) for number, split, seed in product(permutations, numbers, training.seeds)]
+    order = product(permutations, numbers, training.seeds)
+    if null == CORRESPONDENCE:
+        replicas = [Replica(split, seed, exchange=number) for number, split, seed in order]
+    else:
+        replicas = [Replica(split, seed, number, within) for number, split, seed in order]
     return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
 
 
-def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, jobs: int = 1, progress: bool = True) -> list[str]:
+def run_refits(
+    study: Study,
+    count: int,
+    rows: Sequence[str] | None = None,
+    *,
+    null: str = LABELS,
+    jobs: int = 1,
+    progress: bool = True,
+) -> list[str]:
     """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
-    By default all rows of the table but ``cebra`` are refitted; refits in the folder are not made again. Returns a line for each
-    null data set on which a row could not be fitted: it counts as a null score above the observed one, so that p is not too
-    small. Raises SpecError if trials both train and test or a row is not in the table, RunFolderError if the scores are of an
-    earlier version.
+    ``null`` is ``labels`` or ``scrambled correspondence``; the latter leaves out rows that read one animal alone. By default all
+    rows of the table but ``cebra`` are refitted; refits in the folder are not made again. Returns a line for each null data set
+    on which a row could not be fitted: it counts as a null score above the observed one, so that p is not too small. Raises
+    SpecError if trials both train and test or a row is not in the table, SchemaError if names of conditions cannot be exchanged,
+    RunFolderError if the scores are of an earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(
@@ -72,9 +90,12 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     chosen = list(rows or (row for row, default in by_default.items() if default))
     if unknown := [row for row in chosen if row not in by_default]:
         raise SpecError("refits", found=f"no row {unknown[0]!r} in the table of the run", expected=", ".join(by_default))
+    if null == CORRESPONDENCE:
+        exchanged(study.samples, 1)
+        chosen = [row for row in chosen if null_fits.reads_others(study, row)]
     failed: list[str] = []
     with locked(study.path):
-        batches = [batch for row in chosen for batch in _batches(study, row, count)]
+        batches = [batch for row in chosen for batch in _batches(study, row, count, null)]
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_refit)(study.path, batch) for batch in batches)
         bar = tqdm(done, total=len(batches), desc="refits", unit="batch", disable=None if progress else True)
         for row, failures in bar:
@@ -83,10 +104,10 @@ def run_refits(study: Study, count: int, rows: Sequence[str] | None = None, *, j
     return failed
 
 
-def _batches(study: Study, row: str, count: int) -> list[RefitBatch]:
+def _batches(study: Study, row: str, count: int, null: str) -> list[RefitBatch]:
     """Divide the refits of a row that are missing, a stack of replicas or ten baselines in each batch."""
     settings = tuple(null_fits.settings_of(study, row))
-    refits = study.refits(row, list(settings)).get(LABELS)
+    refits = study.refits(row, list(settings)).get(null)
     done = np.array([] if refits is None else refits["permutation"])
     size = 10
     if row in study.models:
@@ -96,7 +117,7 @@ def _batches(study: Study, row: str, count: int) -> list[RefitBatch]:
     missing = np.setdiff1d(np.arange(1, count + 1), done)
     runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
     starts = [(start, int(run[-1])) for run in runs if run.size for start in run[::size].tolist()]
-    return [RefitBatch(row, settings, range(start, min(start + size - 1, end) + 1)) for start, end in starts]
+    return [RefitBatch(row, settings, range(start, min(start + size - 1, end) + 1), null) for start, end in starts]
 
 
 def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
@@ -105,25 +126,24 @@ def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
     A batch that fails is divided into single null data sets, so that only those that cannot be fitted are lost.
     """
     study, failures = Study(path), []
-    within = study.spec.nulls.within
     try:
-        scores = _scores(study, batch, within)
+        scores = _scores(study, batch)
     except CompilerError:  # every batch would fail without a compiler
         raise
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         if len(batch.permutations) > 1:
             singles = [_refit(path, batch._replace(permutations=range(number, number + 1))) for number in batch.permutations]
             return batch.row, [failure for _, single_failures in singles for failure in single_failures]
-        scores = null_fits.without_score(study, batch.permutations[0], within)
+        scores = null_fits.without_score(study, batch.permutations[0], batch.null)
         failures = [f"{batch.row}, null data {batch.permutations[0]}: {error}"]
-    attributes = {"settings": json.dumps(list(batch.settings)), "within": within or ""}
-    write_tree(refit_file(path, batch.row, batch.permutations), scores.assign_attrs(attributes))
+    attributes = {"settings": json.dumps(list(batch.settings)), "within": study.spec.nulls.within or ""}
+    write_tree(refit_file(path, batch.row, batch.permutations, batch.null), scores.assign_attrs(attributes))
     return batch.row, failures
 
 
-def _scores(study: Study, batch: RefitBatch, within: str | None) -> xr.Dataset:
+def _scores(study: Study, batch: RefitBatch) -> xr.Dataset:
     if batch.row not in study.models:
-        return null_fits.score_baseline(study, batch.row, batch.settings, batch.permutations, within)
-    model, training = study.spec.models[batch.row], study.spec.training_for(batch.row)
-    latents = refit(study.samples, study.splits, model, training, batch.permutations, within=within)
-    return null_fits.score_latents(study, batch.settings, latents, within)
+        return null_fits.score_baseline(study, batch.row, batch.settings, batch.permutations, batch.null)
+    model, training, within = study.spec.models[batch.row], study.spec.training_for(batch.row), study.spec.nulls.within
+    latents = refit(study.samples, study.splits, model, training, batch.permutations, within=within, null=batch.null)
+    return null_fits.score_latents(study, batch.settings, latents, batch.null)

@@ -12,15 +12,21 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+from neuromvm.analysis.baselines.catalogue import baseline
+from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.decoding.nulls import own_minus_others_at_most
 from neuromvm.analysis.decoding.scoring import null_scores
 from neuromvm.analysis.judged import values
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.readouts.decoders import decode
-from neuromvm.analysis.readouts.representations import Latents
+from neuromvm.analysis.readouts.representations import Inputs, Latents
+from neuromvm.data.correspondence import CORRESPONDENCE, exchanged
+from neuromvm.data.permutation import permuted
+from neuromvm.data.simulate.codes import simulate_codes
 from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.errors import RunFolderError, SpecError
+from neuromvm.errors import RunFolderError, SchemaError, SpecError
 from neuromvm.files import write_tree
 from neuromvm.folders.study import Study, refit_file
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
@@ -111,6 +117,104 @@ def test_refits_of_several_nulls_lie_side_by_side(finished, tmp_path):
     assert scores["null_draws"].sel(null="class correspondence").to_series()["mcca"] == 2
 
 
+def test_refits_with_exchanged_names_judge_what_passes_between_animals(finished, tmp_path):
+    study = Study(shutil.copytree(finished, tmp_path / "run"))
+    before = study.scores("decoding")
+    reasons = before["null_absent"].sel(null=CORRESPONDENCE)
+    assert "neuromvm refit" in str(reasons.sel(representation="mcca", setting="cross").values)
+    made = CliRunner().invoke(app, ["refit", str(study.path), "--n", "2", "--rows", "raw,mcca,mmvm", "--null", "correspondence"])
+    assert made.exit_code == 0, made.output
+    study = Study(study.path)
+    assert not list((study.path / "refits").rglob("raw/*/*.nc"))
+    scores = study.scores("decoding")
+    xr.testing.assert_allclose(before["null_score"].sel(null="labels"), scores["null_score"].sel(null="labels"))
+    assert scores["null_draws"].sel(null=CORRESPONDENCE).to_series()[["raw", "mcca", "mmvm", "independent"]].tolist() == [
+        0,
+        2,
+        2,
+        0,
+    ]
+    reasons = scores["null_absent"].sel(null=CORRESPONDENCE)
+    assert "do not matter" in str(reasons.sel(representation="mmvm", setting="within").values)
+    assert "one animal alone" in str(reasons.sel(representation="raw", setting="within").values)
+    p = scores["null_score"].sel(null=CORRESPONDENCE, target="all animals", null_statistic="p")
+    known = {"cross", "others", "pooled", "within - cross"}
+    for row in ("mcca", "mmvm"):
+        assert set(p["setting"].values[np.isfinite(p.sel(representation=row))]) == known
+    lines = study.summary["analyses"]["decoding"]["scores"]
+    shared = [line for line in lines if line["setting"].endswith(CORRESPONDENCE)]
+    assert {line["representation"] for line in shared} == {"mcca", "mmvm"}
+    assert len(shared) == 8
+    report = (study.path / "report.html").read_text()
+    assert "p decodable" in report
+    assert "p shared" in report
+
+
+@pytest.mark.parametrize("row", ["mcca", "mmvm"])
+def test_refits_with_exchanged_names_are_fits_of_exchanged_samples(finished, tmp_path, row):
+    study = Study(shutil.copytree(finished, tmp_path / "run"))
+    run_refits(study, 2, [row], null=CORRESPONDENCE, progress=False)
+    renamed = exchanged(study.samples, 2)
+    if row == "mcca":
+        options = Options.model_validate(study.spec.analyses["decoding"])
+        representation = baseline("mcca", Inputs(renamed, study.splits), options)
+    else:
+        training = study.spec.training_for(row)
+        latents = fit(renamed, study.splits, study.spec.models[row], training, progress=False).embed(renamed)
+        representation = Latents(latents, study.splits, inverse_penalty=options_of(study)["latent_inverse_penalty"])
+    predictions = decode(representation, renamed, study.splits)
+    expected = null_scores(predictions, renamed, np.full(len(representation.replicas), 2), "")
+    settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation=row).values]
+    kept = study.refits(row, settings)[CORRESPONDENCE].sel(permutation=[2])
+    tolerance = 1e-6 if row == "mcca" else 0.05  # stacks differ in the last bits of latents
+    xr.testing.assert_allclose(kept["value"], expected["value"], atol=tolerance)
+
+
+def options_of(study):
+    return study.summary["analyses"]["decoding"]["options"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_cross_is_blind_to_sharing(share):
+    """With names exchanged and all refitted, other animals read as well as before, given as many dimensions as conditions."""
+    recordings = simulate_codes(3, 5, 16, 25, share=share, signal=1.0, seed=3)
+    samples = make_samples(recordings, SampleSpec(label=["condition"]))
+    splits = make_splits(samples, SplitSpec(kind="halves"))
+
+    def cross(representation, renamed):
+        predictions = decode(representation, renamed, splits)
+        value = null_scores(predictions, renamed, np.zeros(len(representation.replicas), int), "")["value"]
+        return float(value.sel(setting="cross").mean())
+
+    training, model = TRAINING.model_copy(update={"epochs": 60}), MODEL.model_copy(update={"latent": 5})
+    scores = {"mcca": [], "mmvm": []}
+    for number in range(4):
+        renamed = exchanged(samples, number)
+        scores["mcca"].append(cross(baseline("mcca", Inputs(renamed, splits), Options()), renamed))
+        latents = fit(renamed, splits, model, training, progress=False).embed(renamed)
+        scores["mmvm"].append(cross(Latents(latents, splits, inverse_penalty=1.0), renamed))
+    for true, *scrambled in scores.values():
+        assert true > 0.4  # chance is .2
+        assert abs(true - np.mean(scrambled)) < 0.1
+
+
+def test_a_loss_between_animals_is_judged_by_how_small_it_is():
+    value, null = np.array([0.1, 0.5]), np.array([[0.3, 0.3], [0.4, 0.4], [0.2, 0.2]])
+    mean, low, high, p = own_minus_others_at_most(value, null).T
+    np.testing.assert_allclose(mean, 0.3)
+    np.testing.assert_allclose(p, [0.25, 1.0])
+    assert (low < mean).all()
+    assert (mean < high).all()
+
+
+def test_names_of_conditions_with_several_labels_are_not_exchanged(finished, tmp_path):
+    study = Study(shutil.copytree(finished, tmp_path / "run"))
+    for node in study.samples.children.values():
+        node["match"] = node["match"] * 0
+    with pytest.raises(SchemaError, match="one label for each condition"):
+        run_refits(study, 1, ["mcca"], null=CORRESPONDENCE, progress=False)
+
+
 def test_scores_of_an_earlier_version_are_refused(tmp_path):
     earlier = Study(shutil.copytree(EARLIER, tmp_path / "run"))
     with pytest.raises(RunFolderError, match=r"earlier version.*neuromvm analyze decoding"):
@@ -164,11 +268,6 @@ def test_a_stack_holds_fewer_replicas_of_larger_models_and_none_where_it_does_no
 
 
 def test_refits_of_baselines_are_fits_of_permuted_samples(finished):
-    from neuromvm.analysis.baselines.catalogue import baseline
-    from neuromvm.analysis.decoding.decoding import Options
-    from neuromvm.analysis.readouts.representations import Inputs
-    from neuromvm.data.permutation import permuted
-
     study = Study(finished)
     options = Options.model_validate(study.spec.analyses["decoding"])
     predictions = decode(baseline("mcca", Inputs(permuted(study.samples, 2), study.splits), options), study.samples, study.splits)
