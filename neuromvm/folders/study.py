@@ -13,6 +13,7 @@ from typing import Any
 import xarray as xr
 
 from neuromvm import schema
+from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.data.memory import read_recordings
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
@@ -195,6 +196,17 @@ class Study:
                 scores[null] = joined.drop_duplicates("permutation").sortby("permutation")
         return scores
 
+    def exchanged_latents(self, model: str, analysis: str) -> xr.Dataset | None:
+        """Return what an analysis saved of the latents of a model refitted with exchanged names, null data along ``permutation``.
+
+        None if there is nothing.
+        """
+        folder = refit_file(self.path, model, range(1, 2), CORRESPONDENCE).parent
+        packs = [read_dataset(file) for file in sorted(folder.glob(f"{analysis}-*.nc"))]
+        if not packs:
+            return None
+        return xr.concat(packs, dim="permutation").drop_duplicates("permutation").sortby("permutation")
+
     @property
     def has_refits(self) -> bool:
         """Whether a row of the decoding table was fitted again with labels permuted."""
@@ -211,7 +223,11 @@ class Study:
         return dict(read_json(file))
 
 
-def refit_file(run: Path, row: str, permutations: range, null: str = LABELS) -> Path:
-    """Return the file of the refits of a row on consecutive null data sets; nulls but ``labels`` have a subfolder."""
+def refit_file(run: Path, row: str, permutations: range, null: str = LABELS, analysis: str = "") -> Path:
+    """Return the file of the refits of a row on consecutive null data sets; nulls but ``labels`` have a subfolder.
+
+    Files hold scores of decoding, or with ``analysis`` what another analysis saves of the latents of a model.
+    """
     folder = run / "refits" / row
-    return (folder if null == LABELS else folder / null.replace(" ", "_")) / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"
+    name = f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"
+    return (folder if null == LABELS else folder / null.replace(" ", "_")) / (f"{analysis}-{name}" if analysis else name)

@@ -312,7 +312,9 @@ def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int, null: 
 
     for line in run_refits(study, count, rows, null=null, jobs=jobs):
         typer.secho(f"failed, and counts as reaching the score: {line}", fg="red", err=True)
-    analyze(study, "decoding", study.summary["analyses"]["decoding"]["options"])  # the options under which rows were refitted
+    for name in ("decoding", "consistency") if null == NULLS["correspondence"] else ("decoding",):
+        if name in study.summary["analyses"]:  # under the options of the refits
+            analyze(study, name, study.summary["analyses"][name]["options"])
 
 
 @app.command()

@@ -15,6 +15,9 @@ import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from neuromvm.analysis.consistency.consistency import CONSISTENCY
+from neuromvm.analysis.consistency.refit import compare_exchanged, without_values
+from neuromvm.analysis.consistency.refit import ridge as consistency_ridge
 from neuromvm.analysis.decoding import refit as null_fits
 from neuromvm.data.correspondence import CORRESPONDENCE, exchanged
 from neuromvm.data.replicas import Replica
@@ -109,6 +112,12 @@ def _batches(study: Study, row: str, count: int, null: str) -> list[RefitBatch]:
     settings = tuple(null_fits.settings_of(study, row))
     refits = study.refits(row, list(settings)).get(null)
     done = np.array([] if refits is None else refits["permutation"])
+    if (ridge := _ridge(study, row, null)) is not None:
+        compared = study.exchanged_latents(row, CONSISTENCY)
+        if compared is None or compared.attrs["ridge"] != ridge:
+            done = np.array([])
+        else:
+            done = np.intersect1d(done, compared["permutation"].to_numpy())
     size = 10
     if row in study.models:
         training = study.spec.training_for(row)
@@ -127,23 +136,40 @@ def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
     """
     study, failures = Study(path), []
     try:
-        scores = _scores(study, batch)
+        scores, of_latents = _scores(study, batch)
     except CompilerError:  # every batch would fail without a compiler
         raise
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         if len(batch.permutations) > 1:
             singles = [_refit(path, batch._replace(permutations=range(number, number + 1))) for number in batch.permutations]
             return batch.row, [failure for _, single_failures in singles for failure in single_failures]
-        scores = null_fits.without_score(study, batch.permutations[0], batch.null)
+        scores, of_latents = null_fits.without_score(study, batch.permutations[0], batch.null), None
+        if (ridge := _ridge(study, batch.row, batch.null)) is not None:
+            of_latents = without_values(list(study.samples.children), batch.permutations[0], ridge)
         failures = [f"{batch.row}, null data {batch.permutations[0]}: {error}"]
     attributes = {"settings": json.dumps(list(batch.settings)), "within": study.spec.nulls.within or ""}
+    if of_latents is not None:
+        write_tree(refit_file(path, batch.row, batch.permutations, batch.null, CONSISTENCY), of_latents)
     write_tree(refit_file(path, batch.row, batch.permutations, batch.null), scores.assign_attrs(attributes))
     return batch.row, failures
 
 
-def _scores(study: Study, batch: RefitBatch) -> xr.Dataset:
+def _scores(study: Study, batch: RefitBatch) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """Return the scores of decoding, and if the run has the analysis, what ``consistency`` saves of the latents of a model."""
     if batch.row not in study.models:
-        return null_fits.score_baseline(study, batch.row, batch.settings, batch.permutations, batch.null)
+        return null_fits.score_baseline(study, batch.row, batch.settings, batch.permutations, batch.null), None
     model, training, within = study.spec.models[batch.row], study.spec.training_for(batch.row), study.spec.nulls.within
     latents = refit(study.samples, study.splits, model, training, batch.permutations, within=within, null=batch.null)
-    return null_fits.score_latents(study, batch.settings, latents, batch.null)
+    scores, of_latents = null_fits.score_latents(study, batch.settings, latents, batch.null), None
+    if (ridge := _ridge(study, batch.row, batch.null)) is not None:
+        compared = [
+            compare_exchanged(*null_fits.answers(study, batch.null, number), of_number, number, ridge)
+            for number, of_number in null_fits.by_number(latents, batch.null)
+        ]
+        of_latents = xr.concat(compared, dim="permutation")
+    return scores, of_latents
+
+
+def _ridge(study: Study, row: str, null: str) -> float | None:
+    """Return the ridge with which animals are compared in refits of a row, None if they are not."""
+    return consistency_ridge(study) if null == CORRESPONDENCE and row in study.models else None

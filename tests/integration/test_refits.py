@@ -33,6 +33,7 @@ from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, Tra
 from neuromvm.training.fit import fit
 from neuromvm.training.stack_size import stack_size
 from neuromvm.workflow.command_line import app
+from neuromvm.workflow.experiment import run_experiment
 from neuromvm.workflow.refits import refit, run_refits
 from tests.conftest import tuned_recordings
 from tests.integration.make_run import CONFIG, SPEC
@@ -172,6 +173,37 @@ def test_refits_with_exchanged_names_are_fits_of_exchanged_samples(finished, tmp
 
 def options_of(study):
     return study.summary["analyses"]["decoding"]["options"]
+
+
+def test_animals_are_compared_on_the_latents_of_refits(tmp_path):
+    write_experiment(tmp_path / "data", CONFIG, seed=0)
+    spec = ExperimentSpec.model_validate(
+        {
+            **SPEC,
+            "data": {"spec": "simulated_rats", "root": str(tmp_path / "data")},
+            "samples": {"start": 0.0, "stop": 0.6, "label": "odor", "keep": {"odor": ["A", "B", "C", "D"]}},
+            "split": {"kind": "halves", "repeats": 1},
+            "models": {"mmvm": MODEL.model_dump()},
+            "training": {"epochs": 1},
+            "analyses": {"decoding": {**SPEC["analyses"]["decoding"], "baselines": ["raw"], "reference": "raw"}},
+        }
+    )
+    study = run_experiment(spec, tmp_path / "run", progress=False)
+    analyze(study, "decoding")
+    run_refits(study, 1, null=CORRESPONDENCE, progress=False)
+    assert study.exchanged_latents("mmvm", "consistency") is None
+    analyze(study, "consistency", {"permutations": 99})
+    assert study.scores("consistency")["correspondence_draws"].to_series().to_dict() == {"mmvm": 0, "raw": 99, "pca": 99}
+    made = CliRunner().invoke(app, ["refit", str(study.path), "--n", "2", "--null", "correspondence"])
+    assert made.exit_code == 0, made.output
+    study = Study(study.path)
+    assert study.exchanged_latents("mmvm", "consistency")["permutation"].values.tolist() == [1, 2]
+    assert study.scores("decoding")["null_draws"].sel(null=CORRESPONDENCE, representation="mmvm") == 2
+    scores = study.scores("consistency")
+    assert scores["correspondence_draws"].sel(representation="mmvm") == 2
+    assert np.isfinite(scores["correspondence_p"].sel(measure="linear map")).all()
+    analyze(study, "consistency", {"permutations": 99, "ridge": 3.0})  # refits were compared with another ridge
+    assert study.scores("consistency")["correspondence_draws"].sel(representation="mmvm") == 0
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
