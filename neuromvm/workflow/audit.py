@@ -177,14 +177,15 @@ def _scores_with_exchanged_names(sharing: SharingSpec, samples: xr.DataTree, dra
     splits = make_splits(single, sharing.split)
     rows = [row for row in sharing.rows or ROWS if ROWS[row].uses_others]
     work = Parallel(n_jobs=jobs)(delayed(_score_exchanged)(single, splits, rows, number) for number in range(1, draws + 1))
-    return xr.concat(work, dim="draw")
+    scores: xr.Dataset = xr.concat(work, dim="draw")
+    return scores
 
 
 def _score_exchanged(samples: xr.DataTree, splits: xr.DataTree, rows: list[str], number: int) -> xr.Dataset:
     renamed = exchanged(samples, number)
     table = solve_table(renamed, exchanged_splits(renamed, splits), rows).to_dataset().sel(among=[AMONG[0]])
-    means = xr.Dataset({"value": table["accuracy"], "chance": table["chance"]}).mean(["split", "target"])
-    return means.rename(row="representation", among="setting")
+    scores = xr.Dataset({"value": table["accuracy"], "chance": table["chance"]}).rename(row="representation", among="setting")
+    return scores.mean(["split", "target"])
 
 
 def _score_without_signal(

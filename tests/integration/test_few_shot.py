@@ -45,7 +45,7 @@ MODEL = ModelSpec(
     dropout=0.5,
 )
 BASELINES = decoding.Options(canonical_components=3)
-OPTIONS = Options(bootstraps=100, permutations=500)
+OPTIONS = Options(bootstraps=100, permutations=500, exchanges=2)
 NEW = ("mitt", "barat")
 STARTS = ("others", "random")
 

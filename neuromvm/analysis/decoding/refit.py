@@ -31,7 +31,7 @@ DECODING = "decoding"
 NUMBER = {LABELS: "permutation", CORRESPONDENCE: "exchange"}  # null -> the field of a replica that numbers its null data
 EXCHANGED_KIND = (
     "refits: the names of the conditions exchanged within each animal, independently of other animals; all that is fitted is "
-    "fitted anew, settings kept; p of within - cross says how often as little or less is lost"
+    "fitted anew, settings kept"
 )
 
 
@@ -129,7 +129,7 @@ def without_score(study: "Study", number: int, null: str = LABELS) -> xr.Dataset
 def null_kind(study: "Study", null: str = LABELS) -> str:
     """Say in words what a refit null of a run is."""
     if null == CORRESPONDENCE:
-        return EXCHANGED_KIND
+        return f"{EXCHANGED_KIND}; p of within - cross says how often as little or less is lost"
     within = study.spec.nulls.within
     among = "all trials" if within is None else f"trials of the same {within}"
     permuted_labels = f"labels permuted among {among} of each animal{shifted(study.samples)}"

@@ -310,7 +310,7 @@ def _scrambled(refit: xr.Dataset | None, value: Floats, absent: str) -> NullScor
 
     ``absent`` says why there are no refits.
     """
-    if np.isnan(value[CROSS, 0]):
+    if np.isnan(value[1 : len(SETTINGS), 0]).all():
         return NullScores("", 0, {}, absent_settings=dict.fromkeys(ALL_SETTINGS, ONE_ANIMAL))
     if refit is None:
         return NullScores("", 0, {}, absent_settings={**dict.fromkeys(ALL_SETTINGS, absent), "within": NAMES_WITHIN})

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import xarray as xr
 
-from neuromvm.analysis.decoding.decoder_groups import SETTINGS
+from neuromvm.analysis.decoding.decoding import RENAMED
 from neuromvm.analysis.figures.style import Figure, applied
 from neuromvm.analysis.judged import check_judged, is_difference, is_judged, null_in_words
 from neuromvm.analysis.report.few_shot import each_animal
@@ -158,7 +158,7 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     The saved scores give paired differences to their reference; None if there are none.
     """
     measures = sorted({str(row["what"]) for row in rows})
-    shared, rows = _p_shared(rows)
+    shared, rows = _p_shared(rows) if name in (DECODING, FEW_SHOT) else ({}, rows)
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["setting"] if len(measures) == 1 else f"{row['what']}: {row['setting']}", []).append(row)
@@ -195,7 +195,7 @@ def _with_p_shared(line: dict[str, str], row: Row, shared: Mapping[tuple[str, st
     columns: dict[str, str] = {}
     for title, text in line.items():
         if title == "p":
-            of_labels = row["setting"] in SETTINGS
+            of_labels = row["setting"] != RENAMED and not is_difference(row["setting"])
             columns |= {"p decodable": text if of_labels else "", "p": "" if of_labels else text}
             columns["p shared"] = shared.get((str(row["what"]), str(row["representation"]), str(row["setting"])), "")
         else:
