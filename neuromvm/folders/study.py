@@ -196,13 +196,14 @@ class Study:
                 scores[null] = joined.drop_duplicates("permutation").sortby("permutation")
         return scores
 
-    def exchanged_latents(self, model: str, analysis: str) -> xr.Dataset | None:
-        """Return what an analysis saved of the latents of a model refitted with exchanged names, null data along ``permutation``.
+    def exchanged_scores(self, model: str, analysis: str, settings: str) -> xr.Dataset | None:
+        """Return what an analysis computed on refits of a model with exchanged names, null data along ``permutation``.
 
-        None if there is nothing.
+        ``settings`` are the options on which it depends; None if there is nothing under these.
         """
         folder = refit_file(self.path, model, range(1, 2), CORRESPONDENCE).parent
         packs = [read_dataset(file) for file in sorted(folder.glob(f"{analysis}-*.nc"))]
+        packs = [pack for pack in packs if pack.attrs.get("settings") == settings]
         if not packs:
             return None
         return xr.concat(packs, dim="permutation").drop_duplicates("permutation").sortby("permutation")
@@ -226,7 +227,7 @@ class Study:
 def refit_file(run: Path, row: str, permutations: range, null: str = LABELS, analysis: str = "") -> Path:
     """Return the file of the refits of a row on consecutive null data sets; nulls but ``labels`` have a subfolder.
 
-    Files hold scores of decoding, or with ``analysis`` what another analysis saves of the latents of a model.
+    Files hold scores of decoding, or with ``analysis`` what another analysis computed on the refits.
     """
     folder = run / "refits" / row
     name = f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"

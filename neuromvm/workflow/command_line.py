@@ -312,7 +312,7 @@ def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int, null: 
 
     for line in run_refits(study, count, rows, null=null, jobs=jobs):
         typer.secho(f"failed, and counts as reaching the score: {line}", fg="red", err=True)
-    for name in ("decoding", "consistency") if null == NULLS["correspondence"] else ("decoding",):
+    for name in ("decoding", "consistency", "coherence") if null == NULLS["correspondence"] else ("decoding",):
         if name in study.summary["analyses"]:  # under the options of the refits
             analyze(study, name, study.summary["analyses"][name]["options"])
 

@@ -15,19 +15,18 @@ import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from neuromvm.analysis.consistency.consistency import CONSISTENCY
-from neuromvm.analysis.consistency.refit import compare_exchanged, without_values
-from neuromvm.analysis.consistency.refit import ridge as consistency_ridge
 from neuromvm.analysis.decoding import refit as null_fits
 from neuromvm.data.correspondence import CORRESPONDENCE, exchanged
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.files import locked, write_tree
 from neuromvm.folders.study import LABELS, Study, refit_file
+from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.schema import in_sample
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training.fit import train_stack
 from neuromvm.training.stack_size import stack_size
+from neuromvm.workflow.compared_refits import comparisons, of_number
 
 
 class RefitBatch(NamedTuple):
@@ -56,13 +55,28 @@ def refit(
     label ``within``, see :mod:`neuromvm.data.permutation`; for ``scrambled correspondence`` names of conditions are exchanged,
     see :mod:`neuromvm.data.correspondence`. Latents have a replica for each null data set, split and seed.
     """
+    return _train(samples, splits, model, training, permutations, within, null, progress=progress).embed(samples)
+
+
+def _train(
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    model: ModelSpec,
+    training: TrainingSpec,
+    permutations: Sequence[int],
+    within: str | None,
+    null: str,
+    *,
+    progress: bool = False,
+) -> FittedStack:
+    """Train the replicas of :func:`refit`."""
     numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
     order = product(permutations, numbers, training.seeds)
     if null == CORRESPONDENCE:
         replicas = [Replica(split, seed, exchange=number) for number, split, seed in order]
     else:
         replicas = [Replica(split, seed, number, within) for number, split, seed in order]
-    return train_stack(samples, splits, model, training, replicas, progress=progress).embed(samples)
+    return train_stack(samples, splits, model, training, replicas, progress=progress)
 
 
 def run_refits(
@@ -112,12 +126,9 @@ def _batches(study: Study, row: str, count: int, null: str) -> list[RefitBatch]:
     settings = tuple(null_fits.settings_of(study, row))
     refits = study.refits(row, list(settings)).get(null)
     done = np.array([] if refits is None else refits["permutation"])
-    if (ridge := _ridge(study, row, null)) is not None:
-        compared = study.exchanged_latents(row, CONSISTENCY)
-        if compared is None or compared.attrs["ridge"] != ridge:
-            done = np.array([])
-        else:
-            done = np.intersect1d(done, compared["permutation"].to_numpy())
+    for analysis, comparison in comparisons(study, row, null).items():
+        compared = study.exchanged_scores(row, analysis, comparison.settings)
+        done = np.intersect1d(done, np.array([]) if compared is None else compared["permutation"].to_numpy())
     size = 10
     if row in study.models:
         training = study.spec.training_for(row)
@@ -136,40 +147,35 @@ def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
     """
     study, failures = Study(path), []
     try:
-        scores, of_latents = _scores(study, batch)
+        scores, of_analyses = _scores(study, batch)
     except CompilerError:  # every batch would fail without a compiler
         raise
     except (NeuromvmError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         if len(batch.permutations) > 1:
             singles = [_refit(path, batch._replace(permutations=range(number, number + 1))) for number in batch.permutations]
             return batch.row, [failure for _, single_failures in singles for failure in single_failures]
-        scores, of_latents = null_fits.without_score(study, batch.permutations[0], batch.null), None
-        if (ridge := _ridge(study, batch.row, batch.null)) is not None:
-            of_latents = without_values(list(study.samples.children), batch.permutations[0], ridge)
+        number, compared = batch.permutations[0], comparisons(study, batch.row, batch.null)
+        scores = null_fits.without_score(study, number, batch.null)
+        of_analyses = {name: comparison.empty(number) for name, comparison in compared.items()}
         failures = [f"{batch.row}, null data {batch.permutations[0]}: {error}"]
     attributes = {"settings": json.dumps(list(batch.settings)), "within": study.spec.nulls.within or ""}
-    if of_latents is not None:
-        write_tree(refit_file(path, batch.row, batch.permutations, batch.null, CONSISTENCY), of_latents)
+    for analysis, comparison in comparisons(study, batch.row, batch.null).items():
+        file = refit_file(path, batch.row, batch.permutations, batch.null, analysis)
+        write_tree(file, of_analyses[analysis].assign_attrs(settings=comparison.settings))
     write_tree(refit_file(path, batch.row, batch.permutations, batch.null), scores.assign_attrs(attributes))
     return batch.row, failures
 
 
-def _scores(study: Study, batch: RefitBatch) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """Return the scores of decoding, and if the run has the analysis, what ``consistency`` saves of the latents of a model."""
-    if batch.row not in study.models:
-        return null_fits.score_baseline(study, batch.row, batch.settings, batch.permutations, batch.null), None
-    model, training, within = study.spec.models[batch.row], study.spec.training_for(batch.row), study.spec.nulls.within
-    latents = refit(study.samples, study.splits, model, training, batch.permutations, within=within, null=batch.null)
-    scores, of_latents = null_fits.score_latents(study, batch.settings, latents, batch.null), None
-    if (ridge := _ridge(study, batch.row, batch.null)) is not None:
-        compared = [
-            compare_exchanged(*null_fits.answers(study, batch.null, number), of_number, number, ridge)
-            for number, of_number in null_fits.by_number(latents, batch.null)
-        ]
-        of_latents = xr.concat(compared, dim="permutation")
-    return scores, of_latents
-
-
-def _ridge(study: Study, row: str, null: str) -> float | None:
-    """Return the ridge with which animals are compared in refits of a row, None if they are not."""
-    return consistency_ridge(study) if null == CORRESPONDENCE and row in study.models else None
+def _scores(study: Study, batch: RefitBatch) -> tuple[xr.Dataset, dict[str, xr.Dataset]]:
+    """Return the scores of decoding, and what other analyses compute on refits of a model."""
+    row, null, numbers = batch.row, batch.null, batch.permutations
+    if row not in study.models:
+        return null_fits.score_baseline(study, row, batch.settings, numbers, null), {}
+    model, training = study.spec.models[row], study.spec.training_for(row)
+    fitted = _train(study.samples, study.splits, model, training, numbers, study.spec.nulls.within, null)
+    scores = null_fits.score_latents(study, batch.settings, fitted.embed(study.samples), null)
+    refits = {number: of_number(fitted, number) for number in numbers} if null == CORRESPONDENCE else {}
+    return scores, {
+        analysis: xr.concat([comparison.compute(refits[number], number) for number in numbers], dim="permutation")
+        for analysis, comparison in comparisons(study, row, null).items()
+    }

@@ -16,6 +16,8 @@ from neuromvm.analysis.baselines.catalogue import baseline
 from neuromvm.analysis.decoding.decoding import Options
 from neuromvm.analysis.decoding.nulls import own_minus_others_at_most
 from neuromvm.analysis.decoding.scoring import null_scores
+from neuromvm.analysis.generated.coherence import Options as CoherenceOptions
+from neuromvm.analysis.generated.coherence import coherence, refit_settings
 from neuromvm.analysis.judged import values
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.readouts.decoders import decode
@@ -29,6 +31,7 @@ from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, SchemaError, SpecError
 from neuromvm.files import write_tree
 from neuromvm.folders.study import Study, refit_file
+from neuromvm.inference.transfer import impute_each, transfer
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
 from neuromvm.training.fit import fit
 from neuromvm.training.stack_size import stack_size
@@ -175,6 +178,7 @@ def options_of(study):
     return study.summary["analyses"]["decoding"]["options"]
 
 
+@pytest.mark.slow
 def test_animals_are_compared_on_the_latents_of_refits(tmp_path):
     write_experiment(tmp_path / "data", CONFIG, seed=0)
     spec = ExperimentSpec.model_validate(
@@ -185,23 +189,46 @@ def test_animals_are_compared_on_the_latents_of_refits(tmp_path):
             "split": {"kind": "halves", "repeats": 1},
             "models": {"mmvm": MODEL.model_dump()},
             "training": {"epochs": 1},
-            "analyses": {"decoding": {**SPEC["analyses"]["decoding"], "baselines": ["raw"], "reference": "raw"}},
+            "analyses": {
+                "decoding": {**SPEC["analyses"]["decoding"], "baselines": ["raw"], "reference": "raw"},
+                "coherence": {"bootstraps": 100, "permutations": 500},
+            },
         }
     )
     study = run_experiment(spec, tmp_path / "run", progress=False)
     analyze(study, "decoding")
     run_refits(study, 1, null=CORRESPONDENCE, progress=False)
-    assert study.exchanged_latents("mmvm", "consistency") is None
+    assert not list((study.path / "refits").rglob("consistency-*.nc"))
+    analyze(study, "coherence", {"bootstraps": 100, "permutations": 500})
+    assert study.scores("coherence")["correspondence_draws"].item() == 1
     analyze(study, "consistency", {"permutations": 99})
     assert study.scores("consistency")["correspondence_draws"].to_series().to_dict() == {"mmvm": 0, "raw": 99, "pca": 99}
     made = CliRunner().invoke(app, ["refit", str(study.path), "--n", "2", "--null", "correspondence"])
     assert made.exit_code == 0, made.output
     study = Study(study.path)
-    assert study.exchanged_latents("mmvm", "consistency")["permutation"].values.tolist() == [1, 2]
+    saved = study.exchanged_scores("mmvm", "consistency", json.dumps({"ridge": 1.0}))
+    assert saved["permutation"].values.tolist() == [1, 2]
     assert study.scores("decoding")["null_draws"].sel(null=CORRESPONDENCE, representation="mmvm") == 2
     scores = study.scores("consistency")
     assert scores["correspondence_draws"].sel(representation="mmvm") == 2
     assert np.isfinite(scores["correspondence_p"].sel(measure="linear map")).all()
+    scores = study.scores("coherence").sel(representation="mmvm", target="all animals")
+    assert scores["correspondence_draws"] == 2
+    null = scores["correspondence"]
+    assert np.isfinite(null.sel(setting=["cross", "imputed"])).all()
+    assert null.sel(setting=["within", "ceiling"]).isnull().all()
+    assert "do not matter" in str(scores["correspondence_absent"].sel(setting="within").item())
+    shared = [line["setting"] for line in study.summary["analyses"]["coherence"]["scores"] if CORRESPONDENCE in line["setting"]]
+    assert shared == ["cross, scrambled correspondence", "imputed, scrambled correspondence"]
+    renamed = exchanged(study.samples, 2)  # independent check: fit, generate and score once more
+    fitted = fit(renamed, study.splits, MODEL, study.spec.training_for("mmvm"), progress=False)
+    trees = ({"mmvm": make(fitted, renamed, study.splits)} for make in (transfer, impute_each))
+    expected = coherence(renamed, study.splits, *trees, CoherenceOptions(bootstraps=100, permutations=500))
+    settings = refit_settings(CoherenceOptions())
+    kept = study.exchanged_scores("mmvm", "coherence", settings)["value"].sel(permutation=2)
+    np.testing.assert_allclose(
+        kept.to_numpy(), expected["score"].isel(representation=0, unit_of_inference=0, statistic=0).to_numpy(), atol=0.05
+    )
     analyze(study, "consistency", {"permutations": 99, "ridge": 3.0})  # refits were compared with another ridge
     assert study.scores("consistency")["correspondence_draws"].sel(representation="mmvm") == 0
 

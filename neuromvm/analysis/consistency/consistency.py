@@ -6,6 +6,7 @@ latents and the raw activity comparable: no score is of trials (or conditions) t
 labels permuted (floor); and every animal is compared with itself on other trials (ceiling).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Literal
@@ -85,9 +86,14 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         if name in representations:
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
         representations[name] = decoding.baseline(name, inputs, decoding.Options())
-    saved = {name: study.exchanged_latents(name, CONSISTENCY) for name in study.models}
-    refits = {name: refit for name, refit in saved.items() if refit is not None and refit.attrs["ridge"] == options.ridge}
-    return compare_animals(samples, splits, representations, options, refits)
+    refits = {name: study.exchanged_scores(name, CONSISTENCY, refit_settings(options)) for name in study.models}
+    known = {name: refit for name, refit in refits.items() if refit is not None}
+    return compare_animals(samples, splits, representations, options, known)
+
+
+def refit_settings(options: Options) -> str:
+    """Return the options on which values of refits depend, as JSON."""
+    return json.dumps(options.model_dump(mode="json", include={"ridge"}))
 
 
 def compare_animals(

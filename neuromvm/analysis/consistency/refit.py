@@ -4,30 +4,17 @@ Latents of refits are not kept: animals are compared while they are at hand, and
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.consistency.between_animals import Measure, compare_pairs, measures_left_out
 from neuromvm.analysis.consistency.class_means import layout_of
-from neuromvm.analysis.consistency.consistency import CONSISTENCY, Options
 from neuromvm.analysis.readouts.representations import Latents
 from neuromvm.errors import SchemaError, SplitError
 
-if TYPE_CHECKING:
-    from neuromvm.folders.study import Study
-
 MEASURES: tuple[Measure, ...] = get_args(Measure)
-
-
-def ridge(study: "Study") -> float | None:
-    """Return the ridge of the linear maps of a run's analysis ``consistency``, None if the run has no such analysis."""
-    if (study.path / "scores" / f"{CONSISTENCY}.nc").is_file():
-        return Options.model_validate(study.summary["analyses"][CONSISTENCY]["options"]).ridge
-    if CONSISTENCY not in study.spec.analyses:
-        return None
-    return Options.model_validate(study.spec.analyses[CONSISTENCY]).ridge
 
 
 def compare_exchanged(samples: xr.DataTree, splits: xr.DataTree, latents: xr.DataTree, number: int, ridge: float) -> xr.Dataset:
@@ -42,17 +29,17 @@ def compare_exchanged(samples: xr.DataTree, splits: xr.DataTree, latents: xr.Dat
         representation = Latents(latents, splits, inverse_penalty=1.0)
         compared = compare_pairs(representation, samples, splits, layout, measures, ridge=ridge, draws=0, seed=0)
     except (SchemaError, SplitError):
-        return without_values(list(samples.children), number, ridge)
+        return without_values(list(samples.children), number)
     values = compared.arrays["values"][:, 0, 0]  # (measure, source, target)
-    return _dataset(values[None], measures, list(samples.children), number, ridge).reindex(measure=list(MEASURES))
+    return _dataset(values[None], measures, list(samples.children), number).reindex(measure=list(MEASURES))
 
 
-def without_values(animals: Sequence[str], number: int, ridge: float) -> xr.Dataset:
+def without_values(animals: Sequence[str], number: int) -> xr.Dataset:
     """Return NaN for a null data set that could not be fitted or compared: it counts as reaching every value."""
     values = np.full((1, len(MEASURES), len(animals), len(animals)), np.nan)
-    return _dataset(values, MEASURES, animals, number, ridge)
+    return _dataset(values, MEASURES, animals, number)
 
 
-def _dataset(values: np.ndarray, measures: Sequence[str], animals: Sequence[str], number: int, ridge: float) -> xr.Dataset:
+def _dataset(values: np.ndarray, measures: Sequence[str], animals: Sequence[str], number: int) -> xr.Dataset:
     coords = {"permutation": [number], "measure": list(measures), "source": list(animals), "target": list(animals)}
-    return xr.Dataset({"value": (tuple(coords), values)}, coords, {"ridge": ridge})
+    return xr.Dataset({"value": (tuple(coords), values)}, coords)
