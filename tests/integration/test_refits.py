@@ -179,6 +179,23 @@ def options_of(study):
 
 
 @pytest.mark.slow
+def test_a_run_makes_the_refits_that_its_experiment_asks_for(finished, tmp_path):
+    spec = Study(finished).spec
+    models = {"mmvm": spec.models["mmvm"].model_dump()}
+    decoding = {**spec.analyses["decoding"], "baselines": ["raw", "mcca"]}
+    asked = {**spec.model_dump(), "models": models, "analyses": {"decoding": decoding}, "nulls": {"correspondence": 2}}
+    (tmp_path / "experiment.yaml").write_text(to_yaml(ExperimentSpec.model_validate(asked)))
+    made = CliRunner().invoke(app, ["run", str(tmp_path / "experiment.yaml"), "--out", str(tmp_path / "run")])
+    assert made.exit_code == 0, made.output
+    draws = Study(tmp_path / "run").scores("decoding")["null_draws"]
+    assert draws.sel(null=CORRESPONDENCE).to_series().to_dict() == {"mmvm": 2, "raw": 0, "mcca": 2}
+    assert (draws.sel(null="labels") == 500).all()
+    both = CliRunner().invoke(app, ["refit", str(tmp_path / "run"), "--n", "2", "--rows", "mcca", "--null", "both"])
+    assert both.exit_code == 0, both.output
+    assert Study(tmp_path / "run").scores("decoding")["null_draws"].sel(null="labels", representation="mcca") == 2
+
+
+@pytest.mark.slow
 def test_animals_are_compared_on_the_latents_of_refits(tmp_path):
     write_experiment(tmp_path / "data", CONFIG, seed=0)
     spec = ExperimentSpec.model_validate(
