@@ -17,7 +17,7 @@ demo: .venv/installed  ## simulate -> NWB -> train MMVM and independent VAEs -> 
 	rm -rf demo
 	$(BIN)/neuromvm simulate demo/data
 	$(BIN)/neuromvm data describe simulated_rats --root demo/data
-	$(BIN)/neuromvm run analysis/experiments/simulated_rats.yaml --set data.root=demo/data --out demo/run
+	$(BIN)/neuromvm run analysis/experiments/demo.yaml --set data.root=demo/data --out demo/run
 	@echo "Open demo/run/report.html in a browser."
 
 test: check wheel  ## all but the slow tests, types, style, layers, and the wheel

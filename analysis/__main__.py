@@ -5,6 +5,8 @@ from importlib import import_module
 from analysis.tables import read_request
 
 MODULES = (
+    "shared_codes",
+    "calibration",
     "simulated_rats",
     "linear_track",
     "odor_decoding",

@@ -43,26 +43,32 @@ class Request(NamedTuple):
     """Where a module of the study reads and writes.
 
     ``data`` has a subfolder for each data set, ``out`` takes the run folders and ``pages`` the pages. ``quick``: two epochs, few
-    permutations and small simulations, to try a module; the numbers mean nothing.
+    permutations and small simulations, to try a module; the numbers mean nothing. ``jobs``: processes of modules that share their
+    work. ``sets``: data sets of modules that have several, all where it is empty.
     """
 
     data: Path
     out: Path
     pages: Path
     quick: bool
+    jobs: int = 1
+    sets: tuple[str, ...] = ()
 
 
-def read_request(description: str | None) -> Request:
-    """Read a request from the command line."""
+def read_request(description: str | None, sets: Sequence[str] = ()) -> Request:
+    """Read a request from the command line; ``sets`` are data sets among which ``--set`` chooses."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder with a subfolder for each data set")
     parser.add_argument("--out", type=Path, help="folder of the runs; default: runs/study, or runs/quick with --quick")
     parser.add_argument("--pages", type=Path, help="where to write pages; default: docs/results, or OUT/pages with --quick")
     parser.add_argument("--quick", action="store_true", help="two epochs and few permutations, to try the module")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of modules that share their work")
+    if sets:
+        parser.add_argument("--set", choices=sets, action="append", dest="sets", help="only this data set; repeatable")
     options = parser.parse_args()
     out = options.out or Path("runs") / ("quick" if options.quick else "study")
     pages = options.pages or (out / "pages" if options.quick else PAGES)
-    return Request(options.data, out, pages, options.quick)
+    return Request(options.data, out, pages, options.quick, options.jobs, tuple(options.sets or ()) if sets else ())
 
 
 def recordings(request: Request, data_spec: str) -> Path:
@@ -193,10 +199,13 @@ def figure(request: Request, folder: Path, name: str, title: str) -> str:
     return f"![{title}](figures/{target.name})"
 
 
-def write_page(request: Request, page: str, parts: Mapping[str, str]) -> None:
-    """Renew the parts of a page between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; SpecError if one is absent."""
+def write_page(request: Request, page: str, parts: Mapping[str, str], module: str = "") -> None:
+    """Renew the parts of a page between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; SpecError if one is absent.
+
+    ``module`` is the one that makes them, by default that with the name of the page.
+    """
     text = (PAGES / f"{page}.md").read_text("utf-8")
-    origin = f"Made by `python -m analysis.{page}` with neuromvm {nm.__version__}{' --quick' if request.quick else ''}."
+    origin = f"Made by `python -m analysis.{module or page}` with neuromvm {nm.__version__}{' --quick' if request.quick else ''}."
     for name, content in parts.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         before, marker, after = text.partition(begin)

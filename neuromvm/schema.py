@@ -120,6 +120,13 @@ def trial_label(animal: str, dataset: xr.Dataset, label: str, error: type[Neurom
     return dataset[label]
 
 
+def time_order(dataset: xr.Dataset, order: str = "onset") -> NDArray[np.intp]:
+    """Return the trials in the order of a trial label, or of the file if there is none of that name."""
+    if order not in dataset.coords:
+        return np.arange(dataset.sizes["trial"])
+    return np.argsort(dataset[order].to_numpy(), kind="stable")
+
+
 def check_animal_name(name: str) -> str:
     """Return a name that can be a tree node, file name and module key, or raise SchemaError.
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from neuromvm import schema
 from neuromvm.analysis.scores import Score
 from neuromvm.analysis.verdict import entries, verdict
+from neuromvm.data.design import design_flags
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
 from neuromvm.specs import ExperimentSpec
@@ -103,6 +104,8 @@ def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None
     file = study.path / "summary.json"
     summary: dict[str, Any] = read_json(file) if file.is_file() else {"experiment": study.spec.name, "analyses": {}}
     summary["models"] = {model: _training(study, model) for model in study.models}
+    flags = design_flags(study.samples, study.splits, study.spec.split.order or "onset")
+    summary["design"] = [flag._asdict() for flag in flags]
     summary["analyses"][name] = {
         "options": options.model_dump(mode="json"),
         "scores": [{key: _finite(value) for key, value in line.row().items()} for line in lines],

@@ -26,6 +26,12 @@ LEVEL = 0.05
 OWN_DECODERS = ("shrunk_lda", "raw_lda", "raw")  # the first that was scored answers whether the label is decodable
 SHARED_ROW, ORDER_ROW = "class_kernel", "order_kernel"
 IMPUTED = "_imputed"
+QUESTIONS = {
+    "decodable": "Is the label in each animal?",
+    "shared": "Do the animals share a code?",
+    "helps": "Does sharing help an animal with few labelled trials?",
+    "better_than_linear": "Does the model do it better than linear maps?",
+}
 
 
 class Claim(NamedTuple):

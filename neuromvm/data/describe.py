@@ -12,6 +12,7 @@ from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
 from neuromvm.data.loaders.series import series_paths
 from neuromvm.data.loaders.tables import column_names, is_flat
+from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.errors import expect
 from neuromvm.schema import activity, animals, dropped, grid_dim
 
@@ -23,7 +24,9 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
     """Return a table with one row per animal: units, trials, bins, mean activity, labels and what was dropped.
 
     ``recordings`` are those of :func:`neuromvm.data.loaders.load_recordings`. ``mean_activity`` is in spikes per second for
-    counts on a time grid, else in the unit of the recording; ``labels`` gives the values of each label with numbers of trials.
+    counts on a time grid, else in the unit of the recording. ``labels`` gives the values of each label with numbers of trials,
+    and the range of a label that looks continuous, which the analysis ``continuous`` predicts; other labels of many values are
+    left out.
 
     Examples
     --------
@@ -40,7 +43,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
         values = activity(dataset)
         grid = dataset[grid_dim(dataset)]
         per_second = float(grid.attrs["bin_width"]) if values.name == "spike_count" and grid.name == "time" else 1.0
-        labels = [name for name in _labels(dataset) if len(np.unique(dataset[name])) <= MOST_VALUES]
+        labels = {name: dataset[name].to_numpy() for name in _labels(dataset)}
         rows.append(
             {
                 "animal": animal,
@@ -48,7 +51,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
                 "trials": values.sizes["trial"],
                 "bins": grid.size,
                 "mean_activity": float(values.mean()) / per_second if values.size else np.nan,
-                "labels": "; ".join(f"{name}: {_counts_as_text(dataset[name].values)}" for name in labels),
+                "labels": "; ".join(filter(None, (_label_as_text(name, values) for name, values in labels.items()))),
                 "dropped": "; ".join(f"{line.count} {line.what}: {line.reason}" for line in dropped(dataset)),
             }
         )
@@ -113,6 +116,17 @@ def _series_row(file: NwbFile, path: str) -> dict[str, Any]:
 def _labels(dataset: xr.Dataset) -> list[str]:
     """Return the names of the coordinates of trials that are labels, not times or numbers."""
     return [str(name) for name, values in dataset.coords.items() if values.dims == ("trial",) and name not in TRIAL_TIMES]
+
+
+def _label_as_text(name: str, values: NDArray[Any]) -> str:
+    """Describe a label; '' if it is text with too many values to list."""
+    if len(np.unique(values)) <= MOST_VALUES:
+        return f"{name}: {_counts_as_text(values)}"
+    if not looks_continuous(values):
+        return ""
+    numbers = different_numbers(values)
+    words = f"{name}: {len(numbers)} different numbers from {numbers[0]:g} to {numbers[-1]:g}"
+    return f"{words}, looks continuous (analyses: {{continuous: {{label: {name}}}}})"
 
 
 def _counts_as_text(values: NDArray[Any]) -> str:

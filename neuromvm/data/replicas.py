@@ -3,6 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
+
+from neuromvm.data.permutation import Permutation, Rearrangement, draw_permutation
 
 # Independent random streams of a replica
 PAIRS, NOISE, VALIDATION = range(3)
@@ -11,10 +14,10 @@ PAIRS, NOISE, VALIDATION = range(3)
 class Replica(NamedTuple):
     """One training in a stack: its split, the seed of its weights, pairs and noise, and settings that differ from other replicas.
 
-    ``permutation``: number of its null data, permuted among trials with the same label ``within`` (see
-    :mod:`neuromvm.data.permutation`); 0: the data. ``exchange``: number of the null data in which the names of conditions are
-    exchanged within animals (:mod:`neuromvm.data.correspondence`); 0: as they are.
-    ``beta``: weight of the rate; None: that of the model's spec.
+    ``permutation``: number of its null data, in which trials with the same label ``within`` are permuted, or shifted, as
+    ``rearrangement`` says (:mod:`neuromvm.data.permutation`); 0: the data. ``exchange``: number of the null data in which the
+    names of conditions are exchanged within animals (:mod:`neuromvm.data.correspondence`); 0: as they are. ``beta``: weight of
+    the rate; None: that of the model's spec.
     """
 
     split: int
@@ -22,6 +25,7 @@ class Replica(NamedTuple):
     permutation: int = 0
     within: str | None = None
     beta: float | None = None
+    rearrangement: Rearrangement = "permute"
     exchange: int = 0
 
     @property
@@ -38,6 +42,10 @@ class Replica(NamedTuple):
     def sides(self) -> tuple[int, int]:
         """What the training and test sides of a replica depend on: split and exchange."""
         return self.split, self.exchange
+
+    def null_data(self, name: str, dataset: xr.Dataset) -> Permutation:
+        """Return where the samples of an animal take their activity from."""
+        return draw_permutation(name, dataset, self.permutation, within=self.within, rearrangement=self.rearrangement)
 
     def about(self) -> dict[str, object]:
         """Return split and seed, and the fields that differ from their defaults."""

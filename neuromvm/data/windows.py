@@ -5,7 +5,8 @@ read in blocks of trials, from memory, a mapped file, or a file that xarray has 
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 from neuromvm import schema
 from neuromvm.data.memory import MemoryBudget, row_blocks
+from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.errors import AlignmentError, SchemaError, expect
 from neuromvm.schema import Dropped
 from neuromvm.specs import SampleSpec
 
+LOG = logging.getLogger(__name__)
 WHOLE_BINS = "a whole number of the data's bins of {:g}"
 WINDOW_CENTRE = "window_centre"  # trial label of samples in which every window is a trial
 _ROW = "_row"  # not an identifier that labels may have
@@ -63,13 +66,15 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
     AlignmentError
         If windows exceed the grid or are not whole numbers of its bins.
     SchemaError
-        If a label is unknown, no trial of an animal passes the filter, or there is one class only.
+        If a label is unknown, no trial of an animal passes the filter, there is one class only, or a label has so many different
+        numbers that most occur in a single trial. Where it has more than 20, with several trials each, a warning is logged.
     """
     expect(recordings, xr.DataTree, "recordings", 'Make them: load_recordings(load_data_spec("my_lab.yaml"))')
     expect(spec, SampleSpec, "spec", 'Make one: SampleSpec(start=0, stop=1, label=["odor"])')
     animals = dict(schema.animals(recordings))
     windows = {name: Windows.of(dataset, spec) for name, dataset in animals.items()}
     chosen = {name: _select_trials(name, dataset, spec) for name, dataset in animals.items()}
+    _check_few_numbers(chosen, spec.label)
     label_names = {name: _join_labels(name, dataset, windows[name], spec.label) for name, dataset in chosen.items()}
     match_names = {name: _join_labels(name, dataset, windows[name], spec.match_by) for name, dataset in chosen.items()}
     classes, matches = _classes(label_names.values()), _classes(match_names.values())
@@ -245,6 +250,29 @@ def _select_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Datas
             missing = np.isin(_as_text(schema.trial_label(name, dataset, label).to_numpy()), ["", "nan"])
             dataset = _leave_out(dataset, missing, f"{label} has no value")
     return dataset
+
+
+def _check_few_numbers(chosen: Mapping[str, xr.Dataset], labels: list[str]) -> None:
+    """Warn of a label that looks continuous; raise SchemaError if most of its values occur in a single trial."""
+    for label in labels:
+        for animal, dataset in chosen.items() if label != "window" else ():
+            values = dataset[label].to_numpy()
+            if not looks_continuous(values):
+                continue
+            numbers = different_numbers(values)
+            found = f"{len(numbers)} different numbers from {numbers[0]:g} to {numbers[-1]:g} in animal {animal}"
+            advice = f"To predict the number itself, write 'analyses: {{continuous: {{label: {label}}}}}'"
+            if len(values) < 2 * len(numbers):
+                raise SchemaError(
+                    f"samples.label={label}",
+                    found=f"{found}, most of them in one trial",
+                    expected="classes with several trials each; this label looks continuous",
+                    next_step=f"{advice}, and in samples.label a label with few classes, such as a condition, or 'window'",
+                )
+            LOG.warning(
+                "samples.label=%s: %s. It looks continuous and is decoded as that many classes. %s.", label, found, advice
+            )
+            break
 
 
 def _leave_out(dataset: xr.Dataset, trials: NDArray[np.bool_], reason: str) -> xr.Dataset:

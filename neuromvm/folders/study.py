@@ -173,7 +173,7 @@ class Study:
             The model or baseline.
         settings
             Its settings in the table; refits under other settings are left out, and of the null ``labels`` those within other
-            blocks.
+            blocks or by another rearrangement.
 
         Returns
         -------
@@ -184,11 +184,13 @@ class Study:
         files: dict[str, list[Path]] = {}
         for file in sorted(folder.rglob("[0-9]*.nc")):
             files.setdefault(LABELS if file.parent == folder else file.parent.name.replace("_", " "), []).append(file)
+        nulls = self.spec.nulls
+        of_labels = {"within": nulls.within or "", "rearrangement": nulls.rearrangement}
         scores = {}
         for null, of_null in files.items():
-            expected = {"settings": json.dumps(settings)} | ({"within": self.spec.nulls.within or ""} if null == LABELS else {})
+            expected = {"settings": json.dumps(settings)} | (of_labels if null == LABELS else {})
             packs = [read_dataset(file) for file in of_null]
-            packs = [pack for pack in packs if all(pack.attrs.get(key) == value for key, value in expected.items())]
+            packs = [pack for pack in packs if {"rearrangement": "permute", **pack.attrs}.items() >= expected.items()]
             if packs:
                 joined = xr.concat(
                     packs, dim="permutation", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override"

@@ -17,7 +17,6 @@ from neuromvm import schema
 from neuromvm.build import build_model
 from neuromvm.data.features import FLOAT, Scaler, features
 from neuromvm.data.memory import row_blocks
-from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.replicas import Replica
 from neuromvm.data.windows import WindowShape, sample_spec, window_shape
 from neuromvm.errors import RunFolderError, SchemaError
@@ -108,7 +107,7 @@ class FittedStack:
             mean, scale = self._posteriors(model.encoders[name], name, samples)
             for number, replica in enumerate(self.replicas):
                 if replica.permutation:
-                    source = draw_permutation(name, dataset, replica.permutation, within=replica.within).samples()
+                    source = replica.null_data(name, dataset).samples()
                     for values in (mean, scale):
                         values[number] = values[number].flatten(0, 1)[source].reshape(values[number].shape)
             nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean.numpy(), scale.numpy(), model.shared_latents))

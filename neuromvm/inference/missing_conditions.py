@@ -124,7 +124,7 @@ def _decoded(fitted: FittedStack, samples: xr.DataTree, target: str, replica: in
     expected: Tensor = likelihood.mean(model.decoders[target](seen.flatten(0, 1)))
     values: Floats = expected.numpy()
     if likelihood.scores_recorded():
-        transform = Transform.of(samples[target]["activity"], fitted.trained_on)
+        transform = Transform.of(samples[target].to_dataset()["activity"], fitted.trained_on)
         values = fitted.scalers[target][replica](transform(values))
     return values.reshape(*latents.shape[:2], -1).astype(np.float64)
 

@@ -1,6 +1,6 @@
 """Spec of an experiment: data, samples, splits, models, training and analyses."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -26,6 +26,9 @@ class NullSpec(Spec):
     refits: int = Field(0, ge=0, description="Refits on null data; 0: labels of test trials are permuted, decoders not refitted")
     correspondence: int = Field(0, ge=0, description="Refits with the names of conditions exchanged within each animal")
     within: str | None = Field(None, description="Trial label (block, session) within which labels may be exchanged")
+    rearrangement: Literal["permute", "shift"] = Field(
+        "permute", description="permute: labels among trials; shift: all labels along the session, for drift and few runs a class"
+    )
     jobs: int = Field(1, ge=1, description="Processes that share the refits")
 
 
@@ -39,6 +42,7 @@ class SharingSpec(Spec):
     )
     few_labels: list[int] = Field([1, 2, 4], description="Labelled trials of each condition, in an animal with few; []: none")
     refits: int = Field(200, ge=0, description="Refits on data in which the names of conditions are exchanged within animals")
+    model_refits: int | None = Field(None, ge=0, description="Of models, in place of refits: each is trained again")
     jobs: int = Field(1, ge=1, description="Processes that share the work")
 
     @field_validator("split")

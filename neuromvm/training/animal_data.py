@@ -13,7 +13,6 @@ from torch.nn.functional import one_hot
 
 from neuromvm import schema
 from neuromvm.data.features import Floats, Scaler, Transform, fit_scaler, recorded_features
-from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import SplitError
 from neuromvm.schema import Part
@@ -80,7 +79,7 @@ class AnimalData:
         self._exchange = torch.tensor([list(conditions).index(replica.exchange) for replica in replicas], device=device)
         self._source: Tensor | None = None  # (replica, sample): where a sample of null data takes its activity from
         if any(replica.permutation for replica in replicas):
-            draws = [draw_permutation(name, dataset, replica.permutation, within=replica.within) for replica in replicas]
+            draws = [replica.null_data(name, dataset) for replica in replicas]
             self._source = torch.from_numpy(np.stack([permutation.samples() for permutation in draws])).to(device)
         self.scalers = scalers or self._fit_scalers(spec)
         self._offset = torch.from_numpy(np.stack([-scaler.center / scaler.spread for scaler in self.scalers])).to(device)
@@ -162,7 +161,7 @@ class AnimalData:
     def _fit_scalers(self, spec: SampleSpec) -> list[Scaler]:
         """Fit one scaler for each replica on its training side; replicas of the same split and data share it."""
         fitted: dict[tuple[object, ...], Scaler] = {}
-        keys = [(replica.sides, replica.permutation, replica.within) for replica in self.replicas]
+        keys = [(replica.sides, replica.permutation, replica.within, replica.rearrangement) for replica in self.replicas]
         for number, key in enumerate(keys):
             if key in fitted:
                 continue

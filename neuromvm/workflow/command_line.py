@@ -248,7 +248,9 @@ def few_shot(
 def refit(
     run_folder: RunFolder,
     count: Annotated[int, typer.Option("--n", min=1, help="Null data sets; every row is fitted again on each.")] = 200,
-    rows: Annotated[str | None, typer.Option(help="Models and baselines, e.g. mmvm,mcca; default: all but cebra.")] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Models and baselines, as mmvm,mcca; default: all but cebra, dynamics.")
+    ] = None,
     null: Annotated[
         Literal["labels", "correspondence", "both"],
         typer.Option(help="Null data: labels permuted, names of conditions exchanged within each animal, or both in turn."),

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from neuromvm.analysis.decoding import refit as null_fits
 from neuromvm.data.correspondence import CORRESPONDENCE, exchanged
+from neuromvm.data.permutation import Rearrangement
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import CompilerError, NeuromvmError, SpecError
 from neuromvm.files import locked, write_tree
@@ -47,15 +48,16 @@ def refit(
     *,
     within: str | None = None,
     null: str = LABELS,
+    rearrangement: Rearrangement = "permute",
     progress: bool = False,
 ) -> xr.DataTree:
     """Train a model on null data and infer the latents of the same null data.
 
-    ``permutations`` number the null data from 1. For the null ``labels`` activity is permuted within equal values of the trial
+    ``permutations`` number the null data from 1. For the null ``labels`` activity is exchanged within equal values of the trial
     label ``within``, see :mod:`neuromvm.data.permutation`; for ``scrambled correspondence`` names of conditions are exchanged,
     see :mod:`neuromvm.data.correspondence`. Latents have a replica for each null data set, split and seed.
     """
-    return _train(samples, splits, model, training, permutations, within, null, progress=progress).embed(samples)
+    return _train(samples, splits, model, training, permutations, within, null, rearrangement, progress=progress).embed(samples)
 
 
 def _train(
@@ -66,6 +68,7 @@ def _train(
     permutations: Sequence[int],
     within: str | None,
     null: str,
+    rearrangement: Rearrangement,
     *,
     progress: bool = False,
 ) -> FittedStack:
@@ -75,7 +78,7 @@ def _train(
     if null == CORRESPONDENCE:
         replicas = [Replica(split, seed, exchange=number) for number, split, seed in order]
     else:
-        replicas = [Replica(split, seed, number, within) for number, split, seed in order]
+        replicas = [Replica(split, seed, number, within, rearrangement=rearrangement) for number, split, seed in order]
     return train_stack(samples, splits, model, training, replicas, progress=progress)
 
 
@@ -91,9 +94,11 @@ def run_refits(
     """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
     ``null`` is ``labels`` or ``scrambled correspondence``; the latter leaves out rows that read one animal alone. By default all
-    rows of the table but ``cebra`` are refitted; refits in the folder are not made again. Returns a line for each null data set
-    on which a row could not be fitted: it counts as a null score above the observed one, so that p is not too small. Raises
-    SpecError if trials both train and test or a row is not in the table, SchemaError if names of conditions cannot be exchanged,
+    rows of the table but those of CEBRA and ``dynamics`` are refitted; refits in the folder are not made again. Where labels move
+    along the session (``nulls.rearrangement: shift``) there are no more refits than distinct shifts of any animal. Returns a line
+    for each null data set on which a row could not be fitted: it counts as a null score above the observed one, so that p is not
+    too small. Raises SpecError if trials both train and test or a row is not in the table, SchemaError if names of conditions
+    cannot be exchanged,
     RunFolderError if the scores are of an earlier version.
     """
     if in_sample(study.splits):
@@ -110,6 +115,8 @@ def run_refits(
     if null == CORRESPONDENCE:
         exchanged(study.samples, 1)
         chosen = [row for row in chosen if null_fits.reads_others(study, row)]
+    elif study.spec.nulls.rearrangement == "shift":
+        count = min(count, null_fits.fewest_shifts(study))
     failed: list[str] = []
     with locked(study.path):
         batches = [batch for row in chosen for batch in _batches(study, row, count, null)]
@@ -146,6 +153,7 @@ def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
     A batch that fails is divided into single null data sets, so that only those that cannot be fitted are lost.
     """
     study, failures = Study(path), []
+    nulls = study.spec.nulls
     try:
         scores, of_analyses = _scores(study, batch)
     except CompilerError:  # every batch would fail without a compiler
@@ -158,7 +166,11 @@ def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:
         scores = null_fits.without_score(study, number, batch.null)
         of_analyses = {name: comparison.empty(number) for name, comparison in compared.items()}
         failures = [f"{batch.row}, null data {batch.permutations[0]}: {error}"]
-    attributes = {"settings": json.dumps(list(batch.settings)), "within": study.spec.nulls.within or ""}
+    attributes = {
+        "settings": json.dumps(list(batch.settings)),
+        "within": nulls.within or "",
+        "rearrangement": nulls.rearrangement,
+    }
     for analysis, comparison in comparisons(study, batch.row, batch.null).items():
         file = refit_file(path, batch.row, batch.permutations, batch.null, analysis)
         write_tree(file, of_analyses[analysis].assign_attrs(settings=comparison.settings))
@@ -172,7 +184,8 @@ def _scores(study: Study, batch: RefitBatch) -> tuple[xr.Dataset, dict[str, xr.D
     if row not in study.models:
         return null_fits.score_baseline(study, row, batch.settings, numbers, null), {}
     model, training = study.spec.models[row], study.spec.training_for(row)
-    fitted = _train(study.samples, study.splits, model, training, numbers, study.spec.nulls.within, null)
+    nulls = study.spec.nulls
+    fitted = _train(study.samples, study.splits, model, training, numbers, nulls.within, null, nulls.rearrangement)
     scores = null_fits.score_latents(study, batch.settings, fitted.embed(study.samples), null)
     refits = {number: of_number(fitted, number) for number in numbers} if null == CORRESPONDENCE else {}
     return scores, {

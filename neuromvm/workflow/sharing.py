@@ -14,7 +14,7 @@ import xarray as xr
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from neuromvm.analysis.sharing.few_labels import FEW_LABELS, few_labels_table
+from neuromvm.analysis.sharing.few_labels import FEW_LABELS, FEW_ROWS, JUDGED_ROWS, few_labels_table
 from neuromvm.analysis.sharing.fits import Fit, fits_of
 from neuromvm.analysis.sharing.rows import ROWS
 from neuromvm.analysis.sharing.table import LINEAR_ROWS, OWN_LABELS, solve_table
@@ -79,13 +79,12 @@ def run_sharing(
     chosen = list(sources or known)
     if unknown := [source for source in chosen if source not in known]:
         raise SpecError("sharing.rows", found=f"no row {unknown[0]!r}", next_step=did_you_mean(unknown[0], known))
-    count = folder.spec.refits if refits is None else refits
     failed: list[str] = []
     with locked(study.path):
         folder.splits()  # raises SplitError before anything is computed
         split = folder.spec.split.model_dump(mode="json")
         claim(folder.path / "sharing.json", {"split": split}, "held-out conditions", f"Delete {folder.path} to start again")
-        batches = [batch for source in chosen for batch in _batches(folder, source, count)]
+        batches = [batch for source in chosen for batch in _batches(folder, source, _count(folder, source, refits))]
         done = Parallel(n_jobs=jobs or folder.spec.jobs, return_as="generator_unordered")(
             delayed(_solve)(study.path, batch) for batch in batches
         )
@@ -110,6 +109,14 @@ def groups_of(study: Study) -> dict[str, list[str]]:
         return dict(groups)
     shared = [name for name, model in study.spec.models.items() if model.sharing.kind != "independent"]
     return {name: [name] for name in shared if study.spec.training_for(name).epochs > 0}
+
+
+def _count(folder: SharingFolder, source: str, refits: int | None) -> int:
+    """Return how often a source is fitted again: as asked for, or as the experiment says."""
+    if refits is not None:
+        return refits
+    of_models = folder.spec.model_refits
+    return folder.spec.refits if of_models is None or source not in groups_of(folder.study) else of_models
 
 
 def _batches(folder: SharingFolder, source: str, count: int) -> list[SharingBatch]:
@@ -178,14 +185,16 @@ def _tables(folder: SharingFolder, batch: SharingBatch) -> list[xr.DataTree]:
     divided = {number: exchanged_splits(of_number, splits) for number, of_number in renamed.items()}
     groups = groups_of(folder.study)
     if batch.source == FEW_LABELS:
-        labels = folder.splits_of_labels()
-        tables = [few_labels_table(renamed[number], labels, folder.spec.few_labels) for number in batch.numbers]
-        return [xr.DataTree(table) for table in tables]
+        labels, trials = folder.splits_of_labels(), folder.spec.few_labels
+        rows = FEW_ROWS if batch.numbers == range(1) else JUDGED_ROWS
+        return [xr.DataTree(few_labels_table(renamed[number], labels, trials, rows)) for number in batch.numbers]
     if batch.source not in groups:
         return [solve_table(renamed[number], divided[number], [batch.source]) for number in batch.numbers]
     fits: dict[int, dict[str, dict[int, list[Fit]]]] = {number: {} for number in batch.numbers}
     for model in groups[batch.source]:
-        spec, training = folder.study.spec.models[model], folder.study.spec.training_for(model)
+        spec = folder.study.spec.models[model]
+        # Without validation trials a training runs all its epochs.
+        training = folder.study.spec.training_for(model).model_copy(update={"patience": None})
         numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
         order = list(product(batch.numbers, numbers, training.seeds))
         replicas = [Replica(split, seed, exchange=number) for number, split, seed in order]

@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -6,14 +7,16 @@ import xarray as xr
 from scipy.stats import kstest
 
 from neuromvm.analysis.consistency import consistency
-from neuromvm.analysis.consistency.between_animals import OWN_NULL
+from neuromvm.analysis.consistency.between_animals import OWN_NULL, scored_pairs
 from neuromvm.analysis.consistency.class_means import layout_of
 from neuromvm.analysis.consistency.consistency import Options, compare_animals
+from neuromvm.analysis.consistency.left_out_units import UnitProducts, influence_order
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.readouts.representations import Latents
+from neuromvm.analysis.readouts.representations import Inputs, Latents, RawFeatures
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import SchemaError, SpecError, SplitError
-from neuromvm.specs import SplitSpec
+from neuromvm.schema import Part
+from neuromvm.specs import SampleSpec, SplitSpec
 from tests.analysis.latents_of_classes import FAST, compared, latents_of
 from tests.analysis.simulation import shared_latents, simulate, study_of
 
@@ -223,3 +226,112 @@ def test_figures_are_drawn_from_saved_scores(scores, tmp_path):
     assert (tmp_path / "calibrated.csv").stat().st_size > 0
     in_sample = compared("shared", 3, splits=SplitSpec(kind="published")).expand_dims("representation")
     assert set(consistency.plot(in_sample)) == set(figures)
+
+
+def with_units(kind, seed=0, *, labels=8, trials=12, units=(30, 32, 34)):
+    """Return a study in which the first three units, or all, carry what animals share; other units are noise."""
+    rng = np.random.default_rng(seed)
+    shared = rng.standard_normal((labels, 3))
+    nodes = {}
+    for number, count in enumerate(units):
+        codes = rng.permutation(np.repeat(np.arange(labels), trials)).astype(np.int16)[:, None]
+        turned = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+        loadings = {
+            "few": np.pad(2 * turned, ((0, 0), (0, count - 3))),
+            "all": rng.standard_normal((3, count)),
+            "none": np.zeros((3, count)),
+        }[kind]
+        values = shared[codes[:, 0]] @ loadings + rng.standard_normal((len(codes), count))
+        about = {"kind": "event_amplitude", "bin_width": 0.25}
+        nodes[f"rat{number}"] = xr.Dataset(
+            {
+                "activity": (("trial", "window", "bin", "unit"), values[:, None, None].astype(np.float32), about),
+                "label": (("trial", "window"), codes),
+                "match": (("trial", "window"), codes),
+            },
+            coords={"trial": np.arange(len(codes)), "window": [0.0]},
+        )
+    samples = xr.DataTree.from_dict(nodes)
+    spec = SampleSpec(label=["odor"], transform="none").model_dump_json()
+    samples.attrs = {"classes": json.dumps([str(code) for code in range(labels)]), "label": "odor", "sample_spec": spec}
+    return study_of(samples, make_splits(samples, SplitSpec(kind="halves")))
+
+
+LEFT_OUT = Options(permutations=99, baselines=("raw",), leave_out_units=(1, 3, 29))
+
+
+def units_and_layout(study):
+    raw = RawFeatures(Inputs(study.samples, study.splits), inverse_penalty=1.0)
+    layout = layout_of(study.samples, study.splits)
+    return [UnitProducts.of(raw, 0, name, study.samples, study.splits, layout) for name in study.samples.children], layout
+
+
+def test_a_score_falls_where_few_units_carry_what_is_shared():
+    few, every = (consistency.compute(with_units(kind), LEFT_OUT) for kind in ("few", "all"))
+    assert few["left_out"].values.tolist() == [1, 3]  # 29 units would leave one
+    falls = few["fall"].sel(left_out=3) / few["value"].sel(representation="raw")
+    assert (falls > 0.8).all()
+    assert (few["fall_p"].sel(left_out=3) == 0.01).all()
+    assert (few["fall_low"] < few["fall"]).all()
+    assert (every["fall"].sel(left_out=3) / every["value"].sel(representation="raw") < 0.5).all()
+    whole = few["without_value"] + few["fall"]
+    np.testing.assert_allclose(whole, np.repeat(few["value"].sel(representation="raw").values[:, None], 2, axis=1))
+    lines = [line for line in consistency.summarize(few) if "fall of" in line.what]
+    assert len(lines) == 4 * 2
+    assert {line.setting for line in lines} == {f"between animals, {number} of each animal left out" for number in (1, 3)}
+    assert all("at random" in line.null.kind and line.null.draws == 99 for line in lines)
+
+
+def test_units_of_noise_are_no_more_influential_than_others():
+    p = np.concatenate([consistency.compute(with_units("none", seed), LEFT_OUT)["fall_p"].values.ravel() for seed in range(5)])
+    assert (p <= 0.05).mean() < 0.2
+    assert 0.3 < p.mean() < 0.7
+
+
+def test_scores_without_units_are_those_of_activity_without_them():
+    study = with_units("all")
+    products, layout = units_and_layout(study)
+    kept = {name: np.arange(node.sizes["unit"]) % 3 > 0 for name, node in study.samples.children.items()}
+    nodes = {name: node.to_dataset().isel(unit=np.flatnonzero(kept[name])) for name, node in study.samples.children.items()}
+    samples = xr.DataTree.from_dict(nodes)
+    samples.attrs = study.samples.attrs
+    expected = consistency.compute(study_of(samples, study.splits), LEFT_OUT.model_copy(update={"leave_out_units": ()}))
+    assert "fall" not in expected
+    weights = [animal.kept(of_animal[None].astype(float)) for animal, of_animal in zip(products, kept.values(), strict=True)]
+    for measure in expected["measure"].values:
+        found = scored_pairs(str(measure), weights, layout, LEFT_OUT.ridge)[0]
+        known = expected["pair_value"].sel(representation="raw", measure=measure).to_numpy()
+        between = ~np.eye(3, dtype=bool)
+        np.testing.assert_allclose(found[between], known[between], rtol=1e-6)
+
+
+def test_units_are_ranked_on_training_trials():
+    study = with_units("few")
+    changed = {}
+    for name, node in study.samples.children.items():
+        dataset = node.to_dataset().copy(deep=True)
+        tested = study.splits[name]["part"].values[0] == Part.TEST
+        dataset["activity"].values[tested] = np.random.default_rng(1).standard_normal(dataset["activity"].values[tested].shape)
+        changed[name] = dataset
+    samples = xr.DataTree.from_dict(changed)
+    samples.attrs = study.samples.attrs
+    (products, layout), (others, _) = units_and_layout(study), units_and_layout(study_of(samples, study.splits))
+    for measure in OWN_NULL:
+        order, other = (influence_order(animals, measure, layout, 1.0) for animals in (products, others))
+        for ranked, again in zip(order, other, strict=True):
+            np.testing.assert_array_equal(ranked, again)
+            assert len(set(ranked[:3].tolist()) & {0, 1, 2}) >= 2  # the units that carry what is shared
+
+
+def test_units_left_out_are_drawn(tmp_path):
+    scores = consistency.compute(with_units("few"), LEFT_OUT)
+    scores.to_netcdf(tmp_path / "consistency.nc", engine="h5netcdf")
+    saved = xr.load_dataset(tmp_path / "consistency.nc", engine="h5netcdf")
+    figure = consistency.plot(saved)["units"]
+    style.save(figure, saved, tmp_path / "units")
+    assert [axes.get_title() for axes in figure.axes] == list(OWN_NULL)
+    line = figure.axes[0].get_lines()[0].get_ydata()
+    np.testing.assert_allclose(line[1:], saved["without_value"].sel(measure="linear map"))
+    in_sample = with_units("few")
+    in_sample.splits = make_splits(in_sample.samples, SplitSpec(kind="published"))
+    assert "fall" not in consistency.compute(in_sample, LEFT_OUT)

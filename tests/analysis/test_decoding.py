@@ -1,11 +1,15 @@
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.collections import LineCollection
 from scipy.stats import poisson
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from neuromvm.analysis.decoding import decoding
@@ -51,7 +55,7 @@ def test_alignments_read_across_animals_what_they_share(scores):
 
 
 def test_settings_that_make_no_sense_are_absent(scores):
-    alone = ["raw", "raw_lda", "poisson_bayes", "pca"]
+    alone = ["raw", "raw_lda", "shrunk_lda", "poisson_bayes", "pca"]
     assert np.isnan(values(scores).sel(representation=alone, setting=["cross", "others", "pooled"])).all()
     assert np.isnan(values(scores).sel(representation="procrustes", setting=["others", "pooled"])).all()
     assert np.isfinite(values(scores).sel(representation=["ideal", *ONE_SPACE])).all()
@@ -82,7 +86,7 @@ def test_the_row_of_poisson_bayes_reads_counts_as_they_are(study):
     train = counts[part == 1]
     rates = np.stack([(train[labels[part == 1] == code].sum(axis=0) + 2 * train.mean(axis=0)) for code in range(4)])
     number = np.bincount(labels[part == 1])
-    log = poisson.logpmf(counts[part == 3][:, None], rates / (number[:, None] + 2)).sum(axis=-1) + np.log(number)
+    log = poisson.logpmf(counts[part == 3][:, None], rates / (number[:, None] + 2)).sum(axis=-1)
     found = decode(row, study.samples, study.splits)["rat1"]["predicted"].sel(decoder="rat1")[1].values[part == 3, 0]
     np.testing.assert_array_equal(found, log.argmax(axis=1))
 
@@ -98,7 +102,7 @@ def test_rows_that_the_samples_cannot_have_are_left_out_and_it_is_said_why(study
     alone.attrs = study.samples.attrs
     splits = xr.DataTree.from_dict({"rat0": study.splits["rat0"].to_dataset()})
     found = decoding.compute(study_of(alone, splits), OPTIONS)
-    assert list(found["representation"].values) == ["raw", "raw_lda", "poisson_bayes", "pca"]
+    assert list(found["representation"].values) == ["raw", "raw_lda", "shrunk_lda", "poisson_bayes", "pca"]
     assert "srm: one animal" in found.attrs["omitted"]
 
 
@@ -214,7 +218,7 @@ def test_a_model_may_not_bear_the_name_of_a_baseline(study):
 
 def test_summary_has_a_line_for_every_score(scores):
     lines = decoding.summarize(scores)
-    assert len(lines) == 6 + 4 * 1 + 4 + 3 * 6  # ideal; read alone; procrustes; in one space
+    assert len(lines) == 6 + 5 * 1 + 4 + 3 * 6  # ideal; read alone; procrustes; in one space
     assert not any(isinstance(part, Absent) for line in lines for part in (line.interval, line.null, line.chance))
     assert {line.difference for line in lines if isinstance(line.difference, Absent)} == {Absent("others are compared with it")}
     line = next(line for line in lines if line.representation == "mcca" and line.setting == "cross")
@@ -332,3 +336,143 @@ def test_the_decoder_of_others_never_learns_from_the_target(animals):
     label = np.broadcast_to(node["label"].values[:, 0], tested.shape)[tested]
     assert (predicted[:, 0][tested] == label).mean() > 0.95
     assert (predicted[:, 1][tested] == label).mean() < 0.5
+
+
+def unequal(study, counts, animals=None):
+    """Return a study with these numbers of trials of each class, in all animals or some, in halves."""
+    nodes = {name: node.to_dataset() for name, node in study.samples.children.items()}
+    for name in animals or list(nodes):
+        label = nodes[name]["label"].values[:, 0]
+        taken = np.concatenate([np.flatnonzero(label == code)[:count] for code, count in enumerate(counts)])
+        nodes[name] = nodes[name].isel(trial=np.sort(taken))
+    samples = xr.DataTree.from_dict(nodes)
+    samples.attrs = study.samples.attrs
+    return study_of(samples, make_splits(samples, SplitSpec(kind="halves", repeats=2)))
+
+
+def test_classes_count_alike_in_every_decoder_however_many_trials_they_have():
+    gaps, unweighted = {"raw": [], "shrunk_lda": [], "poisson_bayes": []}, []
+    for seed in range(3):
+        study = unequal(simulate(seed, signal=0.5, repeats=(44, 44, 44)), (44, 16, 12, 8))
+        options = OPTIONS.model_copy(update={"baselines": ("raw", "raw_lda", "shrunk_lda", "poisson_bayes")})
+        within = values(decoding.compare(study.samples, study.splits, {}, options)).sel(setting="within")
+        for name, of_name in gaps.items():
+            of_name.append(float(within.sel(representation=name) - within.sel(representation="raw_lda")))
+        unweighted.append(_unweighted(study) - float(within.sel(representation="raw_lda")))
+    assert np.mean(unweighted) < -0.1  # what decoders lose that do not weight classes
+    assert all(np.mean(of_name) > -0.04 for of_name in gaps.values())
+
+
+def _unweighted(study):
+    """Return the balanced accuracy of logistic regressions in which every trial counts alike."""
+    inputs, found = Inputs(study.samples, study.splits), []
+    for name, node in study.samples.children.items():
+        labels = node["label"].values[:, 0]
+        for split, part in enumerate(study.splits[name]["part"].values):
+            scaled = inputs.scaled(split, name)[:, 0]
+            fitted = LogisticRegression(C=0.02, max_iter=1000).fit(scaled[part == 1], labels[part == 1])
+            found.append(balanced_accuracy_score(labels[part == 3], fitted.predict(scaled[part == 3])))
+    return np.mean(found)
+
+
+def test_a_pooled_decoder_weights_classes_over_the_samples_of_all_animals():
+    study = unequal(simulate(repeats=(20, 20, 20)), (20, 6, 4, 4), animals=["rat0"])
+    shared = Latents(shared_latents(study, noise=1.5), study.splits, inverse_penalty=1)
+    found = decode(shared, study.samples, study.splits)
+    training = {name: study.splits[name]["part"].values[0] == 1 for name in study.samples.children}
+    features = np.concatenate([shared.seen(0, name, name)[side][:, 0] for name, side in training.items()])
+    labels = np.concatenate([study.samples[name]["label"].values[side, 0] for name, side in training.items()])
+    fitted = LogisticRegression(C=1, tol=1e-8, max_iter=5000, class_weight="balanced").fit(features, labels)
+    for name in study.samples.children:
+        tested = study.splits[name]["part"].values[0] == 3
+        expected = fitted.predict(shared.seen(0, name, name)[tested][:, 0])
+        codes = found[name]["predicted"].sel(decoder="pooled").values[0, tested, 0]
+        np.testing.assert_array_equal(codes, expected)
+
+
+def failing(refit, lacking):
+    """Return refits of which the first lacks all scores, the second that of some cells."""
+    changed = refit.copy(deep=True)
+    for variable in ("value", "accuracy"):
+        changed[variable].values[0] = np.nan
+        cells = {dim: label for dim, label in lacking.items() if dim in changed[variable].dims}
+        changed[variable].loc[{"permutation": changed["permutation"].values[1], **cells}] = np.nan
+    return changed
+
+
+@pytest.mark.parametrize("lacking", [{"target": "rat1"}, {"split": 0, "target": "rat1"}])
+def test_refits_that_failed_count_as_reaching_every_score(study, lacking):
+    number, refits = 9, []
+    observed = decode(Latents(study.latents("ideal"), study.splits, inverse_penalty=1), study.samples, study.splits)
+    for draw in range(number):  # guesses, far below the observed scores
+        guesses = shared_latents(study)
+        for animal, node in enumerate(guesses.children.values()):
+            drawn = np.random.default_rng([draw, animal]).standard_normal(node["latent_mean"].shape)
+            node["latent_mean"].values[:] = drawn
+        predicted = decode(Latents(guesses, study.splits, inverse_penalty=1), study.samples, study.splits)
+        refits.append(null_scores(predicted, study.samples, np.full(2, draw), "refits: noise"))
+    refit = xr.concat(refits, "permutation", data_vars="minimal", coords="minimal", compat="override")
+
+    def judged(of_refits):
+        return score(
+            {"ideal": observed}, study.samples, Resampling(100, 500), "ideal", refits={"ideal": {"labels": of_refits}}
+        ).isel(representation=0)
+
+    whole = judged(refit)
+    null = whole["null_score"].sel(null="labels", null_statistic="p", setting=SETTINGS)
+    np.testing.assert_allclose(null, 1 / (number + 1))
+    assert whole["null_kind"].sel(null="labels").item() == "refits: noise"
+    found = judged(failing(refit, lacking))
+    assert found["null_kind"].sel(null="labels").item() == "refits: noise; 2 of 9 failed and count as reaching the score"
+    p = found["null_score"].sel(null="labels", null_statistic="p", setting=SETTINGS)
+    np.testing.assert_allclose(p.sel(target=["rat0", "rat2"]), 2 / (number + 1))
+    np.testing.assert_allclose(p.sel(target=[ALL_ANIMALS, "rat1"]), 3 / (number + 1))
+    pairs = found["accuracy_p"].sel(target=["rat0", "rat1", "rat2"])
+    alone, corrected = (pairs.sel(correction=name) for name in ("none", "family-wise"))
+    np.testing.assert_allclose(alone.sel(target="rat1"), 3 / (number + 1))
+    np.testing.assert_allclose(alone.sel(target="rat0"), 2 / (number + 1))
+    np.testing.assert_allclose(corrected.values[~np.eye(3, dtype=bool)], 3 / (number + 1))
+    lost = found["null_score"].sel(null="labels", setting="within - cross")
+    assert lost.isnull().all()  # refits are no null of what is lost
+    nothing = judged(refit.assign(value=refit["value"] * np.nan, accuracy=refit["accuracy"] * np.nan))
+    assert (nothing["null_score"].sel(null="labels", null_statistic="p", setting=SETTINGS) == 1).all()
+    assert (nothing["accuracy_p"].sel(correction="none", target=["rat0", "rat1", "rat2"]) == 1).all()
+    line = next(line for line in decoding.summarize(nothing.expand_dims("representation")) if line.setting == "cross")
+    assert line.null.p == 1
+    assert "9 of 9 failed" in line.null.kind
+
+
+def test_chance_is_drawn_where_it_is_for_each_score():
+    study = unequal(simulate(), (10, 10, 0, 0), animals=["rat0"])
+    options = OPTIONS.model_copy(update={"baselines": ("raw", "mcca"), "canonical_components": 1})
+    found = decoding.compare(study.samples, study.splits, {}, options)
+    chance = found["chance"].sel(target=ALL_ANIMALS)
+    assert chance.sel(representation="raw", setting="within").item() == pytest.approx((0.5 + 0.25 + 0.25) / 3)
+    assert chance.sel(representation="mcca", setting="cross").item() == pytest.approx((0.5 + 0.375 + 0.375) / 3)
+    figure = decoding.plot(found)["settings"]
+    dashed = [line for line in figure.axes[0].collections if isinstance(line, LineCollection) and line.get_linestyle()[0][1]]
+    drawn = sorted(float(line.get_segments()[0][0, 1]) for line in dashed)
+    expected = sorted(
+        chance.sel(setting=SETTINGS).values.ravel()[np.isfinite(values(found).sel(setting=SETTINGS)).values.ravel()]
+    )
+    np.testing.assert_allclose(drawn, expected)
+    (label,) = [text.get_text() for text in figure.legends[0].get_texts() if text.get_text().startswith("chance")]
+    assert label == f"chance, {min(expected):.3g} to {max(expected):.3g}"
+
+
+def test_a_sorted_design_is_in_the_attributes():
+    study = simulate()
+    by_label = {
+        name: node.to_dataset().isel(trial=np.argsort(node["label"].to_numpy()[:, 0], kind="stable"))
+        for name, node in study.samples.children.items()
+    }
+    ordered = xr.DataTree.from_dict(by_label)
+    ordered.attrs = study.samples.attrs
+    options = OPTIONS.model_copy(update={"baselines": ("raw_lda",), "reference": "raw_lda"})
+    flags = []
+    for samples in (study.samples, ordered):
+        scores = decoding.compare(samples, make_splits(samples, SplitSpec(kind="halves", repeats=1)), {}, options)
+        flags.append({(line["animal"], line["flag"]) for line in json.loads(scores.attrs["design"])})
+    expected = {(name, "sorted") for name in by_label}
+    assert not flags[0] & expected
+    assert expected <= flags[1]

@@ -23,7 +23,10 @@ def test_a_shipped_experiment_is_valid(path):
     check_analyses(spec)
     assert spec.name == path.stem
     assert load_data_spec(spec.data.spec).name == spec.data.spec
-    assert {"mmvm", "independent"} <= set(spec.models)
+    if spec.sharing is None:
+        assert {"mmvm", "independent"} <= set(spec.models)
+    else:
+        assert {model for group in (spec.sharing.models or {}).values() for model in group} == set(spec.models)
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)

@@ -22,10 +22,10 @@ from neuromvm.analysis.report.caveats import (
     confounded_labels,
     discriminants,
     few_animals,
+    hard_to_exchange,
     lacking_classes,
     named_latents,
     repeated_animals,
-    sorted_trials,
     unequal_classes,
 )
 from neuromvm.analysis.report.document import render
@@ -36,7 +36,8 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.files import write_json, write_tree
 from neuromvm.folders.study import Study
-from neuromvm.specs import ExperimentSpec, to_yaml
+from neuromvm.specs import ExperimentSpec, SplitSpec, to_yaml
+from neuromvm.specs.experiment import NullSpec
 from neuromvm.training.fit import fit
 from neuromvm.workflow.experiment import provenance
 
@@ -409,24 +410,50 @@ def test_few_null_data_sets_cannot_say_that_a_score_is_at_its_floor(draws, said)
     assert said in sentences(comparison)[0]
 
 
-def test_trials_sorted_by_label_are_warned_of(bare):
-    assert sorted_trials(bare.samples, "onset") == ""
+def warned_design(samples, **nulls):
+    return hard_to_exchange(samples, make_splits(samples, SplitSpec(kind="halves", repeats=1)), "onset", NullSpec(**nulls))
 
-    def one_class_after_another(dataset):
-        return dataset.isel(trial=np.argsort(dataset["odor"].values, kind="stable")).assign_coords(
+
+def in_time(bare, order):
+    """Return samples in which trials follow in the order of a key of the odors ``(trial,)``."""
+
+    def ordered(dataset):
+        return dataset.isel(trial=np.argsort(order(dataset["odor"].values), kind="stable")).assign_coords(
             onset=dataset["onset"].variable
         )
 
-    recordings = xr.DataTree.from_dict(
-        {name: one_class_after_another(node.to_dataset()) for name, node in bare.recordings.children.items()}
-    )
-    said = sorted_trials(make_samples(recordings, bare.spec.samples), "onset")
-    assert "2 of 2 animals (one and two)" in said
+    recordings = {name: ordered(node.to_dataset()) for name, node in bare.recordings.children.items()}
+    return make_samples(xr.DataTree.from_dict(recordings), bare.spec.samples)
+
+
+def test_trials_sorted_by_label_are_warned_of(bare):
+    assert warned_design(bare.samples) == []
+    said, *_ = warned_design(in_time(bare, lambda odors: odors))
+    assert "sorted by odor in 2 of 2 animals (one and two)" in said
+    assert "nulls.rearrangement=shift" in said
+    said, *_ = warned_design(in_time(bare, lambda odors: odors), refits=20, rearrangement="shift")
+    assert said.endswith("The null moves labels along the session, which keeps drift.")
+
+
+def test_few_runs_of_a_class_are_warned_of(bare):
+    said, *_ = warned_design(in_time(bare, lambda odors: np.char.add((np.arange(len(odors)) % 2).astype(str), odors)))
+    assert "few runs of trials" in said
+    assert "2 of 2 animals" in said
+    assert "their p are too small then" in said
+
+
+def test_drift_is_warned_of_and_measured(bare):
+    samples = bare.samples.copy(deep=True)
+    activity = samples["one"]["activity"]
+    activity[:] = activity.to_numpy() + 20 * (np.argsort(np.argsort(samples["one"]["onset"].values)) > 30)[:, None, None, None]
+    (said,) = warned_design(samples)
+    assert said.startswith("Activity drifts in 1 of 2 animals (one): one: activity of consecutive trials")
+    assert "does no harm to nulls where labels follow in random order" in said
 
 
 def test_trials_that_all_have_the_same_labels_are_not_called_sorted(bare):
     by_window = bare.spec.samples.model_copy(update={"label": ["window"], "width": 0.5})
-    assert sorted_trials(make_samples(bare.recordings, by_window), "onset") == ""
+    assert warned_design(make_samples(bare.recordings, by_window)) == []
 
 
 def test_a_label_that_tells_the_decoded_one_is_warned_of(bare):

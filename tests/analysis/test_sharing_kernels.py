@@ -6,7 +6,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, DotProduct
 
 from neuromvm.analysis.sharing.kernels import class_kernel, kernel_of_distances, kernel_of_means, order_kernel, squared_distances
-from neuromvm.analysis.sharing.problem import Labelled, balanced_accuracy
+from neuromvm.analysis.sharing.problem import Labelled, Problem, balanced_accuracy
 from neuromvm.analysis.sharing.reading import Whitening, balanced, krige, prior, read_kernel, read_predicted, signal_variance
 from neuromvm.errors import ShapeError
 from tests.analysis.sharing_problems import CLASSES, animals, problem
@@ -58,6 +58,16 @@ def test_kernel_is_centred_and_positive_with_the_trace_of_independent_means():
     np.testing.assert_allclose(kernel.sum(axis=0), 0, atol=1e-9)
     assert np.linalg.eigvalsh(kernel).min() > -1e-9
     assert np.trace(kernel) == pytest.approx(CLASSES)
+
+
+def test_kernel_of_noise_is_positive():
+    rng = np.random.default_rng(15)
+    for _ in range(20):
+        noise = animals(rng, shared=False, signal=0.0)
+        noise["c"] = noise["c"].hold_out((1, 4)).seen
+        kernel = class_kernel(noise, CLASSES)
+        assert np.trace(kernel) == pytest.approx(CLASSES)
+        assert np.linalg.eigvalsh(kernel).min() > -1e-9
 
 
 def test_missing_conditions_leave_the_kernel_of_animals_that_agree_unchanged():
@@ -131,6 +141,23 @@ def test_predicted_means_are_read_as_true_means_whatever_their_offset():
     scores = read_predicted(posed, unknown, unlabelled=True)
     assert np.isneginf(scores[:, 4]).all()
     assert np.isfinite(np.delete(scores, 4, axis=1)).all()
+
+
+def test_predictions_and_few_labelled_trials_are_combined_by_their_variances():
+    """The posterior mean of a Gaussian prior about each prediction; predictions count more where the signal is weak."""
+    for signal in (0.5, 2.0):
+        rng = np.random.default_rng(12)
+        animal = animals(rng, shared=True, signal=signal)["b"]
+        hidden = animal.keep(3, seed=0)
+        seen, classes = hidden.seen, np.arange(CLASSES)
+        predicted = animal.means + 0.3 * rng.standard_normal(animal.means.shape)
+        white = Whitening.fit(seen)
+        observed, expected = white(seen.means), white(predicted + (seen.means - predicted).mean(axis=0))
+        variance = 0.2 * (observed.var(axis=0, ddof=1).mean() - 1 / 3)
+        means = (expected / variance + 3 * observed) / (1 / variance + 3)
+        scores = white(hidden.test) @ means.T - 0.5 * np.square(means).sum(axis=1)
+        posed = Problem("b", {"b": seen}, hidden.test, classes, CLASSES)
+        np.testing.assert_allclose(read_predicted(posed, predicted, error=0.2), scores, rtol=1e-6, atol=1e-6)
 
 
 def test_kernel_of_latent_means_reads_conditions():

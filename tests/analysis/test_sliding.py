@@ -1,7 +1,9 @@
 import numpy as np
 from scipy.stats import kstest
 
-from neuromvm.analysis.time.sliding import decode_windows, follow_features, follow_latents
+from neuromvm.analysis.readouts.discriminant import fit_discriminants
+from neuromvm.analysis.statistics.renamed_classes import Renaming
+from neuromvm.analysis.time.sliding import Sliding, decode_windows, follow_features, follow_latents
 from neuromvm.data.permutation import permuted
 from neuromvm.data.splits import make_splits
 from neuromvm.schema import Part
@@ -19,6 +21,43 @@ def test_null_draws_are_scores_of_permuted_samples():
         expected = decode_windows(alone.animals, "rat1", ["rat1"], 100, 0)
         np.testing.assert_array_equal(found.null[draw - 1], expected.matrix)
     assert abs(found.null.mean() - 1 / 3) < 0.05
+
+
+def test_renamed_classes_are_refits_with_renamed_training_labels():
+    """A discriminant answers with the names it was given, so that nothing has to be fitted again."""
+    windows = windows_of(recorded("sustained"), SampleSpec(label=["odor"]))
+    splits = make_splits(windows, HALVES)
+    animals = follow_features(windows, splits, 3).animals
+    found = decode_windows(animals, "rat1", ["rat1"], 100, seed=7)
+    renaming, rat = Renaming(["rat1"], 3, 3, seed=7), animals["rat1"]
+    for draw, names in enumerate(renaming.names("rat1", np.arange(3))):
+        new_label = np.append(names, -1)[rat.label].astype(np.int16)
+        correct = []
+        for split in range(2):
+            train, test = rat.fitted[split], rat.scored[split]
+            decoders = fit_discriminants(rat.values[train], rat.label[train])
+            hits = decoders.predict(rat.values[test]) == new_label[test][:, None, None]
+            correct.append(np.mean([hits[rat.label[test] == odor].mean(axis=0) for odor in range(3)], axis=0).T)
+        np.testing.assert_allclose(found.renamed[draw], np.mean(correct, axis=0))
+    assert found.namings == 6
+
+
+def test_decoders_of_noise_answer_a_code_rightly_as_often_as_luck_would_have_it():
+    """The first window holds noise and the second the class: trials of a class all get one answer, whichever it is."""
+    p = {"renamed": [], "permuted": []}
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        label = rng.permutation(np.repeat(np.arange(4), 12)).astype(np.int16)
+        values = rng.standard_normal((48, 2, 4))
+        values[:, 1] += 6 * rng.permutation(np.eye(4))[label]
+        fitted = np.arange(48)[None] % 2 == 0
+        orders = [np.arange(48), *(rng.permutation(48) for _ in range(99))]
+        read = decode_windows({"rat": Sliding(values, label, fitted, ~fitted, orders)}, "rat", ["rat"], 100, seed)
+        for name, null in (("renamed", read.renamed[:, 0, 1]), ("permuted", read.null[:, 0, 1])):
+            tied = np.isclose(null, read.matrix[0, 1]).sum() + 1
+            p[name].append(((null > read.matrix[0, 1] + 1e-9).sum() + tied * rng.random()) / 100)
+    assert kstest(p["renamed"], "uniform").pvalue > 0.01
+    assert np.mean(np.array(p["permuted"]) <= 0.05) > 0.1
 
 
 def test_nothing_is_fitted_on_test_trials():

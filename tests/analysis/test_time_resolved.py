@@ -115,11 +115,11 @@ def test_simulated_rats_know_no_odor_before_the_poke():
     assert lines["balanced accuracy before the event"].null.p > 0.05
 
 
-def test_a_sustained_code_generalizes_and_a_rotating_one_does_not(sustained, rotating):
+def test_a_sustained_code_generalizes_and_a_rotating_one_does_not(shared_code, rotating):
     late = np.flatnonzero(TIME > 0)
     apart = ~np.eye(len(late), dtype=bool)
     found = {}
-    for name, scores in (("sustained", sustained), ("rotating", rotating)):
+    for name, scores in (("sustained", shared_code), ("rotating", rotating)):
         one = scores.sel(representation="raw", setting="within").isel(train_window=late, test_window=late)
         matrix, p = one["generalization"].to_numpy(), one["generalization_cluster_p"].to_numpy()
         assert matrix[~apart].mean() > 0.7
@@ -127,9 +127,27 @@ def test_a_sustained_code_generalizes_and_a_rotating_one_does_not(sustained, rot
     assert found["sustained"][0] > 0.7
     assert found["sustained"][1] == 1
     assert abs(found["rotating"][0] - 1 / 3) < 0.06
-    assert found["rotating"][1] < 0.25
-    early = sustained.sel(representation="raw", setting="within").isel(train_window=TIME < 0)
+    assert found["rotating"][1] == 0
+    early = shared_code.sel(representation="raw", setting="within").isel(train_window=TIME < 0)
     assert (early["generalization_p_max"] > 0.05).all()
+
+
+def test_a_window_tested_in_itself_has_the_p_of_the_curve(shared_code):
+    for name in ("p_max", "cluster_p"):
+        diagonal = np.einsum("rsww->rsw", shared_code[f"generalization_{name}"].to_numpy())
+        np.testing.assert_array_equal(diagonal, shared_code[name])
+
+
+def test_few_ways_to_rename_classes_are_said_and_generalization_is_not_claimed(rotating):
+    alone = decoded(recorded("sustained", trials=(60,), odors="ABC")).sel(representation="raw", setting="within")
+    late = alone.isel(train_window=TIME > 0, test_window=TIME > 0)
+    apart = ~np.eye(late.sizes["train_window"], dtype=bool)
+    assert (late["generalization"].to_numpy()[apart] > 0.6).all()
+    assert (late["generalization_p_max"].to_numpy()[apart] > 1 / 12).all()  # 6 ways: 1/6 of the draws are the truth
+    assert (np.einsum("ww->w", late["generalization_p_max"].to_numpy()) <= 0.05).all()
+    assert alone["generalization_null_kind"].item().endswith("classes of each animal renamed (6 ways)")
+    two_animals = rotating.sel(representation="raw", setting="within")["generalization_null_kind"].item()
+    assert two_animals.endswith("(36 ways)")
 
 
 def p_on_noise(runs, trials):

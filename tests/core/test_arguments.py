@@ -53,7 +53,7 @@ def test_with_one_animal_only_its_own_rows_are_compared():
     recordings = tuned_recordings({"mitt": (4, 30)})
     samples = nm.make_samples(recordings, nm.SampleSpec(start=0, label="odor"))
     scores = compare(samples, nm.make_splits(samples, nm.SplitSpec()), {})
-    assert scores["representation"].values.tolist() == ["raw", "raw_lda", "poisson_bayes", "pca"]
+    assert scores["representation"].values.tolist() == ["raw", "raw_lda", "shrunk_lda", "poisson_bayes", "pca"]
 
 
 def test_an_error_of_a_worker_process_arrives_as_it_was():

@@ -6,6 +6,7 @@ import pytest
 from neuromvm.data.describe import describe, inspect_file, label_counts
 from neuromvm.data.loaders import load_recordings
 from neuromvm.errors import DataFormatError
+from tests.conftest import tuned_recordings, with_trial_label
 from tests.data.nwb_files import calcium_spec, spike_spec, spike_trains, trial_columns, write_calcium, write_spikes
 
 
@@ -51,3 +52,17 @@ def test_inspect_gives_the_range_of_many_numbers(tmp_path):
     trials = {"start_time": start, "stop_time": start + 1}
     table = inspect_file(write_spikes(tmp_path / "a.nwb", trials=trials)).set_index(["table", "column"])
     assert table.loc[("intervals/trials", "start_time"), "values"] == "0 .. 117 (40 different)"
+
+
+def test_describe_says_which_label_looks_continuous():
+    recordings = tuned_recordings({"mitt": (2, 80)})
+    for values, words in (
+        (
+            np.linspace(1, 9, 80),
+            "speed: 80 different numbers from 1 to 9, looks continuous (analyses: {continuous: {label: speed}})",
+        ),
+        (np.arange(80) % 3, "speed: 0 27, 1 27, 2 26"),
+        (np.array([f"v{number}" for number in range(80)]), None),
+    ):
+        labels = describe(with_trial_label(recordings, "speed", lambda _, values=values: values)).loc["mitt", "labels"]
+        assert (words in labels) if words else ("speed" not in labels)

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from neuromvm.data.permutation import draw_permutation, permuted
+from analysis.calibration_design import session
+from neuromvm.analysis.readouts.discriminant import fit_discriminants
+from neuromvm.data.permutation import distinct_shifts, draw_permutation, permuted
 from neuromvm.errors import SchemaError
 from tests.analysis.simulation import simulate
 from tests.conftest import with_trial_label
@@ -71,3 +74,68 @@ def test_animals_with_equal_trials_are_permuted_differently():
     mitt, stella = (draw_permutation(name, dataset, 1) for name in ("mitt", "stella"))
     assert (mitt.trial != stella.trial).any()
     assert (mitt.shift != stella.shift).any()
+
+
+def in_time(dataset, onset):
+    return dataset.assign_coords(onset=("trial", np.asarray(onset, dtype=float)))
+
+
+def test_labels_move_along_the_session_as_a_whole():
+    dataset = next(iter(simulate().samples.children.values())).to_dataset()
+    trials = dataset.sizes["trial"]
+    onset = np.random.default_rng(0).permutation(trials)
+    dataset, time = in_time(dataset, onset), np.argsort(onset)
+    shifts = []
+    for number in range(1, trials):
+        source = draw_permutation("rat", dataset, number, rearrangement="shift").trial
+        (shift,) = np.unique((onset[source] - onset) % trials)  # in time, every trial moves by the same number
+        np.testing.assert_array_equal(onset[source[time]], (np.arange(trials) + shift) % trials)
+        shifts.append(int(shift))
+    assert sorted(shifts) == list(range(1, trials))
+    assert distinct_shifts("rat", dataset) == trials - 1
+    again = draw_permutation("rat", dataset, trials, rearrangement="shift").trial
+    assert (onset[again[0]] - onset[0]) % trials in shifts
+
+
+def test_shifts_leave_trials_in_their_block_and_unlabelled_trials_in_place():
+    dataset = next(iter(simulate().samples.children.values())).to_dataset().copy(deep=True)
+    trials = dataset.sizes["trial"]
+    dataset["label"][3] = -1
+    dataset = in_time(dataset, np.arange(trials)).assign_coords(block=("trial", np.arange(trials) // 20))
+    source = draw_permutation("rat", dataset, 2, within="block", rearrangement="shift").trial
+    assert source[3] == 3
+    np.testing.assert_array_equal(source // 20, np.arange(trials) // 20)
+    assert distinct_shifts("rat", dataset, "block") == 19 * 20 - 1
+    moved = permuted(xr.DataTree.from_dict({"rat": dataset}), 2, within="block", rearrangement="shift")
+    np.testing.assert_array_equal(moved["rat"]["activity"], dataset["activity"].to_numpy()[source])
+    np.testing.assert_array_equal(moved["rat"]["label"], dataset["label"])
+
+
+def accuracy(samples, order):
+    """Return the accuracy of a discriminant on odd trials of a class, fitted on even ones, with activity in another order."""
+    node = samples["rat"]
+    label, activity = node["label"].to_numpy()[:, 0], node["activity"].to_numpy()[order, :, 0]
+    tested = np.arange(len(label)) % 2 == 1
+    predicted = fit_discriminants(activity[~tested], label[~tested]).predict(activity[tested])[:, 0, 0]
+    return np.mean(predicted == label[tested])
+
+
+def p_of(samples, rearrangement):
+    dataset = samples["rat"].to_dataset()
+    orders = [
+        draw_permutation("rat", dataset, draw, rearrangement=rearrangement).trial for draw in range(1, dataset.sizes["trial"])
+    ]
+    null = [accuracy(samples, order) for order in orders]
+    return (1 + (np.array(null) >= accuracy(samples, slice(None)) - 1e-9).sum()) / (1 + len(null))
+
+
+def test_drift_of_sorted_trials_is_a_signal_to_permuted_labels_and_none_to_shifted_ones():
+    found = {"permute": [], "shift": []}
+    for seed in range(12):
+        samples = session(runs=1, drift="wandering", signal=0.0, seed=seed)
+        for rearrangement, p in found.items():
+            p.append(p_of(samples, rearrangement))
+    assert np.mean(np.array(found["permute"]) <= 0.05) > 0.5
+    assert np.mean(np.array(found["shift"]) <= 0.05) < 0.25
+    signal = [p_of(session(runs=2, drift="wandering", signal=1.5, seed=seed), "shift") for seed in range(4)]
+    assert max(signal) <= 0.05

@@ -145,3 +145,30 @@ def test_a_feature_that_never_varied_in_training_does_not_explode(count):
     training = np.full((75, 1), np.sqrt(count), np.float32)
     later = Scaler.fit(training)(np.array([[np.sqrt(count + 1)]], np.float32))
     assert abs(later.item()) <= 1
+
+
+def speeds(recordings, different):
+    """Return recordings whose trials have this number of different speeds, and how often each occurs at least."""
+    return with_trial_label(recordings, "speed", lambda node: 0.5 * (np.arange(node.sizes["trial"]) % different))
+
+
+def test_a_label_of_many_numbers_is_said_to_look_continuous(caplog):
+    many = tuned_recordings({"mitt": (4, 80), "stella": (3, 66)})
+    samples = make_samples(speeds(many, 30), SampleSpec(label=["odor", "speed"], match="odor"))
+    assert len(caplog.messages) == 1
+    assert "samples.label=speed: 30 different numbers from 0 to 14.5 in animal mitt. It looks continuous" in caplog.text
+    assert "analyses: {continuous: {label: speed}}" in caplog.text
+    assert len(classes(samples)) > 30
+    caplog.clear()
+    make_samples(speeds(many, 20), SampleSpec(label=["speed"]))
+    assert caplog.messages == []
+
+
+def test_a_label_with_a_number_of_its_own_in_most_trials_is_refused():
+    many = speeds(tuned_recordings({"mitt": (4, 80), "stella": (3, 66)}), 41)
+    with pytest.raises(SchemaError, match=r"41 different numbers.*in one trial.*analyses: \{continuous: \{label: speed\}\}"):
+        make_samples(many, SampleSpec(label=["speed"]))
+    make_samples(
+        with_trial_label(many, "speed", lambda node: np.resize([f"v{n}" for n in range(41)], node.sizes["trial"])),
+        SampleSpec(label=["speed"]),
+    )

@@ -114,7 +114,7 @@ def test_the_curve_says_all_that_is_needed_to_judge_it(odor):
     difference = scores["difference"].sel(unit_of_inference="trials")
     assert (difference.sel(reference="linear map", representation="linear map") == 0).all()
     lines = few_shot.summarize(scores)
-    assert len(lines) == 3 * (5 + 2)  # the linear methods also against exchanged names
+    assert len(lines) == 3 * (6 + 2)  # the linear methods also against exchanged names
     assert {line.n.animals for line in lines} == {2}
     assert not any(isinstance(part, Absent) for line in lines for part in (line.interval, line.null, line.chance))
     assert {line.what for line in lines} == {"balanced accuracy, leave one animal out"}
@@ -134,12 +134,16 @@ def test_the_report_says_what_is_reached_in_animals_left_out_and_in_each(odor):
     assert "above the floor" in said[0]
     own = float(values(scores).sel(representation="own decoder", setting="all"))
     assert f"without any other animal, {own:.3f} [" in said[1]
+    shrunk = float(values(scores).sel(representation="own shrunk_lda", setting="all"))
+    assert f" and {shrunk:.3f} [" in said[1]
+    earlier = leave_one_out(scores.sel(representation=scores["representation"] != "own shrunk_lda"))
+    assert "shrunk_lda" not in earlier[1][1]
     gap = float(of["difference"].sel(reference="linear map", statistic="value"))
     assert verdict in ({"ahead", "tie"} if gap > 0 else {"behind", "tie"})
     few, every = each_animal(scores)
     assert "4 training trials of each class" in few.caption
     assert "all its training trials" in every.caption
-    assert len(every.rows) == 5 * (1 + len(NEW))  # methods, in the mean and in each animal
+    assert len(every.rows) == 6 * (1 + len(NEW))  # methods, in the mean and in each animal
     row = next(row for row in few.rows if row[:2] == ["barat", "mmvm adapted"])
     one = scores.sel(representation="mmvm adapted", setting="4", target="barat")
     assert row[2:4] == ["16", str(int(one["trials"]))]
@@ -284,7 +288,7 @@ def test_the_command_trains_scores_and_goes_on(run, monkeypatch, capsys):
     scores = run.scores("few_shot")
     assert scores["representation"].values.tolist()[:2] == ["mmvm adapted", "mmvm from scratch"]
     assert scores["target"].values.tolist() == ["all animals", *run.samples.children]
-    assert len(run.summary["analyses"]["few_shot"]["scores"]) == (5 + 2) * 2
+    assert len(run.summary["analyses"]["few_shot"]["scores"]) == (6 + 2) * 2
     assert (run.path / "figures" / "few_shot-curve.pdf").is_file()
     report = (run.path / "report.html").read_text()
     assert "Leave one animal out (3 animals of 3" in report

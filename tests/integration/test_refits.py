@@ -106,6 +106,46 @@ def test_what_is_made_is_kept_and_more_is_added(finished, tmp_path):
     assert (counts.drop(row) == 2).all()
 
 
+def moved_along_the_session(finished, folder):
+    """Return a copy of a run whose nulls move labels along the session."""
+    shutil.copytree(finished, folder)
+    spec = Study(folder).spec
+    moved = spec.model_copy(update={"nulls": spec.nulls.model_copy(update={"rearrangement": "shift"})})
+    (folder / "spec.yaml").write_text(to_yaml(moved))
+    study = Study(folder)
+    return study, [str(settings) for settings in study.scores("decoding")["chosen"].sel(representation="mcca").values]
+
+
+def test_labels_may_move_along_the_session_instead(finished, tmp_path):
+    study, settings = moved_along_the_session(finished, tmp_path / "run")
+    assert study.refits("mcca", settings) == {}  # those that permute are of another null
+    for row in ("mcca", next(iter(study.models))):
+        run_refits(study, 2, [row], progress=False)
+    found = study.refits("mcca", settings)["labels"]
+    shifts = min(node.sizes["trial"] for node in study.samples.children.values()) - 1
+    assert "labels moved together along all trials of each animal, circularly in order of onset" in found.attrs["null_kind"]
+    assert (
+        f"({shifts} distinct shifts of the animal with fewest, p is at least {1 / (shifts + 1):.2g})" in found.attrs["null_kind"]
+    )
+    null = permuted(study.samples, 2, rearrangement="shift")
+    options = Options.model_validate(study.spec.analyses["decoding"])
+    predictions = decode(baseline("mcca", Inputs(null, study.splits), options), study.samples, study.splits)
+    replicas = next(iter(study.splits.children.values())).sizes["split"]
+    expected = null_scores(predictions, study.samples, np.full(replicas, 2), "")
+    xr.testing.assert_allclose(found["value"].sel(permutation=[2]), expected["value"])
+    analyze(study, "decoding")
+    kinds = study.scores("decoding")["null_kind"].sel(null="labels").to_series()
+    assert kinds["mcca"] == kinds[next(iter(study.models))] == found.attrs["null_kind"]
+    assert study.summary["design"] == json.loads(study.scores("decoding").attrs["design"])
+
+
+def test_no_more_refits_are_made_than_there_are_shifts(finished, tmp_path, monkeypatch):
+    study, settings = moved_along_the_session(finished, tmp_path / "run")
+    monkeypatch.setattr("neuromvm.analysis.decoding.refit.fewest_shifts", lambda study: 1)
+    run_refits(study, 5, ["mcca"], progress=False)
+    assert study.refits("mcca", settings)["labels"]["permutation"].values.tolist() == [1]
+
+
 def test_refits_of_several_nulls_lie_side_by_side(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
     study = Study(tmp_path / "run")

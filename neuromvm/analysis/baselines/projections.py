@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from neuromvm.analysis.readouts.classifiers import Classifier, Logistic
-from neuromvm.analysis.readouts.representations import Floats, Inputs, Representation, Training
+from neuromvm.analysis.readouts.representations import Floats, Inputs, Penalised, Training
 
 
 class Map(Protocol):
@@ -40,7 +39,7 @@ def fit_splits(
     return [fit(training_sides(inputs, split)) for split in (range(inputs.splits) if splits is None else splits)]
 
 
-class Projections(Representation):
+class Projections(Penalised):
     """Scaled features of each animal, projected by the map of the animal and split, and read by logistic regression.
 
     ``maps`` are animal -> map, for each of ``splits`` (by default all); animals without a map are not seen.
@@ -55,16 +54,13 @@ class Projections(Representation):
         inverse_penalty: float,
         shared: bool,
     ) -> None:
-        super().__init__(range(inputs.splits) if splits is None else splits, shared=shared)
-        self.maps, self._inverse_penalty = maps, inverse_penalty
+        replicas = range(inputs.splits) if splits is None else splits
+        super().__init__(replicas, inverse_penalty=inverse_penalty, shared=shared)
+        self.maps = maps
         self._projected = [
             {name: project(inputs.scaled(split, name)) for name, project in of_split.items()}
             for split, of_split in zip(self.replicas, maps, strict=True)
         ]
-
-    def classifier(self, replica: int) -> Classifier:
-        """Return a logistic regression."""
-        return Logistic(self._inverse_penalty)
 
     def seen(self, replica: int, source: str, target: str) -> Floats | None:
         """Return the projected target, to every source if the space is shared, else to the target alone."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from neuromvm.analysis.readouts.classifiers import PoissonBayes, ShrinkageDiscriminant
+from neuromvm.analysis.readouts.classifiers import PoissonBayes, ShrinkageDiscriminant, ShrunkMeans
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Unaligned
 
 
@@ -15,6 +15,13 @@ class Discriminants(Unaligned):
 
     def __init__(self, inputs: Inputs, *, shrinkage: float | Literal["auto"], splits: Sequence[int] | None = None) -> None:
         super().__init__(inputs, partial(ShrinkageDiscriminant, shrinkage), splits)
+
+
+class ShrunkMeanDiscriminants(Unaligned):
+    """Scaled features read by discriminants of shrunk class means."""
+
+    def __init__(self, inputs: Inputs, *, shrinkage: float, splits: Sequence[int] | None = None) -> None:
+        super().__init__(inputs, partial(ShrunkMeans, shrinkage, inputs.bins), splits)
 
 
 class SpikeCounts(Unaligned):

@@ -10,6 +10,7 @@ import xarray as xr
 
 from neuromvm.analysis.consistency import similarity
 from neuromvm.analysis.consistency.class_means import ClassMeans, Layout, class_means
+from neuromvm.analysis.consistency.similarity import Products
 from neuromvm.analysis.readouts.representations import Floats, Representation
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.errors import SchemaError
@@ -93,7 +94,13 @@ def _scores_of_replica(
     means: Sequence[ClassMeans], exchanged: Sequence[ClassMeans], layout: Layout, measures: Sequence[Measure], ridge: float
 ) -> dict[str, Floats]:
     """Return the arrays of :data:`DIMS` but ``features``; ``exchanged`` are the class means with their labels exchanged."""
-    values = [[_pairs(measure, animals, layout, ridge) for animals in (means, exchanged)] for measure in measures]
+    values = [
+        [
+            scored_pairs(measure, [(animal.products, animal.apart) for animal in animals], layout, ridge)
+            for animals in (means, exchanged)
+        ]
+        for measure in measures
+    ]
     reliability = np.stack([[_reliability(measure, animal) for animal in means] for measure in measures])
     ceiling = np.stack([_ceiling(measure, of_animals) for measure, of_animals in zip(measures, reliability, strict=True)])
     fitted, held = zip(*(animal.points for animal in means), strict=True)
@@ -107,19 +114,21 @@ def _scores_of_replica(
     }
 
 
-def _pairs(measure: Measure, means: Sequence[ClassMeans], layout: Layout, ridge: float) -> Floats:
+def scored_pairs(measure: Measure, animals: Sequence[tuple[Products, Floats]], layout: Layout, ridge: float) -> Floats:
     """Return a measure of all pairs of animals, ``(draw, source, target)``.
+
+    Of each animal it takes inner products of class means, and those of held-out trials over pairs of different trials.
 
     All measures but ``linear map`` use held-out trials alone: a model that has memorised its training trials has made them alike
     in all animals, and products with training trials would show that.
     """
     match measure:
         case "linear map":
-            return similarity.linear_map_r2([animal.products for animal in means], ridge)
+            return similarity.linear_map_r2([products for products, _ in animals], ridge)
         case "new conditions":
-            return similarity.new_conditions_r2([animal.products.held for animal in means], ridge, layout.groups)
+            return similarity.new_conditions_r2([products.held for products, _ in animals], ridge, layout.groups)
         case "dissimilarities" | "cka":
-            return similarity.cosines([_geometry(measure, animal.apart) for animal in means])
+            return similarity.cosines([_geometry(measure, apart) for _, apart in animals])
 
 
 def _geometry(measure: Measure, apart: Floats) -> Floats:

@@ -9,7 +9,7 @@ labels permuted (floor); and every animal is compared with itself on other trial
 import json
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import xarray as xr
@@ -28,10 +28,22 @@ from neuromvm.analysis.consistency.between_animals import (
     measures_left_out,
 )
 from neuromvm.analysis.consistency.class_means import Layout, layout_of
+from neuromvm.analysis.consistency.left_out_units import falls
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, ever_held_out
-from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Difference, Interval, Null, Score, saved_interval, saved_null
+from neuromvm.analysis.scores import (
+    ABSENT_PREFIX,
+    NULL_VARIABLES,
+    Absent,
+    Counts,
+    Difference,
+    Interval,
+    Null,
+    Score,
+    saved_interval,
+    saved_null,
+)
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
 from neuromvm.data.correspondence import CORRESPONDENCE
@@ -72,11 +84,18 @@ class Options(Spec):
     baselines: tuple[Literal["raw", "pca"], ...] = ("raw", "pca")
     ridge: float = Field(1.0, gt=0, description="Of linear maps, in units of the mean square of a class mean")
     permutations: int = Field(200, ge=99, description="Of test trials, and of conditions")
-    seed: int = Field(0, ge=0, description="Of the permutations of conditions")
+    leave_out_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="Numbers of units, e.g. [1, 5, 10]: how far scores of raw activity fall without the most influential ones"
+    )
+    seed: int = Field(0, ge=0, description="Of the permutations of conditions, and of units drawn at random")
 
 
 def compute(study: "Study", options: Options) -> xr.Dataset:
-    """Compare animals in every model of a run and in their activity; :func:`compare_animals` says what is returned."""
+    """Compare animals in every model of a run and in their activity; :func:`compare_animals` says what is returned.
+
+    With ``leave_out_units``, and trials that do not both train and test, also what
+    :func:`neuromvm.analysis.consistency.left_out_units.falls` returns.
+    """
     samples, splits = study.samples, study.splits
     representations: dict[str, Representation] = {
         name: Latents(study.latents(name), splits, inverse_penalty=1.0) for name in study.models
@@ -88,7 +107,21 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         representations[name] = decoding.baseline(name, inputs, decoding.Options())
     refits = {name: study.exchanged_scores(name, CONSISTENCY, refit_settings(options)) for name in study.models}
     known = {name: refit for name, refit in refits.items() if refit is not None}
-    return compare_animals(samples, splits, representations, options, known)
+    scores = compare_animals(samples, splits, representations, options, known)
+    if not options.leave_out_units or in_sample(splits):
+        return scores
+    without_units = falls(
+        decoding.baseline(REFERENCE, inputs, decoding.Options()),
+        samples,
+        splits,
+        layout_of(samples, splits),
+        scores["measure"].to_numpy().tolist(),
+        options.leave_out_units,
+        ridge=options.ridge,
+        draws=options.permutations,
+        seed=options.seed,
+    )
+    return scores.merge(without_units, combine_attrs="no_conflicts")
 
 
 def refit_settings(options: Options) -> str:
@@ -279,6 +312,11 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             mean, low, high, p = (float(score[f"correspondence_{key}"]) for key in CORRESPONDENCE_STATISTICS)
             kind, draws = str(score["correspondence_kind"].item()), int(score["correspondence_draws"])
             lines.append(line._replace(setting=SCRAMBLED, null=Null(kind, draws, mean, low, high, p)))
+    if "fall" in scores:
+        lines += [
+            _fall_line(scores.sel(measure=measure, left_out=number), str(measure), int(number))
+            for measure, number in product(scores["measure"].values, scores["left_out"].values)
+        ]
     return lines
 
 
@@ -323,6 +361,23 @@ def _calibrated_line(line: Score, null: Null, score: xr.Dataset) -> Score:
     )
 
 
+def _fall_line(score: xr.Dataset, measure: str, number: int) -> Score:
+    """Return the line of what a score of raw activity loses without the most influential units."""
+    attrs = score.attrs
+    return Score(
+        f"consistency: fall of the {WORDS[measure]} without the most influential units",
+        REFERENCE,
+        f"between animals, {number} of each animal left out",
+        float(score["fall"]),
+        Counts(score.sizes["source"], int(score["trials"].sum()), int(attrs["windows"]), int(attrs["splits"])),
+        interval=_interval(score, "fall_", attrs["interval"]),
+        resampled=attrs["interval"],
+        null=saved_null(score, attrs["null_units"], attrs["null_units_draws"], [f"fall_{key}" for key in NULL_VARIABLES]),
+        chance=Absent("the null is of units drawn at random"),
+        difference=Absent("compared with units drawn at random"),
+    )
+
+
 def _interval(score: xr.Dataset, prefix: str, words: str) -> Interval | Absent:
     """Return the saved interval, or the reason in ``words`` why there is none."""
     if words.startswith(ABSENT_PREFIX):
@@ -334,4 +389,5 @@ def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw calibrated consistency beside what in-sample R2 would say, the pairs, and distances."""
     from neuromvm.analysis.figures import consistency as figures  # here, so that computing needs no plotting library
 
-    return {"calibrated": figures.calibrated(scores), "pairs": figures.pairs(scores), "distances": figures.distances(scores)}
+    drawn = {"calibrated": figures.calibrated(scores), "pairs": figures.pairs(scores), "distances": figures.distances(scores)}
+    return drawn | ({"units": figures.without_units(scores)} if scores.sizes.get("left_out") else {})

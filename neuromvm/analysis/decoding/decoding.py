@@ -16,7 +16,7 @@ from pydantic import Field
 
 from neuromvm.analysis.baselines.catalogue import BASELINES, BaselineOptions, baseline, missing, require
 from neuromvm.analysis.decoding.scoring import Resampling, score
-from neuromvm.analysis.decoding.tuning import tuned_options, tuned_penalties
+from neuromvm.analysis.decoding.tuning import Tuned, tuned_options, tuned_penalties
 from neuromvm.analysis.judged import (
     ALL_ANIMALS,
     ANIMALS,
@@ -33,6 +33,7 @@ from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents
 from neuromvm.analysis.scores import Absent, Counts, Difference, Score
 from neuromvm.data.correspondence import CORRESPONDENCE
+from neuromvm.data.design import design_flags
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
 from neuromvm.schema import check_same_trials, expect_tree, in_sample
@@ -92,9 +93,12 @@ def compare(
 
     Returns
     -------
-    What :func:`neuromvm.analysis.decoding.scoring.score` returns, and ``chosen (representation, split)``, the settings used,
-    as JSON. The attributes ``settings`` and ``omitted`` say in words how settings were chosen, and which baselines the samples do
-    not allow. :func:`neuromvm.analysis.judged.values` gives the plain table of scores.
+    What :func:`neuromvm.analysis.decoding.scoring.score` returns, and with the dims ``representation, split``: ``chosen``, the
+    settings used, as JSON; ``inner_repeats``, how often training sides were divided into folds to choose them, 0 if they were
+    given; ``chosen_share``, the share of these divisions in which they were the best. The attributes ``settings`` and ``omitted``
+    say in words how settings were chosen, and which baselines the samples do not allow; ``design``, as JSON, what makes trials of
+    an animal hard to exchange (:func:`neuromvm.data.design.design_flags`). :func:`neuromvm.analysis.judged.values` gives the
+    plain table of scores.
 
     Raises
     ------
@@ -122,19 +126,26 @@ def compare(
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
     predictions, chosen, left_out = predict(samples, splits, latents, options)
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
-    null_data = {} if refits is None else {name: refits(name, chosen[name]) for name in predictions}
+    null_data = {} if refits is None else {name: refits(name, chosen[name].settings) for name in predictions}
     scores = score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits), refits=null_data)
-    scores["chosen"] = (("representation", "split"), np.array(list(chosen.values())))
-    how = f"chosen on {options.inner_folds} inner folds of the training side of each split" if options.tune else "as given"
+    fields = {"chosen": "settings", "inner_repeats": "repeats", "chosen_share": "share"}
+    scores = scores.assign(
+        {
+            variable: (("representation", "split"), np.array([getattr(choice, field) for choice in chosen.values()]))
+            for variable, field in fields.items()
+        }
+    )
+    how = _how_chosen(options)
     return scores.assign_attrs(
         settings=f"{how}. " + ". ".join(f"{name}: {words}" for name, words in chosen_settings(scores).items()),
         omitted="; ".join(f"{name}: {reason}" for name, reason in left_out.items()),
+        design=json.dumps([flag._asdict() for flag in design_flags(samples, splits)]),
     )
 
 
 def predict(
     samples: xr.DataTree, splits: xr.DataTree, latents: Mapping[str, xr.DataTree], options: Options
-) -> tuple[dict[str, xr.DataTree], dict[str, list[str]], dict[str, str]]:
+) -> tuple[dict[str, xr.DataTree], dict[str, Tuned[str]], dict[str, str]]:
     """Fit the baselines, choose settings if ``tune`` is on, and decode everything; arguments are as of :func:`compare`.
 
     Return representation -> predictions of :func:`~neuromvm.analysis.readouts.decoders.decode`; representation -> its settings in
@@ -142,15 +153,18 @@ def predict(
     """
     left_out = {str(name): reason for name in options.baselines if (reason := missing(name, samples))}
     options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if name not in left_out)})
-    predictions, chosen = {}, {}
+    predictions: dict[str, xr.DataTree] = {}
+    chosen: dict[str, Tuned[str]] = {}
     for name, tree in latents.items():
         penalties = tuned_penalties(tree, samples, splits, options)
-        predictions[name] = decode(Latents(tree, splits, inverse_penalty=penalties), samples, splits)
-        chosen[name] = [json.dumps({LATENT_PENALTY: penalty}) for penalty in penalties]
+        predictions[name] = decode(Latents(tree, splits, inverse_penalty=penalties.settings), samples, splits)
+        texts = [json.dumps({LATENT_PENALTY: penalty}) for penalty in penalties.settings]
+        chosen[name] = Tuned(texts, penalties.repeats, penalties.share)
     inputs = Inputs(samples, splits)
-    for name, settings in tuned_options(samples, splits, options).items():
-        predictions[name] = decode(baseline(name, inputs, settings), samples, splits)
-        chosen[name] = [json.dumps({key: getattr(of_split, key) for key in BASELINES[name].grid}) for of_split in settings]
+    for name, tuned in tuned_options(samples, splits, options).items():
+        predictions[name] = decode(baseline(name, inputs, tuned.settings), samples, splits)
+        texts = [json.dumps({key: getattr(of_split, key) for key in BASELINES[name].grid}) for of_split in tuned.settings]
+        chosen[name] = Tuned(texts, tuned.repeats, tuned.share)
     return predictions, chosen, left_out
 
 
@@ -163,9 +177,27 @@ def chosen_settings(scores: xr.Dataset) -> dict[str, str]:
     >>> chosen_settings(xr.Dataset({"chosen": (("representation", "split"), chosen)}, {"representation": ["mcca"]}))
     {'mcca': 'ridge 3 (2 of 3 splits), 10 (1)'}
     """
-    return {
-        str(name): _in_words(scores["chosen"].sel(representation=name).to_numpy()) for name in scores["representation"].values
-    }
+    words = {}
+    for name in map(str, scores["representation"].values):
+        cell = scores.sel(representation=name)
+        words[name] = _in_words(cell["chosen"].to_numpy())
+        if "inner_repeats" in scores and cell["inner_repeats"].any():
+            words[name] += f" (best in {float(cell['chosen_share'].mean()):.0%} of {_range(cell['inner_repeats'])} divisions)"
+    return words
+
+
+def _how_chosen(options: Options) -> str:
+    """Say in words how settings were chosen."""
+    if not options.tune:
+        return "as given"
+    how = f"chosen on {options.inner_folds} inner folds of the training side of each split"
+    again = f", divided anew until choices did not change, {options.inner_repeats} times at most"
+    return how if options.inner_repeats == 1 else how + again
+
+
+def _range(counts: xr.DataArray) -> str:
+    lowest, highest = int(counts.min()), int(counts.max())
+    return str(lowest) if lowest == highest else f"{lowest} to {highest}"
 
 
 def _in_words(chosen: NDArray[np.str_]) -> str:

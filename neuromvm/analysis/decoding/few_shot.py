@@ -2,7 +2,8 @@
 
 Every animal is new once: the shared model and the maps are fitted without it, and adapted to it with a number of its training
 trials of each class. Compared are the adapted model, the same model trained from scratch, multiset canonical correlation (maps of
-the others frozen, or fitted again), and the animal's own decoder. A decoder of the other animals reads all but the last.
+the others frozen, or fitted again), and two decoders of the animal alone. A decoder of the other animals reads all but these
+two.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from neuromvm.analysis.baselines.adapted_maps import FrozenCanonicalVariates
 from neuromvm.analysis.baselines.mcca import CanonicalVariates
+from neuromvm.analysis.baselines.raw import ShrunkMeanDiscriminants
 from neuromvm.analysis.decoding import decoding
 from neuromvm.analysis.decoding.refit import EXCHANGED_KIND
 from neuromvm.analysis.decoding.scoring import ONE_ANIMAL, Resampling, null_scores, score
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
     from neuromvm.folders.study import Study
 
-__all__ = ["NewAnimal", "Options", "compare_few_shot", "compute", "plot", "summarize"]
+__all__ = ["NewAnimal", "Options", "compare_few_shot", "compute", "new_animal", "plot", "summarize"]
 
-FROZEN_MAPS, REFITTED_MAPS, ALONE = "linear map", "mcca", "own decoder"
+FROZEN_MAPS, REFITTED_MAPS, ALONE, SHRUNK_ALONE = "linear map", "mcca", "own decoder", "own shrunk_lda"
 LINEAR = FROZEN_MAPS, REFITTED_MAPS
 MODELS_KEPT = "models are not fitted again for new animals with exchanged names"
 LEAVE_ONE_OUT = "balanced accuracy, leave one animal out"
@@ -77,13 +79,13 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
             found=f"no number of trials that {', '.join(models)} were all trained with",
             next_step=f"Finish each: {command} --model MODEL",
         )
-    new_animals = {trials: {animal: _trained(folder, animal, trials) for animal in animals} for trials in per_class}
+    new_animals = {trials: {animal: new_animal(folder, animal, trials) for animal in animals} for trials in per_class}
     baselines = decoding.Options.model_validate(study.spec.analyses.get("decoding", {}))
     return compare_few_shot(study.samples, new_animals, options, baselines)
 
 
-def _trained(folder: FewShotFolder, animal: str, trials: Trials) -> NewAnimal:
-    """Read what all models inferred with a number of training trials of an animal."""
+def new_animal(folder: FewShotFolder, animal: str, trials: Trials) -> NewAnimal:
+    """Return what all models inferred with a number of training trials of an animal; RunFolderError if they had other trials."""
     models = folder.models
     splits = folder.splits(models[0], animal, trials)
     for model in models[1:]:
@@ -141,7 +143,7 @@ def compare_few_shot(
         scored = score(_by_method(read), _only(samples, *animals), resampling, FROZEN_MAPS, refits=refits)
         scored = scored.sel(setting=[OTHERS], null=[LABELS, CORRESPONDENCE])
         for method in scored["representation"].values.tolist():
-            absent = ONE_ANIMAL if method == ALONE else reason if method in LINEAR else MODELS_KEPT
+            absent = ONE_ANIMAL if method in (ALONE, SHRUNK_ALONE) else reason if method in LINEAR else MODELS_KEPT
             scored["null_absent"].loc[{"null": CORRESPONDENCE, "representation": method}] = absent
         counts = [is_fitted(new.splits[animal]["part"].to_numpy()).sum(axis=1).mean() for animal, new in animals.items()]
         scored = scored.assign(training_trials=(("setting", "target"), [[np.mean(counts), *counts]]))
@@ -230,7 +232,7 @@ def _settings(baselines: decoding.Options, map_ridge: float) -> str:
         f"{FROZEN_MAPS}: canonical_components {baselines.canonical_components}, ridge {baselines.ridge:g}, of the animal left "
         f"out {map_ridge:g}, canonical_inverse_penalty {baselines.canonical_inverse_penalty:g}; {REFITTED_MAPS}: the same; "
         f"models: latent_inverse_penalty {baselines.latent_inverse_penalty:g}; {ALONE}: raw_inverse_penalty "
-        f"{baselines.raw_inverse_penalty:g}"
+        f"{baselines.raw_inverse_penalty:g}; {SHRUNK_ALONE}: mean_lda_shrinkage {baselines.mean_lda_shrinkage:g}"
     )
 
 
@@ -243,15 +245,21 @@ def _read(
     representations: dict[str, Representation] = {
         name: Latents(tree, splits, inverse_penalty=options.latent_inverse_penalty) for name, tree in new.latents.items()
     }
-    for name in (FROZEN_MAPS, REFITTED_MAPS, ALONE):
+    for name in (FROZEN_MAPS, REFITTED_MAPS, ALONE, SHRUNK_ALONE):
         if name in representations:
             raise SpecError(f"method {name!r}", found="the name of a baseline", next_step="Rename it")
     representations |= _maps(inputs, animal, map_ridge, options)
     predicted = {name: decode(method, samples, splits)[animal].to_dataset() for name, method in representations.items()}
     alone = _only(samples, animal), _only(splits, animal)
-    by_itself = decode(RawFeatures(Inputs(*alone), inverse_penalty=options.raw_inverse_penalty), *alone)[animal].to_dataset()
-    # In place of the decoder of the others in the other methods.
-    predicted[ALONE] = by_itself.sel(decoder=[animal]).assign_coords(decoder=[OTHERS])
+    inputs_alone = Inputs(*alone)
+    by_itself: dict[str, Representation] = {
+        ALONE: RawFeatures(inputs_alone, inverse_penalty=options.raw_inverse_penalty),
+        SHRUNK_ALONE: ShrunkMeanDiscriminants(inputs_alone, shrinkage=options.mean_lda_shrinkage),
+    }
+    for name, method in by_itself.items():
+        decoded = decode(method, *alone)[animal].to_dataset()
+        # In place of the decoder of the others in the other methods.
+        predicted[name] = decoded.sel(decoder=[animal]).assign_coords(decoder=[OTHERS])
     return predicted
 
 

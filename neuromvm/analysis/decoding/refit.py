@@ -22,7 +22,8 @@ from neuromvm.analysis.judged import ALL_ANIMALS, LABELS, check_judged, value_of
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents, Representation
 from neuromvm.data.correspondence import CORRESPONDENCE, exchanged, exchanged_splits
-from neuromvm.data.permutation import permuted
+from neuromvm.data.permutation import distinct_shifts, permuted
+from neuromvm.schema import animals
 
 if TYPE_CHECKING:
     from neuromvm.folders.study import Study
@@ -43,7 +44,7 @@ def options(study: "Study") -> Options:
 def rows(study: "Study") -> dict[str, bool]:
     """Return the baselines of a run's analysis ``decoding``, and whether each is refitted unless rows are named."""
     names = [str(name) for name in _scores(study)["representation"].values]
-    return {name: BASELINES[name].require is None for name in names if name not in study.models}
+    return {name: BASELINES[name].default for name in names if name not in study.models}
 
 
 def settings_of(study: "Study", name: str) -> list[str]:
@@ -93,11 +94,13 @@ def by_number(latents: xr.DataTree, null: str) -> Iterator[tuple[int, xr.DataTre
 
 def score_baseline(study: "Study", name: str, settings: Sequence[str], numbers: Sequence[int], null: str = LABELS) -> xr.Dataset:
     """Fit a baseline of :func:`rows` to null data of these numbers and decode it, as :func:`score_latents` does for a model."""
-    table_options, scores = options(study), []
+    table_options, nulls, scores = options(study), study.spec.nulls, []
     of_split = [table_options.model_copy(update=json.loads(chosen)) for chosen in settings]
     for number in numbers:
         samples, splits = answers(study, null, number)
-        fitted = permuted(samples, number, within=study.spec.nulls.within) if null == LABELS else samples
+        fitted = samples
+        if null == LABELS:
+            fitted = permuted(samples, number, within=nulls.within, rearrangement=nulls.rearrangement)
         representation: Representation = baseline(name, Inputs(fitted, splits), of_split)
         scores.append(_scored(study, decode(representation, samples, splits), samples, number, null))
     return _joined(scores)
@@ -127,13 +130,23 @@ def without_score(study: "Study", number: int, null: str = LABELS) -> xr.Dataset
 
 
 def null_kind(study: "Study", null: str = LABELS) -> str:
-    """Say in words what a refit null of a run is."""
+    """Say in words what a refit null of a run is, and the smallest p where labels have few places to move to."""
     if null == CORRESPONDENCE:
         return f"{EXCHANGED_KIND}; p of within - cross says how often as little or less is lost"
-    within = study.spec.nulls.within
-    among = "all trials" if within is None else f"trials of the same {within}"
-    permuted_labels = f"labels permuted among {among} of each animal{shifted(study.samples)}"
-    return f"refits: {permuted_labels}; all that is fitted is fitted anew, settings kept"
+    nulls = study.spec.nulls
+    among = "all trials" if nulls.within is None else f"trials of the same {nulls.within}"
+    if nulls.rearrangement == "permute":
+        broken = f"labels permuted among {among} of each animal{shifted(study.samples)}"
+    else:
+        shifts = fewest_shifts(study)
+        along = f"labels moved together along {among} of each animal, circularly in order of onset{shifted(study.samples)}"
+        broken = f"{along} ({shifts} distinct shifts of the animal with fewest, p is at least {1 / (shifts + 1):.2g})"
+    return f"refits: {broken}; all that is fitted is fitted anew, settings kept"
+
+
+def fewest_shifts(study: "Study") -> int:
+    """Return how many shifts along its session the animal with the fewest trials has; more refits would repeat them."""
+    return min(distinct_shifts(name, node, study.spec.nulls.within) for name, node in animals(study.samples))
 
 
 def _scores(study: "Study") -> xr.Dataset:

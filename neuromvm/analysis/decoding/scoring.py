@@ -150,8 +150,8 @@ def score(
         refits_of = {null: refit.sel(source=animals, target=animals) for null, refit in (refits or {}).get(name, {}).items()}
         draws.append(_draws(tree, samples, resampling, LABELS in refits_of))
         accuracies.append(Accuracies.of(draws[-1]))
-        null_scores_of.append(judge.nulls(tree, draws[-1].null, accuracies[-1], refits_of))
-        pair_p.append(_pair_p(accuracies[-1].pairs, refits_of.get(LABELS)))
+        null_scores_of.append(judge.nulls(tree, draws[-1], accuracies[-1], refits_of))
+        pair_p.append(_pair_p(accuracies[-1].pairs, draws[-1].pairs, refits_of.get(LABELS)))
     null_names, variables = nulls.null_variables(null_scores_of, ALL_SETTINGS, samples)
     dims, targets = ("representation", "setting", "target"), [tree[animals[0]] for tree in predictions.values()]
     variables |= _scores_and_differences(accuracies, dims, resampling.seed)
@@ -271,18 +271,18 @@ class _Judge:
         self._renaming = Renaming(animals, classes, 0 if self._alike else resampling.permutations, resampling.seed)
 
     def nulls(
-        self, predictions: xr.DataTree, permuted: Floats, accuracies: Accuracies, refits: Mapping[str, xr.Dataset]
+        self, predictions: xr.DataTree, draws: Draws, accuracies: Accuracies, refits: Mapping[str, xr.Dataset]
     ) -> dict[str, NullScores]:
-        """Return all nulls of a representation by name; ``permuted`` are its scores of permuted labels."""
+        """Return all nulls of a representation by name."""
         count, value = self._resampling.permutations, accuracies.value
         kind = f"{count} permutations of labels among the test trials of each animal, decoders not refitted"
-        permuted = under_null(value[: len(SETTINGS)], with_mean(permuted))
+        permuted = under_null(value[: len(SETTINGS)], with_mean(draws.null))
         renamed = nulls.cross_with_renamed_classes(predictions, self._samples, self._renaming)
         exchanges, exchanged_kind = nulls.exchanges(len(accuracies.pairs), count)
         rng = np.random.default_rng(self._resampling.seed)
         exchanged = nulls.exchanged(accuracies.pairs, count, rng) if count else np.empty(0)
         refits = dict(refits)
-        scrambled = _scrambled(refits.pop(CORRESPONDENCE, None), value, self._unjudged or NOT_EXCHANGED)
+        scrambled = _scrambled(refits.pop(CORRESPONDENCE, None), value, draws, self._unjudged or NOT_EXCHANGED)
         return {
             LABELS: NullScores(kind + shifted(self._samples), count, dict(zip(SETTINGS, permuted, strict=True)), self._absent),
             CLASS_NAMES: NullScores(
@@ -293,19 +293,37 @@ class _Judge:
             ),
             nulls.EXCHANGED_DECODERS: NullScores(exchanged_kind, exchanges, {LOST: _of_mean(value[-1], exchanged)}, self._absent),
             CORRESPONDENCE: scrambled,
-            **{name: _refitted(refit, value) for name, refit in refits.items()},
+            **{name: _refitted(refit, value, draws.observed) for name, refit in refits.items()},
         }
 
 
-def _refitted(refit: xr.Dataset, value: Floats) -> NullScores:
-    """Compare scores ``(setting, target)`` with those of refits."""
+def _refitted(refit: xr.Dataset, value: Floats, observed: Floats) -> NullScores:
+    """Compare scores ``(setting, target)`` with those of refits; ``observed (split, setting, target)`` are those of each split.
+
+    A refit that failed counts as reaching every score, the mean over targets if a target failed.
+    """
     settings = [str(setting) for setting in refit["setting"].values]
-    null = mean_of_scored(refit["value"].transpose("permutation", "split", "setting", "target").to_numpy(), axis=1)
-    statistics = under_null(value[[ALL_SETTINGS.index(setting) for setting in settings]], with_mean(null))
-    return NullScores(str(refit.attrs["null_kind"]), refit.sizes["permutation"], dict(zip(settings, statistics, strict=True)))
+    of_refits = refit["value"].transpose("permutation", "split", "setting", "target").to_numpy()
+    rows = [ALL_SETTINGS.index(setting) for setting in settings]
+    null = _over_splits(of_refits, observed[:, rows])
+    failed = np.isnan(null) & ~np.isnan(value[rows, 1:])  # (draw, setting, target)
+    mean = np.where(failed.any(axis=-1), np.nan, mean_of_scored(null, axis=-1))
+    null = np.concatenate([mean[..., None], null], axis=-1)
+    statistics = under_null(value[rows], null)
+    statistics[..., NULL_STATISTICS.index("p")] = over_trials.p_value(value[rows], null)  # 1 if all failed
+    kind, count, failures = str(refit.attrs["null_kind"]), len(null), int(failed.any(axis=(1, 2)).sum())
+    if failures:
+        kind += f"; {failures} of {count} failed and count as reaching the score"
+    return NullScores(kind, count, dict(zip(settings, statistics, strict=True)))
 
 
-def _scrambled(refit: xr.Dataset | None, value: Floats, absent: str) -> NullScores:
+def _over_splits(refits: Floats, observed: Floats) -> Floats:
+    """Return the mean over splits of refits ``(draw, split, ...)``, NaN where one lacks a score ``(split, ...)`` of the data."""
+    failed = (np.isnan(refits) & ~np.isnan(observed)).any(axis=1)
+    return np.where(failed, np.nan, mean_of_scored(refits, axis=1))
+
+
+def _scrambled(refit: xr.Dataset | None, value: Floats, draws: Draws, absent: str) -> NullScores:
     """Compare scores ``(setting, target)`` with those of refits in which the names of conditions were exchanged.
 
     ``absent`` says why there are no refits.
@@ -314,9 +332,11 @@ def _scrambled(refit: xr.Dataset | None, value: Floats, absent: str) -> NullScor
         return NullScores("", 0, {}, absent_settings=dict.fromkeys(ALL_SETTINGS, ONE_ANIMAL))
     if refit is None:
         return NullScores("", 0, {}, absent_settings={**dict.fromkeys(ALL_SETTINGS, absent), "within": NAMES_WITHIN})
-    null = _refitted(refit, value)
+    null = _refitted(refit, value, draws.observed)
     pairs = refit["accuracy"].transpose("permutation", "split", "source", "target").to_numpy()
-    lost = with_mean(nulls.own_minus_others(mean_of_scored(pairs, axis=1)))
+    lost = nulls.own_minus_others(_over_splits(pairs, draws.pairs))
+    failed = (np.isnan(lost) & ~np.isnan(value[-1, 1:])).any(axis=-1)
+    lost = np.concatenate([np.where(failed, np.nan, mean_of_scored(lost, axis=-1))[:, None], lost], axis=-1)
     statistics = {setting: numbers for setting, numbers in null.statistics.items() if setting != "within"}
     statistics[LOST] = nulls.own_minus_others_at_most(value[-1], lost)
     return null._replace(statistics=statistics, absent_settings={"within": NAMES_WITHIN})
@@ -338,18 +358,18 @@ def _scores_and_differences(accuracies: Sequence[Accuracies], dims: tuple[str, .
     return {"score": (dims, scores), "difference": (("reference", *dims), differences)}
 
 
-def _pair_p(value: Floats, refit: xr.Dataset | None) -> Floats:
-    """Return p of each pair ``(correction, source, target)``, alone and against the largest of all pairs of a refit."""
+def _pair_p(value: Floats, observed: Floats, refit: xr.Dataset | None) -> Floats:
+    """Return p of each pair ``(correction, source, target)``, alone and against the largest of all pairs of a refit.
+
+    ``observed (split, source, target)`` are the scores of each split. A refit in which a pair has no score counts as reaching it.
+    """
     if refit is None:
         return np.full((len(CORRECTIONS), *value.shape), np.nan)
-    null = mean_of_scored(refit["accuracy"].transpose("permutation", "split", "source", "target").to_numpy(), axis=1)
-    known = ~np.isnan(null).all(axis=0)
-    between = known & ~np.eye(len(value), dtype=bool)
-    alone = np.where(known, over_trials.p_value(value, null), np.nan)
-    # A refit in which a pair has no score counts as reaching it.
+    null = _over_splits(refit["accuracy"].transpose("permutation", "split", "source", "target").to_numpy(), observed)
+    between = ~np.isnan(value) & ~np.eye(len(value), dtype=bool)
     counted = np.where(between, np.where(np.isnan(null), np.inf, null), -np.inf)
     largest = np.broadcast_to(counted.max(axis=(1, 2), keepdims=True), null.shape)
-    return np.stack([alone, np.where(between, over_trials.p_value(value, largest), np.nan)])
+    return np.stack([over_trials.p_value(value, null), np.where(between, over_trials.p_value(value, largest), np.nan)])
 
 
 def _by_split(draws: Draws) -> Floats:

@@ -90,6 +90,30 @@ def distances(scores: xr.Dataset) -> Figure:
     )
 
 
+@style.applied()
+def without_units(scores: xr.Dataset) -> Figure:
+    """Draw every measure over the number of units left out, of the most influential units and of units at random."""
+    measures, numbers = style.names_of(scores, "measure"), scores["left_out"].to_numpy()
+    names = ["most influential", "at random"]
+    color = style.colors(names)
+    figure, panels = style.panels(len(measures), 4, 0.9, 2.2)
+    for (axes, is_left, _), measure in zip(panels, measures, strict=True):
+        score = scores.sel(measure=measure)
+        whole = float((score["without_value"] + score["fall"])[0])
+        mean, low, high = (np.append(whole, whole - score[f"fall_null_{key}"]) for key in ("mean", "high", "low"))
+        axes.plot([0, *numbers], np.append(whole, score["without_value"]), "o-", markersize=3, color=color[names[0]])
+        axes.plot([0, *numbers], mean, "--", color=color[names[1]])
+        axes.fill_between([0, *numbers], low, high, color=color[names[1]], alpha=0.25, linewidth=0)
+        axes.axhline(0, color="0.4", linewidth=0.8, linestyle=":")
+        axes.set(title=measure, xlabel="units left out", ylabel="as scored" if is_left else "")
+    style.legend(figure, style.handles(names, marked=False))
+    return style.caption(
+        figure,
+        "Score of raw activity between animals without units of each animal, ranked on training trials; band: 95 % of\n"
+        f"{scores.attrs['null_units']}.\n{_n(scores)}",
+    )
+
+
 def _measures(axes: Axes, scores: xr.Dataset) -> None:
     """Draw the representations side by side at each measure, under one null."""
     names, measures = style.names_of(scores), style.names_of(scores, "measure")

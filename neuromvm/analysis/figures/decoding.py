@@ -33,7 +33,7 @@ def settings(scores: xr.Dataset) -> Figure:
         look = {"color": color[point["representation"]], "alpha": 0.35, "markersize": 3, "markeredgewidth": 0}
         axes.plot(x + spread, of_animals.sel(point), ".", **look)
         _draw(axes, x, scores["score"].sel(point), names)
-    axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+    chance = _draw_chance(axes, scores, names)
     _name_settings(axes, scores)
     axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
     axes.set_ylim(bottom=0)
@@ -41,12 +41,12 @@ def settings(scores: xr.Dataset) -> Figure:
     has_null = bool(np.isfinite(null).any())
     if has_null:
         handles.append(Patch(color="0.85", label="permuted labels"))
-    handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
+    handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {chance}"))
     style.legend(figure, handles)
     return style.caption(
         figure,
         f"Bars: {scores.attrs['interval']}; dots: animals.{_tuned(scores)}\n"
-        f"{'Grey: 95 % of' if has_null else 'Floor:'} {null_in_words(scores, LABELS)}.{_fewer_classes(scores)}\n"
+        f"{'Grey: 95 % of' if has_null else 'Floor:'} {null_in_words(scores, LABELS)}.\n"
         f"{_n(scores)}.",
     )
 
@@ -104,6 +104,15 @@ def _draw(axes: Axes, x: float, score: xr.DataArray, names: list[str]) -> None:
     name, mean = str(score["representation"].item()), score.sel(target=ALL_ANIMALS, unit_of_inference=TRIALS)
     estimate = mean.sel(statistic=["value", "low", "high"]).to_numpy()
     style.point(axes, x, *estimate, color=style.colors(names)[name], marker=style.markers(names)[name])
+
+
+def _draw_chance(axes: Axes, scores: xr.Dataset, names: list[str]) -> str:
+    """Draw what guessing gives under each score, since animals may lack classes; return its range in words."""
+    half, drawn = 0.4 / len(names), []
+    for x, point in _points(scores, names):
+        drawn.append(float(scores["chance"].sel({**point, "target": ALL_ANIMALS})))
+        axes.hlines(drawn[-1], x - half, x + half, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+    return style.limits(drawn or [scores.attrs["chance"]])
 
 
 def _settings(scores: xr.Dataset) -> list[str]:

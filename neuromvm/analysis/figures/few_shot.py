@@ -26,13 +26,13 @@ def curve(scores: xr.Dataset) -> Figure:
         ends = [number - SPREAD / 2, number + SPREAD / 2]
         low, high = float(lowest.sel(setting=setting).min()), float(highest.sel(setting=setting).max())
         axes.fill_between(ends, low, high, color="0.9", linewidth=0, zorder=0)
-    axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
+        _draw_chance(axes, scores["chance"].sel(setting=setting, target=ALL_ANIMALS), *ends)
     axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
     axes.set_ylim(bottom=0)
     style.legend(figure, _handles(scores))
     return style.caption(
         figure,
-        "Test trials of an animal that is new, read by a decoder of the others (own decoder: by its own).\n"
+        "Test trials of an animal that is new, read by a decoder of the others (own …: by its own).\n"
         f"Bars: {scores.attrs['interval']}. Grey: 95 % of {null_in_words(scores, LABELS)}, all methods.\n{_n(scores)}.",
     )
 
@@ -64,7 +64,7 @@ def animals(scores: xr.Dataset) -> Figure:
     return style.caption(
         figure,
         "Leave one animal out: test trials of an animal that the shared model was trained without, and adapted to later,\n"
-        "read by a decoder of the others (own decoder: by its own). "
+        "read by a decoder of the others (own …: by its own). "
         f"Bars: {scores.attrs['interval']};\nof the mean: 95 % over animals, then trials (hierarchical bootstrap).\n"
         f"Grey: 95 % of {null_in_words(scores, LABELS)}.\n{_n(scores)}.",
     )
@@ -92,6 +92,8 @@ def _draw_animals(axes: Axes, scores: xr.Dataset) -> None:
         bounds, ends = null.sel(target=target), [number - SPREAD, number + SPREAD]
         lowest, highest = float(bounds.sel(null_statistic="low").min()), float(bounds.sel(null_statistic="high").max())
         axes.fill_between(ends, lowest, highest, color="0.9", linewidth=0, zorder=0)
+    for number, target in enumerate(targets):
+        _draw_chance(axes, scores["chance"].sel(target=target), number - SPREAD, number + SPREAD)
     points = {
         "target": xr.DataArray(targets, dims="target"),
         "unit_of_inference": xr.DataArray([TRIALS] * (len(targets) - 1) + [ANIMALS], dims="target"),
@@ -101,8 +103,13 @@ def _draw_animals(axes: Axes, scores: xr.Dataset) -> None:
         of_targets = scores["score"].sel(representation=name).sel(points)
         value, low, high = (of_targets.sel(statistic=statistic) for statistic in STATISTICS)
         style.point(axes, x, value, low, high, color=color[name], marker=marker[name], linewidth=0.8)
-    axes.axhline(scores.attrs["chance"], color="0.4", linewidth=0.8, linestyle="--", zorder=1)
     axes.axvline(len(targets) - 1.5, color="0.8", linewidth=0.8)
+
+
+def _draw_chance(axes: Axes, chance: xr.DataArray, left: float, right: float) -> None:
+    """Draw what guessing gives ``(representation,)``, a line for each value."""
+    known = np.unique(chance.to_numpy()[np.isfinite(chance)])
+    axes.hlines(known, left, right, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
 
 
 def _draw_lines(axes: Axes, drawn: xr.DataArray, scores: xr.Dataset) -> None:
@@ -121,7 +128,8 @@ def _draw_lines(axes: Axes, drawn: xr.DataArray, scores: xr.Dataset) -> None:
 
 def _handles(scores: xr.Dataset) -> list[Artist]:
     """Return the entries of the legend: methods, null and chance."""
-    chance = Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}")
+    of_animals = scores["chance"].sel(target=animals_of(scores)).to_numpy()
+    chance = Line2D([], [], color="0.4", linestyle="--", label=f"chance, {style.limits(of_animals[np.isfinite(of_animals)])}")
     return [*style.handles(style.names_of(scores)), Patch(color="0.9", label="permuted labels"), chance]
 
 

@@ -125,6 +125,17 @@ def handles(names: Sequence[str], labels: Sequence[str] | None = None, *, marked
     return entries
 
 
+def limits(values: Sequence[float]) -> str:
+    """Return the range of values in words, or the value if they are the same.
+
+    Examples
+    --------
+    >>> limits([0.25, 0.25]), limits([0.5, 0.25])
+    ('0.25', '0.25 to 0.5')
+    """
+    return " to ".join(dict.fromkeys(f"{limit:.3g}" for limit in (min(values), max(values))))
+
+
 def legend(figure: Figure, entries: Sequence[Artist], title: str = "") -> None:
     """Add a legend right of all panels, in as many columns as its entries need."""
     columns = 1 + (len(entries) - 1) // 16

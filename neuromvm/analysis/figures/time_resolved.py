@@ -93,7 +93,8 @@ def generalization(scores: xr.Dataset) -> Figure:
     bar = figure.colorbar(image, ax=figure.axes, label="balanced accuracy", shrink=0.8)
     bar.ax.set_ylim(max(chance - far, 0), min(chance + far, 1))
     outlined = "" if scores.attrs["in_sample"] else f" Outlined: clusters with p ≤ {scores.attrs['level']:g}, corrected."
-    text = f"Mean over animals; white: chance; dots: {OWN_WINDOW}.{outlined}\n{_null(scores)}\n{_numbers(scores)}"
+    null = _null(scores, "generalization_null_kind")
+    text = f"Mean over animals; white: chance; dots: {OWN_WINDOW}.{outlined}\n{null}\n{_numbers(scores)}"
     return style.caption(figure, text)
 
 
@@ -167,10 +168,10 @@ def _bands(scores: xr.Dataset) -> str:
     )
 
 
-def _null(scores: xr.Dataset) -> str:
+def _null(scores: xr.Dataset, kind: str = "null_kind") -> str:
     if scores.attrs["in_sample"]:
         return "No null: the scored trials were fitted on."
-    kinds = dict.fromkeys(str(panel["null_kind"].item()) for _, _, panel in _panels(scores))
+    kinds = dict.fromkeys(str(panel[kind].item()) for _, _, panel in _panels(scores))
     return f"Null: {scores.attrs['permutations']} draws; " + ";\n".join(kinds) + "."
 
 

@@ -72,7 +72,8 @@ def _decoder(
     labelled = training_labels >= 0
     if len(np.unique(training_labels[labelled])) < 2:
         return lambda latents: np.full(len(latents), np.nan)
-    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000).fit(training[labelled], training_labels[labelled])
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000, class_weight="balanced")
+    model.fit(training[labelled], training_labels[labelled])
     column = np.full(classes + 1, -1)  # the last entry is that of samples without a label
     column[model.classes_] = np.arange(len(model.classes_))
     true = column[labels]

@@ -112,15 +112,16 @@ class _Decoders:
 
     def _sources(self, name: str, target: str) -> tuple[str, ...]:
         if name in (OTHERS, POOLED):
-            shared = self._representation.shared
-            return tuple(animal for animal in self._training if shared and (name == POOLED or animal != target))
+            exists = self._representation.shared or (name == POOLED and self._representation.pools)
+            return tuple(animal for animal in self._training if exists and (name == POOLED or animal != target))
         return (name,) if name in self._training else ()
 
     def _seen(self, name: str, target: str) -> Floats | None:
         """Return the test trials of a target; in a space of all animals they are the same for every decoder."""
         if self._representation.shared or name == target:
             return self._test_values[target]
-        values = self._representation.seen(self._replica, name, target) if name in self._training else None
+        sources = (*self._training, POOLED)
+        values = self._representation.seen(self._replica, name, target) if name in sources else None
         return None if values is None else values[self._tested[target]]
 
 

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import xarray as xr
@@ -53,6 +54,16 @@ class Inputs:
         self._features = {name: features(activity, spec) for name, activity in self._activity.items()}
         self._match = {name: node["match"].to_numpy() for name, node in samples.children.items()}
         self.animals = list(self._features)
+        self.bins = next(iter(self._activity.values())).sizes["bin"]  # the same in all animals
+        self._divide(splits)
+
+    def in_splits(self, splits: xr.DataTree) -> Self:
+        """Return the same samples in other splits, without a copy of their features."""
+        inputs = copy(self)
+        inputs._divide(splits)
+        return inputs
+
+    def _divide(self, splits: xr.DataTree) -> None:
         self.splits = next(iter(splits.children.values())).sizes["split"]
         self._sides = {(split, name): training_side(splits, split, name) for split in range(self.splits) for name in self.animals}
         self._scalers = {(split, name): self._scaler(split, name) for split in range(self.splits) for name in self.fitted(split)}
@@ -89,8 +100,11 @@ class Representation(ABC):
     """Features of the samples of every animal, as decoders see them.
 
     ``replicas`` are the split of each replica: a model has one for each split and seed, a baseline one for each split. ``shared``
-    says whether all animals lie in one space, so that one decoder can be fitted on several animals.
+    says whether all animals lie in one space, so that one decoder can be fitted on several animals. ``pools`` says that without
+    such a space there is one decoder of all animals, whose samples are those seen by the source ``pooled``.
     """
+
+    pools = False
 
     def __init__(self, replicas: Sequence[int], *, shared: bool) -> None:
         self.replicas = [int(split) for split in replicas]
@@ -106,6 +120,25 @@ class Representation(ABC):
 
         No map of samples may have been fitted on trials held out.
         """
+
+
+class Penalised(Representation):
+    """Features read by logistic regressions; ``inverse_penalty`` is their C, or one for each split."""
+
+    def __init__(self, replicas: Sequence[int], *, inverse_penalty: float | Sequence[float], shared: bool) -> None:
+        super().__init__(replicas, shared=shared)
+        self._inverse_penalty = inverse_penalty
+
+    def classifier(self, replica: int) -> Classifier:
+        """Return a logistic regression with the penalty of the split."""
+        penalty = self._inverse_penalty
+        return Logistic(penalty if isinstance(penalty, float | int) else penalty[self.replicas[replica]])
+
+    def with_penalty(self, inverse_penalty: float) -> Self:
+        """Return the same features, not fitted again, read with another penalty."""
+        reread = copy(self)
+        reread._inverse_penalty = inverse_penalty
+        return reread
 
 
 class Unaligned(Representation):
@@ -136,7 +169,7 @@ class RawFeatures(Unaligned):
         super().__init__(inputs, partial(Logistic, inverse_penalty), splits)
 
 
-class Latents(Representation):
+class Latents(Penalised):
     """Posterior means of a model's shared latents, each divided by its standard deviation over all animals' training sides.
 
     A common divisor keeps the alignment between animals as the model made it. Animals for which a replica has no latents (all
@@ -145,8 +178,8 @@ class Latents(Representation):
 
     def __init__(self, latents: xr.DataTree, splits: xr.DataTree, *, inverse_penalty: float | Sequence[float]) -> None:
         nodes = {name: node.to_dataset() for name, node in latents.children.items()}
-        self._inverse_penalty = inverse_penalty
-        super().__init__(next(iter(nodes.values()))["split"].to_numpy().tolist(), shared=True)
+        replicas = next(iter(nodes.values()))["split"].to_numpy().tolist()
+        super().__init__(replicas, inverse_penalty=inverse_penalty, shared=True)
         self._means = {}
         for name, node in nodes.items():
             if node.sizes["trial"] != splits[name].sizes["trial"]:
@@ -164,11 +197,6 @@ class Latents(Representation):
         """Return the latents of the target, whatever the source."""
         values = self._means[target][replica]
         return None if np.isnan(values).all() else values / self._spread[replica]
-
-    def classifier(self, replica: int) -> Classifier:
-        """Return a logistic regression with the penalty of the split."""
-        penalty = self._inverse_penalty
-        return Logistic(penalty if isinstance(penalty, float | int) else penalty[self.replicas[replica]])
 
     def _pooled_deviation(self, replica: int, splits: xr.DataTree) -> Floats:
         split = self.replicas[replica]

@@ -9,16 +9,23 @@ import xarray as xr
 from neuromvm.analysis.figures.text import counted, listed
 from neuromvm.analysis.report.account import trials_of_classes
 from neuromvm.data.describe import label_counts
-from neuromvm.data.splits import sorted_by_label, trial_strata
+from neuromvm.data.design import DRIFT, FEW_RUNS, RUNS, SORTED, design_flags
+from neuromvm.data.splits import trial_strata
 from neuromvm.data.windows import classes
 from neuromvm.folders.study import Study
 from neuromvm.schema import animals, in_sample, is_scored
+from neuromvm.specs.experiment import NullSpec
 
-ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca")  # baselines that pair animals by label
+ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca", "dynamics")  # baselines that pair animals by label
 FEW_ANIMALS = 10
 FEW_TRIALS = 10  # of a class, tested in a split
 UNEQUAL = 1.5  # share of the largest class relative to equal classes
 SAME = 0.9  # share of trials on which a label follows from another
+SHIFTED = "The null moves labels along the session, which keeps drift."
+PERMUTED = (
+    "Nulls that permute trials call drift a signal, and their p are too small then. Refits with nulls.rearrangement=shift move "
+    "labels along the session and keep drift."
+)
 SETTINGS_CHOSEN = (
     "This folder cannot tell how the settings of its models were chosen. If by looking at scores on these test trials, the "
     "scores of the models are too high."
@@ -32,7 +39,7 @@ def caveats(study: Study, shared: Sequence[str], representations: Sequence[str])
     """
     candidates = [
         scored_as_trained(study.splits),
-        sorted_trials(study.samples, study.spec.split.order or "onset"),
+        *hard_to_exchange(study.samples, study.splits, study.spec.split.order or "onset", study.spec.nulls),
         *confounded_labels(study),
         pairing(study, shared, representations),
         named_latents(study, representations),
@@ -58,21 +65,23 @@ def scored_as_trained(splits: xr.DataTree) -> str:
     )
 
 
-def sorted_trials(samples: xr.DataTree, order: str) -> str:
-    """Warn of animals whose classes are unbroken runs of trials, in the order of the trial label ``order`` or of the file."""
-    names = []
-    for name, node in animals(samples):
-        in_time = np.argsort(node[order].to_numpy(), kind="stable") if order in node.coords else slice(None)
-        strata = trial_strata(node)[in_time]
-        if len(np.unique(strata[strata >= 0])) > 1 and sorted_by_label(strata):
-            names.append(name)
-    if not names:
-        return ""
-    return (
-        f"Trials are sorted by {samples.attrs['label']} in {len(names)} of {len(samples.children)} animals ({listed(names)}): "
-        "every class is one unbroken run of trials. Slow drift of a recording (units fading, arousal, time of day) then tells "
-        "classes apart as well as their responses do, and no split of these trials can part the two: scores may rest on either."
-    )
+def hard_to_exchange(samples: xr.DataTree, splits: xr.DataTree, order: str, nulls: NullSpec) -> list[str]:
+    """Warn of designs in which time can pass for the label, in the order of a trial label or of the file."""
+    flags, label = design_flags(samples, splits, order), samples.attrs["label"]
+    flagged = {flag: [found.animal for found in flags if found.flag == flag] for flag in (SORTED, FEW_RUNS, DRIFT)}
+    where = {flag: f"{len(names)} of {len(samples.children)} animals ({listed(names)})" for flag, names in flagged.items()}
+    null = SHIFTED if nulls.refits > 0 and nulls.rearrangement == "shift" else PERMUTED
+    drifts = {found.animal: found.words for found in flags if found.flag == DRIFT}
+    warnings = {
+        SORTED: f"Trials are sorted by {label} in {where[SORTED]}: every class is one unbroken run of trials. Slow drift of a "
+        "recording (units fading, arousal, time of day) then tells classes apart as well as their responses do, and no split of "
+        f"these trials can part the two: scores may rest on either. {null}",
+        FEW_RUNS: f"Classes of {label} come in few runs of trials, {RUNS} or fewer on average, in {where[FEW_RUNS]}: slow drift "
+        f"of a recording tells them apart in part. {null}",
+        DRIFT: f"Activity drifts in {where[DRIFT]}: {'; '.join(f'{name}: {words}' for name, words in drifts.items())}. This does "
+        "no harm to nulls where labels follow in random order, and much where a class comes in few runs.",
+    }
+    return [warning for flag, warning in warnings.items() if flagged[flag]]
 
 
 def confounded_labels(study: Study) -> list[str]:

@@ -14,6 +14,7 @@ from neuromvm.analysis.report.headline import compare, sentences
 from neuromvm.analysis.report.models import agreements, clouds, trainings
 from neuromvm.analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
 from neuromvm.analysis.report.tables import Table
+from neuromvm.analysis.verdict import QUESTIONS, verdict
 from neuromvm.errors import RunFolderError
 from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
@@ -65,6 +66,7 @@ def _content(study: Study) -> dict[str, Any]:
         "name": study.spec.name,
         "about": study.spec.description or attrs.get("description", ""),
         "data": {"spec": study.spec.data.spec, **{key: attrs.get(key, "") for key in ("licence", "citation", "doi")}},
+        "claims": [(QUESTIONS[name], claim) for name, claim in verdict(study).items()],
         "headline": headline,
         "scored": bool(rows),
         "shared": shared,

@@ -2,8 +2,7 @@
 
 import xarray as xr
 
-from neuromvm.analysis.decoding.few_shot import ALONE as OWN_DECODER
-from neuromvm.analysis.decoding.few_shot import FROZEN_MAPS
+from neuromvm.analysis.decoding.few_shot import ALONE, FROZEN_MAPS, SHRUNK_ALONE
 from neuromvm.analysis.figures.few_shot import shown
 from neuromvm.analysis.figures.text import counted
 from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, STATISTICS, TRIALS, animals_of, is_judged, values
@@ -36,7 +35,11 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
     score, null = mean["score"].sel(representation=name), mean["null_score"].sel(representation=name, null=LABELS)
     chosen = f"the best of {len(names)} models by this very score, {name}," if len(names) > 1 else name
     over_animals = between(*_numbers(score, ANIMALS)[1:]) or NONE
-    linear_map, own_decoder = (interval(*_numbers(mean["score"].sel(representation=row))) for row in (FROZEN_MAPS, OWN_DECODER))
+    linear_map, own, *shrunk = (
+        interval(*_numbers(mean["score"].sel(representation=row)))
+        for row in (FROZEN_MAPS, ALONE, SHRUNK_ALONE)
+        if row in mean["representation"]  # scores saved earlier lack the last one
+    )
     said = [
         f"Leave one animal out ({counted(len(animals_of(scores)), 'animal')} of {scores.attrs['animals']}, each in turn unseen "
         f"by the shared model, then adapted to with {_trials(setting)}): {chosen} is read by a decoder of the others with a "
@@ -44,7 +47,7 @@ def leave_one_out(scores: xr.Dataset | None) -> tuple[Verdict, list[str]] | None
         f"{'above' if null.sel(null_statistic='p') <= SIGNIFICANT else 'not above'} the floor of permuted labels, "
         f"{interval(*_null(null))} (p = {_p(null)}).",
         f"The linear map of the same trials reaches {linear_map}, and the animal's own decoder of them, without any other "
-        f"animal, {own_decoder}.",
+        f"animal, {own}{f' and {shrunk[0]} (shrunk_lda)' if shrunk else ''}.",
     ]
     if (difference := paired_difference(scores, FROZEN_MAPS, name, setting)) is None:
         return "alone", said

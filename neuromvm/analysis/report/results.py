@@ -171,7 +171,8 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     constant = [column for column in SHARED_COLUMNS if len(set(table[column])) == 1]
     table = table.loc[:, [column not in constant and bool(table[column].any()) for column in table]]
     conditions = ", ".join([*measures, *(f"{column} {lines[0][column]}" for column in constant)])
-    caption = f"Analysis {name}: {conditions}. The highest scores of each setting, as printed, stand first and are marked."
+    best_are = "highest scores (smallest errors)" if any(_is_error(row) for row in rows) else "highest scores"
+    caption = f"Analysis {name}: {conditions}. The {best_are} of each setting, as printed, stand first and are marked."
     caption += f" {P_NAMES}" if shared else ""
     columns = [str(column) for column in table]
     return Table(caption, columns, table.to_numpy().tolist(), [column not in TEXT for column in columns], best)
@@ -208,7 +209,14 @@ def _p(row: Row) -> str:
 
 
 def _rank(row: Row) -> float:
-    return float("inf") if row["value"] is None else -float(row["value"])
+    if row["value"] is None:
+        return float("inf")
+    return float(row["value"]) if _is_error(row) else -float(row["value"])
+
+
+def _is_error(row: Row) -> bool:
+    """Say whether a row is better the smaller its value."""
+    return "absolute error" in str(row["what"])
 
 
 def _is_best(row: Row, group: list[Row]) -> bool:

@@ -111,9 +111,9 @@ def mapped(problem: Problem, template: Template, penalty: float) -> Floats:
     seen = problem.seen
     svd = seen.recall("regression", lambda: Regression.fit(problem))
     common = np.asarray(np.isfinite(template.means[seen.classes]).all(axis=1))
-    wanted = template.means[seen.classes]
-    center = wanted[common].mean(axis=0)
-    targets = np.where(common[:, None], wanted - center, 0)[np.searchsorted(seen.classes, seen.codes)]
+    response = template.means[seen.classes]
+    center = response[common].mean(axis=0)
+    targets = np.where(common[:, None], response - center, 0)[np.searchsorted(seen.classes, seen.codes)]
     square = np.square(svd.strength)
     gain = svd.strength / (square + penalty * square.mean())
     weights = (svd.axes * gain) @ (svd.responses.T @ (targets * svd.weight[:, None]))

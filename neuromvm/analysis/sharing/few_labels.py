@@ -25,9 +25,12 @@ OWN_ROWS: Mapping[str, str] = {
     "order_kernel_em": "own_em",
 }
 FEW_ROWS = (*dict.fromkeys(OWN_ROWS.values()), *OWN_ROWS)
+JUDGED_ROWS = ("own", "class_kernel")  # that are fitted again with exchanged names
 
 
-def few_labels_table(samples: xr.DataTree, splits: xr.DataTree, trials: Sequence[int]) -> xr.Dataset:
+def few_labels_table(
+    samples: xr.DataTree, splits: xr.DataTree, trials: Sequence[int], rows: Sequence[str] = FEW_ROWS
+) -> xr.Dataset:
     """Read each animal with a few labelled trials of each condition, all others having all of theirs.
 
     Parameters
@@ -38,6 +41,8 @@ def few_labels_table(samples: xr.DataTree, splits: xr.DataTree, trials: Sequence
         Which trials may be labelled (training side), and which are read (test side).
     trials
         Numbers of labelled trials of each condition; those are left out that a class of an animal does not have.
+    rows
+        Some of ``FEW_ROWS``; those of an order are left out where the names of conditions hold none.
 
     Returns
     -------
@@ -46,7 +51,7 @@ def few_labels_table(samples: xr.DataTree, splits: xr.DataTree, trials: Sequence
     """
     names, animals = conditions(samples), list(samples.children)
     places = coordinates(names)
-    rows = [row for row in FEW_ROWS if ROWS[row].uses_others or places is not None or row in OWN_ROWS.values()]
+    rows = [row for row in rows if ROWS[row].uses_others or places is not None or row in OWN_ROWS.values()]
     count = next(iter(splits.children.values())).sizes["split"]
     possible = [number for number in trials if number <= _fewest(samples, splits)]
     accuracy = np.full((len(rows), len(possible), count, len(animals)), np.nan)

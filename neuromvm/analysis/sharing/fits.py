@@ -1,6 +1,6 @@
 """Rows of models in the table of sharing: what a fitted model says of conditions that an animal lacks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ from neuromvm.analysis.sharing.encoding import Template
 from neuromvm.analysis.sharing.kernels import kernel_of_means
 from neuromvm.analysis.sharing.problem import Labelled, Problem
 from neuromvm.analysis.sharing.reading import read_kernel, read_predicted
-from neuromvm.analysis.sharing.rows import SHARES, Row
+from neuromvm.analysis.sharing.rows import SHARES, Grid, Row
 from neuromvm.schema import is_fitted, is_scored
+
+ERRORS = (0.1, 0.03, 0.3)  # of imputed condition means, see read_predicted
 
 
 class Fit(NamedTuple):
@@ -47,9 +49,11 @@ def fits_of(predictions: xr.DataTree, latents: xr.DataTree, samples: xr.DataTree
     return fits
 
 
-def imputed_scores(problem: Problem, *, fits: Mapping[str, Fit], model: str, unlabelled: bool = False) -> Floats:
+def imputed_scores(
+    problem: Problem, *, fits: Mapping[str, Fit], model: str, error: float = ERRORS[0], unlabelled: bool = False
+) -> Floats:
     """Read the target with condition means that the model imputes from the other animals."""
-    return read_predicted(problem, fits[model].predicted[problem.target], unlabelled=unlabelled)
+    return read_predicted(problem, fits[model].predicted[problem.target], error=error, unlabelled=unlabelled)
 
 
 def latent_kernel_scores(
@@ -74,7 +78,7 @@ MODEL_ROWS = {
     "kernel": ("kriging in the target's units with the kernel of the others' latents; inductive", False),
     "kernel_em": ("kernel, with EM over the unlabelled trials", True),
 }
-READERS = {"read": latent_scores, "imputed": imputed_scores, "kernel": latent_kernel_scores}
+READERS: Mapping[str, Callable[..., Floats]] = {"read": latent_scores, "imputed": imputed_scores, "kernel": latent_kernel_scores}
 
 
 def model_rows(name: str, fits: Mapping[str, Fit]) -> dict[str, Row]:
@@ -83,6 +87,10 @@ def model_rows(name: str, fits: Mapping[str, Fit]) -> dict[str, Row]:
     for suffix, (words, transductive) in MODEL_ROWS.items():
         kind = suffix.removesuffix("_em")
         settings = {"unlabelled": transductive} if kind != "read" else {}
-        grid = {"model": tuple(fits), **({"share": SHARES} if kind == "kernel" else {})}
+        grid: Grid = {"model": tuple(fits)}
+        if kind == "kernel":
+            grid = {**grid, "share": SHARES}
+        elif transductive:
+            grid = {**grid, "error": ERRORS}
         rows[f"{name}_{suffix}"] = Row(partial(READERS[kind], fits=fits, **settings), grid, transductive, True, words)
     return rows

@@ -83,13 +83,13 @@ def kernel_of_distances(distances: Sequence[Floats]) -> Floats:
     animals = pairs > 0
     values, between, pairs = values[animals], between[animals], pairs[animals]
     smallest = SMALLEST_SIGNAL * np.sqrt(np.square(values).sum(axis=(1, 2)) / pairs)
-    own = np.maximum(values.sum(axis=(1, 2)) / pairs, np.where(smallest > 0, smallest, 1))
-    level = np.ones_like(own)  # mean over the pairs of an animal, in the mean of animals
+    size = np.maximum(values.sum(axis=(1, 2)) / pairs, np.where(smallest > 0, smallest, 1))
+    level = np.ones_like(size)  # mean over the pairs of an animal, in the mean of animals
     for _ in range(MOST_ROUNDS):
-        scaled = values * (level / own)[:, None, None]
+        scaled = values * (level / size)[:, None, None]
         mean = np.where(between.any(axis=0), scaled.sum(axis=0) / np.maximum(between.sum(axis=0), 1), 1)
-        mean /= mean[between.any(axis=0)].mean()
-        previous, level = level, (between * mean).sum(axis=(1, 2)) / pairs
+        mean /= max(mean[between.any(axis=0)].mean(), SMALLEST_SIGNAL)
+        previous, level = level, np.maximum((between * mean).sum(axis=(1, 2)) / pairs, SMALLEST_SIGNAL)
         if np.abs(level - previous).max() < TOLERANCE:
             break
     np.fill_diagonal(mean, 0)

@@ -85,9 +85,9 @@ def signal_variance(covariance: Floats, means: Floats, trials: Floats) -> float:
     if len(labelled) < 2:
         return 1.0
     centre = np.eye(len(labelled)) - 1 / len(labelled)
-    found = np.square(centre @ means[labelled]).sum() / means.shape[1] - np.trace(centre / trials[labelled])
+    excess = np.square(centre @ means[labelled]).sum() / means.shape[1] - np.trace(centre / trials[labelled])
     expected = np.trace(centre @ covariance[np.ix_(labelled, labelled)])
-    return float(max(found / expected, SMALLEST_SIGNAL)) if expected > 0 else SMALLEST_SIGNAL
+    return float(max(excess / expected, SMALLEST_SIGNAL)) if expected > 0 else SMALLEST_SIGNAL
 
 
 def krige(covariance: Floats, means: Floats, trials: Floats) -> Floats:
@@ -184,7 +184,7 @@ def balanced(scores: Floats) -> Floats:
     return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
 
 
-def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float = 10.0, unlabelled: bool = False) -> Floats:
+def read_predicted(problem: Problem, means: Floats, *, error: float = 0.1, unlabelled: bool = False) -> Floats:
     """Read the target's trials, given condition means that were predicted in its own units.
 
     Predictions are shifted by the mean difference between observed and predicted means of the labelled conditions. Labelled
@@ -196,8 +196,9 @@ def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float 
         Of which only the target's trials are used.
     means
         Predicted, ``(class, feature)``, scaled as the target's trials; NaN for conditions without a prediction.
-    prediction_trials
-        Weight of a prediction, in trials, where trials of the condition are known too: few with a label, or unlabelled ones.
+    error
+        Variance of true condition means about their predictions, in units of the signal variance of labelled conditions. It
+        weighs a prediction against trials of the condition, few with a label or unlabelled ones.
     unlabelled
         Whether the test trials improve the predicted means, see :func:`with_unlabelled`.
 
@@ -207,16 +208,14 @@ def read_predicted(problem: Problem, means: Floats, *, prediction_trials: float 
     """
     space, seen = space_of(problem), problem.seen
     predicted = np.asarray(np.isfinite(means).all(axis=1))
-    both = predicted[seen.classes]
-    if both.any():
-        means = means + (seen.means[both] - means[seen.classes[both]]).mean(axis=0)
+    shown = predicted[seen.classes]
+    if shown.any():
+        means = means + (seen.means[shown] - means[seen.classes[shown]]).mean(axis=0)
     expected = np.zeros_like(space.means)
     expected[predicted] = whitening(problem)(means[predicted])
-    weight = np.zeros(problem.classes)
-    few = problem.held_out[predicted[problem.held_out]]
-    weight[few] = prediction_trials
-    rest = predicted & (space.trials == 0)
-    weight[rest] = prediction_trials
+    uncertain = np.isin(np.arange(problem.classes), problem.held_out) | (space.trials == 0)
+    signal = signal_variance(np.eye(problem.classes), space.means, space.trials)
+    weight = np.where(predicted & uncertain, 1 / (error * signal), 0.0)
 
     def predict(observed: Floats, trials: Floats) -> Floats:
         total = weight + trials

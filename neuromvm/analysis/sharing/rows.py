@@ -1,15 +1,15 @@
 """Rows of the table of sharing: ways to predict labels of conditions that were never labelled in the target animal."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from neuromvm.analysis.baselines.components import principal_axes
 from neuromvm.analysis.baselines.hyperalignment import hyperalign
-from neuromvm.analysis.baselines.procrustes import procrustes
-from neuromvm.analysis.baselines.projections import LinearMap
+from neuromvm.analysis.baselines.procrustes import RigidMap, procrustes
+from neuromvm.analysis.baselines.projections import LinearMap, Map
 from neuromvm.analysis.baselines.srm import shared_response
 from neuromvm.analysis.readouts.representations import Floats, Training
 from neuromvm.analysis.sharing.encoding import Template, canonical_template, discriminate_latents, mapped, rotated
@@ -19,7 +19,7 @@ from neuromvm.analysis.sharing.reading import Whitening, discriminate, read_kern
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
 from neuromvm.errors import SpecError
 
-Setting = float | int
+Setting = float | int | str
 Grid = Mapping[str, tuple[Setting, ...]]
 
 
@@ -138,20 +138,19 @@ class Components(NamedTuple):
         return np.asarray(values * self.size @ self.axes.axes.T + self.axes.center)
 
 
-def all_components(problem: Problem, components: int) -> dict[str, Components]:
+def all_components(labelled: Mapping[str, Labelled], components: int) -> dict[str, Components]:
     """Return as many components for all animals with two conditions or more."""
-    fitted = [animal for animal in problem.labelled.values() if len(animal.classes) > 1]
-    count = min(components, *(min(animal.features.shape) for animal in fitted))
-    axes = {name: Components.fit(animal, count) for name, animal in problem.labelled.items() if len(animal.classes) > 1}
+    fitted = {name: animal for name, animal in labelled.items() if len(animal.classes) > 1}
+    count = min(components, *(min(animal.features.shape) for animal in fitted.values()))
+    axes = {name: Components.fit(animal, count) for name, animal in fitted.items()}
     count = min(parts.axes.axes.shape[1] for parts in axes.values())
     return {name: parts._replace(axes=LinearMap(parts.axes.center, parts.axes.axes[:, :count])) for name, parts in axes.items()}
 
 
-def placed_means(problem: Problem, components: Mapping[str, Components]) -> dict[str, Floats]:
+def placed_means(labelled: Mapping[str, Labelled], components: Mapping[str, Components], classes: int) -> dict[str, Floats]:
     """Return condition means ``(class, component)`` of each animal; NaN for absent conditions."""
     return {
-        name: spread_out(project(problem.labelled[name].means), problem.labelled[name].classes, problem.classes)
-        for name, project in components.items()
+        name: spread_out(project(labelled[name].means), labelled[name].classes, classes) for name, project in components.items()
     }
 
 
@@ -165,8 +164,8 @@ def pairs(problem: Problem, means: Mapping[str, Floats]) -> dict[str, Codes]:
 
 def procrustes_read(problem: Problem, *, components: int) -> Floats:
     """Rotate the target's principal components into those of each other animal, and average the log likelihoods there."""
-    axes = all_components(problem, components)
-    means = placed_means(problem, axes)
+    axes = all_components(problem.labelled, components)
+    means = placed_means(problem.labelled, axes, problem.classes)
     scores = []
     for name, common in pairs(problem, means).items():
         animal = problem.labelled[name]
@@ -182,8 +181,8 @@ def procrustes_read(problem: Problem, *, components: int) -> Floats:
 
 def procrustes_encoding(problem: Problem, *, components: int) -> Floats:
     """Rotate each other animal's condition means into the target's principal components, and read it in its own units."""
-    axes = all_components(problem, components)
-    means = placed_means(problem, axes)
+    axes = all_components(problem.labelled, components)
+    means = placed_means(problem.labelled, axes, problem.classes)
     predictions = [
         axes[problem.target].features(procrustes(means[name][common], means[problem.target][common])(means[name]))
         for name, common in pairs(problem, means).items()
@@ -193,25 +192,44 @@ def procrustes_encoding(problem: Problem, *, components: int) -> Floats:
     return read_predicted(problem, mean_of_scored(np.stack(predictions), axis=0))
 
 
+# In one split all targets have the same labelled trials, and follow each other: the last fit is kept.
+@lru_cache(maxsize=1)
+def rotations(labelled: tuple[tuple[str, Labelled], ...], classes: int, components: int) -> dict[str, Map]:
+    """Return the map of each animal's features to the common template of hyperalignment."""
+    animals = dict(labelled)
+    axes = all_components(animals, components)
+    rotate = hyperalign(placed_means(animals, axes, classes), rounds=HYPERALIGNMENT_ROUNDS)
+    return {name: partial(_rotated, axes[name], rigid) for name, rigid in rotate.items()}
+
+
+def _rotated(project: Components, rigid: RigidMap, values: Floats) -> Floats:
+    return rigid(project(values))
+
+
+@lru_cache(maxsize=1)
+def shared_responses(labelled: tuple[tuple[str, Labelled], ...], components: int) -> dict[str, Map]:
+    """Return the map of each animal's features to the shared response; none where the model cannot be fitted."""
+    sides = {name: Training(animal.features, animal.codes.astype(np.int16)) for name, animal in labelled}
+    model = shared_response(sides, components)
+    return {} if model is None else dict(model.maps)
+
+
 def hyperalignment_read(problem: Problem, *, components: int) -> Floats:
     """Rotate all animals to their common template, and read the target with a discriminant of the others."""
-    axes = all_components(problem, components)
-    maps = hyperalign(placed_means(problem, axes), rounds=HYPERALIGNMENT_ROUNDS)
-    others = {name: maps[name](axes[name](animal.features)) for name, animal in problem.others.items() if name in maps}
-    if problem.target not in maps or not others:
-        return unreadable(problem)
-    test = maps[problem.target](axes[problem.target](problem.test))
-    return Template.of(others, problem.labelled, problem.classes).read(test)
+    return _read_in_common(problem, rotations(tuple(problem.labelled.items()), problem.classes, components))
 
 
 def srm_read(problem: Problem, *, components: int) -> Floats:
     """Fit a shared response model to all animals, and read the target with a discriminant of the others' projections."""
-    sides = {name: Training(animal.features, animal.codes.astype(np.int16)) for name, animal in problem.labelled.items()}
-    model = shared_response(sides, components)
-    if model is None:
+    return _read_in_common(problem, shared_responses(tuple(problem.labelled.items()), components))
+
+
+def _read_in_common(problem: Problem, maps: Mapping[str, Map]) -> Floats:
+    """Read the target's trials in a common space with a discriminant of the others."""
+    others = {name: maps[name](animal.features) for name, animal in problem.others.items() if name in maps}
+    if problem.target not in maps or not others:
         return unreadable(problem)
-    others = {name: model.maps[name](animal.features) for name, animal in problem.others.items()}
-    return Template.of(others, problem.labelled, problem.classes).read(model.maps[problem.target](problem.test))
+    return Template.of(others, problem.labelled, problem.classes).read(maps[problem.target](problem.test))
 
 
 def unreadable(problem: Problem) -> Floats:

@@ -40,10 +40,10 @@ class Rows(NamedTuple):
 
 def rows_of(answers: Sequence[xr.DataTree], bootstraps: int, seed: int) -> Rows:
     """Average the answers of all sources over splits, and resample the trials of each condition, or those windows are from."""
-    names = [str(name) for tree in answers for name in tree["row"].values]
+    names = [str(name) for tree in answers for name in tree["row"].to_numpy()]
     accuracy = np.concatenate([tree["accuracy"].to_numpy() for tree in answers])
     value, draws = mean_of_scored(accuracy, axis=2), []
-    for number, target in enumerate(answers[0]["target"].values.tolist()):
+    for number, target in enumerate(answers[0]["target"].to_numpy().tolist()):
         correct = np.concatenate([tree[target]["correct"].to_numpy() for tree in answers])
         random = np.random.default_rng([seed, number])
         draws.append(_resampled(correct, answers[0][target].to_dataset(), bootstraps, random))

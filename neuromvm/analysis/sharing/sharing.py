@@ -60,12 +60,13 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     if not sources:
         raise RunFolderError(str(folder.path), found="no held-out conditions", next_step=f"neuromvm sharing {study.path}")
     answers = [folder.answers(source) for source in sources]
-    animals = answers[0]["target"].values.tolist()
-    refits = {}
+    animals = answers[0]["target"].to_numpy().tolist()
+    refits: dict[str, xr.Dataset] = {}
     for source, tree in zip(sources, answers, strict=True):
         if (refit := folder.refits(source)) is not None:
-            refits |= dict.fromkeys(tree["row"].values.tolist(), refit)
-    trials = np.array([int(np.isfinite(answers[0][name]["correct"]).any(("row", "among", "split")).sum()) for name in animals])
+            refits |= dict.fromkeys(tree["row"].to_numpy().tolist(), refit)
+    correct = [answers[0][name]["correct"].to_numpy() for name in animals]
+    trials = np.array([int(np.isfinite(of_animal).any(axis=(0, 1, 2)).sum()) for of_animal in correct])
     rows = rows_of(answers, options.bootstraps, options.seed)
     scores = judge(rows, refits, animals, np.array([trials.sum(), *trials]), options.seed)
     chosen = np.concatenate([tree["settings"].to_numpy().astype(object) for tree in answers]).astype(str)
@@ -92,9 +93,10 @@ def _with_few_labels(scores: xr.Dataset, folder: SharingFolder) -> xr.Dataset:
             own = names.index(OWN_ROWS[name])
             gain = value[row] - value[own]
             gains[row] = np.stack([_over_animals(of_trials) for of_trials in gain])
-            if refits is not None:
-                null = mean_of_scored(refits["accuracy"].to_numpy(), axis=3)
-                nulls[row] = under_null(gain.mean(axis=-1), (null[:, row] - null[:, own]).mean(axis=-1))
+            if refits is not None and name in refits["row"].values:
+                null = refits["accuracy"].sel(row=name) - refits["accuracy"].sel(row=OWN_ROWS[name])
+                of_target = mean_of_scored(null.transpose("exchange", "split", "trials", "target").to_numpy(), axis=1)
+                nulls[row] = under_null(gain.mean(axis=-1), of_target.mean(axis=-1))
     few = xr.Dataset(
         {
             "few_score": (("few_row", "trials", "animal"), value),

@@ -52,12 +52,13 @@ def pseudo_few(problem: Problem, trials: int, draws: int) -> list[Pseudo]:
 def _pseudo(problem: Problem, hide: Sequence[Callable[[Labelled, Codes], Hidden | None]]) -> list[Pseudo]:
     pseudo = []
     for name, animal in problem.others.items():
-        rest = {other: trials for other, trials in problem.others.items() if other != name} or {problem.target: problem.seen}
-        known = np.unique(np.concatenate([trials.classes for trials in rest.values()]))
+        sources = {source: trials for source, trials in problem.others.items() if source != name}
+        sources = sources or {problem.target: problem.seen}
+        known = np.unique(np.concatenate([trials.classes for trials in sources.values()]))
         for take in hide:
             hidden = take(animal, known)
             if hidden is not None and len(hidden.answers) and len(hidden.seen.classes) > 1:
-                pseudo.append(_problem(problem, name, rest, hidden))
+                pseudo.append(_problem(problem, name, sources, hidden))
     return pseudo
 
 
@@ -72,8 +73,8 @@ def _with_few(animal: Labelled, _: Codes, trials: int, seed: int) -> Hidden:
     return animal.keep(trials, seed)
 
 
-def _problem(problem: Problem, name: str, rest: Mapping[str, Labelled], hidden: Hidden) -> Pseudo:
-    labelled = {**rest, name: hidden.seen}
+def _problem(problem: Problem, name: str, sources: Mapping[str, Labelled], hidden: Hidden) -> Pseudo:
+    labelled = {**sources, name: hidden.seen}
     held_out = np.unique(hidden.answers)
     return Pseudo(Problem(name, labelled, hidden.test, held_out, problem.classes, problem.coordinates), hidden.answers)
 

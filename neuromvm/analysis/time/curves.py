@@ -1,5 +1,6 @@
 """Scores along a grid with their null and bootstrap draws: which windows are significant, and from when on."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,20 @@ class Draws(NamedTuple):
         significant = (reached / len(draws) <= level).astype(np.float64)
         resampled = (max_statistic(self.bootstrap, self.null) <= level).astype(np.float64)
         return Draws(significant[0], significant[1:], resampled)
+
+
+def between_windows(matrix: Floats, nulls: Sequence[Floats], level: float) -> dict[str, Floats]:
+    """Return the largest ``p_max`` and ``cluster_p`` of several nulls, corrected for all pairs of different windows.
+
+    ``matrix (train window, test window)``, ``nulls`` of ``(draw, train window, test window)`` each. A window tested in itself
+    joins no cluster and is in no maximum; its p here mean nothing. The larger p holds its level under each of the nulls.
+    Berger (1982). Multiparameter hypothesis testing and acceptance sampling. *Technometrics* 24, 295-300.
+    """
+    same = np.eye(len(matrix), dtype=bool)
+    no_score = np.where(np.isfinite(matrix), 0.0, np.nan)  # not above any accuracy, and the same in all draws
+    value = np.where(same, no_score, matrix)
+    tested = [Draws(value, np.where(same, 0.0, null), null[:0]).corrected(level) for null in nulls]
+    return {key: np.maximum.reduce([p[key] for p in tested]) for key in ("p_max", "cluster_p")}
 
 
 def onsets(curve: Draws, ends: NDArray[np.floating], level: float) -> dict[str, Floats]:

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from math import factorial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ Codes = NDArray[np.int16]
 RAW_NULL = "activity permuted among the trials of each animal, scalers and decoders refitted"
 LATENT_NULL = "latents permuted among the test trials of each animal, model and decoders not refitted"
 RENAMED_NULL = "classes of each animal renamed, all trials of a class alike, decoders refitted, model not refitted"
+BETWEEN_WINDOWS = "between different windows p is the larger of this and of the classes of each animal renamed"
 
 
 class Sliding(NamedTuple):
@@ -50,22 +52,33 @@ class Followed(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Balanced accuracy on the test trials of an animal, mean over splits; NaN where no trial can be scored."""
+    """Balanced accuracy on the test trials of an animal, mean over splits; NaN where no trial can be scored.
+
+    ``renamed`` is the null between different windows: a decoder gives all trials of a class one answer, by luck the right one. It
+    needs no fits for an animal's own decoder; where sources are other animals, it is ``null``.
+    """
 
     matrix: Floats  # (train window, test window)
     null: Floats  # (draw, train window, test window)
+    renamed: Floats  # (draw, train window, test window): the classes of the target renamed, its decoders as they are
     alone: Floats  # (draw, window): the null in which the classes of this animal alone are renamed
     bootstrap: Floats  # (draw, window), trained and tested in the same window
     chance: float
     trials: int
+    namings: int  # ways to name the classes that are shared; 1 if nothing is scored
 
 
 class Readout(NamedTuple):
-    """Predictions in one split, each window by the decoder of the same window."""
+    """Predictions in one split."""
 
     tested: NDArray[np.bool_]  # (trial,)
-    codes: Codes  # (tested trial, window)
+    codes: Codes  # (tested trial, test window, train window)
     shared: Codes  # classes among which the decoders chose
+
+    @property
+    def of_own_window(self) -> Codes:
+        """Predictions in each window by the decoder of the same window ``(tested trial, window)``."""
+        return np.asarray(np.einsum("tww->tw", self.codes))
 
 
 def follow_features(windows: xr.DataTree, splits: xr.DataTree, draws: int, within: str | None = None) -> Followed:
@@ -113,38 +126,56 @@ def decode_windows(animals: Mapping[str, Sliding], target: str, sources: Sequenc
 
     The decoder of a window is fitted on the joint training sides of ``sources`` and scored over the classes that they share with
     the target. They are the target itself, whose trials are permuted under the null, or other animals; then the classes of each
-    animal are renamed. Bootstrap draws are of test trials within class.
+    animal are renamed. Between different windows of the target itself, its classes are renamed as well (``renamed``). Bootstrap
+    draws are of test trials within class.
     """
     animal = animals[target]
     draws, windows = len(animal.orders) - 1, animal.values.shape[1]
     classes = 1 + max(int(sliding.label.max()) for sliding in animals.values())
-    renaming = Renaming([] if target in sources else [target, *sources], classes, draws, seed)
+    renaming = Renaming(list(dict.fromkeys([target, *sources])), classes, draws, seed)
     matrices = np.full((len(animal.scored), 1 + draws, windows, windows), np.nan)
     readouts: list[Readout] = []
     alone: list[Floats] = []
+    renamed: list[Floats] = []
     for split, tested in enumerate(animal.scored):
         shared = _shared_classes(animals, target, sources, split)
         if len(shared) < 2 or not np.isin(animal.label[tested], shared).any():
             continue
         matrices[split], codes = _decode_split(animals, target, sources, split, shared, renaming)
-        readouts.append(Readout(tested, codes, shared))
+        readout = Readout(tested, codes, shared)
+        readouts.append(readout)
         if target in sources:
             alone.append(np.einsum("dww->dw", matrices[split, 1:]))
+            renamed.append(_with_renamed_classes(readout, animal.label, renaming, target))
         else:
-            shares = recall(codes.T[..., None], animal.label[tested][:, None], classes)  # (window, class, predicted class)
+            shares = recall(readout.of_own_window.T[..., None], animal.label[tested][:, None], classes)
             alone.append(renaming.accuracy(shares, np.isin(np.arange(classes), shared), target, None))
+            renamed.append(matrices[split, 1:])
     means = over_trials.mean_of_scored(matrices, axis=0)
     if not readouts:
         unscored = np.full((draws, windows), np.nan)
-        return Decoded(means[0], means[1:], unscored, np.full((bootstraps, windows), np.nan), np.nan, 0)
+        return Decoded(means[0], means[1:], means[1:], unscored, np.full((bootstraps, windows), np.nan), np.nan, 0, 1)
     return Decoded(
         means[0],
         means[1:],
+        over_trials.mean_of_scored(np.stack(renamed), axis=0),
         over_trials.mean_of_scored(np.stack(alone), axis=0),
         _bootstrap(animal.label, readouts, bootstraps, np.random.default_rng([seed, zlib.crc32(target.encode())])),
         chance=float(np.mean([1 / len(readout.shared) for readout in readouts])),
         trials=int(np.any([readout.tested for readout in readouts], axis=0).sum()),
+        namings=min(factorial(len(readout.shared)) for readout in readouts),
     )
+
+
+def _with_renamed_classes(readout: Readout, label: Codes, renaming: Renaming, target: str) -> Floats:
+    """Return the accuracies ``(draw, train window, test window)`` of predictions after the classes of the target are renamed."""
+    truth, common = label[readout.tested][:, None], np.isin(np.arange(renaming.classes), readout.shared)
+    by_train_window = []
+    for codes in np.moveaxis(readout.codes, 2, 0):  # (trial, test window)
+        shares = recall(codes.T[..., None], truth, renaming.classes)  # (test window, class, predicted class)
+        shares = np.where(common[:, None], shares, np.nan)
+        by_train_window.append(renaming.accuracy(shares, common, target, None))
+    return np.stack(by_train_window, axis=1)
 
 
 def _shared_classes(animals: Mapping[str, Sliding], target: str, sources: Sequence[str], split: int) -> Codes:
@@ -159,7 +190,10 @@ def _shared_classes(animals: Mapping[str, Sliding], target: str, sources: Sequen
 def _decode_split(
     animals: Mapping[str, Sliding], target: str, sources: Sequence[str], split: int, shared: Codes, renaming: Renaming
 ) -> tuple[Floats, Codes]:
-    """Return accuracies ``(draw, train window, test window)``, the observed draw before null draws, and observed predictions."""
+    """Return accuracies ``(draw, train window, test window)``, the observed draw before null draws, and observed predictions.
+
+    Predictions are ``(trial, test window, train window)``.
+    """
     accuracies = []
     classes = np.append(np.arange(renaming.classes), -1).astype(np.int16)  # index -1 holds -1: no label stays no label
     names = dict.fromkeys([target, *sources], np.tile(classes, (1 + renaming.draws, 1)))
@@ -175,7 +209,7 @@ def _decode_split(
         codes = _predict(training, labels, animals[target].taken(animals[target].scored[split], order), shared)
         accuracies.append(_balanced_accuracy(codes, names[target][draw, truth], shared))
         if draw == 0:
-            observed = np.einsum("tww->tw", codes)
+            observed = codes
     return np.stack(accuracies), observed
 
 
@@ -201,7 +235,7 @@ def _bootstrap(label: Codes, readouts: Sequence[Readout], draws: int, rng: np.ra
     windows, classes = readouts[0].codes.shape[1], np.arange(int(label.max()) + 1, dtype=np.int16)
     votes = np.zeros((len(readouts), windows, len(label), 1, len(classes)), dtype=np.float32)
     for index, readout in enumerate(readouts):
-        votes[index][:, readout.tested, 0] = readout.codes.T[..., None] == classes
+        votes[index][:, readout.tested, 0] = readout.of_own_window.T[..., None] == classes
     rows = LabelRows.of(label[:, None])
     tested = np.repeat([readout.tested for readout in readouts], windows, axis=0)
     counted = np.repeat([np.isin(classes, readout.shared) for readout in readouts], windows, axis=0)

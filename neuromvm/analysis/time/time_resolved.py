@@ -3,11 +3,13 @@
 A window slides over the whole grid of the recordings. In each window a decoder is fitted on training-side trials and applied to
 test trials of the same window (the curve) and of every other window (temporal generalization). Inputs are raw features and the
 latents of models that were embedded along the grid. The null of activity refits everything on permuted trials, that of an
-animal's own latents permutes test trials, and that of latents decoded by decoders of other animals renames classes.
+animal's own latents permutes test trials, and that of latents decoded by decoders of other animals renames classes. Between
+different windows classes are renamed in every setting.
 """
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +22,16 @@ from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.scores import Absent, Counts, Interval, Null, Score, saved_interval, score_of
 from neuromvm.analysis.statistics import over_trials
-from neuromvm.analysis.time.curves import ONSETS, Draws, onsets
-from neuromvm.analysis.time.sliding import RENAMED_NULL, Decoded, Followed, decode_windows, follow_features, follow_latents
+from neuromvm.analysis.time.curves import ONSETS, Draws, between_windows, onsets
+from neuromvm.analysis.time.sliding import (
+    BETWEEN_WINDOWS,
+    RENAMED_NULL,
+    Decoded,
+    Followed,
+    decode_windows,
+    follow_features,
+    follow_latents,
+)
 from neuromvm.data.windows import make_samples, sample_spec
 from neuromvm.errors import SpecError, SplitError
 from neuromvm.schema import check_same_trials, grid_dim, in_sample
@@ -34,6 +44,7 @@ if TYPE_CHECKING:
 
 RAW, WITHIN = "raw", "within"
 WINDOWS_OF_GRID = 16  # default width: the grid divided by this; consecutive windows overlap by half
+MANY = 1000  # ways to rename classes, above which their number is not written
 PERIODS = {"whole": "over the whole grid", "before": "before the event", "after": "after the event"}
 
 Variable = tuple[tuple[str, ...], Floats]
@@ -81,15 +92,18 @@ def decode_in_time(
     (bootstrap), ``null_mean, null_low, null_high`` (95 % of the null), ``p``, ``p_max`` (corrected for all windows) and
     ``cluster_p`` (of the cluster in which a window lies, 1 if in none); the same with prefix ``target_`` for each animal
     (target). ``generalization, generalization_p_max, generalization_cluster_p (representation, setting, train_window,
-    test_window)``, mean over animals. ``period_*`` and ``share_* (representation, setting, period)``: mean accuracy, and share
-    of windows with p_max <= level, over the ``windows`` that lie wholly before or wholly after the event.
-    ``onset_* (representation, setting, onset)``, see :func:`neuromvm.analysis.time.curves.onsets`. ``chance (representation,
-    setting)``, ``trials (representation, setting, target)``, ``splits, width, whole_trial (representation)``, ``null_kind
+    test_window)``, mean over animals; p of a window tested in itself are those of the curve, all others are corrected for all
+    pairs of different windows. ``period_*`` and ``share_* (representation, setting, period)``: mean accuracy, and share of
+    windows with p_max <= level, over the ``windows`` that lie wholly before or wholly after the event. ``onset_* (representation,
+    setting, onset)``, see :func:`neuromvm.analysis.time.curves.onsets`. ``chance (representation, setting)``, ``trials
+    (representation, setting, target)``, ``splits, width, whole_trial (representation)``, ``null_kind, generalization_null_kind
     (representation, setting)``. NaN where no trial is scored, and for windows that a representation does not have.
 
     Settings: ``within``, the decoder of the animal itself; ``others``, a decoder fitted on the latents of all other animals. Its
     null renames the classes of every animal (:mod:`neuromvm.analysis.statistics.renamed_classes`), for a single target the
-    classes of this target only: with few animals and classes, p cannot be small.
+    classes of this target only: with few animals and classes, p cannot be small. Between different windows p of ``within`` is the
+    larger of those of permuted trials and of renamed classes, since a decoder answers each class of another window in one way, by
+    luck the right one, although the two windows share nothing.
 
     SpecError is raised if labels are those of windows, or a model is called "raw"; SplitError if no animal can be scored.
 
@@ -169,7 +183,9 @@ def _scores(followed: Followed, targets: Sequence[str], options: Options, grid: 
         decoded = [
             decode_windows(followed.animals, target, names, options.bootstraps, options.seed) for target, names in sources.items()
         ]
-        settings.append(_summary(decoded, followed, options, grid).assign(null_kind=null_kind))
+        between = _between_windows_kind(null_kind, decoded) if setting == WITHIN else null_kind
+        summary = _summary(decoded, followed, options, grid)
+        settings.append(summary.assign(null_kind=null_kind, generalization_null_kind=between))
     centres = np.round(followed.centres, 9)  # windows at the same time get equal coordinates in all representations
     splits = max(len(animal.scored) for animal in followed.animals.values())
     return (
@@ -190,8 +206,8 @@ def _summary(decoded: Sequence[Decoded], followed: Followed, options: Options, g
     summaries = [curve.summary() | curve.corrected(options.level) for curve in (mean, *targets)]
     inside = periods(followed.centres, followed.width, grid)
     onset = onsets(mean, followed.centres + followed.width / 2, options.level)
-    # Bootstrap draws exist for the diagonal only.
-    matrices = Draws(over_trials.mean_of_scored(matrix, axis=-3), over_trials.mean_of_scored(null, axis=-3), bootstrap[:0])
+    renamed = np.stack([animal.renamed for animal in decoded], axis=1)
+    mean_matrix, *nulls = (over_trials.mean_of_scored(values, axis=-3) for values in (matrix, null, renamed))
     dims = ("train_window", "test_window")
     variables: dict[str, Variable] = {
         **{key: (("window",), values) for key, values in summaries[0].items()},
@@ -199,13 +215,22 @@ def _summary(decoded: Sequence[Decoded], followed: Followed, options: Options, g
         **_over_periods(mean, inside, "period"),
         **_over_periods(mean.significant(options.level), inside, "share"),
         **{f"onset_{key}": (("onset",), numbers) for key, numbers in onset.items()},
-        "generalization": (dims, matrices.value),
-        **{f"generalization_{key}": (dims, p) for key, p in matrices.corrected(options.level).items()},
+        "generalization": (dims, mean_matrix),
+        **{
+            f"generalization_{key}": (dims, np.where(np.eye(len(p), dtype=bool), summaries[0][key], p))
+            for key, p in between_windows(mean_matrix, nulls, options.level).items()
+        },
         "trials": (("target",), np.array([animal.trials for animal in decoded])),
         "chance": ((), over_trials.mean_of_scored(np.array([animal.chance for animal in decoded]), axis=0)),
         "windows": (("period",), np.array([int(windows.sum()) for windows in inside.values()])),
     }
     return xr.Dataset(variables, coords={"period": list(inside), "onset": list(ONSETS)})
+
+
+def _between_windows_kind(null_kind: str, decoded: Sequence[Decoded]) -> str:
+    """Say in words what the null is between different windows, and how many ways there are to rename classes."""
+    ways = prod(animal.namings for animal in decoded)
+    return f"{null_kind}; {BETWEEN_WINDOWS} ({ways if ways < MANY else f'more than {MANY}'} ways)"
 
 
 def _over_periods(curve: Draws, inside: Mapping[str, NDArray[np.bool_]], prefix: str) -> dict[str, Variable]:
