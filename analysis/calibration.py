@@ -266,7 +266,13 @@ def words(note: str) -> str:
     return f"Data sets: {sizes}, unless said otherwise; {HELD_OUT} of {CONDITIONS} conditions held out in every animal. {note}"
 
 
-def write(request: Request, folder: Path) -> None:
+def progress(folder: Path, table: Mapping[str, Cell]) -> str:
+    """Say how much was computed, unless it is all."""
+    done, planned = sum(len(results(folder, name)) for name in table), sum(cell.sets for cell in table.values())
+    return "" if done >= planned else f" **Not complete**: {done} of {planned} data sets of this page were computed."
+
+
+def write(request: Request, folder: Path, table: Mapping[str, Cell]) -> None:
     """Renew the page from what was computed."""
     refits = f"{SCRAMBLES} scrambled copies of each, on which all is fitted and chosen anew."
     parts = {
@@ -283,10 +289,11 @@ def write(request: Request, folder: Path) -> None:
             "500 permutations of labels.",
         ),
     }
+    so_far = progress(folder, table)
     write_page(
         request,
         "calibration",
-        {name: f"{markdown(table)}\n\n{words(note)}" for name, (table, note) in parts.items() if len(table)},
+        {name: f"{markdown(lines)}\n\n{words(note)}{so_far}" for name, (lines, note) in parts.items() if len(lines)},
     )
 
 
@@ -298,7 +305,7 @@ def main(request: Request) -> None:
     for blocks in rounds(table):
         missing = [block for block in blocks if not block_file(folder, block).is_file()]
         Parallel(n_jobs=request.jobs)(delayed(solve)(folder, block, table[block.cell]) for block in missing)
-        write(request, folder)
+        write(request, folder, table)
 
 
 if __name__ == "__main__":

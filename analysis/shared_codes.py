@@ -140,7 +140,7 @@ def row_table(scores: xr.Dataset) -> pd.DataFrame:
     cell = scores.sel(setting=AMONG[0])
     unable = set(OWN_ROWS.values())  # rows of the animal alone, which has no labels of these conditions
     names = sorted(set(cell["representation"].to_numpy().tolist()) - unable, key=order_of_rows)
-    lines = []
+    lines, reference = [], str(scores.attrs["reference"])
     for name in names:
         of_row = cell.sel(representation=name)
         mean = of_row.sel(target=ALL_ANIMALS)
@@ -156,7 +156,7 @@ def row_table(scores: xr.Dataset) -> pd.DataFrame:
                 "p": number(float(null.sel(null_statistic="p"))),
                 "refits": str(draws) if tested else "",
                 "share of the ceiling": number(float(effect)),
-                f"less {scores.attrs['reference']}": compared(mean, scores.attrs["reference"]),
+                **({f"less {reference}": compared(mean, reference)} if reference else {}),
                 "chosen most often": chosen(scores["settings"].sel(representation=name).to_numpy()),
             }
         )
@@ -178,7 +178,7 @@ def per_animal(score: xr.DataArray) -> np.ndarray:
 
 def compared(mean: xr.Dataset, reference: str) -> str:
     """Write the difference to a row with its interval over animals, or over trials where there is none."""
-    if not reference or reference == str(mean["representation"].item()):
+    if reference == str(mean["representation"].item()):
         return ""
     difference = difference_of(mean, reference)
     if isinstance(difference, Absent):

@@ -45,6 +45,7 @@ def test_a_stopped_calibration_continues(tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "cells", lambda: table)
     request = Request(tmp_path, tmp_path, tmp_path / "pages", quick=False)
     calibration.main(request)
+    assert calibration.progress(tmp_path / "calibration", table) == ""
     page = (tmp_path / "pages" / "calibration.md").read_text()
     assert f"| {calibration.MAIN} | 2 | 1 |" in page
     assert f"| {design} | 2 and 2 |" in page
@@ -53,6 +54,7 @@ def test_a_stopped_calibration_continues(tmp_path, monkeypatch):
     assert all(0 < score["p"][0] <= 1 for score in calibration.results(tmp_path / "calibration", f"decodable, {design}"))
     monkeypatch.setattr(calibration, "accuracies", None)  # nothing is computed again
     files[0].unlink()
+    assert "5 of 6 data sets" in calibration.progress(tmp_path / "calibration", table)
     lost = files[0].parent.name
     if lost.startswith("decodable"):
         monkeypatch.setattr(calibration, "decoded", lambda cell, seed: {"p": [0.5]})
