@@ -40,7 +40,7 @@ ROUNDS = 10
 MAIN = "class_kernel"
 KERNELS = (MAIN, f"{MAIN}_em")
 ALIGNMENTS = tuple(name for name, row in ROWS.items() if row.uses_others and name not in KERNELS)
-DECODER = "raw_lda"  # the shrunk discriminant of each animal alone
+DECODER = "shrunk_lda"  # of each animal alone
 MMVM = "mmvm"
 MODEL = ModelSpec.model_validate(
     {
@@ -107,8 +107,9 @@ def cells() -> dict[str, Cell]:
 def accuracies(cell: Cell, seed: int) -> dict[str, list[float]]:
     """Return the mean accuracy of each row on one data set, and after it on its scrambled copies."""
     samples = nm.make_samples(simulate_codes(**cell.simulated, seed=seed), nm.SampleSpec(label=[LABEL]))
-    splits = nm.make_splits(samples, nm.SplitSpec(kind="conditions", held_out=HELD_OUT))
-    numbers = range(cell.scrambles + 1)
+    splits = nm.make_splits(samples, nm.SplitSpec(kind="conditions", held_out=HELD_OUT, seed=seed))
+    first = 1 + seed * cell.scrambles
+    numbers = [0, *range(first, first + cell.scrambles)]  # every data set has scrambled copies of its own
     fits = model_fits(samples, splits, numbers) if MMVM in cell.rows else [{}] * len(numbers)
     linear = [row for row in cell.rows if row != MMVM]
     found: dict[str, list[float]] = {}
@@ -122,7 +123,7 @@ def accuracies(cell: Cell, seed: int) -> dict[str, list[float]]:
     return found
 
 
-def model_fits(samples: xr.DataTree, splits: xr.DataTree, numbers: range) -> list[dict[int, list[Fit]]]:
+def model_fits(samples: xr.DataTree, splits: xr.DataTree, numbers: Sequence[int]) -> list[dict[int, list[Fit]]]:
     """Train the model on the first split of the data and of every scrambled copy, in one stack."""
     stack = train_stack(samples, splits, MODEL, TRAINING, [Replica(0, 0, exchange=copy) for copy in numbers], progress=False)
     fits = []
