@@ -25,7 +25,7 @@ def main(request: Request) -> None:
         for model, training in TRAINING.items():
             adapt(request, study, model, training)
         scores = study.summary["analyses"]["few_shot"]["scores"]
-        settings = tuple(dict.fromkeys(score["setting"] for score in scores))
+        settings = tuple(setting for setting in TRIALS if any(score["setting"] == setting for score in scores))
         table = markdown(score_table(scores, settings, interval="animals_"))
         shown = figure(request, study.path, "few_shot-curve", f"Accuracy against trials a class, {area}")
         parts[area] = "\n\n".join([table, conditions(scores, settings, interval="animals_"), shown])

@@ -13,6 +13,7 @@ from typing import Any
 import xarray as xr
 
 from neuromvm import schema
+from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.data.memory import read_recordings
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
@@ -171,7 +172,8 @@ class Study:
         row
             The model or baseline.
         settings
-            Its settings in the table; refits under other settings, within other blocks or by another rearrangement are left out.
+            Its settings in the table; refits under other settings are left out, and of the null ``labels`` those within other
+            blocks or by another rearrangement.
 
         Returns
         -------
@@ -180,12 +182,13 @@ class Study:
         """
         folder = self.path / "refits" / row
         files: dict[str, list[Path]] = {}
-        for file in sorted(folder.rglob("*.nc")):
-            files.setdefault(LABELS if file.parent == folder else file.parent.name, []).append(file)
+        for file in sorted(folder.rglob("[0-9]*.nc")):
+            files.setdefault(LABELS if file.parent == folder else file.parent.name.replace("_", " "), []).append(file)
         nulls = self.spec.nulls
-        expected = {"settings": json.dumps(settings), "within": nulls.within or "", "rearrangement": nulls.rearrangement}
+        of_labels = {"within": nulls.within or "", "rearrangement": nulls.rearrangement}
         scores = {}
         for null, of_null in files.items():
+            expected = {"settings": json.dumps(settings)} | (of_labels if null == LABELS else {})
             packs = [read_dataset(file) for file in of_null]
             packs = [pack for pack in packs if {"rearrangement": "permute", **pack.attrs}.items() >= expected.items()]
             if packs:
@@ -195,10 +198,22 @@ class Study:
                 scores[null] = joined.drop_duplicates("permutation").sortby("permutation")
         return scores
 
+    def exchanged_scores(self, model: str, analysis: str, settings: str) -> xr.Dataset | None:
+        """Return what an analysis computed on refits of a model with exchanged names, null data along ``permutation``.
+
+        ``settings`` are the options on which it depends; None if there is nothing under these.
+        """
+        folder = refit_file(self.path, model, range(1, 2), CORRESPONDENCE).parent
+        packs = [read_dataset(file) for file in sorted(folder.glob(f"{analysis}-*.nc"))]
+        packs = [pack for pack in packs if pack.attrs.get("settings") == settings]
+        if not packs:
+            return None
+        return xr.concat(packs, dim="permutation").drop_duplicates("permutation").sortby("permutation")
+
     @property
     def has_refits(self) -> bool:
-        """Whether a row of the decoding table was fitted again on null data."""
-        return any((self.path / "refits").rglob("*.nc"))
+        """Whether a row of the decoding table was fitted again with labels permuted."""
+        return any((self.path / "refits").glob("*/*.nc"))
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -211,7 +226,11 @@ class Study:
         return dict(read_json(file))
 
 
-def refit_file(run: Path, row: str, permutations: range, null: str = LABELS) -> Path:
-    """Return the file of the refits of a row on consecutive null data sets; nulls but ``labels`` have a subfolder."""
+def refit_file(run: Path, row: str, permutations: range, null: str = LABELS, analysis: str = "") -> Path:
+    """Return the file of the refits of a row on consecutive null data sets; nulls but ``labels`` have a subfolder.
+
+    Files hold scores of decoding, or with ``analysis`` what another analysis computed on the refits.
+    """
     folder = run / "refits" / row
-    return (folder if null == LABELS else folder / null) / f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"
+    name = f"{permutations[0]:05d}-{permutations[-1]:05d}.nc"
+    return (folder if null == LABELS else folder / null.replace(" ", "_")) / (f"{analysis}-{name}" if analysis else name)

@@ -24,6 +24,7 @@ class NullSpec(Spec):
     """How often everything is fitted again on data whose labels are broken."""
 
     refits: int = Field(0, ge=0, description="Refits on null data; 0: labels of test trials are permuted, decoders not refitted")
+    correspondence: int = Field(0, ge=0, description="Refits with the names of conditions exchanged within each animal")
     within: str | None = Field(None, description="Trial label (block, session) within which labels may be exchanged")
     rearrangement: Literal["permute", "shift"] = Field(
         "permute", description="permute: labels among trials; shift: all labels along the session, for drift and few runs a class"

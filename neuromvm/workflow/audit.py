@@ -19,19 +19,23 @@ from neuromvm import schema
 from neuromvm.analysis.decoding.audit import scores_without_signal, verdicts
 from neuromvm.analysis.decoding.decoding import Options
 from neuromvm.analysis.report.caveats import caveats
+from neuromvm.analysis.sharing.rows import ROWS
+from neuromvm.analysis.sharing.table import AMONG, solve_table
+from neuromvm.data.correspondence import exchanged, exchanged_splits
 from neuromvm.data.permutation import matched_noise, permuted
 from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
-from neuromvm.data.windows import make_samples
+from neuromvm.data.windows import make_samples, single_windows
 from neuromvm.folders.study import Study
 from neuromvm.schema import is_fitted, is_scored
-from neuromvm.specs import ExperimentSpec
+from neuromvm.specs import ExperimentSpec, SharingSpec
 from neuromvm.training.batches import StackBatches
 from neuromvm.training.fit import batch_settings, fit, make_trainer
 from neuromvm.workflow.experiment import load_experiment_recordings
 
 Kind = Literal["labels permuted", "matched noise"]
 KINDS: tuple[Kind, ...] = ("labels permuted", "matched noise")
+EXCHANGED = "exchanged names"  # the kind of null data in which animals share no code
 
 
 class Check(NamedTuple):
@@ -62,7 +66,9 @@ def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: boo
     """Audit an experiment with ``draws`` data sets without signal of each kind; no file is written.
 
     Kinds are labels permuted within animal, and noise that matches the rates of units. The experiment's options of the analysis
-    ``decoding`` are used. Raises NeuromvmError if the experiment itself cannot be run.
+    ``decoding`` are used. With ``sharing`` in the experiment there is a third kind, names of conditions exchanged within each
+    animal, on which linear rows that use other animals are scored on held-out conditions. Raises NeuromvmError if the experiment
+    itself cannot be run.
     """
     recordings = load_experiment_recordings(spec)
     samples = make_samples(recordings, spec.samples)
@@ -74,7 +80,11 @@ def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: boo
     )
     scores = list(tqdm(work, total=len(tasks), desc="audit", unit="data set", disable=None if progress else True))
     by_kind = [xr.concat(of_kind, dim="draw", combine_attrs="override") for of_kind in (scores[:draws], scores[draws:])]
-    drawn = xr.concat(by_kind, dim=xr.DataArray(list(KINDS), dims="kind"), combine_attrs="override")
+    kinds: list[str] = list(KINDS)
+    if spec.sharing is not None:
+        by_kind.append(_scores_with_exchanged_names(spec.sharing, samples, draws, jobs))
+        kinds.append(EXCHANGED)
+    drawn = xr.concat(by_kind, dim=xr.DataArray(kinds, dims="kind"), join="outer", combine_attrs="override")
     shared = [name for name, model in spec.models.items() if model.sharing.kind != "independent"]
     baselines = Options.model_validate(spec.analyses.get("decoding", {})).baselines
     planned = SimpleNamespace(
@@ -156,6 +166,26 @@ def _tampered(samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
         activity[scored] = activity.to_numpy()[scored[::-1], :, ::-1] * 2 + 1
         children[name] = xr.DataTree(node.assign(activity=activity))
     return xr.DataTree(dataset=samples.to_dataset(), children=children)
+
+
+def _scores_with_exchanged_names(sharing: SharingSpec, samples: xr.DataTree, draws: int, jobs: int) -> xr.Dataset:
+    """Score held-out conditions on data sets with exchanged names, ``value, chance (draw, representation, setting)``.
+
+    The names of held-out conditions are as good as drawn at random, whatever is fitted: among them chance is 1 / their number.
+    """
+    single = single_windows(samples)
+    splits = make_splits(single, sharing.split)
+    rows = [row for row in sharing.rows or ROWS if ROWS[row].uses_others]
+    work = Parallel(n_jobs=jobs)(delayed(_score_exchanged)(single, splits, rows, number) for number in range(1, draws + 1))
+    scores: xr.Dataset = xr.concat(work, dim="draw")
+    return scores
+
+
+def _score_exchanged(samples: xr.DataTree, splits: xr.DataTree, rows: list[str], number: int) -> xr.Dataset:
+    renamed = exchanged(samples, number)
+    table = solve_table(renamed, exchanged_splits(renamed, splits), rows).to_dataset().sel(among=[AMONG[0]])
+    scores = xr.Dataset({"value": table["accuracy"], "chance": table["chance"]}).rename(row="representation", among="setting")
+    return scores.mean(["split", "target"])
 
 
 def _score_without_signal(

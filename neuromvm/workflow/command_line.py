@@ -35,6 +35,7 @@ DataName = Annotated[str, typer.Argument(help="Name in data_specs, or a YAML fil
 Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
 Root = Annotated[str | None, typer.Option("--root", help="Folder of the recordings, in place of the spec's own.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
+NULLS = {"labels": "labels", "correspondence": "scrambled correspondence"}  # option -> name of the null of refits
 
 
 def main() -> None:
@@ -150,8 +151,9 @@ def run(
         for name in (name for name in spec.analyses if name != "sharing"):
             typer.echo(f"analysis: {name}", err=True)
             analyze(study, name)
-        if spec.nulls.refits and "decoding" in spec.analyses:
-            _refit(study, spec.nulls.refits, None, spec.nulls.jobs)
+        for null, count in (("labels", spec.nulls.refits), ("correspondence", spec.nulls.correspondence)):
+            if count and "decoding" in spec.analyses:
+                _refit(study, count, None, spec.nulls.jobs, NULLS[null])
         if spec.sharing is not None:
             _share(study, None, None, None)
         typer.echo(f"report: {write_report(study)}", err=True)
@@ -250,9 +252,13 @@ def refit(
     rows: Annotated[
         str | None, typer.Option(help="Models and baselines, as mmvm,mcca; default: all but cebra, dynamics.")
     ] = None,
+    null: Annotated[
+        Literal["labels", "correspondence", "both"],
+        typer.Option(help="Null data: labels permuted, names of conditions exchanged within each animal, or both in turn."),
+    ] = "labels",
     jobs: Jobs = 1,
 ) -> None:
-    """Fit every row of the decoding table again with labels permuted, as its null. Refits are kept: add more at any time."""
+    """Fit every row of the decoding table again on null data, as its null. Refits are kept: add more at any time."""
     from neuromvm.analysis.pipeline import analyze
     from neuromvm.analysis.report import write_report
     from neuromvm.folders.study import Study
@@ -261,7 +267,8 @@ def refit(
     if not (study.path / "scores" / "decoding.nc").is_file():
         analyze(study, "decoding")
     with _interruptible("Finished refits are kept: the same command continues."):
-        _refit(study, count, _names(rows), jobs)
+        for name in NULLS if null == "both" else [null]:
+            _refit(study, count, _names(rows), jobs, NULLS[name])
     write_report(study)
     _print_scores(study, "decoding")
 
@@ -303,13 +310,15 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
-def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int) -> None:
+def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int, null: str) -> None:
     from neuromvm.analysis.pipeline import analyze
     from neuromvm.workflow.refits import run_refits
 
-    for line in run_refits(study, count, rows, jobs=jobs):
+    for line in run_refits(study, count, rows, null=null, jobs=jobs):
         typer.secho(f"failed, and counts as reaching the score: {line}", fg="red", err=True)
-    analyze(study, "decoding", study.summary["analyses"]["decoding"]["options"])  # the options under which rows were refitted
+    for name in ("decoding", "consistency", "coherence") if null == NULLS["correspondence"] else ("decoding",):
+        if name in study.summary["analyses"]:  # under the options of the refits
+            analyze(study, name, study.summary["analyses"][name]["options"])
 
 
 @app.command()

@@ -49,6 +49,7 @@ def study_of(samples, splits, latents=None):
         latents=latents.__getitem__,
         paths=lambda model: None,
         refits=lambda row, settings: {},
+        exchanged_scores=lambda model, analysis, settings: None,
     )
 
 

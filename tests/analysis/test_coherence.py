@@ -14,7 +14,7 @@ from neuromvm.analysis.figures import style
 from neuromvm.analysis.generated import coherence
 from neuromvm.analysis.generated.classes import Classified
 from neuromvm.analysis.generated.coherence import Options
-from neuromvm.analysis.generated.coherence_scores import draw, renamed, share_right
+from neuromvm.analysis.generated.coherence_scores import SETTINGS, draw, renamed, share_right
 from neuromvm.analysis.generated.imputation_skill import carriers, skill
 from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, animals_of
 from neuromvm.analysis.scores import Absent
@@ -67,6 +67,21 @@ def null_of(scores, null, statistic):
 
 def value_of(scores, name, **selected):
     return scores[name].sel(unit_of_inference="trials", statistic="value", **selected)
+
+
+def test_exchanged_names_judge_what_is_generated_from_other_animals(trained):
+    rows = [name for name in SETTINGS if name in ("cross", "imputed")]
+    values = trained["score"].sel(representation="mmvm", unit_of_inference="trials", statistic="value", drop=True)
+    drawn = xr.concat([values * 0.5, values * 0.7, values * 1.1], dim="permutation").to_dataset(name="value")
+    found = coherence._correspondence(trained, {"mmvm": drawn}, "no refits")
+    dims, statistics = found["correspondence"]
+    null = xr.DataArray(statistics, dims=dims).isel(representation=0).assign_coords(setting=list(SETTINGS))
+    np.testing.assert_allclose(null.sel(setting=rows).isel(null_statistic=3), 0.5)  # (1 + 1) / (3 + 1)
+    assert null.sel(setting=["within", "ceiling"]).isnull().all()
+    assert found["correspondence_draws"][1] == [3, 0]
+    assert found["correspondence_absent"][1][0][1:3] == ["", ""]
+    assert found["correspondence_absent"][1][1][1:3] == ["no refits"] * 2
+    assert "neuromvm refit RUN" in str(trained["correspondence_absent"].sel(setting="cross").values[0])
 
 
 def test_a_trained_coherent_model_is_near_its_ceiling(trained):

@@ -263,7 +263,8 @@ def test_further_nulls_that_refit_are_looked_up_by_name(study, scores):
     refits = {"ideal": {"class correspondence": refit}}
     raw = decode(RawFeatures(Inputs(study.samples, study.splits), inverse_penalty=0.1), study.samples, study.splits)
     found = score({"ideal": observed, "raw": raw}, study.samples, Resampling(100, 500), "raw", refits=refits)
-    assert found["null"].values.tolist() == ["labels", "class names", "exchanged decoders", "class correspondence"]
+    offered = ["labels", "class names", "exchanged decoders", "scrambled correspondence"]
+    assert found["null"].values.tolist() == [*offered, "class correspondence"]
     lines = {(line.representation, line.setting): line for line in decoding.summarize(found)}
     line = lines["ideal", "cross, class correspondence"]
     assert (line.null.kind, line.null.draws, line.null.p) == ("refits: class correspondence scrambled", 1, 1)

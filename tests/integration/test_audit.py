@@ -7,11 +7,14 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+import neuromvm.workflow.audit as audit_module
 from neuromvm.analysis.decoding.audit import verdicts
+from neuromvm.data.correspondence import exchanged
+from neuromvm.data.simulate.codes import simulate_codes
 from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.specs import ExperimentSpec, to_yaml
+from neuromvm.specs import ExperimentSpec, SampleSpec, SharingSpec, to_yaml
 from neuromvm.workflow.audit import crossings
 from neuromvm.workflow.command_line import app
 from tests.conftest import tuned_recordings, with_trial_label
@@ -76,6 +79,36 @@ def test_scoring_what_was_fitted_fails_on_noise(data, tmp_path):
     noise = {(row["representation"], row["setting"]): row for row in found["scores"] if row["kind"] == "matched noise"}
     assert noise["raw", "within"]["fails"]
     assert noise["raw", "within"]["mean"] > 0.4
+
+
+def test_exchanged_names_leave_nothing_to_share(data, tmp_path):
+    samples = {"start": 0.0, "stop": 0.5, "label": "odor"}
+    sharing = {"rows": ["class_kernel", "order_kernel"], "split": {"kind": "conditions", "held_out": 2}}
+    models = {"mmvm": MODEL}
+    made, found = audited(
+        data, tmp_path, samples=samples, sharing=sharing, models=models, split={"kind": "halves"}, training={"epochs": 1}
+    )
+    assert made.exit_code == 0, made.output
+    rows = [row for row in found["scores"] if row["kind"] == "exchanged names"]
+    assert [(row["representation"], row["setting"]) for row in rows] == [("class_kernel", "held-out conditions")]
+    assert rows[0]["chance"] == 0.5
+    assert abs(rows[0]["mean"] - 0.5) < 0.2
+
+
+def test_a_code_that_is_shared_fails_where_names_were_not_exchanged(monkeypatch):
+    """The check can fail: with the names as they are, held-out conditions are told by the others."""
+    recordings = simulate_codes(4, 8, 12, 30, share=1.0, signal=1.0, seed=0)
+    samples = make_samples(recordings, SampleSpec(label=["condition"]))
+    sharing = SharingSpec(rows=["class_kernel"])
+
+    def fails():
+        scores = audit_module._scores_with_exchanged_names(sharing, samples, 6, 1)
+        return bool(verdicts(scores.expand_dims(kind=["exchanged names"]))["fails"].any())
+
+    assert not fails()
+    monkeypatch.setattr(audit_module, "exchanged", lambda samples, number: exchanged(samples, 0))
+    monkeypatch.setattr(audit_module, "exchanged_splits", lambda samples, splits: splits)
+    assert fails()
 
 
 def checks_of(recordings, spec):

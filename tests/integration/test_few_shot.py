@@ -45,7 +45,7 @@ MODEL = ModelSpec(
     dropout=0.5,
 )
 BASELINES = decoding.Options(canonical_components=3)
-OPTIONS = Options(bootstraps=100, permutations=500)
+OPTIONS = Options(bootstraps=100, permutations=500, exchanges=2)
 NEW = ("mitt", "barat")
 STARTS = ("others", "random")
 
@@ -114,11 +114,11 @@ def test_the_curve_says_all_that_is_needed_to_judge_it(odor):
     difference = scores["difference"].sel(unit_of_inference="trials")
     assert (difference.sel(reference="linear map", representation="linear map") == 0).all()
     lines = few_shot.summarize(scores)
-    assert len(lines) == 3 * 6
+    assert len(lines) == 3 * (6 + 2)  # the linear methods also against exchanged names
     assert {line.n.animals for line in lines} == {2}
     assert not any(isinstance(part, Absent) for line in lines for part in (line.interval, line.null, line.chance))
     assert {line.what for line in lines} == {"balanced accuracy, leave one animal out"}
-    assert all("animal left out" in line.null.kind for line in lines)
+    assert all(("animal left out" in line.null.kind) != ("scrambled" in line.setting) for line in lines)
     assert set(few_shot.plot(scores)) == {"animals", "curve", "difference"}
     assert scores["setting"].size < len(samples.children)
 
@@ -288,7 +288,7 @@ def test_the_command_trains_scores_and_goes_on(run, monkeypatch, capsys):
     scores = run.scores("few_shot")
     assert scores["representation"].values.tolist()[:2] == ["mmvm adapted", "mmvm from scratch"]
     assert scores["target"].values.tolist() == ["all animals", *run.samples.children]
-    assert len(run.summary["analyses"]["few_shot"]["scores"]) == 6 * 2
+    assert len(run.summary["analyses"]["few_shot"]["scores"]) == (6 + 2) * 2
     assert (run.path / "figures" / "few_shot-curve.pdf").is_file()
     report = (run.path / "report.html").read_text()
     assert "Leave one animal out (3 animals of 3" in report

@@ -14,22 +14,29 @@ from typer.testing import CliRunner
 
 from neuromvm.analysis.baselines.catalogue import baseline
 from neuromvm.analysis.decoding.decoding import Options
+from neuromvm.analysis.decoding.nulls import own_minus_others_at_most
 from neuromvm.analysis.decoding.scoring import null_scores
+from neuromvm.analysis.generated.coherence import Options as CoherenceOptions
+from neuromvm.analysis.generated.coherence import coherence, refit_settings
 from neuromvm.analysis.judged import values
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents
+from neuromvm.data.correspondence import CORRESPONDENCE, exchanged
 from neuromvm.data.permutation import permuted
+from neuromvm.data.simulate.codes import simulate_codes
 from neuromvm.data.simulate.write_nwb import write_experiment
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
-from neuromvm.errors import RunFolderError, SpecError
+from neuromvm.errors import RunFolderError, SchemaError, SpecError
 from neuromvm.files import write_tree
 from neuromvm.folders.study import Study, refit_file
+from neuromvm.inference.transfer import impute_each, transfer
 from neuromvm.specs import ExperimentSpec, ModelSpec, SampleSpec, SplitSpec, TrainingSpec, to_yaml
 from neuromvm.training.fit import fit
 from neuromvm.training.stack_size import stack_size
 from neuromvm.workflow.command_line import app
+from neuromvm.workflow.experiment import run_experiment
 from neuromvm.workflow.refits import refit, run_refits
 from tests.conftest import tuned_recordings
 from tests.integration.make_run import CONFIG, SPEC
@@ -152,6 +159,176 @@ def test_refits_of_several_nulls_lie_side_by_side(finished, tmp_path):
     assert analyze(study, "decoding")
     scores = study.scores("decoding")
     assert scores["null_draws"].sel(null="class correspondence").to_series()["mcca"] == 2
+
+
+def test_refits_with_exchanged_names_judge_what_passes_between_animals(finished, tmp_path):
+    study = Study(shutil.copytree(finished, tmp_path / "run"))
+    before = study.scores("decoding")
+    reasons = before["null_absent"].sel(null=CORRESPONDENCE)
+    assert "neuromvm refit" in str(reasons.sel(representation="mcca", setting="cross").values)
+    made = CliRunner().invoke(app, ["refit", str(study.path), "--n", "2", "--rows", "raw,mcca,mmvm", "--null", "correspondence"])
+    assert made.exit_code == 0, made.output
+    study = Study(study.path)
+    assert not list((study.path / "refits").rglob("raw/*/*.nc"))
+    scores = study.scores("decoding")
+    xr.testing.assert_allclose(before["null_score"].sel(null="labels"), scores["null_score"].sel(null="labels"))
+    assert scores["null_draws"].sel(null=CORRESPONDENCE).to_series()[["raw", "mcca", "mmvm", "independent"]].tolist() == [
+        0,
+        2,
+        2,
+        0,
+    ]
+    reasons = scores["null_absent"].sel(null=CORRESPONDENCE)
+    assert "do not matter" in str(reasons.sel(representation="mmvm", setting="within").values)
+    assert "one animal alone" in str(reasons.sel(representation="raw", setting="within").values)
+    p = scores["null_score"].sel(null=CORRESPONDENCE, target="all animals", null_statistic="p")
+    known = {"cross", "others", "pooled", "within - cross"}
+    for row in ("mcca", "mmvm"):
+        assert set(p["setting"].values[np.isfinite(p.sel(representation=row))]) == known
+    lines = study.summary["analyses"]["decoding"]["scores"]
+    shared = [line for line in lines if line["setting"].endswith(CORRESPONDENCE)]
+    assert {line["representation"] for line in shared} == {"mcca", "mmvm"}
+    assert len(shared) == 8
+    report = (study.path / "report.html").read_text()
+    assert "p decodable" in report
+    assert "p shared" in report
+
+
+@pytest.mark.parametrize("row", ["mcca", "mmvm"])
+def test_refits_with_exchanged_names_are_fits_of_exchanged_samples(finished, tmp_path, row):
+    study = Study(shutil.copytree(finished, tmp_path / "run"))
+    run_refits(study, 2, [row], null=CORRESPONDENCE, progress=False)
+    renamed = exchanged(study.samples, 2)
+    if row == "mcca":
+        options = Options.model_validate(study.spec.analyses["decoding"])
+        representation = baseline("mcca", Inputs(renamed, study.splits), options)
+    else:
+        training = study.spec.training_for(row)
+        latents = fit(renamed, study.splits, study.spec.models[row], training, progress=False).embed(renamed)
+        representation = Latents(latents, study.splits, inverse_penalty=options_of(study)["latent_inverse_penalty"])
+    predictions = decode(representation, renamed, study.splits)
+    expected = null_scores(predictions, renamed, np.full(len(representation.replicas), 2), "")
+    settings = [str(one) for one in study.scores("decoding")["chosen"].sel(representation=row).values]
+    kept = study.refits(row, settings)[CORRESPONDENCE].sel(permutation=[2])
+    tolerance = 1e-6 if row == "mcca" else 0.05  # stacks differ in the last bits of latents
+    xr.testing.assert_allclose(kept["value"], expected["value"], atol=tolerance)
+
+
+def options_of(study):
+    return study.summary["analyses"]["decoding"]["options"]
+
+
+@pytest.mark.slow
+def test_a_run_makes_the_refits_that_its_experiment_asks_for(finished, tmp_path):
+    spec = Study(finished).spec
+    models = {"mmvm": spec.models["mmvm"].model_dump()}
+    decoding = {**spec.analyses["decoding"], "baselines": ["raw", "mcca"]}
+    asked = {**spec.model_dump(), "models": models, "analyses": {"decoding": decoding}, "nulls": {"correspondence": 2}}
+    (tmp_path / "experiment.yaml").write_text(to_yaml(ExperimentSpec.model_validate(asked)))
+    made = CliRunner().invoke(app, ["run", str(tmp_path / "experiment.yaml"), "--out", str(tmp_path / "run")])
+    assert made.exit_code == 0, made.output
+    draws = Study(tmp_path / "run").scores("decoding")["null_draws"]
+    assert draws.sel(null=CORRESPONDENCE).to_series().to_dict() == {"mmvm": 2, "raw": 0, "mcca": 2}
+    assert (draws.sel(null="labels") == 500).all()
+    both = CliRunner().invoke(app, ["refit", str(tmp_path / "run"), "--n", "2", "--rows", "mcca", "--null", "both"])
+    assert both.exit_code == 0, both.output
+    assert Study(tmp_path / "run").scores("decoding")["null_draws"].sel(null="labels", representation="mcca") == 2
+
+
+@pytest.mark.slow
+def test_animals_are_compared_on_the_latents_of_refits(tmp_path):
+    write_experiment(tmp_path / "data", CONFIG, seed=0)
+    spec = ExperimentSpec.model_validate(
+        {
+            **SPEC,
+            "data": {"spec": "simulated_rats", "root": str(tmp_path / "data")},
+            "samples": {"start": 0.0, "stop": 0.6, "label": "odor", "keep": {"odor": ["A", "B", "C", "D"]}},
+            "split": {"kind": "halves", "repeats": 1},
+            "models": {"mmvm": MODEL.model_dump()},
+            "training": {"epochs": 1},
+            "analyses": {
+                "decoding": {**SPEC["analyses"]["decoding"], "baselines": ["raw"], "reference": "raw"},
+                "coherence": {"bootstraps": 100, "permutations": 500},
+            },
+        }
+    )
+    study = run_experiment(spec, tmp_path / "run", progress=False)
+    analyze(study, "decoding")
+    run_refits(study, 1, null=CORRESPONDENCE, progress=False)
+    assert not list((study.path / "refits").rglob("consistency-*.nc"))
+    analyze(study, "coherence", {"bootstraps": 100, "permutations": 500})
+    assert study.scores("coherence")["correspondence_draws"].item() == 1
+    analyze(study, "consistency", {"permutations": 99})
+    assert study.scores("consistency")["correspondence_draws"].to_series().to_dict() == {"mmvm": 0, "raw": 99, "pca": 99}
+    made = CliRunner().invoke(app, ["refit", str(study.path), "--n", "2", "--null", "correspondence"])
+    assert made.exit_code == 0, made.output
+    study = Study(study.path)
+    saved = study.exchanged_scores("mmvm", "consistency", json.dumps({"ridge": 1.0}))
+    assert saved["permutation"].values.tolist() == [1, 2]
+    assert study.scores("decoding")["null_draws"].sel(null=CORRESPONDENCE, representation="mmvm") == 2
+    scores = study.scores("consistency")
+    assert scores["correspondence_draws"].sel(representation="mmvm") == 2
+    assert np.isfinite(scores["correspondence_p"].sel(measure="linear map")).all()
+    scores = study.scores("coherence").sel(representation="mmvm", target="all animals")
+    assert scores["correspondence_draws"] == 2
+    null = scores["correspondence"]
+    assert np.isfinite(null.sel(setting=["cross", "imputed"])).all()
+    assert null.sel(setting=["within", "ceiling"]).isnull().all()
+    assert "do not matter" in str(scores["correspondence_absent"].sel(setting="within").item())
+    shared = [line["setting"] for line in study.summary["analyses"]["coherence"]["scores"] if CORRESPONDENCE in line["setting"]]
+    assert shared == ["cross, scrambled correspondence", "imputed, scrambled correspondence"]
+    renamed = exchanged(study.samples, 2)  # independent check: fit, generate and score once more
+    fitted = fit(renamed, study.splits, MODEL, study.spec.training_for("mmvm"), progress=False)
+    trees = ({"mmvm": make(fitted, renamed, study.splits)} for make in (transfer, impute_each))
+    expected = coherence(renamed, study.splits, *trees, CoherenceOptions(bootstraps=100, permutations=500))
+    settings = refit_settings(CoherenceOptions())
+    kept = study.exchanged_scores("mmvm", "coherence", settings)["value"].sel(permutation=2)
+    np.testing.assert_allclose(
+        kept.to_numpy(), expected["score"].isel(representation=0, unit_of_inference=0, statistic=0).to_numpy(), atol=0.05
+    )
+    analyze(study, "consistency", {"permutations": 99, "ridge": 3.0})  # refits were compared with another ridge
+    assert study.scores("consistency")["correspondence_draws"].sel(representation="mmvm") == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_cross_is_blind_to_sharing(share):
+    """With names exchanged and all refitted, other animals read as well as before, given as many dimensions as conditions."""
+    recordings = simulate_codes(3, 5, 16, 25, share=share, signal=1.0, seed=3)
+    samples = make_samples(recordings, SampleSpec(label=["condition"]))
+    splits = make_splits(samples, SplitSpec(kind="halves"))
+
+    def cross(representation, renamed):
+        predictions = decode(representation, renamed, splits)
+        value = null_scores(predictions, renamed, np.zeros(len(representation.replicas), int), "")["value"]
+        return float(value.sel(setting="cross").mean())
+
+    training, model = TRAINING.model_copy(update={"epochs": 60}), MODEL.model_copy(update={"latent": 5})
+    scores = {"mcca": [], "mmvm": []}
+    for number in range(4):
+        renamed = exchanged(samples, number)
+        scores["mcca"].append(cross(baseline("mcca", Inputs(renamed, splits), Options()), renamed))
+        latents = fit(renamed, splits, model, training, progress=False).embed(renamed)
+        scores["mmvm"].append(cross(Latents(latents, splits, inverse_penalty=1.0), renamed))
+    for true, *scrambled in scores.values():
+        assert true > 0.4  # chance is .2
+        assert abs(true - np.mean(scrambled)) < 0.1
+
+
+def test_a_loss_between_animals_is_judged_by_how_small_it_is():
+    value, null = np.array([0.1, 0.5]), np.array([[0.3, 0.3], [0.4, 0.4], [0.2, 0.2]])
+    mean, low, high, p = own_minus_others_at_most(value, null).T
+    np.testing.assert_allclose(mean, 0.3)
+    np.testing.assert_allclose(p, [0.25, 1.0])
+    assert (low < mean).all()
+    assert (mean < high).all()
+
+
+def test_names_of_conditions_with_several_labels_are_not_exchanged(finished, tmp_path):
+    study = Study(shutil.copytree(finished, tmp_path / "run"))
+    for node in study.samples.children.values():
+        node["match"] = node["match"] * 0
+    with pytest.raises(SchemaError, match="one label for each condition"):
+        run_refits(study, 1, ["mcca"], null=CORRESPONDENCE, progress=False)
 
 
 def test_scores_of_an_earlier_version_are_refused(tmp_path):

@@ -6,12 +6,14 @@ latents and the raw activity comparable: no score is of trials (or conditions) t
 labels permuted (floor); and every animal is compared with itself on other trials (ceiling).
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from pydantic import Field
 
 from neuromvm.analysis.consistency.between_animals import (
@@ -44,6 +46,7 @@ from neuromvm.analysis.scores import (
 )
 from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
+from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import SpecError
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
@@ -54,15 +57,23 @@ if TYPE_CHECKING:
 
 Variable = tuple[tuple[str, ...], Floats]  # dims and array
 
+CONSISTENCY = "consistency"
 REFERENCE = "raw"
 SCORES = ("representation", "measure")
 NULLS = (*SCORES, "null")
+CORRESPONDENCE_STATISTICS = ("mean", "low", "high", "p")
 WORDS = {
     "linear map": "R2 of class means through a linear map",
     "new conditions": "R2 of class means the linear map was not fitted on",
     "dissimilarities": "correlation of cross-validated dissimilarities",
     "cka": "debiased linear CKA",
 }
+SCRAMBLED = f"between animals, {CORRESPONDENCE}"
+EXCHANGED = "the names of the conditions exchanged within each animal, independently of other animals; {}"
+NOT_EXCHANGED = (
+    f"{ABSENT_PREFIX}the model was not compared on refits with exchanged names and this ridge: "
+    "neuromvm refit RUN --null correspondence"
+)
 UNLIKE = Absent("values of few and of many dimensions are compared between floor and ceiling only")
 
 
@@ -94,7 +105,9 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
         if name in representations:
             raise SpecError(f"models.{name}", found="a model with the name of a baseline", next_step="Rename the model")
         representations[name] = decoding.baseline(name, inputs, decoding.Options())
-    scores = compare_animals(samples, splits, representations, options)
+    refits = {name: study.exchanged_scores(name, CONSISTENCY, refit_settings(options)) for name in study.models}
+    known = {name: refit for name, refit in refits.items() if refit is not None}
+    scores = compare_animals(samples, splits, representations, options, known)
     if not options.leave_out_units or in_sample(splits):
         return scores
     without_units = falls(
@@ -111,13 +124,23 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     return scores.merge(without_units, combine_attrs="no_conflicts")
 
 
+def refit_settings(options: Options) -> str:
+    """Return the options on which values of refits depend, as JSON."""
+    return json.dumps(options.model_dump(mode="json", include={"ridge"}))
+
+
 def compare_animals(
-    samples: xr.DataTree, splits: xr.DataTree, representations: Mapping[str, Representation], options: Options | None = None
+    samples: xr.DataTree,
+    splits: xr.DataTree,
+    representations: Mapping[str, Representation],
+    options: Options | None = None,
+    refits: Mapping[str, xr.Dataset] | None = None,
 ) -> xr.Dataset:
     """Compare the class means of all pairs of animals in several representations.
 
     Labels that an animal lacks on either side of a split are left out for all; numbers of features may differ between
-    representations and animals.
+    representations and animals. ``refits`` holds models that were fitted again with exchanged names of conditions, ``value
+    (permutation, measure, source, target)``.
 
     Returns
     -------
@@ -131,6 +154,10 @@ def compare_animals(
     - Null ``trials``: activity or latents are permuted among the test trials of every animal; what was fitted on training
       trials stays. Null ``conditions``: class means as observed, with the labels of each animal exchanged, which asks whether
       the *same* conditions are alike.
+    - ``correspondence_mean, correspondence_low, correspondence_high, correspondence_p (representation, measure)``: the null of
+      scrambled correspondence. Names of conditions are exchanged within each animal and all that was fitted with names is fitted
+      again; for what is fitted to each animal alone this is the null ``conditions``. ``correspondence_draws,
+      correspondence_kind (representation)`` say how often and how, or why not.
     - With prefix ``pair_`` the same for each pair, ``(..., source, target)``, without intervals and differences.
     - ``reliability (representation, measure, source)``; ``in_sample_r2, distance (representation, source, target)``, the latter
       :func:`neuromvm.analysis.consistency.similarity.shape_distance` [rad] of held-out class means; ``own_distance
@@ -159,7 +186,9 @@ def compare_animals(
     arrays = {key: np.stack([pairs.arrays[key] for pairs in compared]) for key in DIMS}
     names = list(representations)
     reference = names.index(REFERENCE) if REFERENCE in names and not fitted else None
-    variables = _scores(arrays.pop("values"), arrays.pop("ceiling"), reference) | {
+    variables = {
+        **_correspondence(representations, arrays["values"], measures, refits or {}, draws),
+        **_scores(arrays.pop("values"), arrays.pop("ceiling"), reference),
         **{key: (("representation", *DIMS[key]), array) for key, array in arrays.items()},
         "model_distance": (("representation", "reference"), distances_between(compared)),
         "trials": (("source",), np.array([ever_held_out(splits, animal).sum() for animal in animals])),
@@ -196,6 +225,36 @@ def _scores(values: Floats, ceiling: Floats, reference: int | None) -> dict[str,
         keys = "difference", "difference_low", "difference_high"
         variables |= {key: (NULLS, array) for key, array in zip(keys, differences, strict=True)}
     return variables
+
+
+def _correspondence(
+    representations: Mapping[str, Representation],
+    values: Floats,
+    measures: Sequence[str],
+    refits: Mapping[str, xr.Dataset],
+    draws: int,
+) -> dict[str, tuple[tuple[str, ...], NDArray[np.generic]]]:
+    """Return the null of scrambled correspondence of values ``(representation, measure, null, draw, source, target)``."""
+    statistics, counts, kinds = [], [], []
+    for (name, representation), of_representation in zip(representations.items(), values, strict=True):
+        drawn: Floats = np.empty((0, len(measures)))
+        kind = NOT_EXCHANGED if draws else NO_FLOOR
+        if draws and not representation.shared:
+            drawn = mean_of_pairs(np.moveaxis(of_representation[:, 1, 1:], 1, 0))
+            kind = EXCHANGED.format("nothing else depends on names")
+        elif draws and name in refits:
+            pairs = refits[name]["value"].sel(measure=list(measures)).transpose("permutation", "measure", "source", "target")
+            drawn = mean_of_pairs(pairs.to_numpy())
+            kind = "refits: " + EXCHANGED.format("the model is fitted anew")
+        statistics.append(over_trials.under_null(mean_of_pairs(of_representation[:, 0, 0]), drawn))
+        counts.append(len(drawn))
+        kinds.append(kind)
+    numbers = dict(zip(CORRESPONDENCE_STATISTICS, np.moveaxis(np.stack(statistics), -1, 0), strict=True))
+    return {
+        **{f"correspondence_{key}": (SCORES, array) for key, array in numbers.items()},
+        "correspondence_draws": (("representation",), np.array(counts)),
+        "correspondence_kind": (("representation",), np.array(kinds)),
+    }
 
 
 def _summary(values: Floats, ceiling: Floats) -> dict[str, Floats]:
@@ -238,7 +297,10 @@ def _null_words(draws: int, layout: Layout) -> dict[str, str]:
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
-    """Return two lines for each representation and measure, under the null of the measure: as scored, and calibrated."""
+    """Return two lines for each representation and measure, under the null of the measure: as scored, and calibrated.
+
+    A model that was fitted again with exchanged names has a third, under the null of scrambled correspondence.
+    """
     lines = []
     for representation, measure in product(scores["representation"].values, scores["measure"].values):
         score = scores.sel(representation=representation, measure=measure, null=OWN_NULL[measure])
@@ -246,6 +308,10 @@ def summarize(scores: xr.Dataset) -> list[Score]:
         lines.append(line)
         if isinstance(line.null, Null):
             lines.append(_calibrated_line(line, line.null, score))
+        if str(score.get("correspondence_kind", xr.DataArray("")).item()).startswith("refits"):
+            mean, low, high, p = (float(score[f"correspondence_{key}"]) for key in CORRESPONDENCE_STATISTICS)
+            kind, draws = str(score["correspondence_kind"].item()), int(score["correspondence_draws"])
+            lines.append(line._replace(setting=SCRAMBLED, null=Null(kind, draws, mean, low, high, p)))
     if "fall" in scores:
         lines += [
             _fall_line(scores.sel(measure=measure, left_out=number), str(measure), int(number))

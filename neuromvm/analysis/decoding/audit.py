@@ -26,7 +26,7 @@ def scores_without_signal(
     scores = []
     for tree in predictions.values():
         replicas = next(iter(tree.children.values())).sizes["replica"]
-        by_target = null_scores(tree, samples, np.zeros(replicas, dtype=int), "").isel(permutation=0)
+        by_target = null_scores(tree, samples, np.zeros(replicas, dtype=int), "").isel(permutation=0, drop=True)
         scores.append(by_target[["value", "chance"]].mean(["split", "target"]))
     return xr.concat(scores, dim=xr.DataArray(list(predictions), dims="representation"))
 

@@ -32,6 +32,7 @@ from neuromvm.analysis.judged import (
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents
 from neuromvm.analysis.scores import Absent, Counts, Difference, Score
+from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.data.design import design_flags
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
@@ -219,6 +220,8 @@ def summarize(scores: xr.Dataset) -> list[Score]:
             selected = scores.sel(representation=name, null=null)
             for setting in map(str, scores["setting"].values):
                 cell = selected.sel(setting=setting)
+                if null == CORRESPONDENCE and cell["null_absent"].item():  # the saved scores say why
+                    continue
                 if cell["null_absent"].item() != NOT_OF_SETTING and np.isfinite(value_of(cell["score"].sel(target=ALL_ANIMALS))):
                     lines.append(_line(scores.sel(representation=name, setting=setting), null))
     return lines

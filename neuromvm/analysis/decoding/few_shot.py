@@ -17,12 +17,14 @@ from neuromvm.analysis.baselines.adapted_maps import FrozenCanonicalVariates
 from neuromvm.analysis.baselines.mcca import CanonicalVariates
 from neuromvm.analysis.baselines.raw import ShrunkMeanDiscriminants
 from neuromvm.analysis.decoding import decoding
-from neuromvm.analysis.decoding.scoring import Resampling, score
+from neuromvm.analysis.decoding.refit import EXCHANGED_KIND
+from neuromvm.analysis.decoding.scoring import ONE_ANIMAL, Resampling, null_scores, score
 from neuromvm.analysis.judged import LABELS, check_judged
 from neuromvm.analysis.readouts.decoders import OTHERS, POOLED, decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents, RawFeatures, Representation
 from neuromvm.analysis.scores import Score
-from neuromvm.errors import RunFolderError, SpecError
+from neuromvm.data.correspondence import CORRESPONDENCE, exchanged
+from neuromvm.errors import RunFolderError, SchemaError, SpecError
 from neuromvm.folders.few_shot import FewShotFolder, Trials, from_few_to_all, write_trials
 from neuromvm.schema import Part, is_fitted
 from neuromvm.specs.base import Spec
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["NewAnimal", "Options", "compare_few_shot", "compute", "new_animal", "plot", "summarize"]
 
 FROZEN_MAPS, REFITTED_MAPS, ALONE, SHRUNK_ALONE = "linear map", "mcca", "own decoder", "own shrunk_lda"
+LINEAR = FROZEN_MAPS, REFITTED_MAPS
+MODELS_KEPT = "models are not fitted again for new animals with exchanged names"
 LEAVE_ONE_OUT = "balanced accuracy, leave one animal out"
 
 
@@ -45,6 +49,7 @@ class Options(Spec):
     )
     bootstraps: int = Field(1000, ge=100, description="Resamples of test trials")
     permutations: int = Field(1000, ge=500, description="Permutations of labels among test trials")
+    exchanges: int = Field(50, ge=0, description="Refits of linear methods with the names of conditions exchanged; 0: none")
     seed: int = Field(0, ge=0, description="Of the resamples and permutations")
 
 
@@ -117,8 +122,9 @@ def compare_few_shot(
     -------
     As of :func:`neuromvm.analysis.decoding.scoring.score`, ``representation`` being methods and ``setting`` numbers of trials
     a class; ``target`` are the new animals, each left out in turn, after the mean over them. ``training_trials (setting,
-    target)``: how many the animal had, mean over splits. The null permutes labels among the test trials of the animal left out;
-    nothing is fitted again.
+    target)``: how many the animal had, mean over splits. The null ``labels`` permutes labels among the test trials of the animal
+    left out; nothing is fitted again. The null ``scrambled correspondence`` exchanges the names of conditions within each animal
+    and fits the linear methods again; ``null_absent`` says why others have none.
 
     Raises
     ------
@@ -129,23 +135,81 @@ def compare_few_shot(
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
     ridge = baselines.ridge if options.map_ridge is None else options.map_ridge
     floor = f"{options.permutations} permutations of labels among the test trials of the animal left out; nothing fitted again"
+    exchanges, reason = _exchanges(samples, options.exchanges)
     by_setting = []
     for trials, animals in new_animals.items():
-        decoders, unread = [*animals, OTHERS, POOLED], {"predicted": np.int16(-1), "common": False}
-        predictions: dict[str, dict[str, xr.Dataset]] = {}
-        for animal, new in animals.items():
-            for method, predicted in _read(samples, animal, new, ridge, baselines).items():
-                of_others = predicted.sel(decoder=[OTHERS]).reindex(decoder=decoders, fill_value=unread)
-                predictions.setdefault(method, {})[animal] = of_others
-        trees = {method: xr.DataTree.from_dict(nodes) for method, nodes in predictions.items()}
-        scored = score(trees, _only(samples, *animals), resampling, FROZEN_MAPS).sel(setting=[OTHERS], null=[LABELS])
+        read = {animal: _read(samples, animal, new, ridge, baselines) for animal, new in animals.items()}
+        refits = _refits(samples, animals, ridge, baselines, exchanges)
+        scored = score(_by_method(read), _only(samples, *animals), resampling, FROZEN_MAPS, refits=refits)
+        scored = scored.sel(setting=[OTHERS], null=[LABELS, CORRESPONDENCE])
+        for method in scored["representation"].values.tolist():
+            absent = ONE_ANIMAL if method in (ALONE, SHRUNK_ALONE) else reason if method in LINEAR else MODELS_KEPT
+            scored["null_absent"].loc[{"null": CORRESPONDENCE, "representation": method}] = absent
         counts = [is_fitted(new.splits[animal]["part"].to_numpy()).sum(axis=1).mean() for animal, new in animals.items()]
         scored = scored.assign(training_trials=(("setting", "target"), [[np.mean(counts), *counts]]))
-        scored["null_kind"] = xr.full_like(scored["null_kind"], floor, dtype=object).astype(str)
+        scored["null_kind"] = scored["null_kind"].astype(object).where(scored["null"] != LABELS, floor).astype(str)
         coords = {"setting": [write_trials(trials)], "per_class": ("setting", [-1 if trials is None else trials])}
         by_setting.append(scored.drop_dims(["source", "correction"], errors="ignore").assign_coords(coords))
     scores = xr.concat(by_setting, "setting", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override")
     return scores.assign_attrs(animals=len(samples.children), settings=_settings(baselines, ridge))
+
+
+def _exchanges(samples: xr.DataTree, count: int) -> tuple[int, str]:
+    """Return how often names are exchanged, and why not, '' if they are."""
+    if count == 0:
+        return 0, "no exchanges of names were asked for"
+    try:
+        exchanged(samples, 1)
+    except SchemaError as error:
+        return 0, f"names of conditions cannot be exchanged: {error.found}"
+    return count, ""
+
+
+def _refits(
+    samples: xr.DataTree, animals: Mapping[str, NewAnimal], map_ridge: float, options: decoding.Options, exchanges: int
+) -> dict[str, dict[str, xr.Dataset]]:
+    """Fit the linear methods again with exchanged names; return method -> null -> scores, empty without ``exchanges``."""
+    scores: dict[str, list[xr.Dataset]] = {}
+    for number in range(1, exchanges + 1):
+        renamed = exchanged(samples, number)
+        read: dict[str, dict[str, xr.Dataset]] = {}
+        for animal, new in animals.items():
+            splits = _without_other_tests(new.splits, animal)
+            maps = _maps(Inputs(renamed, splits), animal, map_ridge, options)
+            read[animal] = {name: decode(method, renamed, splits, [OTHERS])[animal].to_dataset() for name, method in maps.items()}
+        for name, tree in _by_method(read).items():
+            replicas = next(iter(tree.children.values())).sizes["replica"]
+            numbers = np.full(replicas, number)
+            scores.setdefault(name, []).append(null_scores(tree, _only(renamed, *animals), numbers, EXCHANGED_KIND))
+    return {name: {CORRESPONDENCE: xr.concat(drawn, "permutation", data_vars="minimal")} for name, drawn in scores.items()}
+
+
+def _by_method(read: Mapping[str, Mapping[str, xr.Dataset]]) -> dict[str, xr.DataTree]:
+    """Turn predictions of the decoder of the others by animal and method into trees of predictions of each method."""
+    decoders, unread = [*read, OTHERS, POOLED], {"predicted": np.int16(-1), "common": False}
+    methods = list(next(iter(read.values())))
+    return {
+        method: xr.DataTree.from_dict(
+            {
+                animal: predicted[method].sel(decoder=[OTHERS]).reindex(decoder=decoders, fill_value=unread)
+                for animal, predicted in read.items()
+            }
+        )
+        for method in methods
+    }
+
+
+def _maps(
+    inputs: Inputs, animal: str, map_ridge: float, options: decoding.Options
+) -> dict[str, FrozenCanonicalVariates | CanonicalVariates]:
+    """Return the linear methods in which the others read an animal."""
+    components, ridge, penalty = options.canonical_components, options.ridge, options.canonical_inverse_penalty
+    return {
+        FROZEN_MAPS: FrozenCanonicalVariates(
+            inputs, animal, components=components, ridge=ridge, map_ridge=map_ridge, inverse_penalty=penalty
+        ),
+        REFITTED_MAPS: CanonicalVariates(inputs, components=components, ridge=ridge, inverse_penalty=penalty),
+    }
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
@@ -178,18 +242,13 @@ def _read(
     """Return the predictions of the new animal's test trials in each method, by one decoder named ``others``."""
     splits = _without_other_tests(new.splits, animal)
     inputs = Inputs(samples, splits)
-    penalty = options.canonical_inverse_penalty
     representations: dict[str, Representation] = {
         name: Latents(tree, splits, inverse_penalty=options.latent_inverse_penalty) for name, tree in new.latents.items()
     }
     for name in (FROZEN_MAPS, REFITTED_MAPS, ALONE, SHRUNK_ALONE):
         if name in representations:
             raise SpecError(f"method {name!r}", found="the name of a baseline", next_step="Rename it")
-    components, ridge = options.canonical_components, options.ridge
-    representations[FROZEN_MAPS] = FrozenCanonicalVariates(
-        inputs, animal, components=components, ridge=ridge, map_ridge=map_ridge, inverse_penalty=penalty
-    )
-    representations[REFITTED_MAPS] = CanonicalVariates(inputs, components=components, ridge=ridge, inverse_penalty=penalty)
+    representations |= _maps(inputs, animal, map_ridge, options)
     predicted = {name: decode(method, samples, splits)[animal].to_dataset() for name, method in representations.items()}
     alone = _only(samples, animal), _only(splits, animal)
     inputs_alone = Inputs(*alone)

@@ -1,6 +1,9 @@
 """Null hypotheses of decoding scores by name; nulls that refit have the name under which they were saved.
 
 ``labels``: activity does not tell the label. Labels are permuted among test trials, or everything is refitted on null data.
+``scrambled correspondence``: what passes between animals does not depend on which condition of one animal is which of another.
+Names of conditions are exchanged within each animal and everything is refitted; there is no such null without refits. The score
+*cross* of rows that are aligned by label does not change under it, whether animals share a code or not.
 ``class names``, of *cross*: answers are systematic, and right by luck (:mod:`neuromvm.analysis.statistics.renamed_classes`); no
 test of a shared code where labels were used to align animals. ``exchanged decoders``, of *within - cross*: an animal is read by
 its own decoder as by any other; the matrix of accuracies keeps its rows and columns, and decoders are given to other animals.
@@ -9,6 +12,7 @@ its own decoder as by any other; the matrix of accuracies keeps its rows and col
 from collections.abc import Mapping, Sequence
 from itertools import islice, permutations
 from math import factorial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +21,9 @@ from numpy.typing import NDArray
 
 from neuromvm.analysis.judged import CLASS_NAMES, LABELS, NOT_OF_SETTING, NULL_STATISTICS
 from neuromvm.analysis.statistics.hierarchy import between_animals
-from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored
+from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_null
 from neuromvm.analysis.statistics.renamed_classes import Renaming, recall
+from neuromvm.data.correspondence import CORRESPONDENCE
 
 EXCHANGED_DECODERS = "exchanged decoders"
 EXACT_UP_TO = 7  # animals: 5040 ways to give each the decoder of one
@@ -36,6 +41,7 @@ class NullScores(NamedTuple):
     draws: int
     statistics: Mapping[str, Floats]  # setting -> (target, null_statistic), the first target being the mean over all
     absent: str = ""  # why the null does not exist
+    absent_settings: Mapping[str, str] = MappingProxyType({})  # setting -> why it does not exist there
 
 
 def null_variables(
@@ -45,7 +51,8 @@ def null_variables(
 
     ``nulls`` holds name -> scores for each representation; ``samples`` has a node for each target.
     """
-    names = list(dict.fromkeys([LABELS, CLASS_NAMES, EXCHANGED_DECODERS, *(name for scores in nulls for name in scores)]))
+    offered = [LABELS, CLASS_NAMES, EXCHANGED_DECODERS, CORRESPONDENCE]
+    names = list(dict.fromkeys([*offered, *(name for scores in nulls for name in scores)]))
     shape = (len(names), len(nulls), len(settings))
     statistics = np.full((*shape, len(samples.children) + 1, len(NULL_STATISTICS)), np.nan)
     absent = np.full(shape, NOT_OF_SETTING, dtype=object)
@@ -57,6 +64,8 @@ def null_variables(
             for setting, numbers in null.statistics.items():
                 statistics[*index, settings.index(setting)] = numbers
                 absent[*index, settings.index(setting)] = null.absent
+            for setting, reason in null.absent_settings.items():
+                absent[*index, settings.index(setting)] = reason
     dims = ("null", "representation")
     return names, {
         "null_score": ((*dims, "setting", "target", "null_statistic"), statistics),
@@ -73,6 +82,15 @@ def own_minus_others(accuracy: Floats) -> Floats:
     """
     diagonal = np.diagonal(accuracy, axis1=-2, axis2=-1)
     return np.asarray(diagonal - mean_of_scored(between_animals(accuracy), axis=-2))
+
+
+def own_minus_others_at_most(value: Floats, null: Floats) -> Floats:
+    """Return ``(..., null_statistic)`` of *within - cross*, p being how often null draws ``(draw, ...)`` lose as little.
+
+    Animals that share a code lose less between them than the null, so small values are the unlikely ones.
+    """
+    mean, low, high, p = np.moveaxis(under_null(-value, -null), -1, 0)
+    return np.stack([-mean, -high, -low, p], axis=-1)
 
 
 def exchanged(accuracy: Floats, draws: int, rng: np.random.Generator) -> Floats:

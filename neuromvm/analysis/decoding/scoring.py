@@ -31,6 +31,7 @@ from neuromvm.analysis.scores import ABSENT_PREFIX
 from neuromvm.analysis.statistics import hierarchy, over_trials
 from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_null
 from neuromvm.analysis.statistics.renamed_classes import NEIGHBOURS_ALIKE, Renaming, exchangeable
+from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import SplitError
 
 LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
@@ -39,6 +40,9 @@ LOST = "within - cross"
 ALL_SETTINGS = (*SETTINGS, LOST)
 CORRECTIONS = ("none", "family-wise")
 FITTED = "the scored trials were fitted on, and permuted labels do not say what such a fit gives on noise"
+NAMES_WITHIN = "names of conditions do not matter within an animal"
+ONE_ANIMAL = "the row reads one animal alone"
+NOT_EXCHANGED = "nothing was fitted again with exchanged names: neuromvm refit RUN --null correspondence"
 NO_FLOOR = f"{ABSENT_PREFIX}{FITTED}"
 
 
@@ -120,7 +124,7 @@ def score(
         trials hold, so then there is no null.
     refits
         Representation -> name of a null -> :func:`null_scores` of refits on null data. Those of the null ``labels`` replace
-        permutations of labels among test trials.
+        permutations of labels among test trials; those of ``scrambled correspondence`` judge what passes between animals.
 
     Returns
     -------
@@ -261,7 +265,7 @@ class _Judge:
 
     def __init__(self, samples: xr.DataTree, resampling: Resampling, absent: str) -> None:
         animals, classes = list(samples.children), len(json.loads(samples.attrs["classes"]))
-        self._samples, self._resampling = samples, resampling
+        self._samples, self._resampling, self._unjudged = samples, resampling, absent
         self._absent = absent if resampling.permutations else absent or "no permutations were asked for"
         self._alike = "" if exchangeable(samples) else NEIGHBOURS_ALIKE
         self._renaming = Renaming(animals, classes, 0 if self._alike else resampling.permutations, resampling.seed)
@@ -277,6 +281,8 @@ class _Judge:
         exchanges, exchanged_kind = nulls.exchanges(len(accuracies.pairs), count)
         rng = np.random.default_rng(self._resampling.seed)
         exchanged = nulls.exchanged(accuracies.pairs, count, rng) if count else np.empty(0)
+        refits = dict(refits)
+        scrambled = _scrambled(refits.pop(CORRESPONDENCE, None), value, draws, self._unjudged or NOT_EXCHANGED)
         return {
             LABELS: NullScores(kind + shifted(self._samples), count, dict(zip(SETTINGS, permuted, strict=True)), self._absent),
             CLASS_NAMES: NullScores(
@@ -286,6 +292,7 @@ class _Judge:
                 self._absent or self._alike,
             ),
             nulls.EXCHANGED_DECODERS: NullScores(exchanged_kind, exchanges, {LOST: _of_mean(value[-1], exchanged)}, self._absent),
+            CORRESPONDENCE: scrambled,
             **{name: _refitted(refit, value, draws.observed) for name, refit in refits.items()},
         }
 
@@ -314,6 +321,25 @@ def _over_splits(refits: Floats, observed: Floats) -> Floats:
     """Return the mean over splits of refits ``(draw, split, ...)``, NaN where one lacks a score ``(split, ...)`` of the data."""
     failed = (np.isnan(refits) & ~np.isnan(observed)).any(axis=1)
     return np.where(failed, np.nan, mean_of_scored(refits, axis=1))
+
+
+def _scrambled(refit: xr.Dataset | None, value: Floats, draws: Draws, absent: str) -> NullScores:
+    """Compare scores ``(setting, target)`` with those of refits in which the names of conditions were exchanged.
+
+    ``absent`` says why there are no refits.
+    """
+    if np.isnan(value[1 : len(SETTINGS), 0]).all():
+        return NullScores("", 0, {}, absent_settings=dict.fromkeys(ALL_SETTINGS, ONE_ANIMAL))
+    if refit is None:
+        return NullScores("", 0, {}, absent_settings={**dict.fromkeys(ALL_SETTINGS, absent), "within": NAMES_WITHIN})
+    null = _refitted(refit, value, draws.observed)
+    pairs = refit["accuracy"].transpose("permutation", "split", "source", "target").to_numpy()
+    lost = nulls.own_minus_others(_over_splits(pairs, draws.pairs))
+    failed = (np.isnan(lost) & ~np.isnan(value[-1, 1:])).any(axis=-1)
+    lost = np.concatenate([np.where(failed, np.nan, mean_of_scored(lost, axis=-1))[:, None], lost], axis=-1)
+    statistics = {setting: numbers for setting, numbers in null.statistics.items() if setting != "within"}
+    statistics[LOST] = nulls.own_minus_others_at_most(value[-1], lost)
+    return null._replace(statistics=statistics, absent_settings={"within": NAMES_WITHIN})
 
 
 def _of_mean(value: Floats, null: Floats) -> Floats:

@@ -20,15 +20,17 @@ import xarray as xr
 from pydantic import Field
 
 from neuromvm.analysis import judged
-from neuromvm.analysis.decoding.scoring import NO_FLOOR, Resampling
+from neuromvm.analysis.decoding.scoring import NAMES_WITHIN, NO_FLOOR, Resampling
 from neuromvm.analysis.generated.activity import chosen_models
 from neuromvm.analysis.generated.classes import Classifiers, Perceptron
 from neuromvm.analysis.generated.coherence_scores import CEILING, RENAMED, SETTINGS, score_model
-from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NOT_OF_SETTING
+from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NOT_OF_SETTING, NULL_STATISTICS, TRIALS
 from neuromvm.analysis.readouts.classifiers import Logistic
-from neuromvm.analysis.readouts.representations import ever_held_out
-from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Difference, Score
+from neuromvm.analysis.readouts.representations import Floats, ever_held_out
+from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Difference, Null, Score
+from neuromvm.analysis.statistics.over_trials import under_null
 from neuromvm.analysis.statistics.renamed_classes import PLACES, exchangeable
+from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
@@ -50,6 +52,14 @@ NULLS = {  # null -> what is measured against it, and how labels are broken
 PUBLISHED = Absent(
     "as published, the classifier was fitted on the trials that are scored too, and all pairs are averaged, own ones too"
 )
+EXCHANGED = (
+    "refits: the names of the conditions exchanged within each animal, independently of other animals; model and classifiers are "
+    "fitted anew"
+)
+NOT_EXCHANGED = (
+    "the model was not scored on refits with exchanged names and this classifier: neuromvm refit RUN --null correspondence"
+)
+COHERENCE = "coherence"
 NEEDS = ("transferred", "imputed")
 
 
@@ -69,7 +79,20 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     """Score the models of a run; see :func:`coherence`."""
     models = chosen_models(study, options.models, "coherence")
     transferred = {name: study.transferred(name) for name in models}
-    return coherence(study.samples, study.splits, transferred, {name: study.imputed(name) for name in models}, options)
+    refits = {name: study.exchanged_scores(name, COHERENCE, refit_settings(options)) for name in models}
+    known = {name: refit for name, refit in refits.items() if refit is not None}
+    return coherence(study.samples, study.splits, transferred, {name: study.imputed(name) for name in models}, options, known)
+
+
+def refit_settings(options: Options) -> str:
+    """Return the options on which scores of refits depend, as JSON."""
+    return json.dumps(options.model_dump(mode="json", include={"classifier", "inverse_penalty", "hidden", "seed"}))
+
+
+def classifiers_of(samples: xr.DataTree, splits: xr.DataTree, options: Options) -> Classifiers:
+    """Return the classifiers of real activity."""
+    perceptron, logistic = partial(Perceptron, options.hidden, options.seed), partial(Logistic, options.inverse_penalty)
+    return Classifiers(samples, splits, perceptron if options.classifier == "mlp" else logistic)
 
 
 def coherence(
@@ -78,6 +101,7 @@ def coherence(
     transferred: Mapping[str, xr.DataTree],
     imputed: Mapping[str, xr.DataTree],
     options: Options | None = None,
+    refits: Mapping[str, xr.Dataset] | None = None,
 ) -> xr.Dataset:
     """Classify the activity that models generate for every animal.
 
@@ -90,6 +114,9 @@ def coherence(
         which may lack models.
     options
         Classifier and resampling.
+    refits
+        Model -> ``value (permutation, setting, target)`` of refits with exchanged names of conditions
+        (:mod:`neuromvm.analysis.generated.coherence_refit`).
 
     Returns
     -------
@@ -100,6 +127,10 @@ def coherence(
         to the ceiling. Null ``labels``: labels of the scored trials permuted. Null ``class names``, of *cross* and *imputed*:
         classes renamed, see :mod:`neuromvm.analysis.statistics.renamed_classes`; of imputed activity in the same way for all
         targets.
+    ``correspondence (representation, setting, target, null_statistic)``
+        Mean, 95 % range and p of the null ``scrambled correspondence``: names of conditions exchanged within each animal, model
+        and classifiers fitted again. With ``correspondence_draws (representation)`` and ``correspondence_absent (representation,
+        setting)``, why there is no such null.
     ``pair_score, pair_p (representation, source, target)``
         Balanced accuracy of what is generated for the target from the test trials of the source, and p of permuted labels, not
         corrected for the number of pairs. Scores of pairs are NaN at ``all animals``.
@@ -115,13 +146,13 @@ def coherence(
     check_same_trials(samples, splits)
     is_in_sample = in_sample(splits)
     resampling = Resampling(options.bootstraps, 0 if is_in_sample else options.permutations, options.seed)
-    perceptron, logistic = partial(Perceptron, options.hidden, options.seed), partial(Logistic, options.inverse_penalty)
-    classifiers = Classifiers(samples, splits, perceptron if options.classifier == "mlp" else logistic)
+    classifiers = classifiers_of(samples, splits, options)
     of_models = [score_model(classifiers, tree, imputed.get(name), resampling) for name, tree in transferred.items()]
     scores = xr.concat(of_models, dim="representation").assign_coords(representation=list(transferred))
     trials = [int(ever_held_out(splits, animal).sum()) for animal in samples.children]
     return (
         scores.assign(_nulls(samples, is_in_sample, resampling))
+        .assign(_correspondence(scores, {} if is_in_sample else refits or {}, NO_FLOOR if is_in_sample else NOT_EXCHANGED))
         .assign(trials=("target", [sum(trials), *trials]))
         .assign_attrs(
             interval=f"95 % over {options.bootstraps} bootstrap draws of the scored trials within animal and label",
@@ -149,6 +180,30 @@ def _nulls(
         draws.append(0 if is_missing else resampling.permutations)
         absent.append([reason if null == LABELS or setting in RENAMED else NOT_OF_SETTING for setting in SETTINGS])
     return {"null_kind": (("null",), kinds), "null_draws": (("null",), draws), "null_absent": (("null", "setting"), absent)}
+
+
+def _correspondence(
+    scores: xr.Dataset, refits: Mapping[str, xr.Dataset], reason: str
+) -> dict[str, tuple[tuple[str, ...], Sequence[object] | Floats]]:
+    """Return the null of scrambled correspondence; ``reason`` says why models without refits have none."""
+    values = scores["score"].sel(unit_of_inference=TRIALS, statistic="value").transpose("representation", "setting", "target")
+    statistics, draws, absent = [], [], []
+    for name in scores["representation"].values.tolist():
+        value, null = values.sel(representation=name).to_numpy(), np.empty((0, *values.shape[1:]))
+        if name in refits:
+            order = {"setting": values["setting"].values, "target": values["target"].values}
+            null = refits[name]["value"].sel(order).transpose("permutation", "setting", "target").to_numpy()
+        of_model = under_null(value, null)
+        of_model[[setting not in RENAMED for setting in SETTINGS]] = np.nan
+        statistics.append(of_model)
+        draws.append(len(null))
+        missing = "" if name in refits else reason.removeprefix(ABSENT_PREFIX)
+        absent.append([missing if setting in RENAMED else NAMES_WITHIN for setting in SETTINGS])
+    return {
+        "correspondence": (("representation", "setting", "target", "null_statistic"), np.stack(statistics)),
+        "correspondence_draws": (("representation",), draws),
+        "correspondence_absent": (("representation", "setting"), absent),
+    }
 
 
 def summarize(scores: xr.Dataset) -> list[Score]:
@@ -184,9 +239,14 @@ def _lines_of_setting(scores: xr.Dataset, counts: Counts) -> list[Score]:
         else judged.difference_of(scores, CEILING),
         in_sample=bool(scores.attrs["in_sample"]),
     )
-    if scores["null_absent"].sel(null=CLASS_NAMES) == NOT_OF_SETTING:
-        return [line]
-    return [line, line._replace(what=NULLS[CLASS_NAMES][0], null=judged.null_of(scores, CLASS_NAMES))]
+    lines = [line]
+    if scores["null_absent"].sel(null=CLASS_NAMES) != NOT_OF_SETTING:
+        lines.append(line._replace(what=NULLS[CLASS_NAMES][0], null=judged.null_of(scores, CLASS_NAMES)))
+    if "correspondence_absent" in scores and not scores["correspondence_absent"].item():  # earlier scores have none
+        mean, low, high, p = (float(scores["correspondence"].sel(null_statistic=name)) for name in NULL_STATISTICS)
+        null = Null(EXCHANGED, int(scores["correspondence_draws"]), mean, low, high, p)
+        lines.append(line._replace(setting=f"{setting}, {CORRESPONDENCE}", null=null))
+    return lines
 
 
 def _published_line(scores: xr.Dataset, counts: Counts) -> Score:

@@ -8,6 +8,7 @@ from neuromvm.analysis.figures.text import counted
 from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, STATISTICS, TRIALS, animals_of, is_judged, values
 from neuromvm.analysis.report.headline import SIGNIFICANT, VERDICTS, Verdict, paired_difference
 from neuromvm.analysis.report.tables import NONE, Table, between, interval, number
+from neuromvm.data.correspondence import CORRESPONDENCE
 
 ADAPTED = " adapted"  # how the methods that were trained without the animal are called
 WORDS = {
@@ -65,7 +66,7 @@ def _table(scores: xr.Dataset, setting: str) -> Table:
     """Lay out all targets and methods; intervals of the mean are over animals, those of an animal over trials."""
     targets, names = animals_of(scores), [str(name) for name in scores["representation"].values]
     columns = ["animal left out", "method", "training trials", "test trials", "score [95 %]"]
-    columns += [f"difference to {FROZEN_MAPS} [95 %]", "floor [95 %]", "p"]
+    columns += [f"difference to {FROZEN_MAPS} [95 %]", "floor [95 %]", "p decodable", "p shared"]
     rows = []
     for target in [ALL_ANIMALS, *targets]:
         of_target = scores.sel(target=target)
@@ -79,11 +80,14 @@ def _table(scores: xr.Dataset, setting: str) -> Table:
 
 
 def _scores(method: xr.Dataset, name: str, unit: str) -> list[str]:
-    """Write score, difference, floor and p of one method in one target."""
+    """Write score, difference, floor and both p of one method in one target."""
     difference = interval(*_numbers(method["difference"].sel(reference=FROZEN_MAPS), unit), signed=True)
     null = method["null_score"].sel(null=LABELS)
     against = "reference" if name == FROZEN_MAPS else difference
-    return [interval(*_numbers(method["score"], unit)), against, interval(*_null(null)), _p(null)]
+    shared = NONE
+    if CORRESPONDENCE in method["null"].values:
+        shared = _p(method["null_score"].sel(null=CORRESPONDENCE))
+    return [interval(*_numbers(method["score"], unit)), against, interval(*_null(null)), _p(null), shared]
 
 
 def _numbers(score: xr.DataArray, unit: str = TRIALS) -> tuple[float, float, float]:

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 import xarray as xr
 
+from neuromvm.analysis.decoding.decoding import RENAMED
 from neuromvm.analysis.figures.style import Figure, applied
 from neuromvm.analysis.judged import check_judged, is_difference, is_judged, null_in_words
 from neuromvm.analysis.report.few_shot import each_animal
 from neuromvm.analysis.report.headline import Row, paired_difference
 from neuromvm.analysis.report.tables import NONE, Table, between, cell, interval, number
+from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import RunFolderError
 from neuromvm.folders.study import Study
 
@@ -29,6 +31,10 @@ SHOWN = (  # fields of a line that tables and headline read; lines of earlier ve
 TEXT = ("setting", "representation", "to")  # columns that are no numbers
 SHARED_COLUMNS = ("chance", "animals", "trials", "splits")  # in the caption where all lines have the same value
 NOTES = ("interval", "floor", "settings", "omitted")  # attributes of scores that the report writes out
+P_NAMES = (
+    "p decodable: labels permuted. p shared: names of conditions exchanged within each animal and everything fitted again; a "
+    "large one is no evidence against a shared code, since maps made with labels carry any code onto any other."
+)
 LEADING_FIGURES = ("settings", "difference", "transfer")  # further figures follow by name
 
 
@@ -152,20 +158,54 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     The saved scores give paired differences to their reference; None if there are none.
     """
     measures = sorted({str(row["what"]) for row in rows})
+    shared, rows = _p_shared(rows) if name in (DECODING, FEW_SHOT) else ({}, rows)
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["setting"] if len(measures) == 1 else f"{row['what']}: {row['setting']}", []).append(row)
     ranked = [(group, row) for group, members in groups.items() for row in sorted(members, key=_rank)]
     best = frozenset(number for number, (group, row) in enumerate(ranked) if _is_best(row, groups[group]))
     lines = [_line(group, row, scores) for group, row in ranked]
+    if shared:
+        lines = [_with_p_shared(line, row, shared) for line, (_, row) in zip(lines, ranked, strict=True)]
     table = pd.DataFrame(lines)
     constant = [column for column in SHARED_COLUMNS if len(set(table[column])) == 1]
     table = table.loc[:, [column not in constant and bool(table[column].any()) for column in table]]
     conditions = ", ".join([*measures, *(f"{column} {lines[0][column]}" for column in constant)])
     best_are = "highest scores (smallest errors)" if any(_is_error(row) for row in rows) else "highest scores"
     caption = f"Analysis {name}: {conditions}. The {best_are} of each setting, as printed, stand first and are marked."
+    caption += f" {P_NAMES}" if shared else ""
     columns = [str(column) for column in table]
     return Table(caption, columns, table.to_numpy().tolist(), [column not in TEXT for column in columns], best)
+
+
+def _p_shared(rows: list[Row]) -> tuple[dict[tuple[str, str, str], str], list[Row]]:
+    """Return the p of scrambled correspondence by measure, representation and setting, and the rows of other nulls."""
+    suffix = f", {CORRESPONDENCE}"
+    shared, others = {}, []
+    for row in rows:
+        if str(row["setting"]).endswith(suffix):
+            key = str(row["what"]), str(row["representation"]), str(row["setting"]).removesuffix(suffix)
+            shared[key] = _p(row)
+        else:
+            others.append(row)
+    return shared, others
+
+
+def _with_p_shared(line: dict[str, str], row: Row, shared: Mapping[tuple[str, str, str], str]) -> dict[str, str]:
+    """Write the p of a line under the name of its null, and beside it the p of scrambled correspondence."""
+    columns: dict[str, str] = {}
+    for title, text in line.items():
+        if title == "p":
+            of_labels = row["setting"] != RENAMED and not is_difference(row["setting"])
+            columns |= {"p decodable": text if of_labels else "", "p": "" if of_labels else text}
+            columns["p shared"] = shared.get((str(row["what"]), str(row["representation"]), str(row["setting"])), "")
+        else:
+            columns[title] = text
+    return columns
+
+
+def _p(row: Row) -> str:
+    return NONE if row["p"] is None else f"{row['p']:.2g}"
 
 
 def _rank(row: Row) -> float:
@@ -200,7 +240,7 @@ def _line(group: str, row: Row, scores: xr.Dataset | None) -> dict[str, str]:
         title: difference,
         "to": to,
         "floor [95 %]": interval(row["floor"], row["floor_low"], row["floor_high"]),
-        "p": NONE if row["p"] is None else f"{row['p']:.2g}",
+        "p": _p(row),
         "chance": number(row["chance"]),
         "animals": cell(row["n_animals"]),
         "trials": cell(row["n_trials"]),
