@@ -250,7 +250,7 @@ def refit(
     run_folder: RunFolder,
     count: Annotated[int, typer.Option("--n", min=1, help="Null data sets; every row is fitted again on each.")] = 200,
     rows: Annotated[
-        str | None, typer.Option(help="Models and baselines, as mmvm,mcca; default: all but cebra, dynamics.")
+        str | None, typer.Option(help="Models and baselines, as mmvm,mcca; default: all but cebra, cebra_unified, dynamics.")
     ] = None,
     null: Annotated[
         Literal["labels", "correspondence", "both"],

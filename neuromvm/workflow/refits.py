@@ -53,9 +53,10 @@ def refit(
 ) -> xr.DataTree:
     """Train a model on null data and infer the latents of the same null data.
 
-    ``permutations`` number the null data from 1. For the null ``labels`` activity is exchanged within equal values of the trial
-    label ``within``, see :mod:`neuromvm.data.permutation`; for ``scrambled correspondence`` names of conditions are exchanged,
-    see :mod:`neuromvm.data.correspondence`. Latents have a replica for each null data set, split and seed.
+    ``permutations`` number the null data from 1. For the null ``labels`` activity is permuted or shifted, as ``rearrangement``
+    says, within equal values of the trial label ``within``, see :mod:`neuromvm.data.permutation`; for ``scrambled
+    correspondence`` names of conditions are exchanged, see :mod:`neuromvm.data.correspondence`. Latents have a replica for each
+    null data set, split and seed.
     """
     return _train(samples, splits, model, training, permutations, within, null, rearrangement, progress=progress).embed(samples)
 
@@ -94,12 +95,11 @@ def run_refits(
     """Refit models and baselines of a run on ``count`` null data sets, and save their scores in the run folder.
 
     ``null`` is ``labels`` or ``scrambled correspondence``; the latter leaves out rows that read one animal alone. By default all
-    rows of the table but those of CEBRA and ``dynamics`` are refitted; refits in the folder are not made again. Where labels move
-    along the session (``nulls.rearrangement: shift``) there are no more refits than distinct shifts of any animal. Returns a line
-    for each null data set on which a row could not be fitted: it counts as a null score above the observed one, so that p is not
-    too small. Raises SpecError if trials both train and test or a row is not in the table, SchemaError if names of conditions
-    cannot be exchanged,
-    RunFolderError if the scores are of an earlier version.
+    rows of the table but ``cebra``, ``cebra_unified`` and ``dynamics`` are refitted; refits in the folder are not made again.
+    Where labels move along the session (``nulls.rearrangement: shift``, of the null ``labels``) there are no more refits than
+    distinct shifts of any animal. Returns a line for each null data set on which a row could not be fitted: it counts as a null
+    score above the observed one, so that p is not too small. Raises SpecError if trials both train and test or a row is not in
+    the table, SchemaError if names of conditions cannot be exchanged, RunFolderError if the scores are of an earlier version.
     """
     if in_sample(study.splits):
         raise SpecError(

@@ -79,6 +79,10 @@ def test_exchanged_names_judge_what_is_generated_from_other_animals(trained):
     np.testing.assert_allclose(null.sel(setting=rows).isel(null_statistic=3), 0.5)  # (1 + 1) / (3 + 1)
     assert null.sel(setting=["within", "ceiling"]).isnull().all()
     assert found["correspondence_draws"][1] == [3, 0]
+    assert found["correspondence_kind"][1] == [coherence.EXCHANGED, ""]
+    failed = coherence._correspondence(trained, {"mmvm": drawn * np.nan}, "no refits")
+    assert (failed["correspondence"][1][0, [SETTINGS.index(row) for row in rows], :, 3] == 1).all()
+    assert failed["correspondence_kind"][1][0].endswith("; 3 of 3 failed and count as reaching the score")
     assert found["correspondence_absent"][1][0][1:3] == ["", ""]
     assert found["correspondence_absent"][1][1][1:3] == ["no refits"] * 2
     assert "neuromvm refit RUN" in str(trained["correspondence_absent"].sel(setting="cross").values[0])

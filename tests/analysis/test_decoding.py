@@ -20,6 +20,7 @@ from neuromvm.analysis.judged import ALL_ANIMALS, animals_of, values
 from neuromvm.analysis.readouts.decoders import decode
 from neuromvm.analysis.readouts.representations import Inputs, Latents, RawFeatures
 from neuromvm.analysis.scores import Absent
+from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.data.splits import make_splits
 from neuromvm.errors import RunFolderError, SpecError
 from neuromvm.specs import SplitSpec
@@ -400,18 +401,24 @@ def failing(refit, lacking):
     return changed
 
 
-@pytest.mark.parametrize("lacking", [{"target": "rat1"}, {"split": 0, "target": "rat1"}])
-def test_refits_that_failed_count_as_reaching_every_score(study, lacking):
-    number, refits = 9, []
-    observed = decode(Latents(study.latents("ideal"), study.splits, inverse_penalty=1), study.samples, study.splits)
-    for draw in range(number):  # guesses, far below the observed scores
+def guesses_as_refits(study, number):
+    """Return scores of latents that are noise, far below the observed scores."""
+    refits = []
+    for draw in range(number):
         guesses = shared_latents(study)
         for animal, node in enumerate(guesses.children.values()):
             drawn = np.random.default_rng([draw, animal]).standard_normal(node["latent_mean"].shape)
             node["latent_mean"].values[:] = drawn
         predicted = decode(Latents(guesses, study.splits, inverse_penalty=1), study.samples, study.splits)
         refits.append(null_scores(predicted, study.samples, np.full(2, draw), "refits: noise"))
-    refit = xr.concat(refits, "permutation", data_vars="minimal", coords="minimal", compat="override")
+    return xr.concat(refits, "permutation", data_vars="minimal", coords="minimal", compat="override")
+
+
+@pytest.mark.parametrize("lacking", [{"target": "rat1"}, {"split": 0, "target": "rat1"}])
+def test_refits_that_failed_count_as_reaching_every_score(study, lacking):
+    number = 9
+    observed = decode(Latents(study.latents("ideal"), study.splits, inverse_penalty=1), study.samples, study.splits)
+    refit = guesses_as_refits(study, number)
 
     def judged(of_refits):
         return score(
@@ -440,6 +447,32 @@ def test_refits_that_failed_count_as_reaching_every_score(study, lacking):
     line = next(line for line in decoding.summarize(nothing.expand_dims("representation")) if line.setting == "cross")
     assert line.null.p == 1
     assert "9 of 9 failed" in line.null.kind
+
+
+def test_refits_with_exchanged_names_that_failed_count_as_reaching_every_score(study):
+    observed = decode(Latents(study.latents("ideal"), study.splits, inverse_penalty=1), study.samples, study.splits)
+    refit, settings = guesses_as_refits(study, 9), ["cross", "others", "pooled"]
+
+    def judged(of_refits):
+        null = {"ideal": {CORRESPONDENCE: of_refits}}
+        scores = score({"ideal": observed}, study.samples, Resampling(100, 500), "ideal", refits=null).isel(representation=0)
+        return scores["null_score"].sel(null=CORRESPONDENCE, null_statistic="p"), scores["null_kind"].sel(null=CORRESPONDENCE)
+
+    p, kind = judged(refit)
+    np.testing.assert_allclose(p.sel(setting=settings), 1 / 10)
+    assert kind.item() == "refits: noise"
+    p, kind = judged(failing(refit, {"target": "rat1"}))
+    assert kind.item() == "refits: noise; 2 of 9 failed and count as reaching the score"
+    np.testing.assert_allclose(p.sel(setting=settings, target=["rat0", "rat2"]), 2 / 10)
+    np.testing.assert_allclose(p.sel(setting=settings, target=[ALL_ANIMALS, "rat1"]), 3 / 10)
+    loss = refit.assign(accuracy=refit["accuracy"].where(np.eye(3, dtype=bool), 0))  # all is lost between animals
+    loss["accuracy"] = loss["accuracy"].where(loss["accuracy"] == 0, 1)
+    np.testing.assert_allclose(judged(loss)[0].sel(setting="within - cross"), 1 / 10)
+    p, _ = judged(failing(loss, {"target": "rat1"}))
+    np.testing.assert_allclose(p.sel(setting="within - cross", target=["rat0", "rat2"]), 2 / 10)
+    np.testing.assert_allclose(p.sel(setting="within - cross", target=[ALL_ANIMALS, "rat1"]), 3 / 10)
+    p, _ = judged(refit.assign(value=refit["value"] * np.nan, accuracy=refit["accuracy"] * np.nan))
+    assert (p.sel(setting=[*settings, "within - cross"]) == 1).all()
 
 
 def test_chance_is_drawn_where_it_is_for_each_score():

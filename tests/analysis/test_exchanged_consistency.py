@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from neuromvm.analysis.consistency.consistency import Options, compare_animals, summarize
-from neuromvm.analysis.consistency.refit import compare_exchanged
+from neuromvm.analysis.consistency.refit import compare_exchanged, without_values
 from neuromvm.analysis.readouts.representations import Inputs, Latents, RawFeatures
 from neuromvm.data.correspondence import exchanged
 from neuromvm.data.simulate.codes import simulate_codes
@@ -54,6 +54,25 @@ def test_a_shared_code_is_told_from_exchanged_names():
     assert (line.null.draws, line.value) == (19, pytest.approx(float(scores["value"].sel(representation="mmvm")[1])))
     assert line.null.p == 0.05
     assert line.null.kind.startswith("refits: ")
+
+
+def test_refits_that_failed_count_as_reaching_every_value():
+    samples, splits = data(1.0, 2, animals=3)
+    raw = RawFeatures(Inputs(samples, splits), inverse_penalty=1.0)
+    raw.shared = True  # as a model is that was fitted with names
+    animals = list(samples.children)
+    failed = xr.concat([without_values(animals, number) for number in range(1, 5)], dim="permutation")
+
+    def of_raw(values):
+        return compare_animals(samples, splits, {"raw": raw}, OPTIONS, {"raw": values}).sel(representation="raw")
+
+    scores = of_raw(failed)
+    assert (scores["correspondence_p"] == 1).all()
+    assert str(scores["correspondence_kind"].item()).endswith("; 4 of 4 failed and count as reaching the score")
+    failed["value"].values[1:] = -100
+    scores = of_raw(failed)
+    np.testing.assert_allclose(scores["correspondence_p"], 2 / 5)
+    assert "; 1 of 4 failed" in str(scores["correspondence_kind"].item())
 
 
 def test_exchanging_names_is_the_null_of_conditions_for_what_is_fitted_to_each_animal_alone():

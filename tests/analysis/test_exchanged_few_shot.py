@@ -55,5 +55,6 @@ def test_methods_without_this_null_say_why(samples, few):
         absent = curve(samples, few, exchanges)["null_absent"].sel(null=CORRESPONDENCE, setting="2").to_series()
         assert "not fitted again" in absent["mmvm adapted"]
         assert "one animal alone" in absent["own decoder"]
+        assert "one animal alone" in absent["own shrunk_lda"]
         assert reason in absent["mcca"]
         assert bool(absent["mcca"]) == bool(reason)

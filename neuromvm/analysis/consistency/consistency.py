@@ -30,7 +30,7 @@ from neuromvm.analysis.consistency.between_animals import (
 from neuromvm.analysis.consistency.class_means import Layout, layout_of
 from neuromvm.analysis.consistency.left_out_units import falls
 from neuromvm.analysis.decoding import decoding
-from neuromvm.analysis.decoding.scoring import NO_FLOOR
+from neuromvm.analysis.decoding.scoring import NO_FLOOR, failures_in_words
 from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, Representation, ever_held_out
 from neuromvm.analysis.scores import (
     ABSENT_PREFIX,
@@ -237,6 +237,7 @@ def _correspondence(
     """Return the null of scrambled correspondence of values ``(representation, measure, null, draw, source, target)``."""
     statistics, counts, kinds = [], [], []
     for (name, representation), of_representation in zip(representations.items(), values, strict=True):
+        value = mean_of_pairs(of_representation[:, 0, 0])
         drawn: Floats = np.empty((0, len(measures)))
         kind = NOT_EXCHANGED if draws else NO_FLOOR
         if draws and not representation.shared:
@@ -245,8 +246,9 @@ def _correspondence(
         elif draws and name in refits:
             pairs = refits[name]["value"].sel(measure=list(measures)).transpose("permutation", "measure", "source", "target")
             drawn = mean_of_pairs(pairs.to_numpy())
-            kind = "refits: " + EXCHANGED.format("the model is fitted anew")
-        statistics.append(over_trials.under_null(mean_of_pairs(of_representation[:, 0, 0]), drawn))
+            failed = np.isnan(drawn) & ~np.isnan(value)
+            kind = "refits: " + EXCHANGED.format("the model is fitted anew") + failures_in_words(failed)
+        statistics.append(over_trials.under_refits(value, drawn))
         counts.append(len(drawn))
         kinds.append(kind)
     numbers = dict(zip(CORRESPONDENCE_STATISTICS, np.moveaxis(np.stack(statistics), -1, 0), strict=True))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from neuromvm.analysis.judged import CLASS_NAMES, LABELS, NOT_OF_SETTING, NULL_STATISTICS
 from neuromvm.analysis.statistics.hierarchy import between_animals
-from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_null
+from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_refits
 from neuromvm.analysis.statistics.renamed_classes import Renaming, recall
 from neuromvm.data.correspondence import CORRESPONDENCE
 
@@ -85,11 +85,11 @@ def own_minus_others(accuracy: Floats) -> Floats:
 
 
 def own_minus_others_at_most(value: Floats, null: Floats) -> Floats:
-    """Return ``(..., null_statistic)`` of *within - cross*, p being how often null draws ``(draw, ...)`` lose as little.
+    """Return ``(..., null_statistic)`` of *within - cross*, p being how often refits ``(draw, ...)`` failed or lose as little.
 
     Animals that share a code lose less between them than the null, so small values are the unlikely ones.
     """
-    mean, low, high, p = np.moveaxis(under_null(-value, -null), -1, 0)
+    mean, low, high, p = np.moveaxis(under_refits(-value, -null), -1, 0)
     return np.stack([-mean, -high, -low, p], axis=-1)
 
 

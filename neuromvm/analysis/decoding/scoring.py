@@ -29,7 +29,7 @@ from neuromvm.analysis.judged import (
 )
 from neuromvm.analysis.scores import ABSENT_PREFIX
 from neuromvm.analysis.statistics import hierarchy, over_trials
-from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_null
+from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_null, under_refits
 from neuromvm.analysis.statistics.renamed_classes import NEIGHBOURS_ALIKE, Renaming, exchangeable
 from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import SplitError
@@ -309,12 +309,15 @@ def _refitted(refit: xr.Dataset, value: Floats, observed: Floats) -> NullScores:
     failed = np.isnan(null) & ~np.isnan(value[rows, 1:])  # (draw, setting, target)
     mean = np.where(failed.any(axis=-1), np.nan, mean_of_scored(null, axis=-1))
     null = np.concatenate([mean[..., None], null], axis=-1)
-    statistics = under_null(value[rows], null)
-    statistics[..., NULL_STATISTICS.index("p")] = over_trials.p_value(value[rows], null)  # 1 if all failed
-    kind, count, failures = str(refit.attrs["null_kind"]), len(null), int(failed.any(axis=(1, 2)).sum())
-    if failures:
-        kind += f"; {failures} of {count} failed and count as reaching the score"
-    return NullScores(kind, count, dict(zip(settings, statistics, strict=True)))
+    statistics = under_refits(value[rows], null)
+    kind = str(refit.attrs["null_kind"]) + failures_in_words(failed)
+    return NullScores(kind, len(null), dict(zip(settings, statistics, strict=True)))
+
+
+def failures_in_words(failed: NDArray[np.bool_]) -> str:
+    """Say how many refits lack a score that the data have, ``failed (draw, ...)``; '' if none."""
+    failures = int(failed.reshape(len(failed), -1).any(axis=1).sum())
+    return f"; {failures} of {len(failed)} failed and count as reaching the score" if failures else ""
 
 
 def _over_splits(refits: Floats, observed: Floats) -> Floats:
@@ -326,7 +329,7 @@ def _over_splits(refits: Floats, observed: Floats) -> Floats:
 def _scrambled(refit: xr.Dataset | None, value: Floats, draws: Draws, absent: str) -> NullScores:
     """Compare scores ``(setting, target)`` with those of refits in which the names of conditions were exchanged.
 
-    ``absent`` says why there are no refits.
+    ``draws`` are of the data. A refit that failed counts as reaching every score. ``absent`` says why there are no refits.
     """
     if np.isnan(value[1 : len(SETTINGS), 0]).all():
         return NullScores("", 0, {}, absent_settings=dict.fromkeys(ALL_SETTINGS, ONE_ANIMAL))

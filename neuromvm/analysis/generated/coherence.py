@@ -20,7 +20,7 @@ import xarray as xr
 from pydantic import Field
 
 from neuromvm.analysis import judged
-from neuromvm.analysis.decoding.scoring import NAMES_WITHIN, NO_FLOOR, Resampling
+from neuromvm.analysis.decoding.scoring import NAMES_WITHIN, NO_FLOOR, Resampling, failures_in_words
 from neuromvm.analysis.generated.activity import chosen_models
 from neuromvm.analysis.generated.classes import Classifiers, Perceptron
 from neuromvm.analysis.generated.coherence_scores import CEILING, RENAMED, SETTINGS, score_model
@@ -28,7 +28,7 @@ from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, NOT_OF_SE
 from neuromvm.analysis.readouts.classifiers import Logistic
 from neuromvm.analysis.readouts.representations import Floats, ever_held_out
 from neuromvm.analysis.scores import ABSENT_PREFIX, Absent, Counts, Difference, Null, Score
-from neuromvm.analysis.statistics.over_trials import under_null
+from neuromvm.analysis.statistics.over_trials import under_refits
 from neuromvm.analysis.statistics.renamed_classes import PLACES, exchangeable
 from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.schema import check_same_trials, in_sample
@@ -129,8 +129,8 @@ def coherence(
         targets.
     ``correspondence (representation, setting, target, null_statistic)``
         Mean, 95 % range and p of the null ``scrambled correspondence``: names of conditions exchanged within each animal, model
-        and classifiers fitted again. With ``correspondence_draws (representation)`` and ``correspondence_absent (representation,
-        setting)``, why there is no such null.
+        and classifiers fitted again. With ``correspondence_draws, correspondence_kind (representation)``, how often and how, and
+        ``correspondence_absent (representation, setting)``, why there is no such null.
     ``pair_score, pair_p (representation, source, target)``
         Balanced accuracy of what is generated for the target from the test trials of the source, and p of permuted labels, not
         corrected for the number of pairs. Scores of pairs are NaN at ``all animals``.
@@ -187,21 +187,24 @@ def _correspondence(
 ) -> dict[str, tuple[tuple[str, ...], Sequence[object] | Floats]]:
     """Return the null of scrambled correspondence; ``reason`` says why models without refits have none."""
     values = scores["score"].sel(unit_of_inference=TRIALS, statistic="value").transpose("representation", "setting", "target")
-    statistics, draws, absent = [], [], []
+    statistics, draws, kinds, absent = [], [], [], []
+    of_others = [setting in RENAMED for setting in SETTINGS]
     for name in scores["representation"].values.tolist():
         value, null = values.sel(representation=name).to_numpy(), np.empty((0, *values.shape[1:]))
         if name in refits:
             order = {"setting": values["setting"].values, "target": values["target"].values}
             null = refits[name]["value"].sel(order).transpose("permutation", "setting", "target").to_numpy()
-        of_model = under_null(value, null)
-        of_model[[setting not in RENAMED for setting in SETTINGS]] = np.nan
+        of_model = under_refits(value, null)
+        of_model[np.logical_not(of_others)] = np.nan
         statistics.append(of_model)
         draws.append(len(null))
+        kinds.append(EXCHANGED + failures_in_words((np.isnan(null) & ~np.isnan(value))[:, of_others]) if len(null) else "")
         missing = "" if name in refits else reason.removeprefix(ABSENT_PREFIX)
         absent.append([missing if setting in RENAMED else NAMES_WITHIN for setting in SETTINGS])
     return {
         "correspondence": (("representation", "setting", "target", "null_statistic"), np.stack(statistics)),
         "correspondence_draws": (("representation",), draws),
+        "correspondence_kind": (("representation",), kinds),
         "correspondence_absent": (("representation", "setting"), absent),
     }
 
@@ -244,7 +247,7 @@ def _lines_of_setting(scores: xr.Dataset, counts: Counts) -> list[Score]:
         lines.append(line._replace(what=NULLS[CLASS_NAMES][0], null=judged.null_of(scores, CLASS_NAMES)))
     if "correspondence_absent" in scores and not scores["correspondence_absent"].item():  # earlier scores have none
         mean, low, high, p = (float(scores["correspondence"].sel(null_statistic=name)) for name in NULL_STATISTICS)
-        null = Null(EXCHANGED, int(scores["correspondence_draws"]), mean, low, high, p)
+        null = Null(str(scores["correspondence_kind"].item()), int(scores["correspondence_draws"]), mean, low, high, p)
         lines.append(line._replace(setting=f"{setting}, {CORRESPONDENCE}", null=null))
     return lines
 

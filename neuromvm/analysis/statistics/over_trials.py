@@ -138,6 +138,14 @@ def under_null(value: Floats, null: Floats) -> Floats:
     return np.stack([mean_of_scored(known, axis=0), *interval(known), p], axis=-1)
 
 
+def under_refits(value: Floats, null: Floats) -> Floats:
+    """Return what :func:`under_null` returns for a null of refits: p is 1, not NaN, where all of at least one draw failed."""
+    statistics = under_null(value, null)
+    if len(null):
+        statistics[..., -1] = p_value(value, null)
+    return statistics
+
+
 def p_value(value: Floats, null: Floats) -> Floats:
     """Return (b + 1) / (n + 1), b being the number of the n null draws (first axis) that reach the value.
 
