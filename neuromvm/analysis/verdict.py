@@ -1,8 +1,8 @@
 """The verdict of a run, in the order of a reviewer's questions: decodable, shared, helps, better than linear.
 
 Rows that answer are chosen in advance, never by their score: the discriminant of the animal alone, the class kernel for sharing,
-and for a model its imputed conditions. The linear row against which a model stands is the best one on the test trials, which is in
-favour of linear maps. ``summary.json`` holds the same as the report says.
+and for a model its imputed conditions. The linear row against which a model stands is the best one on the test trials, which
+favours linear maps. ``summary.json`` holds the same as the report says.
 """
 
 from collections.abc import Callable, Mapping

@@ -42,7 +42,12 @@ def test_shared_codes_are_shared(shared_codes):
     assert 0.3 < claim.effect < 1.2
     assert claim.animals == 3
     assert claim.trials == 3 * 48
-    for part in ("The animals share a code", f"{claim.value:.3f}", "p = 0.025 of 39 null data sets", "% of what the animal's own"):
+    for part in (
+        "The animals share a code",
+        f"{claim.value:.3f}",
+        "p = 0.025 of 39 null data sets",
+        "% of what the animal's own",
+    ):
         assert part in claim.sentence
 
 
@@ -89,7 +94,6 @@ def test_an_animal_with_few_labels_is_judged_against_its_own_decoder(shared_code
     assert "2 labelled trials of each condition" in claim.sentence
 
 
-@pytest.mark.slow
 def test_private_codes_are_not_shared(tmp_path):
     study = make_run(tmp_path / "run", share=0.0, sharing={**SHARING, "few_labels": []})
     run_sharing(study, 39, progress=False)
@@ -146,7 +150,9 @@ def test_a_model_is_compared_with_the_best_linear_row(shared_codes):
     scores = shared_codes.scores("sharing")
     renamed = [{"order_kernel": "mmvm_imputed"}.get(str(name), str(name)) for name in scores["representation"].values]
     scores = scores.assign_coords(representation=renamed, reference=renamed)
-    value = scores["score"].sel(setting="held-out conditions", target="all animals", unit_of_inference="trials", statistic="value")
+    value = scores["score"].sel(
+        setting="held-out conditions", target="all animals", unit_of_inference="trials", statistic="value"
+    )
     best = max(("class_kernel", "procrustes_encoding"), key=lambda name: float(value.sel(representation=name)))
     claim = _better_than_linear(scores)
     assert claim.row == "mmvm_imputed"

@@ -17,7 +17,15 @@ SPEC: dict[str, Any] = {
     "data": {"spec": "simulated_rats"},
     "samples": {"label": ["condition"]},
     "split": {"kind": "halves"},
-    "models": {"mmvm": {"sharing": {"kind": "mmvm", "cross_reconstruction": 0.9}, "latent": 3, "beta": 0.01, "networks": "linear", "scale": "constant"}},
+    "models": {
+        "mmvm": {
+            "sharing": {"kind": "mmvm", "cross_reconstruction": 0.9},
+            "latent": 3,
+            "beta": 0.01,
+            "networks": "linear",
+            "scale": "constant",
+        }
+    },
     "training": {"epochs": 0, "device": "cpu"},
     "sharing": SHARING,
 }

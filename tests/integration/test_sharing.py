@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.sharing.fits import MODEL_ROWS
-from neuromvm.analysis.sharing.scoring import NO_REFITS
 from neuromvm.analysis.verdict import QUESTIONS, verdict
 from neuromvm.errors import RunFolderError, ShapeError, SpecError
 from neuromvm.files import read_json, write_json
@@ -58,7 +57,8 @@ def test_the_command_shares_and_the_report_shows_the_claims(study):
     for question in QUESTIONS.values():
         assert question in html
     claim = read_json(study.path / "summary.json")["verdict"]["shared"]
-    assert (claim["answer"], claim["null_draws"], claim["p"]) == ("open", 3, pytest.approx(claim["p"]))
+    assert (claim["answer"], claim["null_draws"]) == ("open", 3)
+    assert claim["p"] in (0.25, 0.5, 0.75, 1.0)
     assert claim["sentence"].split(":")[0] in html
     assert (study.path / "figures" / "sharing-held_out.png").is_file()
     unknown = CliRunner().invoke(app, ["sharing", str(study.path), "--rows", "class_kernal"])
@@ -77,8 +77,8 @@ def test_the_same_call_computes_nothing_and_a_larger_one_only_what_is_missing(st
     assert accuracies(study, "class_kernel")["exchange"].values.tolist() == [1, 2, 3, 4, 5]
 
 
-def test_a_partial_folder_is_completed_with_the_same_result(study, tmp_path):
-    run_sharing(study, 4, ["class_kernel", "own labels", "few labels"], progress=False)
+def test_a_partial_folder_is_completed_with_the_same_result(study):
+    run_sharing(study, 3, ["class_kernel", "own labels", "few labels"], progress=False)
     analyze(study, "sharing")
     whole = study.scores("sharing")
     (study.path / "sharing" / "class_kernel" / "answers.nc").unlink()
@@ -88,7 +88,7 @@ def test_a_partial_folder_is_completed_with_the_same_result(study, tmp_path):
             file.unlink()
             for number in kept["exchange"].values.tolist():
                 kept.sel(exchange=[number]).to_netcdf(file.with_name(f"refits-{number:05d}-{number:05d}.nc"))
-    run_sharing(study, 4, ["class_kernel", "own labels", "few labels"], progress=False)
+    run_sharing(study, 3, ["class_kernel", "own labels", "few labels"], progress=False)
     analyze(study, "sharing")
     xr.testing.assert_identical(study.scores("sharing"), whole)
 
@@ -168,7 +168,6 @@ def test_rows_of_a_model_have_answers_refits_and_a_claim(models):
     assert claim.answer in ("yes", "no", "open")
     absent = models.scores("sharing")["null_absent"].sel(representation="mmvm_imputed")
     assert set(absent.values.ravel().tolist()) == {""}
-    assert NO_REFITS
 
 
 @pytest.mark.slow
