@@ -155,8 +155,9 @@ def run(
         if spec.sharing is not None:
             _share(study, None, None, None)
         typer.echo(f"report: {write_report(study)}", err=True)
-    if spec.analyses:
+    if spec.analyses or spec.sharing is not None:
         _print_scores(study)
+        _print_verdict(study)
 
 
 @app.command()
@@ -286,6 +287,7 @@ def sharing(
         _share(study, count, _names(rows), jobs)
     write_report(study)
     _print_scores(study, "sharing")
+    _print_verdict(study)
 
 
 def _share(study: "Study", count: int | None, rows: list[str] | None, jobs: int | None) -> None:
@@ -425,6 +427,15 @@ def _print_scores(study: "Study", only: str | None = None) -> None:
                 for description in dict.fromkeys(scores.get(column, pd.Series(dtype=str))):
                     if description:
                         typer.echo(f"  {title}: {description}")
+
+
+def _print_verdict(study: "Study") -> None:
+    """Print the answer to each question of the verdict."""
+    from neuromvm.analysis.verdict import QUESTIONS
+
+    for name, claim in study.summary["verdict"].items():
+        typer.secho(f"{QUESTIONS[name]} {claim['answer']}", bold=True)
+        typer.echo(f"  {claim['sentence']}")
 
 
 def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":

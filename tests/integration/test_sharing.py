@@ -56,10 +56,12 @@ def test_the_command_shares_and_the_report_shows_the_claims(study):
     html = (study.path / "report.html").read_text()
     for question in QUESTIONS.values():
         assert question in html
+        assert question in done.output
     claim = read_json(study.path / "summary.json")["verdict"]["shared"]
     assert (claim["answer"], claim["null_draws"]) == ("open", 3)
     assert claim["p"] in (0.25, 0.5, 0.75, 1.0)
     assert claim["sentence"].split(":")[0] in html
+    assert claim["sentence"] in done.output
     assert (study.path / "figures" / "sharing-held_out.png").is_file()
     unknown = CliRunner().invoke(app, ["sharing", str(study.path), "--rows", "class_kernal"])
     assert unknown.exit_code != 0
