@@ -1,7 +1,8 @@
 """The verdict of a run, in the order of a reviewer's questions: decodable, shared, helps, better than linear.
 
-Rows are chosen in advance, never by their score: the discriminant of the animal alone, the class kernel for sharing, and for a
-model its imputed conditions. ``summary.json`` holds the same as the report says.
+Rows that answer are chosen in advance, never by their score: the discriminant of the animal alone, the class kernel for sharing,
+and for a model its imputed conditions. The linear row against which a model stands is the best one on the test trials, which
+favours linear maps. ``summary.json`` holds the same as the report says.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -152,7 +153,9 @@ def _order_sentence(scores: xr.Dataset) -> str:
     amount = f"{difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
     if low > 0:
         return f" It is more than the order of the label tells without any other animal ({amount})."
-    return f" The order of the label alone does as well (difference {amount}), so what is shared may be that order."
+    if high < 0:
+        return f" The order of the label tells more without any other animal ({amount}), so what is shared may be that order."
+    return f" It cannot be told apart from the order of the label alone ({amount}), so what is shared may be that order."
 
 
 def _helps(scores: xr.Dataset) -> Claim:

@@ -157,7 +157,7 @@ def run(
         if spec.sharing is not None:
             _share(study, None, None, None)
         typer.echo(f"report: {write_report(study)}", err=True)
-    if spec.analyses:
+    if spec.analyses or spec.sharing is not None:
         _print_scores(study)
         _print_verdict(study)
 

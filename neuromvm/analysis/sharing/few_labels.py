@@ -47,7 +47,8 @@ def few_labels_table(
     Returns
     -------
     ``accuracy (row, trials, split, target)``, balanced over conditions; ``settings (row, trials, target)``, chosen on the other
-    animals (:func:`neuromvm.analysis.sharing.tuning.pseudo_few`), as JSON.
+    animals (:func:`neuromvm.analysis.sharing.tuning.pseudo_few`), as a JSON list: the same for all splits, or with two animals
+    those of each split.
     """
     names, animals = conditions(samples), list(samples.children)
     places = coordinates(names)
@@ -60,15 +61,17 @@ def few_labels_table(
         for place, target in enumerate(animals):
             few = few_trials(samples, splits, target, number)
             inputs = Inputs(samples, few)
-            chosen: dict[str, Mapping[str, Any]] = {}
+            chosen: dict[str, list[Mapping[str, Any]]] = {row: [] for row in rows}
             for split in range(count):
                 problem, answers = _problem(samples, few, inputs, split, target, places)
                 for index, row in enumerate(rows):
-                    if row not in chosen:
-                        chosen[row] = choose(ROWS[row], pseudo_few(problem, number, draws=1)).settings
-                        settings[index, column, place] = json.dumps(dict(chosen[row]))
-                    scores = ROWS[row].read(problem, **chosen[row])
+                    # A single other animal needs the target's labelled trials, which are tested in other splits.
+                    if not chosen[row] or len(animals) < 3:
+                        chosen[row].append(choose(ROWS[row], pseudo_few(problem, number, draws=1)).settings)
+                    scores = ROWS[row].read(problem, **chosen[row][-1])
                     accuracy[index, column, split, place] = balanced_accuracy(scores, answers)
+            for index, row in enumerate(rows):
+                settings[index, column, place] = json.dumps(chosen[row])
     variables = {
         "accuracy": (("row", "trials", "split", "target"), accuracy),
         "settings": (("row", "trials", "target"), settings.astype(str)),

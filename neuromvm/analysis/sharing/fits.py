@@ -68,7 +68,15 @@ def latent_scores(problem: Problem, *, fits: Mapping[str, Fit], model: str) -> F
     fit = fits[model]
     others = {name: animal for name, animal in fit.latents.items() if name != problem.target}
     latents = {name: animal.features for name, animal in others.items()}
-    return Template.of(latents, others, problem.classes).read(fit.test[problem.target])
+    return Template.of(latents, others, problem.classes).read(_test_latents(problem, fit))
+
+
+def _test_latents(problem: Problem, fit: Fit) -> Floats:
+    """Return the latents of a problem's test trials; of another animal that plays the target, those of labelled trials."""
+    labelled = fit.latents[problem.target]
+    if len(problem.seen.codes) == len(labelled.codes):
+        return fit.test[problem.target]
+    return labelled.features[np.isin(labelled.codes, problem.held_out)]
 
 
 MODEL_ROWS = {

@@ -71,7 +71,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     scores = judge(rows, refits, animals, np.array([trials.sum(), *trials]), options.seed)
     chosen = np.concatenate([tree["settings"].to_numpy().astype(object) for tree in answers]).astype(str)
     scores = scores.assign(settings=(("representation", "split", "animal"), chosen))
-    if FEW_LABELS in folder.sources:
+    if FEW_LABELS in folder.sources and folder.answers(FEW_LABELS).sizes["trials"]:
         scores = _with_few_labels(scores, folder)
     return scores.assign_attrs(
         reference=options.reference if options.reference in rows.names else "",

@@ -99,12 +99,16 @@ class Solver:
         """Return the answers to the problem of each target of a split."""
         if self._problems.lacking == "every_animal":
             return _chosen_on_targets(row, of_split)
+        # What other animals are, and so what is chosen on them, is the same in all splits of a target. A fit of a model is of one
+        # split, and a single other animal needs the target's labelled trials, which in other splits are of held-out conditions.
+        constant = name in ROWS and len(self._problems.animals) > 2
         solved = {}
         for target, (problem, _) in of_split.items():
-            if (name, target) not in self._chosen:
-                held_out = self._problems.held_out(target)
-                self._chosen[name, target] = choose(row, pseudo_targets(problem, held_out)).settings
-            settings = self._chosen[name, target]
+            settings = self._chosen.get((name, target))
+            if settings is None:
+                settings = choose(row, pseudo_targets(problem, self._problems.held_out(target))).settings
+            if constant:
+                self._chosen[name, target] = settings
             solved[target] = Solved(row.read(problem, **settings), settings)
         return solved
 
