@@ -14,7 +14,7 @@ import xarray as xr
 from neuromvm.analysis.figures.text import counted
 from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, TRIALS, animals_of, difference_of, null_of
 from neuromvm.analysis.scores import Absent
-from neuromvm.analysis.sharing.rows import ROWS
+from neuromvm.analysis.sharing.rows import ROWS, Row
 from neuromvm.analysis.sharing.scoring import NULL_KIND
 from neuromvm.analysis.sharing.table import AMONG, OWN_LABELS
 from neuromvm.data.correspondence import CORRESPONDENCE
@@ -184,7 +184,7 @@ def _helps(scores: xr.Dataset) -> Claim:
 def _better_than_linear(scores: xr.Dataset) -> Claim:
     names = [str(name) for name in scores["representation"].values]
     models = [name for name in names if name.endswith(IMPUTED)]
-    linear = [name for name in names if name in ROWS and ROWS[name].uses_others and not ROWS[name].transductive]
+    linear = [name for name in names if name in ROWS and _is_linear_map(ROWS[name])]
     if not models or not linear:
         return Claim("not tested", "No model was trained on the held-out conditions, or no linear row was computed.")
     setting = scores.sel(setting=AMONG[0], target=ALL_ANIMALS)
@@ -208,6 +208,10 @@ def _better_than_linear(scores: xr.Dataset) -> Claim:
     tested = int(scores["tested"].sel(target=ALL_ANIMALS))
     null = "none: an interval over animals"
     return Claim(answer, words[answer], models[0], difference.value, low, high, np.nan, null, 0, 0.0, animals, tested)
+
+
+def _is_linear_map(row: Row) -> bool:
+    return row.uses_others and row.linear and not row.transductive
 
 
 def _claim(cell: xr.Dataset, null: str, row: str, trials: int) -> Claim:

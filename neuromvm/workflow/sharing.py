@@ -75,8 +75,9 @@ def run_sharing(
     folder = SharingFolder(study)
     if unknown := [row for row in folder.spec.rows or () if row not in ROWS]:
         raise SpecError("sharing.rows", found=f"no row {unknown[0]!r}", next_step=did_you_mean(unknown[0], list(ROWS)))
-    known = sources_of(study)
-    chosen = list(sources or known)
+    by_default = sources_of(study)
+    known = list(dict.fromkeys([*by_default, *ROWS]))
+    chosen = list(sources or by_default)
     if unknown := [source for source in chosen if source not in known]:
         raise SpecError("sharing.rows", found=f"no row {unknown[0]!r}", next_step=did_you_mean(unknown[0], known))
     failed: list[str] = []

@@ -102,6 +102,19 @@ def scores_by_others(
     for classes that no other animal has.
     """
     maps = contrastive_embedding(training, settings)
+    return read_by_others(maps, training, target, features, inverse_penalty=inverse_penalty, classes=classes)
+
+
+def read_by_others(
+    maps: Mapping[str, Embedded],
+    training: Mapping[str, Training],
+    target: str,
+    features: Floats,
+    *,
+    inverse_penalty: float,
+    classes: int,
+) -> Floats:
+    """Read samples as :func:`scores_by_others` does, with maps that were fitted before."""
     others = [name for name in training if name != target]
     embedded = np.concatenate([maps[name](training[name].features) for name in others])
     decoder = Logistic(inverse_penalty).fit(embedded, np.concatenate([training[name].match for name in others]))

@@ -101,6 +101,7 @@ class Problem:
     held_out: Codes  # (condition,) classes of the test trials
     classes: int  # of all animals
     coordinates: Floats | None = None  # (class, dimension) places of the classes along an order of the label
+    bins: int = 1  # of a trial; features are flattened (bin, unit)
 
     @property
     def seen(self) -> Labelled:

@@ -16,6 +16,7 @@ from neuromvm.analysis.sharing.encoding import Template, canonical_template, dis
 from neuromvm.analysis.sharing.kernels import centred, class_kernel, order_kernel, spread_pairs
 from neuromvm.analysis.sharing.problem import Codes, Labelled, Problem, recall_together, spread_out
 from neuromvm.analysis.sharing.reading import Whitening, discriminate, read_kernel, read_predicted
+from neuromvm.analysis.sharing.rivals import cebra_read, dynamics_read
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
 from neuromvm.errors import SpecError
 
@@ -31,6 +32,7 @@ class Row(NamedTuple):
     transductive: bool  # whether unlabelled test trials, known to be of held-out conditions, are fitted together
     uses_others: bool  # whether it needs other animals
     words: str  # what it is
+    linear: bool = True  # others are published methods, which are slow
 
 
 def class_kernel_scores(problem: Problem, *, share: float, unlabelled: bool = False) -> Floats:
@@ -287,4 +289,28 @@ ROWS: Mapping[str, Row] = {
         hyperalignment_read, RIGID, False, True, "all animals rotated to a common template, target read there; inductive"
     ),
     "srm_read": Row(srm_read, RIGID, False, True, "shared response model of all animals, target read there; inductive"),
+    "dynamics_read": Row(
+        dynamics_read,
+        {"dimensions": (4, 8), "steps": (2, 10)},
+        False,
+        True,
+        "aligned mixture of latent dynamical systems (Herrero-Vidal et al. 2021), the class of highest likelihood; inductive",
+        linear=False,
+    ),
+    "cebra_read": Row(
+        cebra_read,
+        {"dimensions": (16,), "iterations": (400,)},
+        False,
+        True,
+        "CEBRA with a network for each animal, target read by a decoder of the others; inductive, optional package",
+        linear=False,
+    ),
+    "cebra_unified_read": Row(
+        partial(cebra_read, unified=True),
+        {"dimensions": (16,), "iterations": (400,)},
+        False,
+        True,
+        "CEBRA with one network of all units, target read by a decoder of the others; inductive, optional package",
+        linear=False,
+    ),
 }

@@ -20,7 +20,7 @@ from neuromvm.data.splits import split_spec
 from neuromvm.schema import is_fitted, is_scored
 
 OWN_LABELS = "own labels"  # the row of the ceiling
-LINEAR_ROWS = (*ROWS, OWN_LABELS)  # of no model
+LINEAR_ROWS = (*(name for name, row in ROWS.items() if row.linear), OWN_LABELS)  # computed unless rows are named
 AMONG = ("held-out conditions", "all conditions")  # what a decoder chooses among
 
 Fits = Mapping[str, Mapping[str, Mapping[int, Sequence[Fit]]]]  # group of models -> model -> split -> one fit a seed
@@ -70,7 +70,9 @@ class Problems:
             held_out = np.unique(answers)
             if len(held_out) > 1:
                 test = self._inputs.scaled(split, target)[tested, 0].astype(np.float64)
-                problems[target] = Pseudo(Problem(target, labelled, test, held_out, self.classes, self._places), answers)
+                problems[target] = Pseudo(
+                    Problem(target, labelled, test, held_out, self.classes, self._places, self._inputs.bins), answers
+                )
         return problems
 
     def _animal(self, split: int, name: str) -> Labelled:

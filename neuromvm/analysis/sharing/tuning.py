@@ -76,7 +76,9 @@ def _with_few(animal: Labelled, _: Codes, trials: int, seed: int) -> Hidden:
 def _problem(problem: Problem, name: str, sources: Mapping[str, Labelled], hidden: Hidden) -> Pseudo:
     labelled = {**sources, name: hidden.seen}
     held_out = np.unique(hidden.answers)
-    return Pseudo(Problem(name, labelled, hidden.test, held_out, problem.classes, problem.coordinates), hidden.answers)
+    return Pseudo(
+        Problem(name, labelled, hidden.test, held_out, problem.classes, problem.coordinates, problem.bins), hidden.answers
+    )
 
 
 def choose(row: Row, pseudo: Sequence[Pseudo]) -> Choice:
