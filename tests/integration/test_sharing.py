@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from neuromvm.analysis.pipeline import analyze
@@ -135,6 +136,14 @@ def test_rows_are_those_of_the_experiment(study):
         run_sharing(study, 0, ["kernel"], progress=False)
     run_sharing(study, 1, ["own labels", "class_kernel"], progress=False)
     assert not list((study.path / "sharing" / "own labels").glob("refits-*"))  # no correspondence to lose
+
+
+def test_models_of_a_row_need_equally_many_seeds():
+    both = {name: SPEC["models"]["mmvm"] for name in ("mmvm", "wide")}
+    spec = {**SPEC, "models": both, "sharing": {**SHARING, "models": {"row": ["mmvm", "wide"]}}}
+    ExperimentSpec.model_validate(spec)
+    with pytest.raises(ValidationError, match="equally many seeds"):
+        ExperimentSpec.model_validate({**spec, "training_of": {"wide": {"seeds": [0, 1]}}})
 
 
 def test_few_labels_of_more_trials_than_there_are_leave_the_question_open(tmp_path):
