@@ -139,7 +139,7 @@ def test_rows_are_those_of_the_experiment(study):
 
 
 def test_models_of_a_row_need_equally_many_seeds():
-    both = {name: SPEC["models"]["mmvm"] for name in ("mmvm", "wide")}
+    both = dict.fromkeys(("mmvm", "wide"), SPEC["models"]["mmvm"])
     spec = {**SPEC, "models": both, "sharing": {**SHARING, "models": {"row": ["mmvm", "wide"]}}}
     ExperimentSpec.model_validate(spec)
     with pytest.raises(ValidationError, match="equally many seeds"):
