@@ -13,6 +13,7 @@ from neuromvm.errors import SplitError
 from neuromvm.specs import SplitSpec
 
 Codes = NDArray[np.integer]
+FEWEST_VALUES = 3  # of a label by which conditions are held out in all animals: with two no animal knows both
 FEWEST = 2  # conditions of a fold, among which a decoder chooses, and conditions that remain
 
 
@@ -39,7 +40,7 @@ def condition_folds(name: str, samples: xr.DataTree, known: NDArray[np.bool_], s
     codes = dataset["match"].to_numpy()[:, 0]
     present = np.unique(codes[known & (codes >= 0)])
     if spec.by is not None:
-        return _by_value(name, samples, known, spec.by)
+        return _by_value(name, samples, known, spec)
     total = len(conditions(samples))
     size = max(FEWEST, round(total / 5)) if spec.held_out is None else spec.held_out
     folds = max(1, total // size)
@@ -56,17 +57,30 @@ def condition_folds(name: str, samples: xr.DataTree, known: NDArray[np.bool_], s
     ordered = present[np.argsort(_places(name, samples, present, spec.order), kind="stable")]
     spare = max(0, len(ordered) - folds * size)
     start = int(random.integers(spare + 1))
-    runs = np.array_split(ordered[start : start + folds * size], folds)
-    first = list(samples.children).index(name) % folds  # so that animals do not all lack the same run
-    return [*runs[first:], *runs[:first]]
+    return _in_turn(name, samples, np.array_split(ordered[start : start + folds * size], folds))
 
 
-def _by_value(name: str, samples: xr.DataTree, known: NDArray[np.bool_], label: str) -> list[Codes]:
-    """Return the conditions with each value of a label; the values are those of all animals."""
+def _in_turn(name: str, samples: xr.DataTree, folds: list[Codes]) -> list[Codes]:
+    """Return folds that are the same for all animals in an order in which neighbouring animals lack different ones."""
+    first = list(samples.children).index(name) % len(folds)
+    return [*folds[first:], *folds[:first]]
+
+
+def _by_value(name: str, samples: xr.DataTree, known: NDArray[np.bool_], spec: SplitSpec) -> list[Codes]:
+    """Return the conditions with each value of the label ``spec.by``; the values are those of all animals."""
+    label = str(spec.by)
     of_animal = {animal: _label(animal, dataset, label).astype(str) for animal, dataset in schema.animals(samples)}
     codes = samples[name]["match"].to_numpy()[:, 0]
     values, folds = of_animal[name], []
-    for value in sorted(set(np.concatenate(list(of_animal.values())).tolist())):
+    distinct = sorted(set(np.concatenate(list(of_animal.values())).tolist()))
+    if len(distinct) < FEWEST_VALUES and spec.lacking == "every_animal":
+        raise SplitError(
+            f"split.by={label}",
+            found=f"{len(distinct)} values, one of which every animal lacks",
+            expected=f"at least {FEWEST_VALUES}, or an animal that knows more than one of them",
+            next_step="Set split.lacking to one_animal",
+        )
+    for value in distinct:
         inside = np.unique(codes[known & (values == value) & (codes >= 0)])
         both = np.intersect1d(inside, codes[known & (values != value)])
         if len(both):
@@ -77,7 +91,7 @@ def _by_value(name: str, samples: xr.DataTree, known: NDArray[np.bool_], label: 
                 next_step=f"Make it part of the condition: samples.match: [..., {label}]",
             )
         folds.append(inside)
-    return folds
+    return _in_turn(name, samples, folds)
 
 
 def _label(name: str, dataset: xr.Dataset, label: str) -> NDArray[np.generic]:

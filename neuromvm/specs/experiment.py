@@ -96,6 +96,10 @@ class ExperimentSpec(Spec):
             if unknown := [model for model in models if model not in self.models]:
                 known = did_you_mean(unknown[0], list(self.models))
                 raise ValueError(f"sharing.models.{group}: no model {unknown[0]!r}. {known}")
+            if len({len(self.training_for(model).seeds) for model in models}) > 1:
+                raise ValueError(
+                    f"sharing.models.{group}: one of these models is chosen for each seed. Give them equally many seeds"
+                )
         for name in self.models:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(f"model name {name!r}: use letters, digits, '_' and '-' (it becomes a folder)")

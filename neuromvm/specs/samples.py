@@ -85,7 +85,7 @@ class SplitSpec(Spec):
     by: str | None = Field(
         None,
         description="conditions: hold out all conditions with the same value of this label (all left laps; a block, a session, "
-        "a time), a value in each split",
+        "a time), a value in each split, not the same in all animals",
     )
     lacking: Literal["every_animal", "one_animal"] = Field(
         "every_animal",

@@ -171,3 +171,19 @@ def test_parts_that_do_not_exist_are_null():
     assert entry["p"] is None
     assert entry["value"] is None
     assert json.loads(json.dumps(entry)) == entry
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signal", "answer"), [(0.6, "yes"), (0.0, "no")])
+def test_a_label_is_decodable_where_activity_holds_it(tmp_path, signal, answer):
+    study = make_run(tmp_path / "run", signal=signal, seed=1)
+    options = {"baselines": ["raw_lda"], "reference": "raw_lda", "permutations": 500, "bootstraps": 100, "seed": 1}
+    analyze(study, "decoding", options)
+    claim, scores = verdict(study)["decodable"], study.scores("decoding").sel(representation="raw_lda", setting="within")
+    assert claim.answer == answer
+    assert claim.row == "raw_lda"
+    own = scores["score"].sel(target=["animal0", "animal1", "animal2"], unit_of_inference="trials", statistic="value")
+    assert claim.value == pytest.approx(float(own.mean()))
+    assert claim.animals == 3
+    assert claim.chance == pytest.approx(1 / 8)
+    assert f"{claim.value:.3f}" in claim.sentence

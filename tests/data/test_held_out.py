@@ -53,19 +53,26 @@ def test_contiguous_conditions_are_runs_along_their_order_that_differ_between_an
 
 
 def test_conditions_can_be_held_out_by_a_label_and_a_value_in_each_split():
-    labelled = with_trial_label(recordings(), "half", lambda animal: np.where(animal["odor"].values < "G", "first", "second"))
-    samples = make_samples(labelled, SampleSpec(label=["odor"]))
-    splits = make_splits(samples, SplitSpec(kind="conditions", by="half"))
-    assert held_out(splits, samples, "mitt") == [set(range(6)), set(range(6, 12))]
-    # a context: the same odors in two halves of the session
-    context = with_trial_label(recordings(), "block", lambda animal: np.arange(animal.sizes["trial"]) // 30)
+    def third(animal):
+        return np.searchsorted(["E", "I"], animal["odor"].values, side="right")
+
+    samples = make_samples(with_trial_label(recordings(), "third", third), SampleSpec(label=["odor"]))
+    splits = make_splits(samples, SplitSpec(kind="conditions", by="third"))
+    thirds = [set(range(4)), set(range(4, 8)), set(range(8, 12))]
+    assert held_out(splits, samples, "mitt") == thirds
+    assert held_out(splits, samples, "stella") == [*thirds[1:], thirds[0]]  # which mitt knows
+    # a context: the same odors in two parts of the session
+    context = with_trial_label(recordings(), "block", lambda animal: np.arange(animal.sizes["trial"]) // 36)
+    by_block = SplitSpec(kind="conditions", by="block", lacking="one_animal")
     with pytest.raises(SplitError, match=r"samples\.match"):
-        make_splits(make_samples(context, SampleSpec(label=["odor"])), SplitSpec(kind="conditions", by="block"))
+        make_splits(make_samples(context, SampleSpec(label=["odor"])), by_block)
     joined = make_samples(context, SampleSpec(label=["odor"], match=["odor", "block"]))
-    splits = make_splits(joined, SplitSpec(kind="conditions", by="block"))
+    splits = make_splits(joined, by_block)
     tested = splits["mitt"]["part"].to_numpy()[0] == Part.TEST
     assert set(joined["mitt"]["block"].to_numpy()[tested]) == {0}
     assert len(set(joined["mitt"]["label"].to_numpy()[tested, 0])) == 12
+    with pytest.raises(SplitError, match="one_animal"):  # no animal would know both blocks
+        make_splits(joined, SplitSpec(kind="conditions", by="block"))
 
 
 def test_one_animal_after_the_other_lacks_conditions_that_the_others_have():

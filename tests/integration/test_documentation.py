@@ -8,8 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 from neuromvm import models
+from neuromvm.analysis.sharing.fits import MODEL_ROWS
+from neuromvm.analysis.sharing.rows import ROWS
+from neuromvm.specs import SharingSpec
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -63,3 +67,15 @@ def test_moved_modules_are_where_the_page_says():
     now = re.findall(r"\| `[^`]+` \| `([^`]+)` \|", (DOCS / "moved_modules.md").read_text("utf-8"))
     assert now
     assert [name for name in now if find_spec(name) is None] == []
+
+
+def test_the_page_of_sharing_names_every_row_and_setting():
+    page = (DOCS / "analyses" / "sharing.md").read_text("utf-8")
+    for name, row in ROWS.items():
+        assert f"| `{name}` | {row.words} | {'yes' if row.uses_others else 'no'} |" in page
+    for suffix, (words, _) in MODEL_ROWS.items():
+        assert f"| `MODEL_{suffix}` | {words} | yes |" in page
+    (shown,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL) if text.startswith("sharing:")]
+    section = yaml.safe_load(shown)["sharing"]
+    SharingSpec.model_validate(section)
+    assert set(section) == set(SharingSpec.model_fields)

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from neuromvm.analysis.pipeline import analyze
@@ -20,10 +21,12 @@ from neuromvm.errors import RunFolderError, ShapeError, SpecError
 from neuromvm.files import read_json, write_json
 from neuromvm.folders.sharing import SharingFolder
 from neuromvm.folders.study import Study
-from neuromvm.workflow import sharing
+from neuromvm.specs import ExperimentSpec
+from neuromvm.workflow import experiment, sharing
 from neuromvm.workflow.command_line import app
 from neuromvm.workflow.sharing import run_sharing, sources_of
-from tests.integration.sharing_run import SHARING, make_run
+from tests.conftest import tuned_recordings, with_trial_label
+from tests.integration.sharing_run import SHARING, SPEC, make_run
 
 MODELS = {"mmvm": ["mmvm"]}
 
@@ -135,11 +138,52 @@ def test_rows_are_those_of_the_experiment(study):
     assert not list((study.path / "sharing" / "own labels").glob("refits-*"))  # no correspondence to lose
 
 
+def test_models_of_a_row_need_equally_many_seeds():
+    both = dict.fromkeys(("mmvm", "wide"), SPEC["models"]["mmvm"])
+    spec = {**SPEC, "models": both, "sharing": {**SHARING, "models": {"row": ["mmvm", "wide"]}}}
+    ExperimentSpec.model_validate(spec)
+    with pytest.raises(ValidationError, match="equally many seeds"):
+        ExperimentSpec.model_validate({**spec, "training_of": {"wide": {"seeds": [0, 1]}}})
+
+
 def test_few_labels_of_more_trials_than_there_are_leave_the_question_open(tmp_path):
     study = make_run(tmp_path / "run", sharing={**SHARING, "few_labels": [50]})
     run_sharing(study, 0, progress=False)
     analyze(study, "sharing")
     assert verdict(study)["helps"].answer == "not tested"
+
+
+@pytest.mark.parametrize(
+    ("samples", "by", "lacking"),
+    [
+        ({"label": ["odor"], "match": ["odor", "block"]}, "block", "every_animal"),
+        ({"label": ["odor", "window"], "width": 1.0}, "window", "one_animal"),
+    ],
+)
+def test_contexts_and_times_without_labels_are_told_by_animals_that_know_them(tmp_path, monkeypatch, samples, by, lacking):
+    """Mean activity of a condition is the same in all animals, which know the contexts that the others lack."""
+    recordings = with_trial_label(
+        tuned_recordings({"mitt": (40, 72), "stella": (40, 72), "barat": (40, 72)}, tuning=0.0),
+        "block",
+        lambda animal: np.arange(animal.sizes["trial"]) // 24,
+    )
+    random = np.random.default_rng(0)
+    gain = random.normal(size=(3, 3, 2, 2)) @ random.normal(size=(2, 40))  # odor, block, half of the trial, unit
+    for number, animal in enumerate(recordings.children.values()):
+        drawn = np.random.default_rng([1, number])
+        odor = np.searchsorted(list("ABC"), animal["odor"].values)
+        rate = np.exp(0.7 * gain[odor, animal["block"].values * (by == "block")]).repeat(10, axis=1)
+        animal["spike_count"] = animal["spike_count"].copy(data=drawn.poisson(0.3 * rate).astype(np.uint8))
+    monkeypatch.setattr(experiment, "load_experiment_recordings", lambda spec: recordings)
+    section = {**SHARING, "split": {"kind": "conditions", "by": by, "lacking": lacking}, "few_labels": []}
+    spec = ExperimentSpec.model_validate({**SPEC, "samples": samples, "sharing": section})
+    study = experiment.run_experiment(spec, tmp_path / "run", progress=False)
+    run_sharing(study, 0, progress=False)
+    analyze(study, "sharing")
+    scores = study.scores("sharing").sel(setting="held-out conditions", representation="class_kernel", statistic="value")
+    accuracy = scores["score"].sel(target="all animals", unit_of_inference="trials").item()
+    assert accuracy > 1.5 * scores["chance"].sel(target="all animals").item()
+    assert ("windows" in scores.attrs["interval"]) == (by == "window")
 
 
 @pytest.fixture(scope="module")

@@ -71,11 +71,12 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     scores = judge(rows, refits, animals, np.array([trials.sum(), *trials]), options.seed)
     chosen = np.concatenate([tree["settings"].to_numpy().astype(object) for tree in answers]).astype(str)
     scores = scores.assign(settings=(("representation", "split", "animal"), chosen))
+    within = "animal, with all their windows" if "of_trial" in answers[0][animals[0]].coords else "animal and condition"
     if FEW_LABELS in folder.sources and folder.answers(FEW_LABELS).sizes["trials"]:
         scores = _with_few_labels(scores, folder)
     return scores.assign_attrs(
         reference=options.reference if options.reference in rows.names else "",
-        interval=f"95 % over {options.bootstraps} bootstrap draws of test trials within animal and condition",
+        interval=f"95 % over {options.bootstraps} bootstrap draws of test trials within {within}",
         splits=answers[0].sizes["split"],
         label=study.samples.attrs.get("label", "label"),
         lacking=folder.spec.split.lacking,
