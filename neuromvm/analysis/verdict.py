@@ -59,7 +59,7 @@ class Claim(NamedTuple):
         return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in self._asdict().items()}
 
 
-def verdict(study: "Study", design: Sequence[DesignFlag]) -> dict[str, Claim]:
+def verdict(study: "Study", design: Sequence[DesignFlag] = ()) -> dict[str, Claim]:
     """Return the claims of a run by name; what was not computed is "not tested", with the command that computes it.
 
     ``design`` are the flags of :func:`neuromvm.data.design.design_flags`.
