@@ -59,7 +59,12 @@ def test_the_python_screen_runs(lab):
 def test_the_commands_run(lab):
     shown = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("neuromvm ")]
     assert len(shown) == 8
-    fewer = {"few-shot": ["--set", "epochs=3"], "refit": ["--n", "3"], "sharing": ["--n", "3"], "audit": ["--n", "3"]}
+    fewer = {
+        "few-shot": ["--set", "epochs=3"],
+        "refit": ["--n", "3"],
+        "sharing": ["--n", "3", "--rows", "class_kernel"],
+        "audit": ["--n", "3"],
+    }
     for command in shown:
         command += fewer.get(command[1], [])
         done = subprocess.run([sys.executable, "-m", "neuromvm", *command[1:]], cwd=lab, capture_output=True, text=True)
