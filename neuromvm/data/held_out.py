@@ -1,7 +1,7 @@
 """Which conditions of an animal are held out in each split: at random, in runs along their order, or by the value of a label."""
 
 import json
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -54,7 +54,7 @@ def condition_folds(name: str, samples: xr.DataTree, known: NDArray[np.bool_], s
     random = np.random.default_rng(seed)
     if spec.choice == "random":
         return list(np.array_split(random.permutation(present)[: folds * size], folds))
-    ordered = present[np.argsort(_places(name, samples, present, spec.order), kind="stable")]
+    ordered = present[_order(name, samples, present, spec.order)]
     spare = max(0, len(ordered) - folds * size)
     start = int(random.integers(spare + 1))
     return _in_turn(name, samples, np.array_split(ordered[start : start + folds * size], folds))
@@ -100,15 +100,15 @@ def _label(name: str, dataset: xr.Dataset, label: str) -> NDArray[np.generic]:
     return np.asarray(schema.trial_label(name, dataset, WINDOW_CENTRE if centre else label, SplitError).to_numpy())
 
 
-def _places(name: str, samples: xr.DataTree, present: Codes, label: str | None) -> list[int]:
-    """Return the rank of conditions along their order: the mean of a numeric label, or their names with numbers by size."""
+def _order(name: str, samples: xr.DataTree, present: Codes, label: str | None) -> list[int]:
+    """Return the indices of conditions in their order: by the mean of a numeric label, or by name with numbers by size."""
     if label is None:
-        keys: Sequence[object] = [_natural(conditions(samples)[code]) for code in present]
+        keys: list[Any] = [_natural(conditions(samples)[code]) for code in present]
     else:
         codes = samples[name]["match"].to_numpy()[:, 0]
         values = _label(name, samples[name].to_dataset(), label)
         keys = [values[codes == code].astype(float).mean() for code in present]
-    return [sorted(keys).index(key) for key in keys]  # type: ignore[type-var]
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def _natural(condition: str) -> list[tuple[bool, float, str]]:

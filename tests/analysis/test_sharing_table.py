@@ -10,9 +10,9 @@ from scipy.spatial.distance import cdist
 from neuromvm.analysis.sharing.few_labels import few_labels_table
 from neuromvm.analysis.sharing.fits import Fit
 from neuromvm.analysis.sharing.order import coordinates
-from neuromvm.analysis.sharing.problem import Labelled, balanced_accuracy
+from neuromvm.analysis.sharing.problem import Labelled, balanced_accuracy, right_trials
 from neuromvm.analysis.sharing.rows import ROWS
-from neuromvm.analysis.sharing.table import AMONG, OWN_LABELS, Problems, Solver, right_trials, solve_table
+from neuromvm.analysis.sharing.table import AMONG, OWN_LABELS, Problems, Solver, solve_table
 from neuromvm.data.splits import make_splits
 from neuromvm.schema import Part
 from neuromvm.specs import SplitSpec

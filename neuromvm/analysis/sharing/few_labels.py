@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neuromvm.analysis.readouts.representations import Inputs
 from neuromvm.analysis.sharing.order import coordinates
-from neuromvm.analysis.sharing.problem import Labelled, Problem, balanced_accuracy
+from neuromvm.analysis.sharing.problem import Labelled, balanced_accuracy
 from neuromvm.analysis.sharing.rows import ROWS
+from neuromvm.analysis.sharing.table import Problems, Side
 from neuromvm.analysis.sharing.tuning import choose, pseudo_few
 from neuromvm.data.held_out import conditions
 from neuromvm.data.splits import few_trials
-from neuromvm.schema import is_fitted, is_scored
+from neuromvm.schema import is_fitted
 
 FEW_LABELS = "few labels"  # the source of these scores
 # A row with other animals, or with the order of the label, and the row of the animal alone with which it is compared
@@ -50,20 +50,21 @@ def few_labels_table(
     animals (:func:`neuromvm.analysis.sharing.tuning.pseudo_few`), as a JSON list: the same for all splits, or with two animals
     those of each split.
     """
-    names, animals = conditions(samples), list(samples.children)
-    places = coordinates(names)
-    rows = [row for row in rows if ROWS[row].uses_others or places is not None or row in OWN_ROWS.values()]
+    animals = list(samples.children)
+    ordered = coordinates(conditions(samples)) is not None
+    rows = [row for row in rows if ROWS[row].uses_others or ordered or row in OWN_ROWS.values()]
     count = next(iter(splits.children.values())).sizes["split"]
     possible = [number for number in trials if number <= _fewest(samples, splits)]
     accuracy = np.full((len(rows), len(possible), count, len(animals)), np.nan)
     settings = np.full((len(rows), len(possible), len(animals)), "", dtype=object)
+    labelled: dict[Side, Labelled] = {}
     for column, number in enumerate(possible):
         for place, target in enumerate(animals):
             few = few_trials(samples, splits, target, number)
-            inputs = Inputs(samples, few)
+            problems = Problems(samples, few, labelled)
             chosen: dict[str, list[Mapping[str, Any]]] = {row: [] for row in rows}
             for split in range(count):
-                problem, answers = _problem(samples, few, inputs, split, target, places)
+                problem, answers = problems.of_target(split, target)
                 for index, row in enumerate(rows):
                     # A single other animal needs the target's labelled trials, which are tested in other splits.
                     if not chosen[row] or len(animals) < 3:
@@ -88,18 +89,3 @@ def _fewest(samples: xr.DataTree, splits: xr.DataTree) -> int:
             side = codes[is_fitted(part) & (codes >= 0)]
             fewest.append(int(np.unique(side, return_counts=True)[1].min(initial=len(codes))))
     return min(fewest)
-
-
-def _problem(
-    samples: xr.DataTree, splits: xr.DataTree, inputs: Inputs, split: int, target: str, places: np.ndarray | None
-) -> tuple[Problem, np.ndarray]:
-    labelled, test, answers = {}, np.empty((0, 0)), np.empty(0, dtype=np.intp)
-    for name, node in samples.children.items():
-        part, codes = splits[name]["part"].to_numpy()[split], node["match"].to_numpy()[:, 0].astype(np.intp)
-        features = inputs.scaled(split, name)[:, 0].astype(np.float64)
-        side = is_fitted(part) & (codes >= 0)
-        labelled[name] = Labelled(features[side], codes[side])
-        if name == target:
-            tested = is_scored(part) & (codes >= 0)
-            test, answers = features[tested], codes[tested]
-    return Problem(target, labelled, test, np.unique(answers), len(conditions(samples)), places), answers

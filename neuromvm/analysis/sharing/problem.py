@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromvm.analysis.readouts.representations import Floats
+from neuromvm.analysis.readouts.representations import Floats, Training
 
 Codes = NDArray[np.integer]
 Result = TypeVar("Result")
@@ -52,6 +52,11 @@ class Labelled:
     def freedom(self) -> int:
         """Return the degrees of freedom of the residuals, 1 at least."""
         return max(len(self.codes) - len(self.classes), 1)
+
+    @property
+    def training(self) -> Training:
+        """Return the trials as baselines take them."""
+        return Training(self.features, self.codes.astype(np.int16))
 
     def hold_out(self, conditions: Sequence[int]) -> "Hidden":
         """Take the labels of ``conditions`` away."""
@@ -126,6 +131,11 @@ def balanced_accuracy(scores: Floats, answers: Codes, among: Codes | None = None
 
     ``among``: classes that may be answered, all by default. A trial without any finite score counts as wrong.
     """
-    allowed = scores if among is None else np.where(np.isin(np.arange(scores.shape[1]), among), scores, -np.inf)
-    right = (allowed.argmax(axis=1) == answers) & np.isfinite(allowed.max(axis=1))
+    right = right_trials(scores, answers, among)
     return float(np.mean([right[answers == code].mean() for code in np.unique(answers)]))
+
+
+def right_trials(scores: Floats, answers: Codes, among: Codes | None = None) -> NDArray[np.bool_]:
+    """Return which trials have the highest score for their class ``(trial,)``; a trial without a finite score is wrong."""
+    allowed = scores if among is None else np.where(np.isin(np.arange(scores.shape[1]), among), scores, -np.inf)
+    return np.asarray((allowed.argmax(axis=1) == answers) & np.isfinite(allowed.max(axis=1)))

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
-import numpy as np
-
 from neuromvm.analysis.baselines.cebra import Contrast, Embedded, contrastive_embedding, read_by_others
 from neuromvm.analysis.baselines.dynamical_alignment import AlignedDynamics, Sequences, aligned_dynamics, class_scores, in_bins
-from neuromvm.analysis.readouts.representations import Floats, Training
+from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.sharing.problem import Labelled, Problem
 
 Animals = tuple[tuple[str, Labelled], ...]
@@ -31,17 +29,11 @@ def dynamics_read(problem: Problem, *, dimensions: int, steps: int) -> Floats:
 @lru_cache(maxsize=1)
 def embeddings(labelled: Animals, settings: Contrast) -> Mapping[str, Embedded]:
     """Fit the networks of CEBRA to the labelled trials of all animals."""
-    return contrastive_embedding(training_of(labelled), settings)
-
-
-def training_of(labelled: Animals) -> dict[str, Training]:
-    """Return the labelled trials as the baselines take them."""
-    return {name: Training(animal.features, animal.codes.astype(np.int16)) for name, animal in labelled}
+    return contrastive_embedding({name: animal.training for name, animal in labelled}, settings)
 
 
 def cebra_read(problem: Problem, *, dimensions: int, iterations: int, unified: bool = False) -> Floats:
     """Read the target's embedded trials with a decoder of the others' embeddings."""
-    labelled = tuple(problem.labelled.items())
-    maps = embeddings(labelled, Contrast(dimensions, iterations, unified=unified))
-    training = training_of(labelled)
+    maps = embeddings(tuple(problem.labelled.items()), Contrast(dimensions, iterations, unified=unified))
+    training = {name: animal.training for name, animal in problem.labelled.items()}
     return read_by_others(maps, training, problem.target, problem.test, inverse_penalty=0.1, classes=problem.classes)

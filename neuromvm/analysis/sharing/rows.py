@@ -11,7 +11,7 @@ from neuromvm.analysis.baselines.hyperalignment import hyperalign
 from neuromvm.analysis.baselines.procrustes import RigidMap, procrustes
 from neuromvm.analysis.baselines.projections import LinearMap, Map
 from neuromvm.analysis.baselines.srm import shared_response
-from neuromvm.analysis.readouts.representations import Floats, Training
+from neuromvm.analysis.readouts.representations import Floats
 from neuromvm.analysis.sharing.encoding import Template, canonical_template, discriminate_latents, mapped, rotated
 from neuromvm.analysis.sharing.kernels import centred, class_kernel, order_kernel, spread_pairs
 from neuromvm.analysis.sharing.problem import Codes, Labelled, Problem, recall_together, spread_out
@@ -211,8 +211,7 @@ def _rotated(project: Components, rigid: RigidMap, values: Floats) -> Floats:
 @lru_cache(maxsize=1)
 def shared_responses(labelled: tuple[tuple[str, Labelled], ...], components: int) -> dict[str, Map]:
     """Return the map of each animal's features to the shared response; none where the model cannot be fitted."""
-    sides = {name: Training(animal.features, animal.codes.astype(np.int16)) for name, animal in labelled}
-    model = shared_response(sides, components)
+    model = shared_response({name: animal.training for name, animal in labelled}, components)
     return {} if model is None else dict(model.maps)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuromvm.analysis.readouts.representations import Inputs
 from neuromvm.analysis.sharing.fits import Fit, model_rows
 from neuromvm.analysis.sharing.order import coordinates
-from neuromvm.analysis.sharing.problem import Codes, Labelled, Problem, balanced_accuracy
+from neuromvm.analysis.sharing.problem import Labelled, Problem, balanced_accuracy, right_trials
 from neuromvm.analysis.sharing.rows import ROWS, Row, ceiling
 from neuromvm.analysis.sharing.tuning import Pseudo, choose, pseudo_targets
 from neuromvm.data.held_out import conditions
@@ -23,6 +23,7 @@ OWN_LABELS = "own labels"  # the row of the ceiling
 LINEAR_ROWS = (*(name for name, row in ROWS.items() if row.linear), OWN_LABELS)  # computed unless rows are named
 AMONG = ("held-out conditions", "all conditions")  # what a decoder chooses among
 
+Side = tuple[str, bytes]  # name of an animal, and which of its trials are on the training side
 Fits = Mapping[str, Mapping[str, Mapping[int, Sequence[Fit]]]]  # group of models -> model -> split -> one fit a seed
 
 
@@ -34,16 +35,24 @@ class Solved(NamedTuple):
 
 
 class Problems:
-    """The problems of samples and splits: in each split the animals that lack conditions, with their answers."""
+    """The problems of samples and splits: in each split the animals that are tested, with their answers.
 
-    def __init__(self, samples: xr.DataTree, splits: xr.DataTree) -> None:
+    ``labelled`` remembers the labelled trials of animals by name and training side; problems of the same samples may share it.
+    """
+
+    def __init__(self, samples: xr.DataTree, splits: xr.DataTree, labelled: dict[Side, Labelled] | None = None) -> None:
         names = conditions(samples)
-        self.lacking, self.animals, self.classes = split_spec(splits).lacking, list(samples.children), len(names)
+        self.animals, self.classes = list(samples.children), len(names)
         self.splits = next(iter(splits.children.values())).sizes["split"]
         self._places, self._inputs = coordinates(names), Inputs(samples, splits)
         self._codes = {name: node["match"].to_numpy()[:, 0] for name, node in samples.children.items()}
         self._parts = {name: node["part"].to_numpy() for name, node in splits.children.items()}
-        self._labelled: dict[tuple[str, bytes], Labelled] = {}
+        self._splits, self._labelled = splits, {} if labelled is None else labelled
+
+    @property
+    def lacking(self) -> str:
+        """Whether every animal lacks conditions in a split, or one animal does."""
+        return split_spec(self._splits).lacking
 
     @property
     def has_order(self) -> bool:
@@ -62,18 +71,17 @@ class Problems:
 
     def of_split(self, split: int) -> dict[str, Pseudo]:
         """Return the problem of each target with its answers; a target of fewer than two held-out conditions is left out."""
+        problems = {target: self.of_target(split, target) for target in self.animals if len(self.tested(split, target))}
+        return {target: pseudo for target, pseudo in problems.items() if len(pseudo.problem.held_out) > 1}
+
+    def of_target(self, split: int, target: str) -> Pseudo:
+        """Return the problem of a target with its answers."""
         labelled = {name: self._animal(split, name) for name in self.animals}
-        problems = {}
-        for target in self.animals:
-            tested = self.tested(split, target)
-            answers = self._codes[target][tested].astype(np.intp)
-            held_out = np.unique(answers)
-            if len(held_out) > 1:
-                test = self._inputs.scaled(split, target)[tested, 0].astype(np.float64)
-                problems[target] = Pseudo(
-                    Problem(target, labelled, test, held_out, self.classes, self._places, self._inputs.bins), answers
-                )
-        return problems
+        tested = self.tested(split, target)
+        answers = self._codes[target][tested].astype(np.intp)
+        test = self._inputs.scaled(split, target)[tested, 0].astype(np.float64)
+        sizes = self.classes, self._places, self._inputs.bins
+        return Pseudo(Problem(target, labelled, test, np.unique(answers), *sizes), answers)
 
     def _animal(self, split: int, name: str) -> Labelled:
         """Return the labelled trials of an animal; the same object in splits with the same training side."""
@@ -215,9 +223,3 @@ class Table:
                 of_animal["of_trial"] = ("trial", node["of_trial"].to_numpy())
             nodes[name] = xr.Dataset({"correct": (("row", "among", "split", "trial"), correct)}, of_animal)
         return xr.DataTree.from_dict({"/": xr.Dataset(variables, coords), **nodes})
-
-
-def right_trials(scores: NDArray[np.floating], answers: Codes, among: Codes | None) -> NDArray[np.bool_]:
-    """Return which trials have the highest score for their class ``(trial,)``; a trial without a finite score is wrong."""
-    allowed = scores if among is None else np.where(np.isin(np.arange(scores.shape[1]), among), scores, -np.inf)
-    return np.asarray((allowed.argmax(axis=1) == answers) & np.isfinite(allowed.max(axis=1)))
