@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from neuromvm.errors import NeuromvmError, SpecError
+from neuromvm.workflow.printing import print_scores, print_table, print_verdict
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
     from neuromvm.folders.study import Study
@@ -108,7 +108,7 @@ def describe_data(spec: DataName, root: Root = None, overrides: Overrides = None
     from neuromvm.data.describe import describe
 
     recordings = _load(spec, root, overrides)
-    _print_table(describe(recordings).reset_index(), f"{spec}: {_animals(len(recordings.children))}")
+    print_table(describe(recordings).reset_index(), f"{spec}: {_animals(len(recordings.children))}")
     _print_left_out(recordings)
 
 
@@ -127,7 +127,7 @@ def inspect_data(file: Annotated[Path, typer.Argument(help="An NWB file.")]) -> 
     """Print the tables, columns and series of a file, from which to write a spec."""
     from neuromvm.data.describe import inspect_file
 
-    _print_table(inspect_file(file), str(file))
+    print_table(inspect_file(file), str(file))
 
 
 @app.command()
@@ -158,8 +158,8 @@ def run(
             _share(study, None, None, None)
         typer.echo(f"report: {write_report(study)}", err=True)
     if spec.analyses or spec.sharing is not None:
-        _print_scores(study)
-        _print_verdict(study)
+        print_scores(study)
+        print_verdict(study)
 
 
 @app.command()
@@ -182,7 +182,7 @@ def audit(
     table = result.scores.to_dataframe().dropna(subset="mean").reset_index()
     for claim, passed, evidence in result.checks:
         typer.secho(f"{'ok  ' if passed else 'FAIL'} {claim}: {evidence}", fg=None if passed else "red")
-    _print_table(table, f"{spec.name}: scores on data without signal, {draws} data sets of each kind")
+    print_table(table, f"{spec.name}: scores on data without signal, {draws} data sets of each kind")
     for caveat in result.caveats:
         typer.echo(f"- {caveat}")
     verdict = "passed" if result.passed else "FAILED: do not trust scores of this experiment"
@@ -207,7 +207,7 @@ def analyze(
     study = Study(run_folder)
     analyze(study, name, _settings(overrides))
     write_report(study)
-    _print_scores(study, name)
+    print_scores(study, name)
 
 
 @app.command("few-shot")
@@ -242,7 +242,7 @@ def few_shot(
         study = run_few_shot(Study(run_folder), model, _names(animals), per_class, adaptation, start=start, seed=seed)
     analyze(study, "few_shot", {})
     typer.echo(f"report: {write_report(study)}", err=True)
-    _print_scores(study, "few_shot")
+    print_scores(study, "few_shot")
 
 
 @app.command()
@@ -270,7 +270,7 @@ def refit(
         for name in NULLS if null == "both" else [null]:
             _refit(study, count, _names(rows), jobs, NULLS[name])
     write_report(study)
-    _print_scores(study, "decoding")
+    print_scores(study, "decoding")
 
 
 @app.command()
@@ -293,8 +293,8 @@ def sharing(
     with _interruptible("Finished data sets are kept: the same command continues."):
         _share(study, count, _names(rows), jobs)
     write_report(study)
-    _print_scores(study, "sharing")
-    _print_verdict(study)
+    print_scores(study, "sharing")
+    print_verdict(study)
 
 
 def _share(study: "Study", count: int | None, rows: list[str] | None, jobs: int | None) -> None:
@@ -355,7 +355,7 @@ def sweep(
     if part is not None and count.waiting:
         typer.echo(f"{count.waiting} cells are waiting for other shards; the last shard to end writes the table.", err=True)
     else:
-        _print_table(brief(folder), f"{folder.name}: {count.done} of {sum(count)} cells done")
+        print_table(brief(folder), f"{folder.name}: {count.done} of {sum(count)} cells done")
         typer.echo(f"table: {folder.path / 'table.csv'}", err=True)
     if count.failed:
         typer.echo(f"{count.failed} failed: see FAILED in their folders. The same command tries them again.", err=True)
@@ -394,7 +394,7 @@ def scores(run_folder: RunFolder, as_json: Annotated[bool, typer.Option("--json"
     if as_json:
         typer.echo(json.dumps(study.summary, indent=1, ensure_ascii=False))
     else:
-        _print_scores(study)
+        print_scores(study)
 
 
 def _load(spec: str, root: str | None, overrides: list[str] | None) -> "xr.DataTree":
@@ -420,78 +420,3 @@ def _print_left_out(recordings: "xr.DataTree") -> None:
 
     for line in dropped(recordings.to_dataset()):
         typer.echo(f"left out: {line.what} ({line.reason})")
-
-
-def _print_scores(study: "Study", only: str | None = None) -> None:
-    import pandas as pd
-
-    analyses = study.summary["analyses"]
-    if only is not None and only not in analyses:
-        raise SpecError(f"analysis {only!r}", found="no scores in this run")
-    for name, entry in analyses.items():
-        if only in (None, name) and entry["scores"]:
-            scores = pd.DataFrame(entry["scores"])
-            _print_table(_brief(scores), name)
-            for column, title in (("interval", "interval"), ("null_kind", "null")):
-                for description in dict.fromkeys(scores.get(column, pd.Series(dtype=str))):
-                    if description:
-                        typer.echo(f"  {title}: {description}")
-
-
-def _print_verdict(study: "Study") -> None:
-    """Print the answers to the questions of the verdict, in their order."""
-    from neuromvm.analysis.verdict import QUESTIONS
-
-    for name, claim in study.summary["verdict"].items():
-        typer.secho(f"{QUESTIONS[name]} {claim['answer']}", bold=True)
-        typer.echo(f"  {claim['sentence']}")
-
-
-def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the columns of scores that fit a line; ``--json`` prints all."""
-    import pandas as pd
-
-    table = scores[["what", "representation", "setting"]].copy()
-    columns = {
-        "score [95 %]": ("value", "low", "high"),
-        "over animals": (None, "animals_low", "animals_high"),
-        "null [95 %]": ("floor", "floor_low", "floor_high"),
-        "difference [95 %]": ("difference", "difference_low", "difference_high"),
-        "over animals ": (None, "difference_animals_low", "difference_animals_high"),
-    }
-    for title, (value, low, high) in columns.items():
-        if low in scores:
-            values = scores[value] if value else pd.Series("", scores.index)
-            table[title] = [_with_interval(*row) for row in zip(values, scores[low], scores[high], strict=True)]
-    if "baseline" in scores:
-        table["to"] = scores["baseline"].where(scores["difference"].notna(), "")
-    table[["p", "chance"]] = scores[["p", "chance"]]
-    counts = {"n_animals": "animals", "n_trials": "trials", "n_windows": "windows", "n_splits": "splits", "null_n": "null n"}
-    table = pd.concat([table, scores[[column for column in counts if column in scores]].rename(columns=counts)], axis=1)
-    return table.loc[:, [bool((table[column].astype(str) != "").any()) for column in table.columns]]
-
-
-def _with_interval(value: float | str | None, low: float | None, high: float | None) -> str:
-    def text(number: float | str | None) -> str:
-        return f"{number:.3f}" if isinstance(number, float) and number == number else ""
-
-    return f"{text(value)} [{text(low)}, {text(high)}]".strip() if text(low) else text(value)
-
-
-def _print_table(table: "pd.DataFrame", title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    printed = Table(title=title, title_justify="left")
-    for column in table.columns:
-        printed.add_column(str(column), overflow="fold", justify="right" if table[column].dtype.kind in "fiu" else "left")
-    for _, row in table.iterrows():
-        printed.add_row(*map(_cell, row))
-    # A pipe has no width: use a fixed one that holds whole tables, for grep and for logs.
-    Console(width=None if Console().is_terminal else 200).print(printed)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.3g}"
-    return "" if value is None else str(value)

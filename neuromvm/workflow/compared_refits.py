@@ -47,13 +47,6 @@ def comparisons(study: Study, row: str, null: str) -> dict[str, Comparison]:
     return chosen
 
 
-def of_number(fitted: FittedStack, number: int) -> FittedStack:
-    """Return the replicas of a null data set of exchanged names, to be used with samples that have these names."""
-    subset = fitted.subset([index for index, replica in enumerate(fitted.replicas) if replica.exchange == number])
-    subset.replicas = [replica._replace(exchange=0) for replica in subset.replicas]
-    return subset
-
-
 def _consistency(study: Study, ridge: float, fitted: FittedStack, number: int) -> xr.Dataset:
     samples, splits = answers(study, CORRESPONDENCE, number)
     return compare_exchanged(samples, splits, fitted.embed(samples), number, ridge)

@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from neuromvm.analysis.decoding import refit as null_fits
 from neuromvm.data.correspondence import CORRESPONDENCE, exchanged
@@ -27,7 +25,8 @@ from neuromvm.schema import in_sample
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.training.fit import train_stack
 from neuromvm.training.stack_size import stack_size
-from neuromvm.workflow.compared_refits import comparisons, of_number
+from neuromvm.workflow.compared_refits import comparisons
+from neuromvm.workflow.null_data import compute, missing_numbers, of_number
 
 
 class RefitBatch(NamedTuple):
@@ -117,15 +116,9 @@ def run_refits(
         chosen = [row for row in chosen if null_fits.reads_others(study, row)]
     elif study.spec.nulls.rearrangement == "shift":
         count = min(count, null_fits.fewest_shifts(study))
-    failed: list[str] = []
     with locked(study.path):
         batches = [batch for row in chosen for batch in _batches(study, row, count, null)]
-        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_refit)(study.path, batch) for batch in batches)
-        bar = tqdm(done, total=len(batches), desc="refits", unit="batch", disable=None if progress else True)
-        for row, failures in bar:
-            failed += failures
-            bar.set_postfix_str(row, refresh=False)
-    return failed
+        return compute(_refit, study.path, batches, jobs=jobs, label="refits", progress=progress)
 
 
 def _batches(study: Study, row: str, count: int, null: str) -> list[RefitBatch]:
@@ -141,10 +134,7 @@ def _batches(study: Study, row: str, count: int, null: str) -> list[RefitBatch]:
         training = study.spec.training_for(row)
         replicas = len(training.seeds) * next(iter(study.splits.children.values())).sizes["split"]
         size = max(1, stack_size(study.samples, study.spec.models[row], training) // replicas)
-    missing = np.setdiff1d(np.arange(1, count + 1), done)
-    runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
-    starts = [(start, int(run[-1])) for run in runs if run.size for start in run[::size].tolist()]
-    return [RefitBatch(row, settings, range(start, min(start + size - 1, end) + 1), null) for start, end in starts]
+    return [RefitBatch(row, settings, numbers, null) for numbers in missing_numbers(count, done, size)]
 
 
 def _refit(path: Path, batch: RefitBatch) -> tuple[str, list[str]]:

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from neuromvm.analysis.sharing.few_labels import FEW_LABELS, FEW_ROWS, JUDGED_ROWS, few_labels_table
 from neuromvm.analysis.sharing.fits import Fit, fits_of
@@ -27,6 +25,7 @@ from neuromvm.folders.study import Study
 from neuromvm.inference.missing_conditions import predict_class_means
 from neuromvm.training.fit import train_stack
 from neuromvm.training.stack_size import stack_size
+from neuromvm.workflow.null_data import compute, missing_numbers, of_number
 
 LINEAR_BATCH = 20  # null data sets of a row that a process solves at once
 
@@ -80,20 +79,13 @@ def run_sharing(
     chosen = list(sources or by_default)
     if unknown := [source for source in chosen if source not in known]:
         raise SpecError("sharing.rows", found=f"no row {unknown[0]!r}", next_step=did_you_mean(unknown[0], known))
-    failed: list[str] = []
     with locked(study.path):
         folder.splits()  # raises SplitError before anything is computed
         split = folder.spec.split.model_dump(mode="json")
         claim(folder.path / "sharing.json", {"split": split}, "held-out conditions", f"Delete {folder.path} to start again")
         batches = [batch for source in chosen for batch in _batches(folder, source, _count(folder, source, refits))]
-        done = Parallel(n_jobs=jobs or folder.spec.jobs, return_as="generator_unordered")(
-            delayed(_solve)(study.path, batch) for batch in batches
-        )
-        bar = tqdm(done, total=len(batches), desc="held-out conditions", unit="batch", disable=None if progress else True)
-        for source, failures in bar:
-            failed += failures
-            bar.set_postfix_str(source, refresh=False)
-    return failed
+        jobs = jobs or folder.spec.jobs
+        return compute(_solve, study.path, batches, jobs=jobs, label="held-out conditions", progress=progress)
 
 
 def sources_of(study: Study) -> list[str]:
@@ -126,13 +118,8 @@ def _batches(folder: SharingFolder, source: str, count: int) -> list[SharingBatc
     if (source in ROWS and not ROWS[source].uses_others) or source == OWN_LABELS:  # there is no correspondence to lose
         return batches
     refits = folder.refits(source)
-    missing = np.setdiff1d(np.arange(1, count + 1), [] if refits is None else refits["exchange"])
-    runs = [run for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1) if run.size]
-    size = _batch_size(folder, source)
-    for run in runs:
-        starts = range(int(run[0]), int(run[-1]) + 1, size)
-        batches += [SharingBatch(source, range(start, min(start + size, int(run[-1]) + 1))) for start in starts]
-    return batches
+    done = np.array([]) if refits is None else refits["exchange"].to_numpy()
+    return [*batches, *(SharingBatch(source, numbers) for numbers in missing_numbers(count, done, _batch_size(folder, source)))]
 
 
 def _batch_size(folder: SharingFolder, source: str) -> int:
@@ -183,7 +170,7 @@ def _tables(folder: SharingFolder, batch: SharingBatch) -> list[xr.DataTree]:
     """Return the table of each null data set of a batch."""
     samples, splits = folder.samples(), folder.splits()
     renamed = {number: exchanged(samples, number) for number in batch.numbers}
-    divided = {number: exchanged_splits(of_number, splits) for number, of_number in renamed.items()}
+    divided = {number: exchanged_splits(null_samples, splits) for number, null_samples in renamed.items()}
     groups = groups_of(folder.study)
     if batch.source == FEW_LABELS:
         labels, trials = folder.splits_of_labels(), folder.spec.few_labels
@@ -197,12 +184,12 @@ def _tables(folder: SharingFolder, batch: SharingBatch) -> list[xr.DataTree]:
         # Without validation trials a training runs all its epochs.
         training = folder.study.spec.training_for(model).model_copy(update={"patience": None})
         numbers = next(iter(splits.children.values()))["split"].to_numpy().tolist()
-        order = list(product(batch.numbers, numbers, training.seeds))
+        order = product(batch.numbers, numbers, training.seeds)
         replicas = [Replica(split, seed, exchange=number) for number, split, seed in order]
         fitted = train_stack(samples, splits, spec, training, replicas, progress=False)
         for number in batch.numbers:
-            of_number = fitted.subset([index for index, replica in enumerate(replicas) if replica.exchange == number])
-            predictions = predict_class_means(of_number, renamed[number], divided[number])
-            latents = of_number.embed(renamed[number])
+            refitted = of_number(fitted, number)
+            predictions = predict_class_means(refitted, renamed[number], divided[number])
+            latents = refitted.embed(renamed[number])
             fits[number][model] = fits_of(predictions, latents, renamed[number], divided[number])
     return [solve_table(renamed[number], divided[number], [], {batch.source: fits[number]}) for number in batch.numbers]
