@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from neuromvm import schema
 from neuromvm.analysis.scores import Score
 from neuromvm.analysis.verdict import entries, verdict
-from neuromvm.data.design import design_flags
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
 from neuromvm.specs import ExperimentSpec
@@ -104,13 +103,12 @@ def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None
     file = study.path / "summary.json"
     summary: dict[str, Any] = read_json(file) if file.is_file() else {"experiment": study.spec.name, "analyses": {}}
     summary["models"] = {model: _training(study, model) for model in study.models}
-    flags = design_flags(study.samples, study.splits, study.spec.split.order or "onset")
-    summary["design"] = [flag._asdict() for flag in flags]
+    summary["design"] = [flag._asdict() for flag in study.design]
     summary["analyses"][name] = {
         "options": options.model_dump(mode="json"),
         "scores": [{key: _finite(value) for key, value in line.row().items()} for line in lines],
     }
-    summary["verdict"] = entries(verdict(study, flags))
+    summary["verdict"] = entries(verdict(study, study.design))
     write_json(file, summary)
 
 

@@ -14,6 +14,7 @@ import xarray as xr
 
 from neuromvm import schema
 from neuromvm.data.correspondence import CORRESPONDENCE
+from neuromvm.data.design import DesignFlag, design_flags
 from neuromvm.data.memory import read_recordings
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
@@ -66,6 +67,11 @@ class Study:
     def splits(self) -> xr.DataTree:
         """Which trials trained, validated and tested."""
         return read_tree(self.path / "splits.nc")
+
+    @cached_property
+    def design(self) -> list[DesignFlag]:
+        """What makes trials of an animal hard to exchange, such as classes in few runs of trials."""
+        return design_flags(self.samples, self.splits, self.spec.split.order or "onset")
 
     @property
     def models(self) -> list[str]:

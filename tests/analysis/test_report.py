@@ -31,6 +31,7 @@ from neuromvm.analysis.report.caveats import (
 from neuromvm.analysis.report.document import render
 from neuromvm.analysis.report.headline import Difference, compare, sentences
 from neuromvm.analysis.report.results import pictures, score_table
+from neuromvm.data.design import design_flags
 from neuromvm.data.simulate.experiment import SimulationConfig, recordings_from, simulate
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
@@ -411,7 +412,8 @@ def test_few_null_data_sets_cannot_say_that_a_score_is_at_its_floor(draws, said)
 
 
 def warned_design(samples, **nulls):
-    return hard_to_exchange(samples, make_splits(samples, SplitSpec(kind="halves", repeats=1)), "onset", NullSpec(**nulls))
+    flags = design_flags(samples, make_splits(samples, SplitSpec(kind="halves", repeats=1)))
+    return hard_to_exchange(samples, flags, NullSpec(**nulls))
 
 
 def in_time(bare, order):

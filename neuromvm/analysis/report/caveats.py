@@ -9,7 +9,7 @@ import xarray as xr
 from neuromvm.analysis.figures.text import counted, listed
 from neuromvm.analysis.report.account import trials_of_classes
 from neuromvm.data.describe import label_counts
-from neuromvm.data.design import DRIFT, FEW_RUNS, RUNS, SORTED, design_flags
+from neuromvm.data.design import DRIFT, FEW_RUNS, RUNS, SORTED, DesignFlag
 from neuromvm.data.splits import trial_strata
 from neuromvm.data.windows import classes
 from neuromvm.folders.study import Study
@@ -39,7 +39,7 @@ def caveats(study: Study, shared: Sequence[str], representations: Sequence[str])
     """
     candidates = [
         scored_as_trained(study.splits),
-        *hard_to_exchange(study.samples, study.splits, study.spec.split.order or "onset", study.spec.nulls),
+        *hard_to_exchange(study.samples, study.design, study.spec.nulls),
         *confounded_labels(study),
         pairing(study, shared, representations),
         named_latents(study, representations),
@@ -65,9 +65,9 @@ def scored_as_trained(splits: xr.DataTree) -> str:
     )
 
 
-def hard_to_exchange(samples: xr.DataTree, splits: xr.DataTree, order: str, nulls: NullSpec) -> list[str]:
-    """Warn of designs in which time can pass for the label, in the order of a trial label or of the file."""
-    flags, label = design_flags(samples, splits, order), samples.attrs["label"]
+def hard_to_exchange(samples: xr.DataTree, flags: Sequence[DesignFlag], nulls: NullSpec) -> list[str]:
+    """Warn of designs in which time can pass for the label, from the flags of their animals."""
+    label = samples.attrs["label"]
     flagged = {flag: [found.animal for found in flags if found.flag == flag] for flag in (SORTED, FEW_RUNS, DRIFT)}
     where = {flag: f"{len(names)} of {len(samples.children)} animals ({listed(names)})" for flag, names in flagged.items()}
     null = SHIFTED if nulls.refits > 0 and nulls.rearrangement == "shift" else PERMUTED

@@ -15,7 +15,6 @@ from neuromvm.analysis.report.models import agreements, clouds, trainings
 from neuromvm.analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
 from neuromvm.analysis.report.tables import Table
 from neuromvm.analysis.verdict import QUESTIONS, verdict
-from neuromvm.data.design import design_flags
 from neuromvm.errors import RunFolderError
 from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
@@ -57,7 +56,6 @@ def _content(study: Study) -> dict[str, Any]:
     attrs = study.recordings.attrs
     shared = [name for name, model in study.spec.models.items() if model.sharing.kind != "independent"]
     summary = read_summary(study)
-    flags = design_flags(study.samples, study.splits, study.spec.split.order or "onset")
     rows = summary.analyses[DECODING].rows if DECODING in summary.analyses else []
     comparisons = compare(rows, saved_scores(study, DECODING)[0], shared, study.models, discriminants(study))
     headline = [(comparison.verdict, sentences(comparison)) for comparison in comparisons]
@@ -68,7 +66,7 @@ def _content(study: Study) -> dict[str, Any]:
         "name": study.spec.name,
         "about": study.spec.description or attrs.get("description", ""),
         "data": {"spec": study.spec.data.spec, **{key: attrs.get(key, "") for key in ("licence", "citation", "doi")}},
-        "claims": [(QUESTIONS[name], claim) for name, claim in verdict(study, flags).items()],
+        "claims": [(QUESTIONS[name], claim) for name, claim in verdict(study, study.design).items()],
         "headline": headline,
         "scored": bool(rows),
         "shared": shared,
