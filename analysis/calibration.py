@@ -108,19 +108,19 @@ def accuracies(cell: Cell, seed: int) -> dict[str, list[float]]:
     """Return the mean accuracy of each row on one data set, and after it on its scrambled copies."""
     samples = nm.make_samples(simulate_codes(**cell.simulated, seed=seed), nm.SampleSpec(label=[LABEL]))
     splits = nm.make_splits(samples, nm.SplitSpec(kind="conditions", held_out=HELD_OUT, seed=seed))
-    first = 1 + seed * cell.scrambles
-    numbers = [0, *range(first, first + cell.scrambles)]  # every data set has scrambled copies of its own
+    begin = 1 + seed * cell.scrambles
+    numbers = [0, *range(begin, begin + cell.scrambles)]  # every data set has scrambled copies of its own
     fits = model_fits(samples, splits, numbers) if MMVM in cell.rows else [{}] * len(numbers)
     linear = [row for row in cell.rows if row != MMVM]
-    found: dict[str, list[float]] = {}
+    of_rows: dict[str, list[float]] = {}
     for scramble, fit in zip(numbers, fits, strict=True):
         renamed = exchanged(samples, scramble)
         divided = first_splits(exchanged_splits(renamed, splits), cell.splits)
         groups = {MMVM: {MMVM: fit}} if fit else {}
         table = solve_table(renamed, divided, linear, groups)["accuracy"].sel(among=AMONG[0]).mean(("split", "target"))
         for row in table["row"].to_numpy().tolist():
-            found.setdefault(row, []).append(float(table.sel(row=row)))
-    return found
+            of_rows.setdefault(row, []).append(float(table.sel(row=row)))
+    return of_rows
 
 
 def model_fits(samples: xr.DataTree, splits: xr.DataTree, numbers: Sequence[int]) -> list[dict[int, list[Fit]]]:
@@ -165,7 +165,7 @@ def rounds(table: Mapping[str, Cell]) -> Iterator[list[Block]]:
     """Return blocks so that all cells proceed alike: the first tenth of each, the second, and so on."""
     for turn in range(ROUNDS):
         bounds = {name: (cell.sets * turn // ROUNDS, cell.sets * (turn + 1) // ROUNDS) for name, cell in table.items()}
-        yield [Block(name, first, stop - 1) for name, (first, stop) in bounds.items() if first < stop]
+        yield [Block(name, start, stop - 1) for name, (start, stop) in bounds.items() if start < stop]
 
 
 def results(folder: Path, cell: str) -> list[dict[str, list[float]]]:
@@ -186,9 +186,9 @@ def p_values(datasets: Sequence[Mapping[str, Sequence[float]]], row: str) -> tup
 
 def share_below(p: NDArray[np.floating]) -> str:
     """Write the share of p-values at or below the level, with its 95 % interval (Clopper and Pearson)."""
-    found = int((p <= LEVEL).sum())
-    interval = stats.binomtest(found, len(p)).proportion_ci(method="exact")
-    return f"{found / len(p):.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    count = int((p <= LEVEL).sum())
+    interval = stats.binomtest(count, len(p)).proportion_ci(method="exact")
+    return f"{count / len(p):.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def truth_table(folder: Path) -> pd.DataFrame:
@@ -220,9 +220,9 @@ def power_table(folder: Path) -> pd.DataFrame:
         datasets = results(folder, f"power, {animals} animals, signal {signal}")
         if datasets:
             scores = float(np.mean([dataset[MAIN][0] for dataset in datasets]))
-            found = share_below(p_values(datasets, MAIN)[0])
+            power = share_below(p_values(datasets, MAIN)[0])
             lines.append(
-                {"animals": animals, "signal": signal, "data sets": len(datasets), "accuracy": number(scores), "p ≤ .05": found}
+                {"animals": animals, "signal": signal, "data sets": len(datasets), "accuracy": number(scores), "p ≤ .05": power}
             )
     return pd.DataFrame(lines)
 

@@ -3,7 +3,6 @@
 python -m analysis.calibration_design [--data-sets N] [--seed N]
 """
 
-import argparse
 import json
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import neuromvm as nm
-from analysis.tables import markdown
+from analysis.tables import print_measured
 from neuromvm.analysis.readouts.discriminant import fit_discriminants
 from neuromvm.data.permutation import Rearrangement, distinct_shifts, draw_permutation
 from neuromvm.schema import is_fitted, is_scored
@@ -97,8 +96,4 @@ def blocked_designs(data_sets: int, seed: int) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-sets", type=int, default=200, help="simulated data sets of each kind")
-    parser.add_argument("--seed", type=int, default=0, help="of the first data set")
-    arguments = parser.parse_args()
-    print(markdown(blocked_designs(arguments.data_sets, arguments.seed).round(3)))
+    print_measured(__doc__, blocked_designs)

@@ -6,7 +6,6 @@ Cells are those of a training window before and a test window after the event, o
 diagonal. Where windows share nothing, whatever is found is false and the share of data sets should be at most the level, .05.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 
 import neuromvm as nm
-from analysis.tables import markdown
+from analysis.tables import print_measured
 from neuromvm.analysis.time.time_resolved import Options, decode_in_time
 
 ANIMALS, TRIALS, UNITS, LATENTS = ("ann", "bob", "cat"), 48, 8, 4
@@ -147,8 +146,4 @@ def _data_sets(code: str, number: int, seed: int) -> Iterator[xr.Dataset]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-sets", type=int, default=200, help="simulated data sets of each kind")
-    parser.add_argument("--seed", type=int, default=0, help="of the first data set")
-    arguments = parser.parse_args()
-    print(markdown(false_generalization(arguments.data_sets, arguments.seed).round(3)))
+    print_measured(__doc__, false_generalization)

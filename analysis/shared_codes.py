@@ -251,11 +251,11 @@ def cell_of(claim: Mapping[str, Any]) -> str:
     if claim["answer"] == "not tested":
         return "not tested"
     sign = "" if claim["chance"] else "+"
-    found = number(claim["value"], sign)
+    score = number(claim["value"], sign)
     if claim["low"] is not None:
-        found += f" [{number(claim['low'], sign)}, {number(claim['high'], sign)}]"
+        score += f" [{number(claim['low'], sign)}, {number(claim['high'], sign)}]"
     p = "" if claim["p"] is None else f", p {claim['p']:.2g} of {claim['null_draws']}"
-    return f"**{claim['answer']}** {found}{p}"
+    return f"**{claim['answer']}** {score}{p}"
 
 
 def overview(studies: Mapping[str, tuple[str, nm.Study]]) -> str:

@@ -9,7 +9,7 @@ import math
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +69,15 @@ def read_request(description: str | None, sets: Sequence[str] = ()) -> Request:
     out = options.out or Path("runs") / ("quick" if options.quick else "study")
     pages = options.pages or (out / "pages" if options.quick else PAGES)
     return Request(options.data, out, pages, options.quick, options.jobs, tuple(options.sets or ()) if sets else ())
+
+
+def print_measured(description: str | None, measure: Callable[[int, int], pd.DataFrame]) -> None:
+    """Print the table that ``measure`` makes of a number of simulated data sets and a seed, both from the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data-sets", type=int, default=200, help="simulated data sets of each kind")
+    parser.add_argument("--seed", type=int, default=0, help="of the first data set")
+    options = parser.parse_args()
+    print(markdown(measure(options.data_sets, options.seed).round(3)))
 
 
 def recordings(request: Request, data_spec: str) -> Path:

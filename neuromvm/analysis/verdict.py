@@ -5,7 +5,7 @@ and for a model its imputed conditions. The linear row against which a model sta
 favours linear maps. ``summary.json`` holds the same as the report says.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -66,22 +66,21 @@ def verdict(study: "Study", design: Sequence[DesignFlag] = ()) -> dict[str, Clai
     """
     decoding, sharing = (_saved(study, name) for name in ("decoding", "sharing"))
     command = f"neuromvm sharing {study.path}"
-    untested = Claim("not tested", f"Whether animals share a code was not tested. Test it: {command}")
-    claims: dict[str, Callable[[], Claim]] = {
-        "decodable": lambda: _decodable(decoding, study, design),
-        "shared": lambda: untested if sharing is None else _shared(sharing),
-        "helps": lambda: (
-            untested._replace(sentence=f"Whether other animals help one with few labels was not tested: {command}")
-            if sharing is None or "few_gain" not in sharing
-            else _helps(sharing)
-        ),
-        "better_than_linear": lambda: (
-            untested._replace(sentence=f"Models were not compared on held-out conditions: {command}")
-            if sharing is None
-            else _better_than_linear(sharing)
-        ),
+    claims = {
+        "decodable": _decodable(decoding, study, design),
+        "shared": _untested(f"Whether animals share a code was not tested. Test it: {command}"),
+        "helps": _untested(f"Whether other animals help one with few labels was not tested: {command}"),
+        "better_than_linear": _untested(f"Models were not compared on held-out conditions: {command}"),
     }
-    return {name: claim() for name, claim in claims.items()}
+    if sharing is not None:
+        claims |= {"shared": _shared(sharing), "better_than_linear": _better_than_linear(sharing)}
+    if sharing is not None and "few_gain" in sharing:
+        claims["helps"] = _helps(sharing)
+    return claims
+
+
+def _untested(sentence: str) -> Claim:
+    return Claim("not tested", sentence)
 
 
 def _saved(study: "Study", analysis: str) -> xr.Dataset | None:
@@ -96,19 +95,17 @@ def _saved(study: "Study", analysis: str) -> xr.Dataset | None:
 
 def _decodable(scores: xr.Dataset | None, study: "Study", design: Sequence[DesignFlag]) -> Claim:
     if scores is None or "null" not in scores.dims:
-        return Claim(
-            "not tested", f"Whether the label can be read was not tested. Test it: neuromvm analyze decoding {study.path}"
-        )
+        return _untested(f"Whether the label can be read was not tested. Test it: neuromvm analyze decoding {study.path}")
     known = [row for row in OWN_DECODERS if row in scores["representation"].values]
     if not known or scores.attrs.get("in_sample"):
-        return Claim("not tested", "No decoder of an animal's own activity was scored on held-out trials.")
+        return _untested("No decoder of an animal's own activity was scored on held-out trials.")
     cell = scores.sel(representation=known[0], setting="within")
     claim = _claim(cell, LABELS, known[0], int(cell["trials"].sel(target=ALL_ANIMALS)))
-    label, found = scores.attrs["label"], _score(claim)
+    label, reached = scores.attrs["label"], _score(claim)
     words = {
-        "yes": f"The {label} can be read in the animals, each from its own held-out trials: {found}.",
-        "no": f"The {label} is not read above chance from an animal's own held-out trials: {found}.",
-        "open": f"Too few null data sets to say whether the {label} can be read: {found}.",
+        "yes": f"The {label} can be read in the animals, each from its own held-out trials: {reached}.",
+        "no": f"The {label} is not read above chance from an animal's own held-out trials: {reached}.",
+        "open": f"Too few null data sets to say whether the {label} can be read: {reached}.",
     }
     return claim._replace(sentence=f"{words[claim.answer]}{_design_sentence(design)}")
 
@@ -126,7 +123,7 @@ def _design_sentence(design: Sequence[DesignFlag]) -> str:
 
 def _shared(scores: xr.Dataset) -> Claim:
     if SHARED_ROW not in scores["representation"].values:
-        return Claim("not tested", f"The row {SHARED_ROW} was not computed, so nothing says whether animals share a code.")
+        return _untested(f"The row {SHARED_ROW} was not computed, so nothing says whether animals share a code.")
     cell = scores.sel(representation=SHARED_ROW, setting=AMONG[0])
     claim = _claim(cell, CORRESPONDENCE, SHARED_ROW, int(cell["tested"].sel(target=ALL_ANIMALS)))
     effect = _effect(scores, SHARED_ROW)
@@ -150,7 +147,7 @@ def _order_sentence(scores: xr.Dataset) -> str:
     if isinstance(difference, Absent) or isinstance(difference.over_animals, Absent):
         return ""
     low, high = difference.over_animals
-    amount = f"{difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    amount = _signed(difference.value, low, high)
     if low > 0:
         return f" It is more than the order of the label tells without any other animal ({amount})."
     if high < 0:
@@ -170,12 +167,12 @@ def _helps(scores: xr.Dataset) -> Claim:
         answer = "open"
     gains = {number: float(few["few_gain"].sel(trials=number, statistic="value")) for number in trials}
     by_trials = "; by labelled trials a condition: " + ", ".join(f"{number}: {gain:+.3f}" for number, gain in gains.items())
-    amount = f"{value:+.3f} [{low:+.3f}, {high:+.3f}] over its own decoder{_p(p, draws)}"
-    found = f"{amount}{by_trials if len(trials) > 1 else ''}"
+    amount = f"{_signed(value, low, high)} over its own decoder{_p(p, draws)}"
+    reached = f"{amount}{by_trials if len(trials) > 1 else ''}"
     words = {
-        "yes": f"Other animals help one with {middle} labelled trials of each condition: {found}.",
-        "no": f"Other animals do not help one with {middle} labelled trials of each condition: {found}.",
-        "open": f"It is open whether other animals help one with {middle} labelled trials of each condition: {found}.",
+        "yes": f"Other animals help one with {middle} labelled trials of each condition: {reached}.",
+        "no": f"Other animals do not help one with {middle} labelled trials of each condition: {reached}.",
+        "open": f"It is open whether other animals help one with {middle} labelled trials of each condition: {reached}.",
     }
     animals = scores.sizes["animal"]
     return Claim(answer, words[answer], SHARED_ROW, value, low, high, p, NULL_KIND if draws else "", draws, 0.0, animals)
@@ -186,7 +183,7 @@ def _better_than_linear(scores: xr.Dataset) -> Claim:
     models = [name for name in names if name.endswith(IMPUTED)]
     linear = [name for name in names if name in ROWS and _is_linear_map(ROWS[name])]
     if not models or not linear:
-        return Claim("not tested", "No model was trained on the held-out conditions, or no linear row was computed.")
+        return _untested("No model was trained on the held-out conditions, or no linear row was computed.")
     setting = scores.sel(setting=AMONG[0], target=ALL_ANIMALS)
     value = {
         name: float(setting["score"].sel(representation=name, unit_of_inference=TRIALS, statistic="value")) for name in linear
@@ -194,10 +191,10 @@ def _better_than_linear(scores: xr.Dataset) -> Claim:
     best = max(linear, key=value.__getitem__)
     difference = difference_of(setting.sel(representation=models[0]), best)
     if isinstance(difference, Absent) or isinstance(difference.over_animals, Absent):
-        return Claim("not tested", "The model and the linear rows could not be compared over animals.")
+        return _untested("The model and the linear rows could not be compared over animals.")
     low, high = difference.over_animals
     answer: Answer = "yes" if low > 0 else "no" if high < 0 else "open"
-    amount = f"{difference.value:+.3f} [{low:+.3f}, {high:+.3f}] over animals"
+    amount = f"{_signed(difference.value, low, high)} over animals"
     against = f"the best of {len(linear)} linear maps, {best} ({value[best]:.3f})"
     words = {
         "yes": f"The model {models[0]} tells held-out conditions better than {against}: {amount}.",
@@ -245,6 +242,10 @@ def _score(claim: Claim) -> str:
         f"balanced accuracy {claim.value:.3f} [{claim.low:.3f}, {claim.high:.3f}], chance {claim.chance:.3f}"
         f"{_p(claim.p, claim.null_draws)} ({claim.row}, {n})"
     )
+
+
+def _signed(value: float, low: float, high: float) -> str:
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _p(p: float, draws: int) -> str:

@@ -202,9 +202,13 @@ def compare_animals(
         splits=next(iter(splits.children.values())).sizes["split"],
         permutations=draws,
         in_sample=int(fitted),
-        left_out="; ".join(f"{measure}: {reason}" for measure, reason in left_out.items()),
+        left_out=_in_words(left_out),
         **{f"null_{null}": NO_FLOOR if fitted else words for null, words in _null_words(draws, layout).items()},
     )
+
+
+def _in_words(left_out: Mapping[str, str]) -> str:
+    return "; ".join(f"{measure}: {reason}" for measure, reason in left_out.items())
 
 
 def _scores(values: Floats, ceiling: Floats, reference: int | None) -> dict[str, Variable]:

@@ -159,23 +159,34 @@ def score_table(name: str, rows: list[Row], scores: xr.Dataset | None) -> Table:
     """
     measures = sorted({str(row["what"]) for row in rows})
     shared, rows = _p_shared(rows) if name in (DECODING, FEW_SHOT) else ({}, rows)
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row["setting"] if len(measures) == 1 else f"{row['what']}: {row['setting']}", []).append(row)
+    groups = _by_setting(rows, with_measure=len(measures) > 1)
     ranked = [(group, row) for group, members in groups.items() for row in sorted(members, key=_rank)]
     best = frozenset(number for number, (group, row) in enumerate(ranked) if _is_best(row, groups[group]))
-    lines = [_line(group, row, scores) for group, row in ranked]
+    lines, names_of_p = [_line(group, row, scores) for group, row in ranked], ""
     if shared:
+        names_of_p = f" {P_NAMES}"
         lines = [_with_p_shared(line, row, shared) for line, (_, row) in zip(lines, ranked, strict=True)]
     table = pd.DataFrame(lines)
     constant = [column for column in SHARED_COLUMNS if len(set(table[column])) == 1]
     table = table.loc[:, [column not in constant and bool(table[column].any()) for column in table]]
     conditions = ", ".join([*measures, *(f"{column} {lines[0][column]}" for column in constant)])
-    best_are = "highest scores (smallest errors)" if any(_is_error(row) for row in rows) else "highest scores"
-    caption = f"Analysis {name}: {conditions}. The {best_are} of each setting, as printed, stand first and are marked."
-    caption += f" {P_NAMES}" if shared else ""
+    caption = f"Analysis {name}: {conditions}. {_order_in_words(rows)}{names_of_p}"
     columns = [str(column) for column in table]
     return Table(caption, columns, table.to_numpy().tolist(), [column not in TEXT for column in columns], best)
+
+
+def _order_in_words(rows: list[Row]) -> str:
+    """Say in which order the rows of a setting stand."""
+    best = "highest scores (smallest errors)" if any(map(_is_error, rows)) else "highest scores"
+    return f"The {best} of each setting, as printed, stand first and are marked."
+
+
+def _by_setting(rows: list[Row], *, with_measure: bool) -> dict[str, list[Row]]:
+    """Group rows by setting, or by what is measured and setting."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(f"{row['what']}: {row['setting']}" if with_measure else row["setting"], []).append(row)
+    return groups
 
 
 def _p_shared(rows: list[Row]) -> tuple[dict[tuple[str, str, str], str], list[Row]]:

@@ -72,7 +72,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     chosen = np.concatenate([tree["settings"].to_numpy().astype(object) for tree in answers]).astype(str)
     scores = scores.assign(settings=(("representation", "split", "animal"), chosen))
     within = "animal, with all their windows" if "of_trial" in answers[0][animals[0]].coords else "animal and condition"
-    if FEW_LABELS in folder.sources and folder.answers(FEW_LABELS).sizes["trials"]:
+    if FEW_LABELS in folder.sources:
         scores = _with_few_labels(scores, folder)
     return scores.assign_attrs(
         reference=options.reference if options.reference in rows.names else "",
@@ -86,6 +86,8 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
 def _with_few_labels(scores: xr.Dataset, folder: SharingFolder) -> xr.Dataset:
     """Compare rows with an animal's own decoder for each number of its labelled trials."""
     table, refits = folder.answers(FEW_LABELS).to_dataset(), folder.refits(FEW_LABELS)
+    if not table.sizes["trials"]:
+        return scores
     value = mean_of_scored(table["accuracy"].to_numpy(), axis=2)  # (row, trials, target)
     names = table["row"].values.tolist()
     gains, nulls = np.full((*value.shape[:2], 3), np.nan), np.full((*value.shape[:2], 4), np.nan)

@@ -208,23 +208,26 @@ def _summary(decoded: Sequence[Decoded], followed: Followed, options: Options, g
     onset = onsets(mean, followed.centres + followed.width / 2, options.level)
     renamed = np.stack([animal.renamed for animal in decoded], axis=1)
     mean_matrix, *nulls = (over_trials.mean_of_scored(values, axis=-3) for values in (matrix, null, renamed))
-    dims = ("train_window", "test_window")
     variables: dict[str, Variable] = {
         **{key: (("window",), values) for key, values in summaries[0].items()},
         **{f"target_{key}": (("target", "window"), np.stack([row[key] for row in summaries[1:]])) for key in summaries[0]},
         **_over_periods(mean, inside, "period"),
         **_over_periods(mean.significant(options.level), inside, "share"),
         **{f"onset_{key}": (("onset",), numbers) for key, numbers in onset.items()},
-        "generalization": (dims, mean_matrix),
-        **{
-            f"generalization_{key}": (dims, np.where(np.eye(len(p), dtype=bool), summaries[0][key], p))
-            for key, p in between_windows(mean_matrix, nulls, options.level).items()
-        },
+        **_generalization(mean_matrix, nulls, summaries[0], options.level),
         "trials": (("target",), np.array([animal.trials for animal in decoded])),
         "chance": ((), over_trials.mean_of_scored(np.array([animal.chance for animal in decoded]), axis=0)),
         "windows": (("period",), np.array([int(windows.sum()) for windows in inside.values()])),
     }
     return xr.Dataset(variables, coords={"period": list(inside), "onset": list(ONSETS)})
+
+
+def _generalization(matrix: Floats, nulls: Sequence[Floats], of_curve: Mapping[str, Floats], level: float) -> dict[str, Variable]:
+    """Return the accuracy of each pair of windows and its p, on the diagonal that of the curve."""
+    dims = ("train_window", "test_window")
+    p_between = between_windows(matrix, nulls, level)
+    with_diagonal = {key: np.where(np.eye(len(p), dtype=bool), of_curve[key], p) for key, p in p_between.items()}
+    return {"generalization": (dims, matrix), **{f"generalization_{key}": (dims, p) for key, p in with_diagonal.items()}}
 
 
 def _between_windows_kind(null_kind: str, decoded: Sequence[Decoded]) -> str:
