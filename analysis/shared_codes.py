@@ -15,7 +15,7 @@ import neuromvm as nm
 from analysis.tables import Request, figure, markdown, neuromvm, number, read_request, run, write_page
 from neuromvm.analysis.judged import ALL_ANIMALS, TRIALS, difference_of
 from neuromvm.analysis.scores import Absent
-from neuromvm.analysis.sharing.few_labels import OWN_ROWS
+from neuromvm.analysis.sharing.few_labels import FEW_LABELS, OWN_ROWS
 from neuromvm.analysis.sharing.rows import ROWS
 from neuromvm.analysis.sharing.table import AMONG, OWN_LABELS
 from neuromvm.analysis.verdict import SHARED_ROW
@@ -24,17 +24,26 @@ from neuromvm.files import read_json, write_json
 from neuromvm.folders.sharing import SharingFolder
 
 PAGE = "shared_codes"
-QUICK_ROWS = ("class_kernel", "class_kernel_em", "procrustes_read", "procrustes_encoding")
-REFITS = 200  # of rows that are quick to fit
+MANY, SOME = 200, 20  # refits of rows that are quick and slow to fit
+REFITS: Mapping[str, int] = {
+    "class_kernel": MANY,
+    "class_kernel_em": MANY,
+    "procrustes_read": SOME,
+    "procrustes_encoding": SOME,
+    "mcca_read": SOME,
+    "mcca_encoding": SOME,
+    "mmvm": SOME,
+    FEW_LABELS: SOME,
+}
 ONE_ANIMAL = (
     "sharing.split.lacking=one_animal",
     "sharing.split.repeats=1",
     "sharing.models={}",
     "sharing.few_labels=[]",
-    "sharing.refits=0",
 )
+REFITTED_AFTERWARDS = ("sharing.refits=0", "sharing.model_refits=0")
 UNTRAINED = ("training.epochs=0", "analyses={}")  # for runs of linear rows only
-QUICK = ("sharing.refits=2", "sharing.rows=[class_kernel, mcca_encoding]", "sharing.models={mmvm: [mmvm_4]}")
+QUICK = ("sharing.rows=[class_kernel, mcca_encoding]", "sharing.models={mmvm: [mmvm_4]}")
 CLAIMS = {"decodable": "decodable", "shared": "shared", "helps": "helps", "better_than_linear": "better than linear"}
 
 
@@ -76,8 +85,8 @@ def hours(request: Request, folder: str) -> float:
 def every_animal(request: Request, experiment: str) -> nm.Study:
     """Return the run in which every animal lacks conditions; models and linear rows."""
     with timed(request, experiment):
-        study = run(request, experiment, *(QUICK if request.quick else ()))
-        refit(request, study, QUICK_ROWS)
+        study = run(request, experiment, *REFITTED_AFTERWARDS, *(QUICK if request.quick else ()))
+        refit(request, study, tuple(REFITS))
     return nm.Study(study.path)
 
 
@@ -86,18 +95,20 @@ def one_animal(request: Request, experiment: str) -> nm.Study:
     folder = f"{experiment}_one_animal"
     settings = (*QUICK, "sharing.rows=[class_kernel]", *ONE_ANIMAL) if request.quick else ONE_ANIMAL
     with timed(request, folder):
-        study = run(request, experiment, *UNTRAINED, *settings, folder=folder)
+        study = run(request, experiment, *REFITTED_AFTERWARDS, *UNTRAINED, *settings, folder=folder)
         refit(request, study, (SHARED_ROW,))
     return nm.Study(study.path)
 
 
 def refit(request: Request, study: nm.Study, rows: Sequence[str]) -> None:
     """Refit rows that the run has answers of, up to the number of this study."""
-    folder, count = SharingFolder(study), 2 if request.quick else REFITS
-    lacking = [row for row in rows if row in folder.sources and refits_of(folder, row) < count]
-    if lacking:
-        jobs = str(request.jobs) if request.jobs > 1 else str(folder.spec.jobs)
-        neuromvm("sharing", study.path, "--n", str(count), "--rows", ",".join(lacking), "--jobs", jobs)
+    folder = SharingFolder(study)
+    jobs = str(request.jobs) if request.jobs > 1 else str(folder.spec.jobs)
+    for count in (MANY, SOME):
+        wanted = 2 if request.quick else count
+        lacking = [row for row in rows if REFITS[row] == count and row in folder.sources and refits_of(folder, row) < wanted]
+        if lacking:
+            neuromvm("sharing", study.path, "--n", str(wanted), "--rows", ",".join(lacking), "--jobs", jobs)
 
 
 def refits_of(folder: SharingFolder, row: str) -> int:

@@ -22,6 +22,7 @@ from neuromvm.analysis.report.caveats import caveats
 from neuromvm.analysis.sharing.rows import ROWS
 from neuromvm.analysis.sharing.table import AMONG, solve_table
 from neuromvm.data.correspondence import exchanged, exchanged_splits
+from neuromvm.data.design import design_flags
 from neuromvm.data.permutation import matched_noise, permuted
 from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
@@ -92,6 +93,7 @@ def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: boo
         recordings=recordings,
         samples=samples,
         splits=splits,
+        design=design_flags(samples, splits, spec.split.order or "onset"),
         has_refits=spec.nulls.refits > 0,
         models=list(spec.models),
     )
