@@ -68,18 +68,16 @@ def kl_to_pooled_mixture(posteriors: Posteriors, latents: Tensor, available: Ten
     """As :func:`kl_to_mixture`, the mixture being that of all posteriors of the same ``condition (batch,)`` in the batch."""
     shape, weights = available.shape, _pooled_weights(available, condition)
     mean, scale = (values.flatten(0, 1) for values in posteriors)
-    centre = mean.mean(0, keepdim=True).detach()  # products of matrices lose digits far from 0
-    mean, flat = mean - centre, latents.flatten(0, 1) - centre
-    densities = _terms(flat) @ _coefficients(mean, scale).mT
+    densities = log_density(latents.flatten(0, 1)[:, None], mean, scale)  # (row, posterior)
     mixture = torch.logsumexp(densities.masked_fill(weights == 0, -math.inf) + torch.log(weights.clamp(min=1e-30)), dim=1)
-    return (log_density(flat, mean, scale) - mixture).reshape(shape) * available
+    return (densities.diagonal() - mixture).reshape(shape) * available
 
 
 def pooled_pairwise_kl(posteriors: Posteriors, available: Tensor, condition: Tensor) -> Tensor:
     """As :func:`mean_pairwise_kl`, over all posteriors of the same condition in the batch."""
     shape, weights = available.shape, _pooled_weights(available, condition)
     mean, scale = (values.flatten(0, 1) for values in posteriors)
-    mean = mean - mean.mean(0, keepdim=True).detach()
+    mean = mean - (weights @ mean).detach()  # conditions that lie far apart would cost digits
     precision = scale.reciprocal().square()
     # sum over latents of (s_q^2 + (m_q - m_p)^2) / s_p^2, multiplied out into matrix products
     moment = scale.square() + mean.square()
@@ -97,19 +95,6 @@ def _log_densities(latents: Tensor, posteriors: Posteriors) -> Tensor:
 def _mixed(densities: Tensor, available: Tensor) -> Tensor:
     """Return the log density under the equal mixture of posteriors present, from log densities ``(posterior, source, batch)``."""
     return torch.logsumexp(densities + _log_weights(available)[:, None], dim=0)
-
-
-def _terms(values: Tensor) -> Tensor:
-    """Return values ``(..., latent)`` squared, values and 1: a Gaussian log density is linear in these."""
-    return torch.cat([values.square(), values, torch.ones_like(values[..., :1])], dim=-1)
-
-
-def _coefficients(mean: Tensor, scale: Tensor) -> Tensor:
-    """Return the coefficients of :func:`_terms` in the log densities of Gaussians: a product of matrices then gives all pairs."""
-    precision = scale.reciprocal().square()
-    towards = precision * mean
-    constant = -(0.5 * towards * mean + torch.log(scale)).sum(-1) - 0.5 * mean.shape[-1] * math.log(2 * math.pi)
-    return torch.cat([-0.5 * precision, towards, constant[..., None]], dim=-1)
 
 
 def _pooled_weights(available: Tensor, condition: Tensor) -> Tensor:

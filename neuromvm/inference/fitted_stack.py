@@ -90,7 +90,8 @@ class FittedStack:
     def embed(self, samples: xr.DataTree) -> xr.DataTree:
         """Infer the posterior of every sample in every replica.
 
-        Samples are of the same animals, units and bins as those trained on, else a SchemaError is raised; windows may differ.
+        Samples hold animals trained on, all or some of them, with the same units and bins, else a SchemaError is raised; trials
+        and windows may differ. Other animals in ``samples`` have no encoder and are left out.
 
         Returns
         -------
@@ -99,10 +100,9 @@ class FittedStack:
         private to its animal. A replica trained on null data sees the same null data (:mod:`neuromvm.data.permutation`).
         """
         schema.expect_samples(samples)
-        self._check_samples(samples)
         model = self.member(0)
         nodes = {}
-        for name in self.scalers:
+        for name in self._known(samples):
             dataset = samples[name].to_dataset()
             mean, scale = self._posteriors(model.encoders[name], name, samples)
             for number, replica in enumerate(self.replicas):
@@ -125,10 +125,9 @@ class FittedStack:
         roots = {name: decoder.root for name, decoder in model.decoders.items() if isinstance(decoder, PathDecoder)}
         if not roots:
             return None
-        self._check_samples(samples)
         nodes = {}
-        for name, root in roots.items():
-            dataset = samples[name].to_dataset()
+        for name in self._known(samples):
+            dataset, root = samples[name].to_dataset(), roots[name]
             if dataset.sizes["window"] != 1:
                 raise SchemaError(
                     f"samples/{name}", found=f"{dataset.sizes['window']} windows a trial", expected="one, the whole path"
@@ -172,8 +171,9 @@ class FittedStack:
         mean, scale = (torch.cat(blocks, dim=1).reshape(len(self.replicas), trials, windows, -1) for blocks in (means, scales))
         return mean, scale
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"weight/{name}": value.contiguous() for name, value in self.weights.items()}
         for name, scalers in self.scalers.items():
@@ -191,8 +191,9 @@ class FittedStack:
         write_atomically(folder / "fitted.json", json.dumps(content, indent=1).encode())
 
     @classmethod
-    def load(cls, folder: Path) -> "FittedStack":
+    def load(cls, folder: str | Path) -> "FittedStack":
         """Read what :meth:`save` wrote, to the CPU; raises RunFolderError if a file is missing or of another version."""
+        folder = Path(folder)
         try:
             content = read_json(folder / "fitted.json")
             tensors = load((folder / "weights.safetensors").read_bytes())
@@ -232,9 +233,12 @@ class FittedStack:
         """Return fields of the replicas as coordinates along ``replica``."""
         return {field: ("replica", [getattr(replica, field) for replica in self.replicas]) for field in fields}
 
-    def _check_samples(self, samples: xr.DataTree) -> None:
-        for name in self.scalers:
+    def _known(self, samples: xr.DataTree) -> list[str]:
+        """Return the animals of samples that were trained on; raise SchemaError if there is none, or one does not fit."""
+        known = [name for name in self.scalers if name in samples.children]
+        for name in known or self.scalers:
             self._check_animal(name, samples)
+        return known
 
     def _check_animal(self, name: str, samples: xr.DataTree) -> None:
         if name not in samples.children:

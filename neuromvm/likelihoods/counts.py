@@ -13,6 +13,7 @@ from neuromvm.likelihoods.dispersion import dispersion_from_moments, log_overdis
 
 LARGEST_LOG_MEAN = 12.0  # e^12 counts a bin: far above any neuron, below overflow
 STARTING_LOGIT = -3.0  # 5 % extra zeros
+LARGEST_LOGIT = 20.0  # all but 2e-9 of counts are extra zeros
 LARGEST_LOG_DISPERSION = 12.0  # a unit with one burst of many spikes in the whole recording stays below it
 
 
@@ -131,11 +132,8 @@ class ZeroInflated(CountLikelihood):
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         counted = self._log_counted() + self._log_prob_of(self._log_mean_of_counted(raw), target)
-        zero = torch.logaddexp(logsigmoid(self._of_features(self.zero_logit)), counted)
+        zero = torch.logaddexp(logsigmoid(self._logit()), counted)
         return torch.where(target == 0, zero, counted).sum(-1)
-
-    def mean(self, raw: Tensor) -> Tensor:
-        return torch.exp(self._log_counted() + self._log_mean_of_counted(raw))
 
     def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         counted = torch.empty_like(raw).uniform_(generator=generator) < torch.exp(self._log_counted())
@@ -143,10 +141,14 @@ class ZeroInflated(CountLikelihood):
 
     def _log_counted(self) -> Tensor:
         """Return the log of the probability that a count is not an extra zero ``(feature,)``."""
-        return logsigmoid(-self._of_features(self.zero_logit))
+        return logsigmoid(-self._logit())
 
     def _log_mean_of_counted(self, raw: Tensor) -> Tensor:
-        return self._log_mean(raw - self._log_counted())
+        return self._log_mean(raw) - self._log_counted()
+
+    def _logit(self) -> Tensor:
+        """Return the logit of the probability of an extra zero ``(feature,)``, bounded so that counts stay finite."""
+        return self._of_features(self.zero_logit.clamp(max=LARGEST_LOGIT))
 
 
 class ZeroInflatedPoisson(ZeroInflated, Poisson):

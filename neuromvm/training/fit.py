@@ -115,8 +115,10 @@ def train_stack(
     new = [name for name in samples.children if scalers is not None and name not in scalers]
     label = f"{model.sharing.kind}{' + ' if new else ''}{', '.join(new)} ({len(replicas)} replicas)"
     seconds: list[float] = []
+    first: EpochRecord | None = None
     with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
         for epoch in trainer.run():
+            first = first or epoch
             bar.set_postfix(loss=f"{np.mean(epoch.loss):.4g}", refresh=False)
             bar.update()
             if record is not None:
@@ -124,6 +126,8 @@ def train_stack(
             seconds.append(epoch.seconds)
             if len(seconds) == TIMED:
                 _advise_on(trainer, float(np.median(seconds)), label)
+    if first is not None:
+        _warn_of_divergence(first, epoch, replicas, label)
     fitted = fitted_stack(model, trainer)
     if record is not None:
         fitted.save(record.folder)
@@ -165,6 +169,25 @@ def fitted_stack(model: ModelSpec, trainer: StackTrainer) -> FittedStack:
     """Return the trained replicas with the scaling of their data."""
     data = trainer.all_batches
     return FittedStack(model, data.replicas, trainer.weights(), data.scalers, data.windows, data.sample_spec, data.conditions)
+
+
+def _warn_of_divergence(first: EpochRecord, last: EpochRecord, replicas: Sequence[Replica], label: str) -> None:
+    """Log a warning if the loss of a replica grew by more than its size in the first epoch."""
+    growth = [(end - begin) / max(1.0, abs(begin)) for begin, end in zip(first.loss, last.loss, strict=True)]
+    worst = int(np.argmax(growth))
+    if growth[worst] > 1:
+        diverged = sum(value > 1 for value in growth)
+        log.warning(
+            "%s: the training of %d of %d replicas diverged; the loss of split %d, seed %d went from %.3g to %.3g. Lower "
+            "training.learning_rate or set training.clip_norm.",
+            label,
+            diverged,
+            len(growth),
+            replicas[worst].split,
+            replicas[worst].seed,
+            first.loss[worst],
+            last.loss[worst],
+        )
 
 
 def _advise_on(trainer: StackTrainer, seconds: float, label: str) -> None:

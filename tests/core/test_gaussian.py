@@ -201,3 +201,24 @@ def test_with_conditions_of_their_own_pooled_rates_are_those_of_single_rows():
     everyone, apart = torch.ones(4, 6, dtype=torch.float64), torch.arange(6)
     torch.testing.assert_close(kl_to_pooled_mixture(some, latents, everyone, apart), kl_to_mixture(some, latents, everyone))
     torch.testing.assert_close(pooled_pairwise_kl(some, everyone, apart), mean_pairwise_kl(some, everyone))
+
+
+@pytest.mark.parametrize("rate", ["mixture", "pairwise"])
+def test_pooled_rates_keep_their_digits_where_narrow_posteriors_lie_far_apart(rate):
+    generator = torch.Generator().manual_seed(0)
+    condition, everyone = torch.arange(24) % 4, torch.ones(5, 24)
+    centres = 30 * torch.randn(4, 8, generator=generator)
+    mean = centres[condition] + 0.02 * torch.randn(5, 24, 8, generator=generator)
+    scale = torch.full_like(mean, 0.0067)
+    latents = mean + scale * torch.randn(5, 24, 8, generator=generator)
+    gradients, rates = [], []
+    for dtype in (torch.float32, torch.float64):
+        leaf = mean.to(dtype).requires_grad_()
+        narrow = Posteriors(leaf, scale.to(dtype))
+        if rate == "mixture":
+            rates.append(kl_to_pooled_mixture(narrow, latents.to(dtype), everyone.to(dtype), condition))
+        else:
+            rates.append(pooled_pairwise_kl(narrow, everyone.to(dtype), condition))
+        gradients.append(torch.autograd.grad(rates[-1].sum(), leaf)[0].double().flatten())
+    torch.testing.assert_close(rates[0].double(), rates[1], rtol=1e-4, atol=1e-3)
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.9999

@@ -122,6 +122,16 @@ def test_zero_inflated_is_a_mixture_of_zero_and_scipys_counts(kind, dispersion):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["zero_inflated_poisson", "zero_inflated_negative_binomial"])
+@pytest.mark.parametrize("logit", [-3.0, 9.0, 10.0, 20.0, 60.0])
+def test_extra_zeros_do_not_move_the_mean(kind, logit):
+    likelihood = COUNTS[kind](1)
+    with torch.no_grad():
+        likelihood.zero_logit.fill_(logit)
+    assert likelihood.mean(torch.full((1, 1), 3.0)).item() == pytest.approx(math.exp(3), rel=1e-5)
+    assert torch.isfinite(likelihood.log_prob(torch.full((1, 1), 3.0), torch.ones(1, 1))).all()
+
+
 def test_bernoulli_is_that_of_scipy():
     likelihood = Bernoulli(2)
     likelihood.start_from(torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 1.0]]))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
@@ -175,6 +176,14 @@ def test_a_loss_that_is_not_finite_is_an_error_with_its_replica():
         list(trainer_of([Replica(1, 0)], learning_rate=1e30).run())
 
 
+def test_a_loss_that_grows_is_said(caplog):
+    fit(SAMPLES, SPLITS, MODEL, TrainingSpec(epochs=20, learning_rate=100.0), progress=False)
+    assert "diverged" in caplog.text
+    caplog.clear()
+    fit(SAMPLES, SPLITS, MODEL, TrainingSpec(epochs=20), progress=False)
+    assert "diverged" not in caplog.text
+
+
 def test_an_animal_without_training_trials_is_refused():
     splits = make_splits(SAMPLES, SplitSpec(kind="leave_one_animal_out"))
     with pytest.raises(SplitError, match="without training trials"):
@@ -188,7 +197,20 @@ def test_fit_saves_loads_and_embeds_the_same(tmp_path):
     assert latents["mitt"]["split"].values.tolist() == [0, 0, 1, 1]
     assert latents["mitt"]["seed"].values.tolist() == [0, 1, 0, 1]
     assert FittedStack.load(tmp_path).embed(SAMPLES).identical(latents)
+    fitted.save(str(tmp_path / "copy"))
+    assert FittedStack.load(str(tmp_path / "copy")).embed(SAMPLES).identical(latents)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_an_animal_can_be_embedded_alone():
+    fitted = fit(SAMPLES, SPLITS, MODEL, TrainingSpec(epochs=1), progress=False)
+    alone = xr.DataTree(dataset=SAMPLES.to_dataset(), children={"mitt": SAMPLES["mitt"].copy()})
+    latents = fitted.embed(alone)
+    assert list(latents.children) == ["mitt"]
+    assert latents["mitt"].identical(fitted.embed(SAMPLES)["mitt"])
+    unknown = xr.DataTree(dataset=SAMPLES.to_dataset(), children={"rat": SAMPLES["mitt"].copy()})
+    with pytest.raises(SchemaError, match=r"no animal 'mitt'.*trained on: mitt, stella"):
+        fitted.embed(unknown)
 
 
 def test_embedding_is_the_encoder_of_scaled_features():
