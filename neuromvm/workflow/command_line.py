@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from neuromvm import __version__
 from neuromvm.errors import NeuromvmError, SpecError
-from neuromvm.workflow.printing import print_scores, print_table, print_verdict
+from neuromvm.workflow.printing import print_csv, print_scores, print_short, print_table, print_verdict
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="A latent space shared by several animals, from NWB files to decoded odors.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -52,8 +52,18 @@ def main() -> None:
         sys.exit(2)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"neuromvm {__version__}")
+        raise typer.Exit
+
+
 @app.callback(epilog="Add --debug to any command for the full traceback of an error.")
-def _global() -> None: ...
+def _global(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 @contextmanager
@@ -158,7 +168,7 @@ def run(
             _share(study, None, None, None)
         typer.echo(f"report: {write_report(study)}", err=True)
     if spec.analyses or spec.sharing is not None:
-        print_scores(study)
+        print_short(study)
         print_verdict(study)
 
 
@@ -207,7 +217,7 @@ def analyze(
     study = Study(run_folder)
     analyze(study, name, _settings(overrides))
     write_report(study)
-    print_scores(study, name)
+    print_short(study, name)
 
 
 @app.command("few-shot")
@@ -242,7 +252,7 @@ def few_shot(
         study = run_few_shot(Study(run_folder), model, _names(animals), per_class, adaptation, start=start, seed=seed)
     analyze(study, "few_shot", {})
     typer.echo(f"report: {write_report(study)}", err=True)
-    print_scores(study, "few_shot")
+    print_short(study, "few_shot")
 
 
 @app.command()
@@ -270,7 +280,7 @@ def refit(
         for name in NULLS if null == "both" else [null]:
             _refit(study, count, _names(rows), jobs, NULLS[name])
     write_report(study)
-    print_scores(study, "decoding")
+    print_short(study, "decoding")
 
 
 @app.command()
@@ -293,7 +303,7 @@ def sharing(
     with _interruptible("Finished data sets are kept: the same command continues."):
         _share(study, count, _names(rows), jobs)
     write_report(study)
-    print_scores(study, "sharing")
+    print_short(study, "sharing")
     print_verdict(study)
 
 
@@ -386,15 +396,25 @@ def report(run_folder: RunFolder) -> None:
 
 
 @app.command()
-def scores(run_folder: RunFolder, as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False) -> None:
-    """Print every score of a run with its interval, floor, chance and n."""
+def scores(
+    run_folder: RunFolder,
+    every: Annotated[bool, typer.Option("--all", help="Print every score with its intervals, null and n.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print every score as comma-separated values.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False,
+) -> None:
+    """Print the scores of a run, a line for each method, and its verdict."""
     from neuromvm.folders.study import Study
 
     study = Study(run_folder)
     if as_json:
         typer.echo(json.dumps(study.summary, indent=1, ensure_ascii=False))
-    else:
+    elif as_csv:
+        print_csv(study)
+    elif every:
         print_scores(study)
+    else:
+        print_short(study)
+        print_verdict(study)
 
 
 def _load(spec: str, root: str | None, overrides: list[str] | None) -> "xr.DataTree":

@@ -1,5 +1,6 @@
 """The command line as a user meets it: help that is quick, a run that can be read, and errors in one paragraph."""
 
+import io
 import json
 import shutil
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from neuromvm.analysis.judged import values
@@ -136,9 +138,25 @@ def test_scores_are_printed_as_a_table_and_as_json(finished, monkeypatch, capsys
     code, out, _ = call(["scores", "run", "--json"], finished.parent, monkeypatch, capsys)
     assert code == 0
     assert json.loads(out) == json.loads((finished / "summary.json").read_text())
+    code, out, _ = call(["scores", "run", "--csv"], finished.parent, monkeypatch, capsys)
+    assert code == 0
+    lines = [
+        line for entry in json.loads((finished / "summary.json").read_text())["analyses"].values() for line in entry["scores"]
+    ]
+    assert len(pd.read_csv(io.StringIO(out))) == len(lines)
+    code, out, _ = call(["scores", "run", "--all"], finished.parent, monkeypatch, capsys)
+    assert code == 0
+    assert "null [95 %]" in out
+
+
+def test_the_short_table_fits_80_columns_and_ends_with_the_verdict(finished, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = call(["scores", "run"], finished.parent, monkeypatch, capsys)
     assert code == 0
-    assert "mcca" in out
+    table, verdict = out.split("p: ", 1)
+    assert max(map(len, table.splitlines()[1:])) <= 80
+    assert {line.split()[0] for line in table.splitlines()[4:] if line.strip()} == {"mmvm", "raw", "mcca"}
+    assert "Is the label in each animal?" in verdict
 
 
 def test_an_analysis_can_be_repeated_with_other_options(finished, monkeypatch, capsys):
@@ -314,7 +332,6 @@ def test_debug_shows_the_traceback(lab, monkeypatch):
 
 
 def test_numbers_of_a_figure_are_those_of_the_scores(finished):
-    import pandas as pd
 
     table = pd.read_csv(finished / "figures" / "decoding-settings.csv")
     scores = Study(finished).scores("decoding")
