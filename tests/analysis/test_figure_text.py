@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from neuromvm.analysis.figures import few_shot, text
+from neuromvm.analysis.figures import few_shot, style, text
 from neuromvm.analysis.figures.matrices import without_zero
 from neuromvm.analysis.sequence.means import balanced_mean
 from neuromvm.analysis.time import curves
@@ -58,3 +58,13 @@ def test_groups_have_equal_weight_in_a_balanced_mean():
 def test_a_run_of_significant_windows_is_followed_to_its_start():
     significant = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 1, 1], [1, 0, 0, 0, 0]], dtype=bool)
     assert curves._run_starts(significant, 2, 5).tolist() == [3, 1]
+
+
+def test_labels_are_text_and_never_mathematics(tmp_path):
+    with style.applied():
+        figure, axes = style.page(2.0)
+        axes.plot([0, 1], label=r"$\badmacro{x$")
+        axes.set_title("$5 mM$")
+        axes.legend()
+    figure.savefig(tmp_path / "labels.png")  # matplotlib raises ValueError where it reads a label as mathematics
+    assert not axes.title.get_parse_math()

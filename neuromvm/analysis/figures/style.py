@@ -39,6 +39,7 @@ RC: dict[str, Any] = {
     "lines.linewidth": 1.0,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
+    "text.parse_math": False,  # a label may hold dollar signs
     "pdf.fonttype": 42,  # text stays text in an editor
     "svg.fonttype": "none",
     "svg.hashsalt": "neuromvm",

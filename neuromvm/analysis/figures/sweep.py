@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
 from neuromvm.analysis.figures import style
@@ -76,6 +77,8 @@ def objective(table: xr.Dataset) -> Figure | None:
     betas = np.concatenate([curve.beta for curve in curves])
     scale = {"value": "symlog", "linthresh": betas[betas > 0].min()} if (betas == 0).any() else {"value": "log"}
     axes.set_xscale(**scale)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda beta, _: f"{beta:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="beta", ylabel="objective: log-likelihood\n- beta * rate [nats]")
     style.legend(figure, handles)
     words = "The plain autoencoder, trained to its optimum, bounds all others. " if bounds else ""
