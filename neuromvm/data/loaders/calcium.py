@@ -7,9 +7,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.bins import average_frames, times_in_windows
+from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import as_label, joint_coords
-from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.series import Series, read_series
 from neuromvm.data.loaders.tables import read_table
 from neuromvm.data.loaders.trials import Trials
@@ -32,7 +32,7 @@ class Frames:
     dropped: list[Dropped]
 
 
-def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
+def frames_dataset(file: ArrayTree, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
     """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted."""
     check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
     if isinstance(grid, TimeGrid):
@@ -57,7 +57,7 @@ def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid,
     return with_dropped(xr.Dataset(variables, coords), lines)
 
 
-def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
+def read_frames(file: ArrayTree, activity: RoiActivity) -> Frames:
     """Return a RoiResponseSeries; cells and frames that are not finite are left out and counted."""
     series = read_series(file, activity.series)
     values = series.values[:, None] if series.values.ndim == 1 else series.values
@@ -79,7 +79,7 @@ def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
     return Frames(values[usable][:, known], series.times[usable], series.unit, coords.isel(unit=np.flatnonzero(known)), lines)
 
 
-def position_extremes(file: NwbFile, grid: PositionGrid) -> tuple[float, float]:
+def position_extremes(file: ArrayTree, grid: PositionGrid) -> tuple[float, float]:
     """Return the smallest and largest finite position in a file."""
     values = _positions(file, grid).values
     values = values[np.isfinite(values)]
@@ -88,7 +88,7 @@ def position_extremes(file: NwbFile, grid: PositionGrid) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _cells(file: NwbFile, path: str, cells: int) -> xr.Dataset:
+def _cells(file: ArrayTree, path: str, cells: int) -> xr.Dataset:
     """Return ids, table columns and, if known, the imaged region of the cells of a series."""
     rois = f"{path}/rois"
     table_path = file.attribute(rois, "table") if rois in file else None
@@ -108,7 +108,7 @@ def _cells(file: NwbFile, path: str, cells: int) -> xr.Dataset:
     return coords.assign_coords(region=("unit", np.full(cells, region))) if region else coords
 
 
-def _frames_in_laps(file: NwbFile, frames: Frames, grid: PositionGrid, trials: Trials) -> FrameBins:
+def _frames_in_laps(file: ArrayTree, frames: Frames, grid: PositionGrid, trials: Trials) -> FrameBins:
     """Return trial, position bin and number of the frames from start (included) to stop (excluded) of each trial."""
     low, high = grid.range or position_extremes(file, grid)
     position = _position_of_frames(_positions(file, grid), frames.times)
@@ -123,7 +123,7 @@ def _frames_in_laps(file: NwbFile, frames: Frames, grid: PositionGrid, trials: T
     return trial, np.minimum((share * grid.bins).astype(np.intp), grid.bins - 1), index
 
 
-def _positions(file: NwbFile, grid: PositionGrid) -> Series:
+def _positions(file: ArrayTree, grid: PositionGrid) -> Series:
     series = read_series(file, grid.series)
     if series.values.ndim == 2 and series.values.shape[1] == 1:
         return Series(series.values[:, 0], series.times, series.unit, series.dropped)
@@ -151,7 +151,7 @@ def _period(times: NDArray[np.float64]) -> float:
     return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
 
 
-def _check_some_complete(file: NwbFile, frames: Frames, trials: Trials, visited: NDArray[np.bool_], empty: str) -> None:
+def _check_some_complete(file: ArrayTree, frames: Frames, trials: Trials, visited: NDArray[np.bool_], empty: str) -> None:
     if not len(visited) or visited.all(axis=1).any():
         return
     starts, stops = trials.coords["start_time"].values, trials.coords["stop_time"].values

@@ -57,7 +57,7 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     file_format = npy if isinstance(spec.activity, BinnedSpikeActivity) else nwb
     sessions, dropped = file_format.find_sessions(spec, folder)
     if isinstance(spec.grid, PositionGrid) and spec.grid.range is None and sessions:
-        spec = spec.model_copy(update={"grid": nwb.with_range(spec.grid, sessions)})
+        spec = spec.model_copy(update={"grid": nwb.with_range(spec, spec.grid, sessions)})
     nodes: dict[str, xr.Dataset] = {}
     memory = MemoryBudget()
     filter_values: FilterValues = {}
