@@ -46,6 +46,7 @@ class RoiActivity(Spec):
 
     kind: Literal["roi_response"] = "roi_response"
     series: str = Field(..., description="Path of the series, e.g. processing/ophys/event_amplitude")
+    keep: dict[str, Values] = Field({}, description="Keep cells whose column of the PlaneSegmentation holds one of these values")
     min_active: float = Field(0.0, ge=0, le=1, description="Keep cells that are non-zero in at least this share of trials")
 
 

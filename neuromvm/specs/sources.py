@@ -130,6 +130,7 @@ class PhySource(FolderSource):
 
     kind: Literal["phy"]
     rate: float | None = Field(None, gt=0, description="Samples a second; default: sample_rate of params.py")
+    groups: list[str] | None = Field(["good"], min_length=1, description="Clusters to keep, by column group; null: all")
 
 
 class Suite2pSource(FolderSource):
@@ -140,6 +141,7 @@ class Suite2pSource(FolderSource):
     neuropil: float = Field(0.7, ge=0, description="Share of the neuropil that 'corrected' subtracts")
     rate: float = Field(..., gt=0, description="Frames a second")
     start: float = Field(0.0, description="Time of the first frame [s]")
+    only_cells: bool = Field(True, description="Keep regions that suite2p or a person judged to be cells (iscell)")
     animal_folder: int = Field(2, ge=0, le=8, description="The animal is named like the folder so many above the session's files")
 
 

@@ -11,8 +11,8 @@ from neuromvm.data.loaders.calcium import frames_dataset, position_extremes, rea
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import joint_coords
 from neuromvm.data.loaders.lfp import lfp_power_dataset, with_theta_phase
-from neuromvm.data.loaders.open_source import open_session, session_header
-from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
+from neuromvm.data.loaders.open_source import open_session, session_files, session_header
+from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
 from neuromvm.errors import DataFormatError
@@ -23,6 +23,7 @@ from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiAct
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
     """Return the sessions below a folder, one per file, and an empty account: no file is left out."""
     files = find_files(spec, folder)
+    check_inside(folder, [part for path in files for part in session_files(path, spec)])
     return name_sessions(spec, files, [session_header(path, spec) for path in files]), []
 
 
@@ -35,6 +36,7 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
         if isinstance(spec.activity, RoiActivity):
             frames, long_name = read_frames(file, spec.activity), f"mean of {spec.activity.series} over the frames of the bin"
             dataset = frames_dataset(file, frames, spec.grid, trials, long_name)
+            filter_values = filter_values | frames.filter_values
         elif isinstance(spec.activity, LfpPowerActivity):
             assert isinstance(spec.grid, TimeGrid)  # the spec refuses it on a position grid, as it does spikes
             dataset = lfp_power_dataset(file, spec.activity, spec.grid, trials)
