@@ -55,7 +55,15 @@ class NwbSource(Spec):
     kind: Literal["nwb"] = "nwb"
 
 
-class MappedSource(Spec):
+class OtherSource(Spec):
+    """A source whose files do not describe the animals."""
+
+    subject: dict[Literal["species", "sex", "age", "genotype"], str] = Field(
+        {}, description="What all animals have in common, as NWB writes it: species: Rattus norvegicus, sex: M, age: P90D/P120D"
+    )
+
+
+class MappedSource(OtherSource):
     """A file of named arrays, which the spec names by the paths that they would have in NWB."""
 
     arrays: dict[str, str] = Field(..., min_length=1, description="NWB path, e.g. units/spike_times -> name in the file")
@@ -97,7 +105,7 @@ class MatSource(MappedSource):
     kind: Literal["mat"]
 
 
-class FolderSource(Spec):
+class FolderSource(OtherSource):
     """Files of a session in a folder, with a table of trials."""
 
     trials: TrialFile = TrialFile()
@@ -145,7 +153,7 @@ class Suite2pSource(FolderSource):
     animal_folder: int = Field(2, ge=0, le=8, description="The animal is named like the folder so many above the session's files")
 
 
-class StatMatrixSource(Spec):
+class StatMatrixSource(OtherSource):
     """Raw 1 kHz files of the Fortin laboratory. ``files`` of the spec: '*/*_BehaviorMatrix.mat'."""
 
     kind: Literal["stat_matrix"]

@@ -92,7 +92,7 @@ LAYOUTS = {
     "phy": Layout(files.write_phy, {"files": ["*/phy/spike_times.npy"], "source": {"kind": "phy", "animal_folder": 1}}),
     "stat_matrix": Layout(
         files.write_stat_matrix,
-        {"files": ["*/*_BehaviorMatrix.mat"], "animal": "folder", "source": {"kind": "stat_matrix"}},
+        {"files": ["*/*_BehaviorMatrix.mat"], "source": {"kind": "stat_matrix"}},
         unit_columns=FORTIN,
         labels=LABELS[:-1],
         ids=np.arange(4),

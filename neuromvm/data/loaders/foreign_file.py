@@ -62,6 +62,13 @@ def open_npy(path: Path, dims: int) -> NDArray[Any]:
     return array
 
 
+def load_npy(path: Path, dims: int) -> NDArray[Any]:
+    """Return an array as :func:`open_npy` does, read into memory."""
+    array = open_npy(path, dims)
+    check_fits_memory(str(path), array.nbytes, "Use a machine with more memory, or cut the recording")
+    return np.array(array)
+
+
 def read_text_table(path: Path, separator: str | None = None) -> dict[str, NDArray[Any]]:
     """Return the columns of a text table with a header: numbers, bools or text, with '' or NaN for empty cells.
 
@@ -114,7 +121,9 @@ def in_natural_order(names: list[str]) -> list[str]:
 def _column(values: "pd.Series[Any]") -> NDArray[Any]:
     if values.dtype.kind in "iufb":
         return values.to_numpy()
-    numbers = pd.to_numeric(values.where(~values.isin(MISSING_NUMBER)), errors="coerce")
-    if bool((numbers.notna() | values.isna() | values.isin(MISSING_NUMBER)).all()) and not values.map(type).eq(bool).any():
+    absent = values.isin(MISSING_NUMBER)
+    numbers = pd.to_numeric(values.where(~absent), errors="coerce")
+    are_numbers = bool((numbers.notna() | values.isna() | absent).all())
+    if are_numbers and not any(isinstance(value, bool) for value in values):
         return numbers.to_numpy(dtype=np.float64)
     return np.array(["" if pd.isna(value) else str(value) for value in values], dtype=str)

@@ -56,7 +56,9 @@ def _check_size(path: Path) -> None:
     """Raise DataFormatError if a variable of version 5 does not fit into memory; of a compressed one, only the size is read."""
     with path.open("rb") as stream:
         header = stream.read(HEADER_BYTES)
-        order = "<" if header[126:128] == b"IM" else ">"
+        if header[126:] not in {b"IM", b"MI"}:  # version 4, which has no compression
+            return
+        order = "<" if header[126:] == b"IM" else ">"
         while len(tag := stream.read(8)) == 8:
             kind, size = struct.unpack(f"{order}II", tag)
             start = stream.tell()
@@ -72,10 +74,10 @@ def _read_v5(path: Path, variables: dict[str, Any], name: str) -> Value:
     if root not in present:
         raise _absent(path, root, sorted(variable_names(path)))
     value = variables[root]
-    for field in fields:
+    for depth, field in enumerate(fields):
         known = list(getattr(getattr(value, "dtype", None), "names", None) or [])
         if field not in known:
-            raise _absent(path, name, known)
+            raise _absent(path, name, [".".join([root, *fields[:depth], child]) for child in known])
         items = value[field]
         value = items.ravel()[0] if items.size == 1 else items
     where = f"{path}: {name}"

@@ -18,7 +18,7 @@ from neuromvm.data.loaders.stat_matrix import read_stat_matrix, stat_matrix_file
 from neuromvm.data.loaders.suite2p import read_suite2p, suite2p_files
 from neuromvm.data.loaders.trial_file import folder_header
 from neuromvm.specs.data import DataSpec, RoiActivity, Scalar, SpikeActivity
-from neuromvm.specs.sources import FolderSource, MappedSource, NwbSource, PhySource, Suite2pSource
+from neuromvm.specs.sources import FolderSource, MappedSource, NwbSource, OtherSource, PhySource, Suite2pSource
 
 SUBJECT_FIELDS = ("subject_id", "species", "sex", "age", "genotype")
 MOST_NAMES = 4  # of files of a session, in its attributes
@@ -57,7 +57,9 @@ def session_header(path: Path, spec: DataSpec) -> dict[str, str]:
     elif isinstance(source, MappedSource):
         fields = _texts(mapped_tree(path, spec, lambda names: MAPPED[source.kind](path, names), only="general/"))
     else:
-        fields = {}
+        fields = {"subject_id": path.absolute().parent.name, "session_id": path.stem.removesuffix("_BehaviorMatrix")}
+    if isinstance(source, OtherSource):
+        fields = {**source.subject, **{name: text for name, text in fields.items() if text}}
     files = session_files(path, spec)
     names = ", ".join(file.name for file in files[:MOST_NAMES])
     fields["source_file"] = names if len(files) <= MOST_NAMES else f"{names}, ... ({len(files)} files)"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.array_tree import MemoryTree
-from neuromvm.data.loaders.foreign_file import column_of, foreign_file, open_npy, read_text_table, whole_numbers
+from neuromvm.data.loaders.foreign_file import column_of, foreign_file, load_npy, read_text_table, whole_numbers
 from neuromvm.data.loaders.spike_trains import trains_of_units, units_table
 from neuromvm.data.loaders.trial_file import read_trial_file, trial_file
 from neuromvm.errors import DataFormatError
@@ -30,8 +30,8 @@ def phy_files(path: Path, spec: DataSpec) -> list[Path]:
 def read_phy(path: Path, spec: DataSpec) -> MemoryTree:
     """Return the clusters that have spikes, with the columns of their tables, and the trials."""
     rate = _source(spec).rate or _sample_rate(path.parent / PARAMETERS)
-    samples = whole_numbers(str(path), np.array(open_npy(path, 1)))
-    clusters = whole_numbers(str(path.parent / CLUSTERS), np.array(open_npy(path.parent / CLUSTERS, 1)))
+    samples = whole_numbers(str(path), load_npy(path, 1))
+    clusters = whole_numbers(str(path.parent / CLUSTERS), load_npy(path.parent / CLUSTERS, 1))
     ids, columns = trains_of_units(str(path), samples / rate, clusters)
     for file in _cluster_tables(path):
         columns |= {name: values for name, values in _rows_of(file, ids).items() if name not in columns}

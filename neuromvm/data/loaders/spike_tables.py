@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.array_tree import MemoryTree
-from neuromvm.data.loaders.foreign_file import column_of, in_natural_order, open_npy, read_text_table
+from neuromvm.data.loaders.foreign_file import column_of, in_natural_order, load_npy, read_text_table
 from neuromvm.data.loaders.labels import shown
 from neuromvm.data.loaders.spike_trains import ragged, trains_of_units, units_table
 from neuromvm.data.loaders.trial_file import in_seconds, read_trial_file, trial_file
@@ -78,7 +78,7 @@ def _trains_of_files(path: Path, names: list[str], source: SpikeTableSource, ids
             )
         by_unit = dict(zip(map(str, units), names, strict=True))
         names = [by_unit[str(unit)] for unit in ids]
-    return ragged("spike_times", [in_seconds(np.array(open_npy(path.parent / name, 1)), source.clock) for name in names])
+    return ragged("spike_times", [in_seconds(load_npy(path.parent / name, 1), source.clock) for name in names])
 
 
 def _names_of_units(names: list[str]) -> NDArray[Any]:

@@ -50,7 +50,7 @@ def read_suite2p(path: Path, spec: DataSpec) -> MemoryTree:
         f"{ROIS}/iscell": np.array(cells[:, 0]) != 0,
         f"{ROIS}/probability": np.array(cells[:, 1]),
     }
-    attributes = {
+    attributes: dict[str, dict[str, Any]] = {
         SERIES: {"neurodata_type": "RoiResponseSeries", "description": f"suite2p, {source.signal}"},
         f"{SERIES}/data": {"unit": "a.u."},
         f"{SERIES}/starting_time": {"rate": source.rate},
