@@ -117,15 +117,9 @@ def nwb_of_session(tree: ArrayTree, session: Session, spec: DataSpec) -> NWBFile
     )
     texts = {name: session.attrs[name] for name in ("species", "sex", "age", "genotype") if name in session.attrs}
     nwb.subject = Subject(subject_id=session.animal, description=f"{session.animal}, as named by the data spec", **texts)
-    path = f"intervals/{spec.trials.table}"
-    table = read_table(tree, path)
-    missing = {name: np.full(len(table), np.nan) for name in ("start_time", "stop_time") if name not in table.columns}
-    columns = [_vector(tree, f"{path}/{name}", values) for name, values in (table.columns | missing).items()]
-    intervals = TimeIntervals(name=spec.trials.table, description="trials", id=table.ids.tolist(), columns=columns)
-    if spec.trials.table == "trials":
-        nwb.trials = intervals
-    else:
-        nwb.add_time_intervals(intervals)
+    for name in dict.fromkeys((spec.trials.table, "invalid_times")):
+        if name == spec.trials.table or tree.is_group(f"intervals/{name}"):
+            _add_intervals(nwb, tree, f"intervals/{name}")
     if isinstance(spec.activity, SpikeActivity):
         _add_units(nwb, tree, spec.activity.table)
     elif isinstance(spec.activity, RoiActivity):
@@ -137,6 +131,26 @@ def nwb_of_session(tree: ArrayTree, session: Session, spec: DataSpec) -> NWBFile
     if spec.lfp is not None or isinstance(spec.activity, LfpPowerActivity):
         _add_lfp(nwb, tree, getattr(setting, "series", None) or only_lfp(tree, "lfp" if spec.lfp is not None else "activity"))
     return nwb
+
+
+def _add_intervals(nwb: NWBFile, tree: ArrayTree, path: str) -> None:
+    """Add a table with all columns of text, numbers and bools, those with several values a row included."""
+    table, name = read_table(tree, path), path.rpartition("/")[2]
+    missing = {time: np.full(len(table), np.nan) for time in ("start_time", "stop_time") if time not in table.columns}
+    columns = [_vector(tree, f"{path}/{column}", values) for column, values in (table.columns | missing).items()]
+    for column in table.names:
+        source = f"{path}/{column}"
+        ragged = f"{source}_index" in tree and f"{source}_index_index" not in tree
+        if ragged and tree.kind(source) != "other" and tree.attribute(source, "table") is None:
+            vector = _vector(tree, source, tree.array(source))
+            columns += [vector, VectorIndex(name=f"{column}_index", target=vector, data=tree.numbers(f"{source}_index"))]
+    intervals = TimeIntervals(name=name, description=name, id=table.ids.tolist(), columns=columns)
+    if name == "trials":
+        nwb.trials = intervals
+    elif name == "invalid_times":
+        nwb.invalid_times = intervals
+    else:
+        nwb.add_time_intervals(intervals)
 
 
 def _add_units(nwb: NWBFile, tree: ArrayTree, path: str) -> None:

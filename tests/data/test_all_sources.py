@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from pynwb import validate
+from pynwb import NWBHDF5IO, validate
 
 from neuromvm.data.convert import convert_recordings
 from neuromvm.data.loaders import load_recordings
 from neuromvm.schema import Dropped, animals, dropped
 from neuromvm.specs import DataSpec, load_data_spec
 from tests.data import source_files as files
-from tests.data.nwb_files import write_calcium
+from tests.data.nwb_files import write_calcium, write_spikes
 
 PROVENANCE = ("source_file", "sha256", "identifier", "session_id", "subject_id", "species", "sex", "age")
 GRID = {"kind": "time", "align": "odor_time", "window": [-0.5, 1], "bin_width": 0.1}
@@ -234,3 +234,32 @@ def test_field_potential_of_stat_matrix_survives_conversion(folder, tmp_path):
     *paths, spec_file = convert_recordings(spec, tmp_path / "converted", folder)
     assert [validate(path=str(path)) for path in paths] == [[], []]
     assert_same(load_recordings(load_data_spec(str(spec_file))), tree)
+
+
+def test_conversion_keeps_regions_observation_and_other_intervals(folder, tmp_path):
+    path = folder / "ada.nwb"
+    source = files.recording("ada")
+    observed = [[[0.0, 12.0], [13.0, 26.0]]] * 4
+    write_spikes(
+        path,
+        trains=[train / 1000 for train in source.trains],
+        trials=source.seconds(),
+        table="Odor on",
+        columns=GROUP,
+        observed=observed,
+        regions=["CA1", "CA3", "CA1", "CA1"],
+        subject="ada",
+    )
+    with NWBHDF5IO(str(path), "a") as io:
+        nwb = io.read()
+        nwb.add_invalid_time_interval(start_time=1.0, stop_time=2.0, tags=["noise", "bite"])
+        io.write(nwb)
+    spec = spec_of(LAYOUTS["nwb"], activity={"kind": "spikes", "regions": ["CA1"]}, rename={"ada": "lovelace"})
+    spec = spec.model_copy(update={"trials": spec.trials.model_copy(update={"table": "Odor on"})})
+    tree = load_recordings(spec, folder)
+    converted, spec_file = convert_recordings(spec, tmp_path / "converted", folder)
+    assert validate(path=str(converted)) == []
+    assert_same(load_recordings(load_data_spec(str(spec_file))), tree)
+    with NWBHDF5IO(str(converted), "r") as io:
+        invalid = io.read().invalid_times
+        assert list(invalid["tags"][0]) == ["noise", "bite"]

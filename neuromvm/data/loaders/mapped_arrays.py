@@ -86,11 +86,11 @@ def _with_units(path: Path, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArra
 
 
 def _with_whole_ids(path: Path, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return ids as whole numbers, which MATLAB stores as doubles; ids that are text become the column ``unit_name``."""
+    """Return ids as whole numbers, which MATLAB stores as doubles; text becomes the column ``unit_name`` or ``name``."""
     for name in [name for name in arrays if name.endswith("/id")]:
         table, ids = name.rpartition("/")[0], arrays[name]
         if ids.dtype.kind == "U":
-            arrays |= {f"{table}/unit_name": ids, name: np.arange(len(ids))}
+            arrays |= {f"{table}/{'unit_name' if table == 'units' else 'name'}": ids, name: np.arange(len(ids))}
         else:
             arrays[name] = whole_numbers(f"{path}: /{name}", ids)
     return arrays
