@@ -166,6 +166,8 @@ def test_spike_tables_say_what_is_missing(study):
         load("csv", folder, spikes="spikes.tsv")
     with pytest.raises(MissingTableError, match=r"no column 'begin'.*source.trials.names.start_time"):
         load("csv", folder, trials={"names": {"start_time": "begin"}, "clock": MS})
+    with pytest.raises(MissingTableError, match=r"trials.csv: /intervals/trials: no column 'smell'"):
+        load_recordings(spec_of(LAYOUTS["csv"], trials={"labels": {"odor": "smell"}}), folder)
     units = folder / "ada" / "units.csv"
     units.write_text("id,group\n3,good\n7,good\n11,good\n")
     with pytest.raises(DataFormatError, match=r"80 spikes of units that are not in the table of units, first 20"):

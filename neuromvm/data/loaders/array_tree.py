@@ -59,12 +59,19 @@ class MemoryTree:
         Path -> array; arrays that are mapped into memory are read when they are asked for.
     attributes
         Path -> attributes of the array or group.
+    files
+        First part of a path -> the file that its arrays are from, for messages; others are from ``path``.
     """
 
     def __init__(
-        self, path: Path, arrays: Mapping[str, ArrayLike], attributes: Mapping[str, Mapping[str, Any]] | None = None
+        self,
+        path: Path,
+        arrays: Mapping[str, ArrayLike],
+        attributes: Mapping[str, Mapping[str, Any]] | None = None,
+        files: Mapping[str, Path] | None = None,
     ) -> None:
         self.path = path
+        self._files = files or {}
         self._arrays = {name: np.asanyarray(values) for name, values in arrays.items()}
         self._attributes = attributes or {}
         self._groups: dict[str, set[str]] = {"": set()}
@@ -75,7 +82,7 @@ class MemoryTree:
 
     def where(self, path: str) -> str:
         """Return the file and a path inside it, for messages."""
-        return f"{self.path}: /{path}"
+        return f"{self._files.get(path.partition('/')[0], self.path)}: /{path}"
 
     def __contains__(self, path: str) -> bool:
         return path.strip("/") in self._arrays or self.is_group(path)

@@ -59,7 +59,9 @@ def session_header(path: Path, spec: DataSpec) -> dict[str, str]:
     else:
         fields = {"subject_id": path.absolute().parent.name, "session_id": path.stem.removesuffix("_BehaviorMatrix")}
     if isinstance(source, OtherSource):
-        fields = {**source.subject, **{name: text for name, text in fields.items() if text}}
+        fields = {str(name): text for name, text in source.subject.items()} | {
+            name: text for name, text in fields.items() if text
+        }
     files = session_files(path, spec)
     names = ", ".join(file.name for file in files[:MOST_NAMES])
     fields["source_file"] = names if len(files) <= MOST_NAMES else f"{names}, ... ({len(files)} files)"

@@ -35,7 +35,8 @@ def read_phy(path: Path, spec: DataSpec) -> MemoryTree:
     ids, columns = trains_of_units(str(path), samples / rate, clusters)
     for file in _cluster_tables(path):
         columns |= {name: values for name, values in _rows_of(file, ids).items() if name not in columns}
-    return MemoryTree(path, units_table(ids, columns) | read_trial_file(path, spec))
+    arrays = units_table(ids, columns) | read_trial_file(path, spec)
+    return MemoryTree(path, arrays, files={"intervals": trial_file(path, _source(spec))})
 
 
 def _cluster_tables(path: Path) -> list[Path]:

@@ -50,7 +50,8 @@ def read_spike_tables(path: Path, spec: DataSpec) -> MemoryTree:
             column_of(file, table, getattr(source, setting), f"source.{setting}") for setting in ("time_column", "unit_column")
         )
         ids, trains = trains_of_units(str(file), in_seconds(times, source.clock), units, ids)
-    return MemoryTree(path, units_table(ids, {**columns, **trains}) | read_trial_file(path, spec))
+    arrays = units_table(ids, {**columns, **trains}) | read_trial_file(path, spec)
+    return MemoryTree(path, arrays, files={"units": path.parent / names[0], "intervals": trial_file(path, source)})
 
 
 def _unit_rows(path: Path, source: SpikeTableSource) -> tuple[NDArray[Any] | None, dict[str, NDArray[Any]]]:

@@ -158,7 +158,8 @@ def _nearest(
         return np.full(len(index), -1)
     event = events[np.clip(index, 0, len(events) - 1)]
     exists = (index >= 0) & (index < len(events)) & (event > after) & (event < before)
-    return np.asarray(np.where(exists, event, -1))
+    event[~exists] = -1
+    return event
 
 
 def _numbered(columns: Columns, pattern: re.Pattern[str]) -> dict[int, NDArray[Any]]:

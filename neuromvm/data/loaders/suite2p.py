@@ -56,7 +56,7 @@ def read_suite2p(path: Path, spec: DataSpec) -> MemoryTree:
         f"{SERIES}/starting_time": {"rate": source.rate},
         f"{SERIES}/rois": {"table": ROIS},
     }
-    return MemoryTree(path, arrays | read_trial_file(path, spec), attributes)
+    return MemoryTree(path, arrays | read_trial_file(path, spec), attributes, {"intervals": trial_file(path, source)})
 
 
 def _source(spec: DataSpec) -> Suite2pSource:
