@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from neuromvm.errors import did_you_mean
 from neuromvm.specs.base import Spec
+from neuromvm.specs.sources import NwbSource, Source
 
 Scalar = bool | int | float | str
 Values = Annotated[list[Scalar], Field(min_length=1)]
@@ -45,6 +46,7 @@ class RoiActivity(Spec):
 
     kind: Literal["roi_response"] = "roi_response"
     series: str = Field(..., description="Path of the series, e.g. processing/ophys/event_amplitude")
+    keep: dict[str, Values] = Field({}, description="Keep cells whose column of the PlaneSegmentation holds one of these values")
     min_active: float = Field(0.0, ge=0, le=1, description="Keep cells that are non-zero in at least this share of trials")
 
 
@@ -163,6 +165,7 @@ class DataSpec(Spec):
     description: str = ""
     root: str = Field(".", description="Folder of the files; relative to the working directory")
     files: list[str] = Field(..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb'")
+    source: Source = Field(NwbSource(), description="What the files are; default: NWB")
     animal: Literal["subject_id", "session_id", "file", "folder"] = Field(
         "subject_id", description="What names an animal; folder: the one that holds the file, in lower case"
     )
@@ -208,6 +211,8 @@ class DataSpec(Spec):
                 raise ValueError("lfp: bins of a position grid have no theta phase; use a time grid")
         if self.activity.kind != "binned_spikes":
             return self
+        if self.source.kind != "nwb":
+            raise ValueError(f"source {self.source.kind!r}: binned_spikes are .npy arrays; leave 'source' out")
         if self.animal != "folder":
             raise ValueError(f"animal: arrays of binned_spikes hold no {self.animal}: set 'folder', which names them")
         if self.lfp is not None and self.lfp.series is None:

@@ -140,6 +140,21 @@ def inspect_data(file: Annotated[Path, typer.Argument(help="An NWB file.")]) -> 
     print_table(inspect_file(file), str(file))
 
 
+@data_app.command("convert")
+def convert_data(
+    spec: DataName,
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    root: Root = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write the recordings of a spec, of any source, as NWB files with a spec that reads them."""
+    from neuromvm.data.convert import convert_recordings
+    from neuromvm.specs import load_data_spec
+
+    for path in convert_recordings(load_data_spec(spec, overrides or ()), out, root):
+        typer.echo(path)
+
+
 @app.command()
 def run(
     experiment: Experiment,

@@ -5,10 +5,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.bins import bin_centres
+from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.data.loaders.calcium import Frames, frames_dataset
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import shown
-from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.series import Series, read_series, series_paths
 from neuromvm.data.loaders.trials import Trials
 from neuromvm.data.theta import EDGE, band_power, phase_at, stretches
@@ -20,7 +20,7 @@ MICROVOLT = 1e-6  # [V]
 COPIES = 8  # of the signal in memory during filtering
 
 
-def with_theta_phase(file: NwbFile, dataset: xr.Dataset, lfp: LfpSpec, grid: TimeGrid) -> xr.Dataset:
+def with_theta_phase(file: ArrayTree, dataset: xr.Dataset, lfp: LfpSpec, grid: TimeGrid) -> xr.Dataset:
     """Return the dataset of a session with the coordinate ``theta_phase (trial, time)`` [rad], 0 at the peak of the LFP.
 
     It is that of bin centres, computed from the whole session; NaN, and counted, within 0.25 s of a gap or an end of the signal.
@@ -48,7 +48,7 @@ def with_phase(dataset: xr.Dataset, phase: NDArray[np.float32], lfp: LfpSpec, li
     return with_dropped(dataset.assign_coords({THETA_PHASE: (("trial", "time"), phase, attrs)}), [*lines, unknown])
 
 
-def only_lfp(file: NwbFile, setting: str) -> str:
+def only_lfp(file: ArrayTree, setting: str) -> str:
     """Return the path of the only field potential, preferably in an LFP container; ``setting``: part of the spec for messages."""
     electrical = [path for path in series_paths(file) if str(file.attribute(path, "neurodata_type")) == "ElectricalSeries"]
     inside = [path for path in electrical if str(file.attribute(path.rpartition("/")[0], "neurodata_type")) == "LFP"]
@@ -63,7 +63,7 @@ def only_lfp(file: NwbFile, setting: str) -> str:
     return paths[0]
 
 
-def channels_of(file: NwbFile, path: str) -> int:
+def channels_of(file: ArrayTree, path: str) -> int:
     """Return the number of channels of a series."""
     data = f"{path}/data"
     if data not in file:
@@ -74,7 +74,7 @@ def channels_of(file: NwbFile, path: str) -> int:
     return 1 if len(shape) == 1 else int(shape[1])
 
 
-def read_channel(file: NwbFile, path: str, channel: int) -> Series:
+def read_channel(file: ArrayTree, path: str, channel: int) -> Series:
     """Return one channel of a series; only this channel is read."""
     channels = channels_of(file, path)
     data = f"{path}/data"
@@ -91,7 +91,7 @@ def check_channel(where: str, channel: int, channels: int) -> None:
         raise DataFormatError(where, found=f"{channels} channels", expected=f"more than {channel}", next_step=next_step)
 
 
-def lfp_power_dataset(file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid, trials: Trials) -> xr.Dataset:
+def lfp_power_dataset(file: ArrayTree, activity: LfpPowerActivity, grid: TimeGrid, trials: Trials) -> xr.Dataset:
     """Return mean power ``event_amplitude (trial, time, unit)`` [uV^2] of a file with coordinates and the account of drops.
 
     It is the power of the analytic signal of each band, from the whole session without samples within 0.25 s of a gap or an end.

@@ -1,4 +1,4 @@
-"""Sessions in NWB files, and a session as a dataset."""
+"""Sessions in NWB files or another source in their layout, and a session as a dataset."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.data.bins import count_spikes
+from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.data.loaders.calcium import frames_dataset, position_extremes, read_frames
-from neuromvm.data.loaders.hdf5 import check_fits_memory, sha256
+from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import joint_coords
 from neuromvm.data.loaders.lfp import lfp_power_dataset, with_theta_phase
-from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
-from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
+from neuromvm.data.loaders.open_source import open_session, session_files, session_header
+from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
 from neuromvm.errors import DataFormatError
@@ -22,18 +23,20 @@ from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiAct
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
     """Return the sessions below a folder, one per file, and an empty account: no file is left out."""
     files = find_files(spec, folder)
-    return name_sessions(spec, files, [_header(path) for path in files]), []
+    check_inside(folder, [part for path in files for part in session_files(path, spec)])
+    return name_sessions(spec, files, [session_header(path, spec) for path in files]), []
 
 
 def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterValues]:
     """Return one file as a dataset, and the values that the filters of the spec compared."""
     align = spec.grid.align if isinstance(spec.grid, TimeGrid) else "start_time"
-    with open_nwb(session.path) as file:
+    with open_session(session.path, spec) as file:
         trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0))
         filter_values = trials.filter_values
         if isinstance(spec.activity, RoiActivity):
             frames, long_name = read_frames(file, spec.activity), f"mean of {spec.activity.series} over the frames of the bin"
             dataset = frames_dataset(file, frames, spec.grid, trials, long_name)
+            filter_values = filter_values | frames.filter_values
         elif isinstance(spec.activity, LfpPowerActivity):
             assert isinstance(spec.grid, TimeGrid)  # the spec refuses it on a position grid, as it does spikes
             dataset = lfp_power_dataset(file, spec.activity, spec.grid, trials)
@@ -48,19 +51,11 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
         return dataset, filter_values
 
 
-def _header(path: Path) -> dict[str, str]:
-    with open_nwb(path) as file:
-        fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
-        fields |= {"session_id": file.text("general/session_id"), "identifier": file.text("identifier")}
-    fields |= {"source_file": path.name, "sha256": sha256(path)}
-    return {name: text for name, text in fields.items() if text}
-
-
-def with_range(grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
+def with_range(spec: DataSpec, grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
     """Return the grid with the range of positions over all files, which all animals share."""
     extremes = []
     for session in sessions:
-        with open_nwb(session.path) as file:
+        with open_session(session.path, spec) as file:
             extremes.append(position_extremes(file, grid))
     low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
     if high <= low:
@@ -68,7 +63,7 @@ def with_range(grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
     return grid.model_copy(update={"range": (low, high)})
 
 
-def spike_dataset(file: NwbFile, activity: SpikeActivity, grid: TimeGrid, trials: Trials) -> tuple[xr.Dataset, FilterValues]:
+def spike_dataset(file: ArrayTree, activity: SpikeActivity, grid: TimeGrid, trials: Trials) -> tuple[xr.Dataset, FilterValues]:
     """Return spike counts ``(trial, time, unit)`` of a file with trial and unit coordinates and the account of drops."""
     units = read_units(file, activity)
     check_clock(file, units, trials)

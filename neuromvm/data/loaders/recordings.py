@@ -8,6 +8,7 @@ import xarray as xr
 from neuromvm.data.bins import bin_centres
 from neuromvm.data.loaders import npy, nwb
 from neuromvm.data.loaders.labels import shown, spellings
+from neuromvm.data.loaders.open_source import with_filters_of_source
 from neuromvm.data.loaders.sessions import Session, join_sessions
 from neuromvm.data.loaders.trials import FilterValues
 from neuromvm.data.memory import MemoryBudget
@@ -54,10 +55,11 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     """
     expect(spec, DataSpec, "spec", 'Make one: load_data_spec("my_lab.yaml")')
     folder = Path(spec.root if root is None else root).expanduser()
+    spec = with_filters_of_source(spec)
     file_format = npy if isinstance(spec.activity, BinnedSpikeActivity) else nwb
     sessions, dropped = file_format.find_sessions(spec, folder)
     if isinstance(spec.grid, PositionGrid) and spec.grid.range is None and sessions:
-        spec = spec.model_copy(update={"grid": nwb.with_range(spec.grid, sessions)})
+        spec = spec.model_copy(update={"grid": nwb.with_range(spec, spec.grid, sessions)})
     nodes: dict[str, xr.Dataset] = {}
     memory = MemoryBudget()
     filter_values: FilterValues = {}

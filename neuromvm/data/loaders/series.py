@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.nwb_file import NwbFile
+from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
 from neuromvm.schema import Dropped
 
@@ -20,7 +20,7 @@ class Series:
     dropped: list[Dropped]
 
 
-def read_series(file: NwbFile, path: str, column: int | None = None) -> Series:
+def read_series(file: ArrayTree, path: str, column: int | None = None) -> Series:
     """Return a TimeSeries, or a ``column`` of it, in its unit and sorted by time; samples without a time are dropped, counted."""
     data = f"{path}/data"
     if data not in file:
@@ -49,7 +49,7 @@ def read_series(file: NwbFile, path: str, column: int | None = None) -> Series:
     return Series(values, times, str(file.attribute(data, "unit") or ""), lines)
 
 
-def _times(file: NwbFile, path: str, samples: int) -> NDArray[np.float64]:
+def _times(file: ArrayTree, path: str, samples: int) -> NDArray[np.float64]:
     where = file.where(path)
     if f"{path}/timestamps" in file:
         times = file.numbers(f"{path}/timestamps").reshape(-1).astype(np.float64)
@@ -65,7 +65,7 @@ def _times(file: NwbFile, path: str, samples: int) -> NDArray[np.float64]:
     return float(start[0]) + np.arange(samples) / rate
 
 
-def _number(file: NwbFile, path: str, name: str, default: float) -> float:
+def _number(file: ArrayTree, path: str, name: str, default: float) -> float:
     value = file.attribute(path, name)
     if value is None:
         return default
@@ -74,7 +74,7 @@ def _number(file: NwbFile, path: str, name: str, default: float) -> float:
     return float(value)
 
 
-def series_paths(file: NwbFile) -> list[str]:
+def series_paths(file: ArrayTree) -> list[str]:
     """Return the paths of all series under acquisition and processing, also within containers."""
     paths = []
     groups = ["acquisition", *(f"processing/{module}" for module in file.children("processing"))]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.nwb_file import NwbFile
+from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
 
 
@@ -35,13 +35,13 @@ class Table:
         return self.columns[name]
 
 
-def column_names(file: NwbFile, path: str) -> list[str]:
+def column_names(file: ArrayTree, path: str) -> list[str]:
     """Return the columns of a table, ragged ones included, without ``id`` and the ``_index`` columns."""
     names = file.children(path)
     return [name for name in names if name != "id" and not (name.endswith("_index") and name.removesuffix("_index") in names)]
 
 
-def is_flat(file: NwbFile, path: str, name: str) -> bool:
+def is_flat(file: ArrayTree, path: str, name: str) -> bool:
     """Return whether a column has one text, number or bool per row; ragged columns, references and matrices do not."""
     column = f"{path}/{name}"
     if file.is_group(column) or f"{column}_index" in file or file.kind(column) == "other":
@@ -51,7 +51,7 @@ def is_flat(file: NwbFile, path: str, name: str) -> bool:
     return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
 
 
-def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None) -> Table:
+def read_table(file: ArrayTree, path: str, columns: Collection[str] | None = None) -> Table:
     """Return a table with those of ``columns`` (default: all) that have one value per row."""
     where = file.where(path)
     if not file.is_group(path):
@@ -74,7 +74,7 @@ def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None)
     return Table(where, ids, arrays, names)
 
 
-def read_ragged(file: NwbFile, path: str, name: str, rows: int) -> list[NDArray[Any]]:
+def read_ragged(file: ArrayTree, path: str, name: str, rows: int) -> list[NDArray[Any]]:
     """Return the array of each row of a ragged column of numbers, such as spike times."""
     values = file.numbers(f"{path}/{name}")
     ends = file.numbers(f"{path}/{name}_index").reshape(-1).astype(np.int64)
@@ -87,7 +87,7 @@ def read_ragged(file: NwbFile, path: str, name: str, rows: int) -> list[NDArray[
     return np.split(values, ends[:-1]) if rows else []
 
 
-def linked_text(file: NwbFile, path: str, name: str, column: str, rows: int) -> NDArray[np.str_] | None:
+def linked_text(file: ArrayTree, path: str, name: str, column: str, rows: int) -> NDArray[np.str_] | None:
     """Return, for each row of a table, the text in ``column`` of the table that the column ``name`` refers to.
 
     Different texts of several referenced rows are joined by ``+``. The result is None if there is no such reference or column.

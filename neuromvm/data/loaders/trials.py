@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
-from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, read_table
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped
@@ -32,7 +32,7 @@ class Trials:
         return np.asarray(self.coords["onset"].values, dtype=np.float64)
 
 
-def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) -> Trials:
+def read_trials(file: ArrayTree, spec: TrialSpec, align: str, shift: float = 0.0) -> Trials:
     """Return the trials of a file, in the order of its table; ``shift`` is added to the event in the column ``align`` [s].
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.

@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
-from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, column_names, linked_text, read_ragged, read_table
 from neuromvm.data.loaders.trials import FilterValues, Trials
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
@@ -47,7 +47,7 @@ class Units:
         )
 
 
-def read_units(file: NwbFile, activity: SpikeActivity) -> Units:
+def read_units(file: ArrayTree, activity: SpikeActivity) -> Units:
     """Return the units that pass the filters; spike times that are not finite are dropped, unsorted ones sorted, and counted."""
     path = activity.table
     if file.is_group(path) and not (f"{path}/spike_times" in file and f"{path}/spike_times_index" in file):
@@ -76,7 +76,7 @@ def read_units(file: NwbFile, activity: SpikeActivity) -> Units:
     return Units(coords, times, observed, _extent(trains), [*dropped, *lines], filter_values)
 
 
-def _region(file: NwbFile, activity: SpikeActivity, table: Table) -> NDArray[np.str_] | None:
+def _region(file: ArrayTree, activity: SpikeActivity, table: Table) -> NDArray[np.str_] | None:
     if activity.region_column is not None:
         return as_text(table.column(activity.region_column, "activity.region_column"))
     region = linked_text(file, activity.table, "electrodes", "location", len(table))
@@ -142,7 +142,7 @@ IN_SECONDS = "Times must be seconds since the start of the session: convert mill
 EDGE = 1e-6  # [s] slack at the ends of intervals
 
 
-def check_spans(file: NwbFile, times: str, start: float, stop: float, trials: Trials) -> None:
+def check_spans(file: ArrayTree, times: str, start: float, stop: float, trials: Trials) -> None:
     """Raise AlignmentError if the duration of activity, ``start`` to ``stop``, shows that times of trials have another unit."""
     starts, stops = trials.coords["start_time"].values, trials.coords["stop_time"].values
     if not len(starts) or stop <= start:
@@ -156,7 +156,7 @@ def check_spans(file: NwbFile, times: str, start: float, stop: float, trials: Tr
         )
 
 
-def check_clock(file: NwbFile, units: Units, trials: Trials) -> None:
+def check_clock(file: ArrayTree, units: Units, trials: Trials) -> None:
     """Raise AlignmentError if durations and rates show that spikes or trials are not in seconds of one clock."""
     extent = units.extent
     if extent is None or not len(trials.onsets):
@@ -174,7 +174,7 @@ def check_clock(file: NwbFile, units: Units, trials: Trials) -> None:
         )
 
 
-def inside_recording(file: NwbFile, units: Units, onsets: NDArray[np.float64], grid: TimeGrid) -> NDArray[np.bool_]:
+def inside_recording(file: ArrayTree, units: Units, onsets: NDArray[np.float64], grid: TimeGrid) -> NDArray[np.bool_]:
     """Return for each trial whether its window is inside the recording: first to last spike, or longer by obs_intervals.
 
     As the recording may be longer, a window may exceed it by the longest silence within it, but by at most half of its width.
