@@ -1,10 +1,11 @@
 """Names of dims, variables and attributes of recordings, samples, splits and latents, and checks of these trees.
 
 Recordings: a node an animal with ``spike_count`` (whole numbers) or ``event_amplitude`` (floats; ``attrs["activity_kind"]`` says
-of which kind, see ``ACTIVITY_KINDS``), dims ``(trial, time | position, unit)``. The grid coordinate (bin centres, ``time`` in s relative to the alignment event) lives at the root and is shared. With a
-field potential, ``theta_phase (trial, time)`` [rad] labels the bins; NaN where it is not known. Samples, windows of recordings:
-``activity (trial, window, bin, unit)`` with ``label`` and ``match (trial, window)``. Splits: ``part (split, trial)``, see
-:class:`Part`. Latents: ``latent_mean, latent_scale (replica, trial, window, latent)``.
+of which kind, see ``ACTIVITY_KINDS``), dims ``(trial, time | position, unit)``. The grid coordinate (bin centres, ``time`` in s
+relative to the alignment event) lives at the root and is shared. With a field potential, ``theta_phase (trial, time)`` [rad]
+labels the bins; NaN where it is not known. Samples, windows of recordings: ``activity (trial, window, bin, unit)`` with ``label``
+and ``match (trial, window)``. Splits: ``part (split, trial)``, see :class:`Part`. Latents: ``latent_mean, latent_scale (replica,
+trial, window, latent)``.
 """
 
 import json
@@ -324,8 +325,8 @@ def _check_dims(name: str, dataset: xr.Dataset) -> None:
         raise SchemaError(
             where,
             found=", ".join(lacking),
-            expected=f"labels of trials and units, and at the root of the tree a coordinate {grid!r} of bin centres, the same for "
-            f"all animals, with attrs['bin_width']{' [s]' if grid == 'time' else ''}",
+            expected=f"labels of trials and units, and at the root of the tree a coordinate {grid!r} of bin centres, the same "
+            f"for all animals, with attrs['bin_width']{' [s]' if grid == 'time' else ''}",
             next_step=f"Make the tree with neuromvm.recordings_from_arrays(..., bin_width=...), or set {step}"
             f"{centres}{{'bin_width': bin_width}})",
         )
@@ -434,7 +435,7 @@ def _problem(block: NDArray[np.generic], *, counts: bool) -> _Problem | None:
         return _Problem(block < 0, "0 or more")
     if counts and block.dtype.kind == "f" and (fraction := block != np.floor(block)).any():
         return _Problem(fraction, "counts: whole numbers of spikes")
-    if counts and block.max() > LARGEST_COUNT:
+    if counts and float(block.max()) > LARGEST_COUNT:
         return _Problem(block > LARGEST_COUNT, f"a number of spikes in a bin, at most {LARGEST_COUNT}")
     return None
 

@@ -10,6 +10,7 @@ from neuromvm.errors import SchemaError, SpecError
 
 TransformName = Literal["none", "sqrt", "log1p", "per_millisecond"]
 OF_NUMBERS = ("squared_error", "gaussian", "laplace")
+OF_AMPLITUDES = (*OF_NUMBERS, "gamma")
 OF_COUNTS = (
     *("poisson", "negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial"),
     *("bernoulli", "categorical"),
@@ -27,17 +28,15 @@ class ActivityKind(NamedTuple):
 
 KINDS = {
     "counts": ActivityKind("spikes in a bin", "sum", ("sqrt", "none", "log1p", "per_millisecond"), OF_NUMBERS + OF_COUNTS),
-    "rates": ActivityKind("spikes a second, smoothed or estimated", "mean", ("sqrt", "none", "log1p"), (*OF_NUMBERS, "gamma")),
+    "rates": ActivityKind("spikes a second, smoothed or estimated", "mean", ("sqrt", "none", "log1p"), OF_AMPLITUDES),
     "fluorescence": ActivityKind("fluorescence, ΔF/F, z-scores, images: whatever can be negative", "mean", ("none",), OF_NUMBERS),
     "amplitudes": ActivityKind(
         "inferred events (deconvolved calcium)",
         "mean",
         ("sqrt", "none", "log1p"),
-        (*OF_NUMBERS, "gamma", "bernoulli", "categorical"),
+        (*OF_AMPLITUDES, "bernoulli", "categorical"),
     ),
-    "power": ActivityKind(
-        "power of a field potential in frequency bands", "mean", ("sqrt", "none", "log1p"), (*OF_NUMBERS, "gamma")
-    ),
+    "power": ActivityKind("power of a field potential in frequency bands", "mean", ("sqrt", "none", "log1p"), OF_AMPLITUDES),
 }
 
 

@@ -32,7 +32,8 @@ class Rows(Protocol):
 class Transform:
     """Map from recorded activity to features, applied to each sample independently.
 
-    ``name``: ``transform`` of the spec, for ``auto`` that of the kind of activity; ``milliseconds``: width of a bin; ``kernel``: smoothing matrix ``(bin, bin)``, or None.
+    ``name``: ``transform`` of the spec, for ``auto`` that of the kind of activity; ``milliseconds``: width of a bin; ``kernel``:
+    smoothing matrix ``(bin, bin)``, or None.
     """
 
     name: str
@@ -68,7 +69,8 @@ def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
 
     ``activity (trial, window, bin, unit)`` has ``attrs["bin_width"]``. ``spec.transform`` applies to every value: the square root
     makes the variance of Poisson counts nearly constant (Anscombe 1948); ``per_millisecond`` gives the share of samples of 1 ms
-    with a spike; ``auto`` is the one that fits the kind of activity. SchemaError if the transform does not fit the kind. Then ``spec.smooth`` applies over bins.
+    with a spike; ``auto`` is the default of the kind of activity. Then ``spec.smooth`` applies over bins. SchemaError is raised
+    if the transform does not fit the kind (:func:`neuromvm.data.activity_kinds.transform_of`).
     """
     return Transform.of(activity, spec)(recorded_features(activity))
 

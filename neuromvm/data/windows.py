@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from neuromvm import schema
 from neuromvm.data.activity_kinds import common_transform, kinds_of
 from neuromvm.data.memory import MemoryBudget, row_blocks
+from neuromvm.data.neighbours import warn_of_neighbours
 from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.errors import AlignmentError, SchemaError, expect
 from neuromvm.schema import Dropped
@@ -84,6 +85,8 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
     windows = {name: Windows.of(dataset, spec) for name, dataset in animals.items()}
     chosen = {name: _select_trials(name, dataset, spec) for name, dataset in animals.items()}
     _check_few_numbers(chosen, spec.label)
+    ends = next(iter(windows.values()))
+    warn_of_neighbours(animals, ends.centres[0] - ends.width / 2, ends.centres[-1] + ends.width / 2)
     label_names = {name: _join_labels(name, dataset, windows[name], spec.label) for name, dataset in chosen.items()}
     match_names = {name: _join_labels(name, dataset, windows[name], spec.match_by) for name, dataset in chosen.items()}
     classes, matches = _classes(label_names.values()), _classes(match_names.values())
