@@ -18,7 +18,7 @@ def warn_of_neighbours(recordings: Mapping[str, xr.Dataset], begin: float, end: 
     if lines:
         LOG.warning(
             "samples from %g to %g s reach into the trial before or after: %s. They hold its activity, so that a test trial "
-            "may share some with a training trial. Narrow samples.start and samples.stop, or split by time (chronological, blocks).",
+            "may share some with a training trial. Narrow samples.start and samples.stop, or split by time.",
             *(begin, end, ", ".join(lines)),
         )
 
