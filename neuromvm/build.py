@@ -100,7 +100,7 @@ def check_likelihoods(spec: ModelSpec, samples: xr.DataTree) -> None:
     """Raise SpecError unless the likelihood of each animal fits its kind of activity."""
     _check_named(spec, samples.children)
     for animal, node in samples.children.items():
-        check_likelihood(animal, node["activity"], spec.likelihood_of.get(animal, spec.likelihood).kind)
+        check_likelihood(animal, node.to_dataset()["activity"], spec.likelihood_of.get(animal, spec.likelihood).kind)
 
 
 def _check_named(spec: ModelSpec, animals: Iterable[str]) -> None:

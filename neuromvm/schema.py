@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -427,7 +427,7 @@ class _Problem(NamedTuple):
     expected: str
 
 
-def _problem(block: NDArray[np.generic], *, counts: bool) -> _Problem | None:
+def _problem(block: NDArray[Any], *, counts: bool) -> _Problem | None:
     """Return what is wrong in a block of activity that cannot be negative, or None."""
     if not block.size:
         return None

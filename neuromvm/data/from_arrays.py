@@ -100,7 +100,8 @@ def recordings_from_arrays(
     labels_of, units_of = (_by_animal(name, of, set(animals)) for name, of in (("labels", labels), ("units", units)))
     arrays, nodes = {}, {}
     for animal, given in animals.items():
-        inside = dict(given) if isinstance(given, Mapping) else {ACTIVITY: given}
+        several = isinstance(given, Mapping) and not isinstance(given, xr.Dataset)
+        inside = dict(given) if several else {ACTIVITY: given}
         if ACTIVITY not in inside:
             found = f"a dict with {', '.join(map(str, inside)) or 'nothing'}"
             raise SchemaError(f"animal {animal}", found=found, expected=f"the key {ACTIVITY!r}, and labels of trials")
@@ -244,7 +245,7 @@ def _from_table(animal: str, table: pd.DataFrame, grid: str) -> xr.DataArray:
 def _columns(animal: str, dim: str, values: xr.DataArray, given: Labels) -> dict[str, tuple[str, NDArray[np.generic]]]:
     """Return the coordinates along trials or units of an animal: given ones, those of its DataArray, and numbers."""
     columns = {str(name): coord.to_numpy() for name, coord in values.coords.items() if coord.dims == (dim,)}
-    columns |= {str(name): given[name] for name in given}
+    columns |= {str(name): column for name, column in given.items()}
     columns.setdefault(dim, np.arange(values.sizes[dim]))
     checked = {}
     for name, column in columns.items():
@@ -270,13 +271,15 @@ def _label(where: str, column: Any) -> NDArray[np.generic]:
         series = pd.Series(np.asarray(column) if isinstance(column, xr.DataArray) else column).reset_index(drop=True)
     except ValueError as error:
         raise SchemaError(where, found=str(error), expected="one value for each") from error
+    if any(pd.api.types.is_list_like(value) for value in series):
+        raise SchemaError(where, found="lists", expected="one value for each")
     missing = series.isna().to_numpy()
     if pd.api.types.is_bool_dtype(series.dtype) and not missing.any():
         return np.asarray(series.to_numpy(dtype=bool))
     if pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype):
         if missing.any():
             return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
-        return np.asarray(series.to_numpy(dtype=getattr(series.dtype, "numpy_dtype", series.dtype)))
+        return np.asarray(series.to_numpy(dtype=str(series.dtype).lower()))  # Int64 of pandas is int64
     return np.array(["" if absent else str(value) for value, absent in zip(series, missing, strict=True)], dtype=str)
 
 

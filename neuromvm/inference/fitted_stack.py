@@ -231,7 +231,7 @@ class FittedStack:
 
     def check_transform(self, name: str, samples: xr.DataTree) -> None:
         """Raise SchemaError unless samples of an animal are transformed as those that the stack was trained on."""
-        activity = samples[name]["activity"]
+        activity = samples[name].to_dataset()["activity"]
         found, trained = (transform_of(activity, spec.transform) for spec in (sample_spec(samples), self.trained_on))
         if found != trained:
             raise SchemaError("samples.transform", found=found, expected=f"{trained}, as trained on")
