@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -168,6 +169,7 @@ def make_path_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree 
     """Return samples in training windows that slide by ``spec.path_step`` over the whole grid; without ``path_step``, None."""
     if spec.path_step is None:
         return None
+    recordings = schema.validate_recordings(recordings, spec.missing)
     dataset = next(dataset for _, dataset in schema.animals(recordings))
     windows = Windows.of(dataset, spec)
     fine = float(dataset[schema.grid_dim(dataset)].attrs["bin_width"])
@@ -307,9 +309,12 @@ def _leave_out(dataset: xr.Dataset, trials: NDArray[np.bool_], reason: str) -> x
 
 
 def _as_text(values: NDArray[np.generic]) -> NDArray[np.str_]:
-    """Return values as text, with True, 1 and 1.0 as "1", so that filters do not depend on the type in the file."""
+    """Return values as text, with True, 1 and 1.0 as "1", so that filters do not depend on their type; missing ones are ''."""
     texts = []
     for value in values:
+        if pd.isna(value):
+            texts.append("")
+            continue
         whole = isinstance(value, bool | np.bool_) or (isinstance(value, float | np.floating) and float(value).is_integer())
         texts.append(str(int(value)) if whole else str(value))
     return np.array(texts)

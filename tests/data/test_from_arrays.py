@@ -176,7 +176,7 @@ def test_arguments_of_the_wrong_type_are_refused():
     st.lists(st.lists(st.integers(0, 9999), max_size=30), min_size=1, max_size=3),
     st.lists(st.integers(0, 9000), min_size=1, max_size=4, unique=True),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_spike_times_are_counted_as_numpy_counts_them(milliseconds, onsets):
     spikes = [[time / 1000 for time in times] for times in milliseconds]
     edges = np.arange(-500, 1001, 250)

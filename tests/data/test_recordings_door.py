@@ -51,7 +51,7 @@ COUNT_TYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8",
 
 
 @given(data=st.data(), dtype=st.sampled_from(COUNT_TYPES), merged=st.sampled_from([1, 2, 3, 6]), start=st.integers(0, 2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_counts_of_any_type_are_summed_as_numpy_sums_them(data, dtype, merged, start):
     kind = np.dtype(dtype)
     largest = 1 if kind.kind == "b" else 2000 if kind.kind == "f" else min(np.iinfo(kind).max, schema.LARGEST_COUNT)
@@ -69,7 +69,7 @@ def test_counts_of_any_type_are_summed_as_numpy_sums_them(data, dtype, merged, s
 @given(
     data=st.data(), dtype=st.sampled_from(["f4", "f8"]), kind=st.sampled_from(["rates", "fluorescence", "amplitudes", "power"])
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_other_kinds_are_averaged_as_numpy_averages_them(data, dtype, kind):
     low = -100 if schema.ACTIVITY_KINDS[kind].negative else 0
     elements = st.floats(low, 100, width=32)
@@ -199,7 +199,7 @@ def test_every_name_that_a_network_uses_itself_is_refused():
 @given(
     st.lists(st.text(max_size=120) | st.sampled_from(["type", "rat.1", "rat-1", "RAT-1", "time", "", "-", "animal"]), max_size=8)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_safe_names_are_usable_and_different(names):
     safe = schema.safe_names(names)
     assert set(safe) == set(names)
