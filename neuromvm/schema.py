@@ -357,7 +357,8 @@ def check_bins(where: str, grid: xr.DataArray) -> None:
     if grid.ndim != 1 or not grid.size or grid.dtype.kind not in "iuf":
         raise SchemaError(where, found=f"a grid of shape {grid.shape} and type {grid.dtype}", expected="bin centres, numbers")
     centres = grid.to_numpy().astype(np.float64)
-    if not np.isfinite(centres).all() or (np.abs(np.diff(centres) / width - 1) > 1e-3).any():
+    rounding = 2 * float(np.spacing(np.abs(grid.to_numpy()).max())) if grid.dtype.kind == "f" else 0.0
+    if not np.isfinite(centres).all() or (np.abs(np.diff(centres) - width) > 1e-3 * width + rounding).any():
         raise SchemaError(
             where,
             found=f"bin centres {', '.join(f'{centre:g}' for centre in centres[:4])} ... and a bin_width of {width:g}",

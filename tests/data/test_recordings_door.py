@@ -246,6 +246,11 @@ def test_grids_that_are_none_are_refused(time, attrs, complaint):
         make_samples(bare(trial=range(TRIALS), unit=range(UNITS), time=("time", time, attrs)), SPEC)
 
 
+def test_a_grid_in_single_precision_is_one():
+    time = ("time", (500 + 0.001 * np.arange(BINS)).astype(np.float32), {"bin_width": 0.001})
+    assert schema.validate_recordings(bare(trial=range(TRIALS), unit=range(UNITS), time=time))
+
+
 def test_animals_with_different_grids_are_refused():
     nodes = {}
     for name, start in (("a", 0.0), ("b", 0.5)):
