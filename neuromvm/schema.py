@@ -373,9 +373,9 @@ def _without_missing(name: str, dataset: xr.Dataset, missing: Missing) -> xr.Dat
         return dataset
     absent = np.zeros((values.sizes["trial"], values.sizes["unit"]), dtype=bool)
     for rows, block in _blocks(values):
-        # extremes are finite if all numbers are, and need no array of their size
-        with np.errstate(over="ignore"):  # what exceeds single precision counts as infinite
-            if block.size and not np.isfinite(np.array([block.min(), block.max()]).astype(np.float32)).all():
+        # sums of squares are finite if all numbers are of ordinary size, and need no array of their size
+        with np.errstate(over="ignore", invalid="ignore"):  # what exceeds single precision counts as infinite
+            if not np.float32(np.vdot(block, block)) < np.inf:
                 absent[rows] = ~np.isfinite(block.astype(np.float32)).all(axis=1)
     if not absent.any():
         return dataset

@@ -75,31 +75,33 @@ def variable_of(activity: xr.DataArray) -> str:
 
 
 def transform_of(activity: xr.DataArray, transform: str) -> TransformName:
-    """Return the transform for the activity of an animal: that of the spec, or for ``auto`` the one that fits the kind.
+    """Return the transform for the activity of an animal, see :func:`fitting_transform`."""
+    return fitting_transform(kind_of(activity), transform)
+
+
+def fitting_transform(kind: str, transform: str) -> TransformName:
+    """Return the transform for a kind of activity: that of the spec, or for ``auto`` the default of the kind.
 
     Raises SchemaError if the transform of the spec does not fit: a square root or logarithm of negative numbers has no value.
     """
-    kind = kind_of(activity)
-    fitting = KINDS[kind].transforms
+    fitting, (variable, negative) = KINDS[kind].transforms, schema.ACTIVITY_KINDS[kind]
     if transform == "auto":
         return fitting[0]
     for name in fitting:
         if name == transform:
             return name
-    stored = variable_of(activity)
-    reason = "which can be negative" if schema.ACTIVITY_KINDS[kind].negative else "which are not spike counts"
-    expected = "spike_count" if transform == "per_millisecond" else f"activity that is not negative, or {' or '.join(fitting)}"
+    of_spikes = transform == "per_millisecond"
     raise SchemaError(
         f"samples.transform={transform}",
-        found=stored if transform == "per_millisecond" else f"{stored} of kind {kind}, {reason}",
-        expected=expected,
+        found=variable if of_spikes or not negative else f"{variable} of kind {kind}, which can be negative",
+        expected="spike_count" if of_spikes else f"activity that is not negative, or {' or '.join(fitting)}",
         next_step=f"Leave samples.transform out, or set it to {' or '.join(fitting)}",
     )
 
 
-def common_transform(activities: Iterable[xr.DataArray], transform: str) -> str:
-    """Return the transform of all animals, or ``auto`` if theirs differ; errors are those of :func:`transform_of`."""
-    transforms = {transform_of(activity, transform) for activity in activities}
+def common_transform(kinds: Iterable[str], transform: str) -> str:
+    """Return the transform of all kinds, or ``auto`` if theirs differ; errors are those of :func:`fitting_transform`."""
+    transforms = {fitting_transform(kind, transform) for kind in kinds}
     return transforms.pop() if len(transforms) == 1 else "auto"
 
 

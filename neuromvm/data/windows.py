@@ -80,9 +80,9 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
     expect(spec, SampleSpec, "spec", 'Make one: SampleSpec(start=0, stop=1, label=["odor"])')
     recordings = schema.validate_recordings(recordings, spec.missing)
     animals = dict(schema.animals(recordings))
-    kinds = kinds_of({name: schema.activity(dataset) for name, dataset in animals.items()})
-    recorded = {name: schema.activity(animals[name]).assign_attrs({schema.ACTIVITY_KIND: kinds[name]}) for name in animals}
-    spec = spec.model_copy(update={"transform": common_transform(recorded.values(), spec.transform)})
+    recorded = {name: schema.activity(dataset) for name, dataset in animals.items()}
+    kinds = kinds_of(recorded)
+    spec = spec.model_copy(update={"transform": common_transform(kinds.values(), spec.transform)})
     windows = {name: Windows.of(dataset, spec) for name, dataset in animals.items()}
     chosen = {name: _select_trials(name, dataset, spec) for name, dataset in animals.items()}
     _check_few_numbers(chosen, spec.label)
@@ -101,7 +101,9 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
     nodes, memory = {}, MemoryBudget()
     for name, dataset in chosen.items():
         cut, values = windows[name], recorded[name]
-        node = dataset.drop_vars(_ROW).assign(activity=cut.activity(values, dataset[_ROW].to_numpy(), memory))
+        activity = cut.activity(values, dataset[_ROW].to_numpy(), memory)
+        activity.attrs[schema.ACTIVITY_KIND] = kinds[name]
+        node = dataset.drop_vars(_ROW).assign(activity=activity)
         node = node.assign_coords(window=("window", np.array(cut.centres), {"width": cut.width, "dim": str(values.dims[1])}))
         for variable, names, known in (("label", label_names, classes), ("match", match_names, matches)):
             codes = np.searchsorted(known, names[name]).astype(np.int16)
