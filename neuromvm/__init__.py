@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuromvm.data.describe import describe as describe
+    from neuromvm.data.from_arrays import recordings_from_arrays as recordings_from_arrays
+    from neuromvm.data.from_arrays import recordings_from_spike_times as recordings_from_spike_times
     from neuromvm.data.loaders import load_recordings as load_recordings
     from neuromvm.data.simulate.experiment import simulate as simulate
     from neuromvm.data.splits import few_trials as few_trials
@@ -43,6 +45,8 @@ _HOMES = dict.fromkeys([*_SPECS, "load_data_spec", "load_experiment_spec"], "neu
     "load_recordings": "neuromvm.data.loaders",
     "make_samples": "neuromvm.data.windows",
     "make_splits": "neuromvm.data.splits",
+    "recordings_from_arrays": "neuromvm.data.from_arrays",
+    "recordings_from_spike_times": "neuromvm.data.from_arrays",
     "run_experiment": "neuromvm.workflow.experiment",
     "single_windows": "neuromvm.data.windows",
     "simulate": "neuromvm.data.simulate.experiment",

@@ -1,12 +1,14 @@
 """Build models from specs: the only module in which specs meet modules."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
+from neuromvm.data.activity_kinds import check_likelihood
 from neuromvm.data.trial_model import TrialModel
 from neuromvm.data.windows import WindowShape
 from neuromvm.errors import SpecError, did_you_mean
@@ -70,9 +72,7 @@ def build_model(
     >>> build_model(ModelSpec(sharing="mmvm"), windows, seed=0).modalities
     ('mitt', 'stella')
     """
-    for animal in spec.likelihood_of:
-        if animal not in windows:
-            raise SpecError("likelihood_of", found=f"no animal {animal!r}", next_step=did_you_mean(animal, sorted(windows)))
+    _check_named(spec, windows)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         modules = Modules(
@@ -94,6 +94,21 @@ def build_model(
 def likelihood_class(spec: ModelSpec, animal: str) -> type[Likelihood]:
     """Return the class of an animal's likelihood: its own, or the common one."""
     return LIKELIHOODS[spec.likelihood_of.get(animal, spec.likelihood).kind]
+
+
+def check_likelihoods(spec: ModelSpec, samples: xr.DataTree) -> None:
+    """Raise SpecError unless the likelihood of each animal fits its kind of activity."""
+    _check_named(spec, samples.children)
+    for animal, node in samples.children.items():
+        check_likelihood(animal, node.to_dataset()["activity"], spec.likelihood_of.get(animal, spec.likelihood).kind)
+
+
+def _check_named(spec: ModelSpec, animals: Iterable[str]) -> None:
+    """Raise SpecError if a likelihood is for an unknown animal."""
+    known = sorted(animals)
+    for animal in spec.likelihood_of:
+        if animal not in known:
+            raise SpecError("likelihood_of", found=f"no animal {animal!r}", next_step=did_you_mean(animal, known))
 
 
 def _start_likelihoods(likelihoods: Mapping[str, Likelihood], training_targets: Callable[[str], Tensor]) -> None:

@@ -1,17 +1,20 @@
 """Names of dims, variables and attributes of recordings, samples, splits and latents, and checks of these trees.
 
-Recordings: a node an animal with ``spike_count`` (integers) or ``event_amplitude`` (floats), dims ``(trial, time | position,
-unit)``. The grid coordinate (bin centres, ``time`` in s relative to the alignment event) lives at the root and is shared. With a
-field potential, ``theta_phase (trial, time)`` [rad] labels the bins; NaN where it is not known. Samples, windows of recordings:
-``activity (trial, window, bin, unit)`` with ``label`` and ``match (trial, window)``. Splits: ``part (split, trial)``, see
-:class:`Part`. Latents: ``latent_mean, latent_scale (replica, trial, window, latent)``.
+Recordings: a node an animal with ``spike_count`` (whole numbers) or ``event_amplitude`` (floats; ``attrs["activity_kind"]`` says
+of which kind, see ``ACTIVITY_KINDS``), dims ``(trial, time | position, unit)``. The grid coordinate (bin centres, ``time`` in s
+relative to the alignment event) lives at the root and is shared. With a field potential, ``theta_phase (trial, time)`` [rad]
+labels the bins; NaN where it is not known. Samples, windows of recordings: ``activity (trial, window, bin, unit)`` with ``label``
+and ``match (trial, window)``. Splits: ``part (split, trial)``, see :class:`Part`. Latents: ``latent_mean, latent_scale (replica,
+trial, window, latent)``.
 """
 
 import json
+import math
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -23,7 +26,40 @@ VERSION = "1"
 ACTIVITY_NAMES = ("spike_count", "event_amplitude")
 GRID_DIMS = ("time", "position")
 THETA_PHASE = "theta_phase"
-RESERVED_ANIMAL_NAMES = {"type", "train", "keys", "items", "values", "training", "forward", "pop", "clear"}
+ACTIVITY_KIND = "activity_kind"  # attribute of activity: one of ACTIVITY_KINDS
+MISSING_STEP = "Correct them, or set samples.missing (missing=... of arrays) to drop_trials or drop_units, which are counted"
+LARGEST_COUNT = 2**32 - 1
+BLOCK = 2**22  # [bytes] of activity that are checked at a time
+# Names that a network (torch.nn.ModuleDict) or the root of a tree uses itself
+RESERVED_ANIMAL_NAMES = {
+    *("T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "clear", "compile", "cpu"),
+    *("cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state"),
+    *("get_parameter", "get_submodule", "half", "ipu", "items", "keys", "load_state_dict", "modules", "mtia", "named_buffers"),
+    *("named_children", "named_modules", "named_parameters", "parameters", "pop", "register_backward_hook", "register_buffer"),
+    *("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_full_backward_pre_hook"),
+    *("register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module", "register_parameter"),
+    *("register_state_dict_post_hook", "register_state_dict_pre_hook", "requires_grad_", "set_extra_state", "set_submodule"),
+    *("share_memory", "state_dict", "to", "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad"),
+    *GRID_DIMS,
+}
+
+
+class ActivityValues(NamedTuple):
+    """What numbers a kind of activity holds: its ``variable`` in recordings, and whether they can be ``negative``."""
+
+    variable: str
+    negative: bool
+
+
+# How each kind is binned, transformed and modelled: neuromvm.data.activity_kinds
+ACTIVITY_KINDS = {
+    "counts": ActivityValues("spike_count", negative=False),
+    "rates": ActivityValues("event_amplitude", negative=False),
+    "fluorescence": ActivityValues("event_amplitude", negative=True),
+    "amplitudes": ActivityValues("event_amplitude", negative=False),
+    "power": ActivityValues("event_amplitude", negative=False),
+}
+Missing = Literal["refuse", "drop_trials", "drop_units"]
 
 
 class Part(IntEnum):
@@ -133,14 +169,60 @@ def check_animal_name(name: str) -> str:
     >>> check_animal_name("sub-C14M4_ses-env0")
     'sub-C14M4_ses-env0'
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,99}", name) or name in RESERVED_ANIMAL_NAMES:
-        raise SchemaError(
-            f"animal {name!r}",
-            found="a name that cannot be a tree node, file and module name",
-            expected="letters, digits, '_', '+', '-', at most 100, none of " + ", ".join(sorted(RESERVED_ANIMAL_NAMES)),
-            next_step="Rename the animal in the data spec under 'rename'",
-        )
+    check_animal_names([name])
     return name
+
+
+def check_animal_names(names: Iterable[str]) -> None:
+    """Raise SchemaError, with all bad names in one message, unless each can be a tree node, a file and a module of a model.
+
+    Names that differ in case only are bad too: some file systems do not tell them apart.
+    """
+    names = list(names)
+    safe = safe_names(names)
+    bad = [name for name in names if safe[name] != name]
+    if bad:
+        many = len(bad) > 1
+        raise SchemaError(
+            f"animal{'s' if many else ''} {', '.join(map(repr, bad))}",
+            found=f"{'names' if many else 'a name'} that cannot be a tree node, file and module name",
+            expected="1 to 100 letters, digits, '_', '+', '-', the first a letter or digit; no name of a part of a model or tree "
+            "(type, train, time ...); names that differ in more than case",
+            next_step=f"Rename: {', '.join(f'{name!r} to {safe[name]!r}' for name in bad)}; in a data spec under 'rename'",
+        )
+
+
+def safe_names(names: Iterable[str]) -> dict[str, str]:
+    """Return each name with one that can be an animal's: itself if possible; no two are alike, even without regard to case.
+
+    Accents are left out, other signs become '-', and names that are reserved or occur already get a word or number.
+
+    >>> safe_names(["rat.1", "rat-1", "type", "Žofie"])
+    {'rat.1': 'rat-1-2', 'rat-1': 'rat-1', 'type': 'animal-type', 'Žofie': 'Zofie'}
+    """
+    names = list(dict.fromkeys(names))
+    safe: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        if _can_name_an_animal(name) and name.casefold() not in taken:
+            safe[name] = name
+            taken.add(name.casefold())
+    for name in names:
+        if name in safe:
+            continue
+        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+        stem = re.sub(r"[^A-Za-z0-9_+-]+", "-", plain).strip("-_+")[:80] or "animal"
+        stem = stem if _can_name_an_animal(stem) else f"animal-{stem}"
+        candidate, number = stem, 2
+        while candidate.casefold() in taken:
+            candidate, number = f"{stem}-{number}", number + 1
+        safe[name] = candidate
+        taken.add(candidate.casefold())
+    return {name: safe[name] for name in names}
+
+
+def _can_name_an_animal(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,99}", name) is not None and name not in RESERVED_ANIMAL_NAMES
 
 
 def check_same_trials(tree: xr.DataTree, splits: xr.DataTree) -> None:
@@ -181,22 +263,192 @@ def with_dropped(dataset: xr.Dataset, lines: list[Dropped]) -> xr.Dataset:
     return dataset.assign_attrs(dropped=json.dumps(account))
 
 
-def validate_recordings(tree: xr.DataTree) -> xr.DataTree:
-    """Return the tree if it is a valid set of recordings, else raise SchemaError."""
+def validate_recordings(tree: xr.DataTree, missing: Missing = "refuse") -> xr.DataTree:
+    """Return recordings that are valid, whatever they come from: files, arrays in memory or trees from elsewhere.
+
+    Parameters
+    ----------
+    tree
+        One node an animal, see :mod:`neuromvm.schema`. Counts can be integers of any type, or floats without a fraction.
+    missing
+        What to do with activity that is NaN or infinite: refuse it by name, or leave out every trial, or every unit, in which
+        it occurs; what is left out is counted in the account of the animal (:func:`dropped`).
+
+    Returns
+    -------
+    The tree itself, or one without what was left out.
+
+    Raises
+    ------
+    SchemaError
+        If names, dims, the grid, types or values are wrong; it names animal, trial and unit.
+    """
     if not tree.children:
         raise SchemaError("recordings", found="no animals", expected="one node an animal")
+    check_animal_names(tree.children)
     for name, dataset in animals(tree):
-        check_animal_name(name)
-        values = activity(dataset)
-        if len(values.dims) != 3 or values.dims[0] != "trial" or values.dims[2] != "unit" or values.dims[1] not in GRID_DIMS:
+        _check_dims(name, dataset)
+    _check_grid(tree)
+    kept = {name: _without_missing(name, dataset, missing) for name, dataset in animals(tree)}
+    for name, dataset in kept.items():
+        _check_values(name, activity(dataset))
+    if all(kept[name].sizes == node.sizes for name, node in tree.children.items()):
+        return tree
+    nodes = {name: dataset.drop_vars(grid_dim(dataset), errors="ignore") for name, dataset in kept.items()}
+    root = tree.to_dataset()
+    inherited = {name: nodes[name] if grid_dim(kept[name]) in root.coords else kept[name] for name in kept}
+    return xr.DataTree.from_dict({"/": root, **inherited})
+
+
+def _check_dims(name: str, dataset: xr.Dataset) -> None:
+    """Raise SchemaError unless the activity of an animal has the dims, type and coordinates of recordings."""
+    values, where = activity(dataset), f"recordings/{name}"
+    if len(values.dims) != 3 or values.dims[0] != "trial" or values.dims[2] != "unit" or values.dims[1] not in GRID_DIMS:
+        raise SchemaError(where, found=f"{values.name} with dims {values.dims}", expected="(trial, time | position, unit)")
+    if values.name == "spike_count" and values.dtype.kind not in "uifb":
+        raise SchemaError(where, found=f"spike_count of type {values.dtype}", expected="whole numbers")
+    if values.name == "event_amplitude" and values.dtype.kind != "f":
+        step = "Name counts spike_count; convert other numbers with .astype('float32')"
+        raise SchemaError(where, found=f"event_amplitude of type {values.dtype}", expected="floats", next_step=step)
+    kind = values.attrs.get(ACTIVITY_KIND)
+    kinds = [known for known, of in ACTIVITY_KINDS.items() if of.variable == values.name]
+    if kind is not None and kind not in kinds:
+        raise SchemaError(where, found=f"{values.name} of kind {kind!r}", expected=f"one of {', '.join(kinds)}")
+    grid, unlabelled = str(values.dims[1]), [str(dim) for dim in ("trial", "unit") if dim not in dataset.coords]
+    lacking = [f"dim {dim} without a coordinate" for dim in unlabelled]
+    if grid not in dataset.coords or "bin_width" not in dataset[grid].attrs:
+        lacking.insert(0, f"{grid} without {'bin_width' if grid in dataset.coords else 'bin centres and bin_width'}")
+    if lacking:
+        numbers = ", ".join(f"{dim}=range({values.sizes[dim]})" for dim in unlabelled)
+        step = f"dataset.assign_coords({numbers}) and " if numbers else ""
+        centres = f"tree.coords[{grid!r}] = ({grid!r}, start + bin_width * (numpy.arange({values.sizes[grid]}) + 0.5), "
+        raise SchemaError(
+            where,
+            found=", ".join(lacking),
+            expected=f"labels of trials and units, and at the root of the tree a coordinate {grid!r} of bin centres, the same "
+            f"for all animals, with attrs['bin_width']{' [s]' if grid == 'time' else ''}",
+            next_step=f"Make the tree with neuromvm.recordings_from_arrays(..., bin_width=...), or set {step}"
+            f"{centres}{{'bin_width': bin_width}})",
+        )
+
+
+def _check_grid(tree: xr.DataTree) -> None:
+    """Raise SchemaError unless all animals have one grid of equal bins whose width is known."""
+    grids = {name: (grid_dim(dataset), dataset) for name, dataset in animals(tree)}
+    for name, (dim, dataset) in grids.items():
+        check_bins(f"recordings/{name}: {dim}", dataset[dim])
+    (first, (dim, dataset)), *others = grids.items()
+    for name, (other_dim, other) in others:
+        same = other_dim == dim and other.sizes[dim] == dataset.sizes[dim] and np.allclose(other[dim], dataset[dim], atol=1e-9)
+        if not same or not math.isclose(other[dim].attrs["bin_width"], dataset[dim].attrs["bin_width"], rel_tol=1e-6):
             raise SchemaError(
-                f"recordings/{name}", found=f"{values.name} with dims {values.dims}", expected="(trial, time | position, unit)"
+                f"recordings/{name}",
+                found=f"another grid than that of animal {first}",
+                expected="the same bins in all animals",
+                next_step="Cut all animals with one window and bin width",
             )
-        if values.name == "spike_count" and values.dtype.kind != "u":
-            raise SchemaError(f"recordings/{name}", found=f"spike_count of type {values.dtype}", expected="unsigned integers")
-        if values.name == "event_amplitude" and values.dtype.kind != "f":
-            raise SchemaError(f"recordings/{name}", found=f"event_amplitude of type {values.dtype}", expected="floats")
-        for dim in values.dims:
-            if dim not in dataset.coords:
-                raise SchemaError(f"recordings/{name}", found=f"dim {dim} without a coordinate", expected="labels on every dim")
-    return tree
+
+
+def check_bins(where: str, grid: xr.DataArray) -> None:
+    """Raise SchemaError unless a grid is bin centres that rise by ``attrs["bin_width"]``."""
+    width = grid.attrs["bin_width"]
+    if isinstance(width, bool) or not isinstance(width, int | float | np.number) or not 0 < width < math.inf:
+        raise SchemaError(where, found=f"bin_width {width!r}", expected="a number above 0")
+    if grid.ndim != 1 or not grid.size or grid.dtype.kind not in "iuf":
+        raise SchemaError(where, found=f"a grid of shape {grid.shape} and type {grid.dtype}", expected="bin centres, numbers")
+    centres = grid.to_numpy().astype(np.float64)
+    rounding = 2 * float(np.spacing(np.abs(grid.to_numpy()).max())) if grid.dtype.kind == "f" else 0.0
+    if not np.isfinite(centres).all() or (np.abs(np.diff(centres) - width) > 1e-3 * width + rounding).any():
+        raise SchemaError(
+            where,
+            found=f"bin centres {', '.join(f'{centre:g}' for centre in centres[:4])} ... and a bin_width of {width:g}",
+            expected="centres of bins that follow one another, one bin_width apart",
+        )
+
+
+def _without_missing(name: str, dataset: xr.Dataset, missing: Missing) -> xr.Dataset:
+    """Return an animal without the trials or units that hold NaN or infinite activity, which are counted, or refuse it."""
+    values = activity(dataset)
+    if values.dtype.kind != "f":
+        return dataset
+    absent = np.zeros((values.sizes["trial"], values.sizes["unit"]), dtype=bool)
+    for rows, block in _blocks(values):
+        # sums of squares are finite if all numbers are of ordinary size, and need no array of their size
+        with np.errstate(over="ignore", invalid="ignore"):  # what exceeds single precision counts as infinite
+            if not np.float32(np.vdot(block, block)) < np.inf:
+                absent[rows] = ~np.isfinite(block.astype(np.float32)).all(axis=1)
+    if not absent.any():
+        return dataset
+    trials, units = dataset["trial"].to_numpy()[absent.any(axis=1)], dataset["unit"].to_numpy()[absent.any(axis=0)]
+    where = f"recordings/{name}"
+    found = f"{values.name} is NaN or infinite in {_listed('trial', trials)}, {_listed('unit', units)}"
+    if missing == "refuse":
+        raise SchemaError(where, found=found, expected="finite numbers", next_step=MISSING_STEP)
+    dim, affected = ("trial", absent.any(axis=1)) if missing == "drop_trials" else ("unit", absent.any(axis=0))
+    if affected.all():
+        other = "drop_units" if dim == "trial" else "drop_trials"
+        step = f"Correct the numbers, or set samples.missing to {other}"
+        raise SchemaError(where, found=f"{found}: no {dim} is left", expected=f"a {dim} without", next_step=step)
+    kept = dataset.isel({dim: np.flatnonzero(~affected)})
+    return with_dropped(kept, [Dropped(f"{dim}s", "activity is NaN or infinite", int(affected.sum()))])
+
+
+def _listed(word: str, labels: NDArray[np.generic], most: int = 5) -> str:
+    """Return "trial 3" or "7 trials: 3, 4, 5, 6, 8 ..."."""
+    texts = ", ".join(str(label) for label in labels[:most].tolist())
+    return f"{word} {texts}" if len(labels) == 1 else f"{len(labels)} {word}s: {texts}{' ...' if len(labels) > most else ''}"
+
+
+def _check_values(name: str, values: xr.DataArray) -> None:
+    """Raise SchemaError if counts have a fraction or are negative or huge, or activity is negative whose kind cannot be."""
+    kind = "counts" if values.name == "spike_count" else values.attrs.get(ACTIVITY_KIND)
+    if kind is None or ACTIVITY_KINDS[kind].negative or (values.dtype.kind in "ub" and values.dtype.itemsize <= 4):
+        return
+    for rows, block in _blocks(values):
+        problem = _problem(block, counts=kind == "counts")
+        if problem is None:
+            continue
+        trial, number, unit = (int(index[0]) for index in np.nonzero(problem.wrong))
+        labels = f"trial {values['trial'].to_numpy()[rows][trial]}, unit {values['unit'].to_numpy()[unit]}, bin {number}"
+        raise SchemaError(
+            f"recordings/{name}",
+            found=f"{values.name} ({kind}) of {block[trial, number, unit]:g} in {labels}",
+            expected=problem.expected,
+            next_step="Activity that is no count is event_amplitude, with attrs['activity_kind'] = 'rates', 'fluorescence', "
+            "'amplitudes' or 'power'"
+            if kind == "counts"
+            else "Correct it, or set attrs['activity_kind'] = 'fluorescence', which can be negative",
+        )
+
+
+class _Problem(NamedTuple):
+    """Which numbers of a block ``(trial, grid, unit)`` are wrong, and what they should be."""
+
+    wrong: NDArray[np.bool_]
+    expected: str
+
+
+def _problem(block: NDArray[Any], *, counts: bool) -> _Problem | None:
+    """Return what is wrong in a block of activity that cannot be negative, or None."""
+    if not block.size:
+        return None
+    if block.dtype.kind in "if" and block.min() < 0:
+        return _Problem(block < 0, "0 or more")
+    if counts and block.dtype.kind == "f" and (fraction := block != np.floor(block)).any():
+        return _Problem(fraction, "counts: whole numbers of spikes")
+    if counts and float(block.max()) > LARGEST_COUNT:
+        return _Problem(block > LARGEST_COUNT, f"a number of spikes in a bin, at most {LARGEST_COUNT}")
+    return None
+
+
+def _blocks(values: xr.DataArray) -> Iterator[tuple[slice, NDArray[np.generic]]]:
+    """Yield slices of trials with their activity, which may be in a file."""
+    step = max(1, BLOCK * values.sizes["trial"] // max(1, values.nbytes))
+    for start in range(0, values.sizes["trial"], step):
+        rows = slice(start, start + step)
+        yield rows, values[rows].to_numpy()
+
+
+def can_be_negative(values: xr.DataArray) -> bool:
+    """Return whether activity is negative somewhere."""
+    return values.dtype.kind in "if" and any(bool(block.size) and float(block.min()) < 0 for _, block in _blocks(values))

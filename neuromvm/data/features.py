@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.activity_kinds import transform_of
 from neuromvm.data.memory import row_blocks
-from neuromvm.errors import SchemaError
 from neuromvm.specs import SampleSpec
 
 Floats = NDArray[np.float32]
@@ -32,7 +32,8 @@ class Rows(Protocol):
 class Transform:
     """Map from recorded activity to features, applied to each sample independently.
 
-    ``name``: ``transform`` of the spec; ``milliseconds``: width of a bin; ``kernel``: smoothing matrix ``(bin, bin)``, or None.
+    ``name``: ``transform`` of the spec, for ``auto`` that of the kind of activity; ``milliseconds``: width of a bin; ``kernel``:
+    smoothing matrix ``(bin, bin)``, or None.
     """
 
     name: str
@@ -42,11 +43,9 @@ class Transform:
     @classmethod
     def of(cls, activity: xr.DataArray, spec: SampleSpec) -> "Transform":
         """Return the transform of a spec for the activity of an animal; errors are those of :func:`features`."""
-        if spec.transform == "per_millisecond" and activity.attrs["kind"] != "spike_count":
-            raise SchemaError("samples.transform=per_millisecond", found=str(activity.attrs["kind"]), expected="spike_count")
         width = float(activity.attrs["bin_width"])
         kernel = None if spec.smooth is None else smoothing(activity.sizes["bin"], spec.smooth / width)
-        return cls(spec.transform, round(1000 * width, 6), kernel)
+        return cls(transform_of(activity, spec.transform), round(1000 * width, 6), kernel)
 
     def __call__(self, recorded: NDArray[np.generic]) -> Floats:
         """Return features ``(..., feature)`` of activity as recorded ``(..., feature)``, both bin-major."""
@@ -70,7 +69,8 @@ def features(activity: xr.DataArray, spec: SampleSpec) -> Floats:
 
     ``activity (trial, window, bin, unit)`` has ``attrs["bin_width"]``. ``spec.transform`` applies to every value: the square root
     makes the variance of Poisson counts nearly constant (Anscombe 1948); ``per_millisecond`` gives the share of samples of 1 ms
-    with a spike, and SchemaError if activity is not counts. Then ``spec.smooth`` applies over bins.
+    with a spike; ``auto`` is the default of the kind of activity. Then ``spec.smooth`` applies over bins. SchemaError is raised
+    if the transform does not fit the kind (:func:`neuromvm.data.activity_kinds.transform_of`).
     """
     return Transform.of(activity, spec)(recorded_features(activity))
 

@@ -115,9 +115,10 @@ def matched_noise(recordings: xr.DataTree, seed: int) -> xr.DataTree:
         activity = schema.activity(dataset)
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         values = activity.to_numpy()
-        if values.dtype.kind == "u":
+        if activity.name == "spike_count":
             drawn = random.poisson(values.mean(axis=(0, 1), dtype=np.float64), size=values.shape)
-            noise = np.minimum(drawn, np.iinfo(values.dtype).max).astype(values.dtype)
+            whole = values.dtype.kind in "iu"
+            noise = (np.minimum(drawn, np.iinfo(values.dtype).max) if whole else drawn).astype(values.dtype)
         else:
             pooled = values.reshape(-1, values.shape[-1])
             noise = np.take_along_axis(pooled, random.integers(len(pooled), size=pooled.shape), axis=0).reshape(values.shape)

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm import schema
+from neuromvm.data.activity_kinds import common_transform, kinds_of
 from neuromvm.data.memory import MemoryBudget, row_blocks
+from neuromvm.data.neighbours import warn_of_neighbours
 from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.errors import AlignmentError, SchemaError, expect
 from neuromvm.schema import Dropped
@@ -59,22 +62,32 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
     Returns
     -------
     One node an animal: ``activity (trial, window, bin, unit)``, ``label`` and ``match`` ``(trial, window)``, codes of
-    ``attrs["classes"]``, which are the same in all animals. Counts are summed in each bin, amplitudes averaged.
+    ``attrs["classes"]``, which are the same in all animals. Counts are summed in each bin, other activity is averaged;
+    ``attrs["activity_kind"]`` of activity says which kind it is (:mod:`neuromvm.data.activity_kinds`).
 
     Raises
     ------
     AlignmentError
         If windows exceed the grid or are not whole numbers of its bins.
     SchemaError
-        If a label is unknown, no trial of an animal passes the filter, there is one class only, or a label has so many different
+        If recordings are not valid (:func:`neuromvm.schema.validate_recordings`) or a transform does not fit their kind; if a
+        label is unknown, no trial of an animal passes the filter, there is one class only, or a label has so many different
         numbers that most occur in a single trial. Where it has more than 20, with several trials each, a warning is logged.
+
+    Warns in the log of windows that reach into neighbouring trials.
     """
     expect(recordings, xr.DataTree, "recordings", 'Make them: load_recordings(load_data_spec("my_lab.yaml"))')
     expect(spec, SampleSpec, "spec", 'Make one: SampleSpec(start=0, stop=1, label=["odor"])')
+    recordings = schema.validate_recordings(recordings, spec.missing)
     animals = dict(schema.animals(recordings))
+    recorded = {name: schema.activity(dataset) for name, dataset in animals.items()}
+    kinds = kinds_of(recorded)
+    spec = spec.model_copy(update={"transform": common_transform(kinds.values(), spec.transform)})
     windows = {name: Windows.of(dataset, spec) for name, dataset in animals.items()}
     chosen = {name: _select_trials(name, dataset, spec) for name, dataset in animals.items()}
     _check_few_numbers(chosen, spec.label)
+    ends = next(iter(windows.values()))
+    warn_of_neighbours(animals, ends.centres[0] - ends.width / 2, ends.centres[-1] + ends.width / 2)
     label_names = {name: _join_labels(name, dataset, windows[name], spec.label) for name, dataset in chosen.items()}
     match_names = {name: _join_labels(name, dataset, windows[name], spec.match_by) for name, dataset in chosen.items()}
     classes, matches = _classes(label_names.values()), _classes(match_names.values())
@@ -87,8 +100,10 @@ def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
         )
     nodes, memory = {}, MemoryBudget()
     for name, dataset in chosen.items():
-        cut, values = windows[name], schema.activity(animals[name])
-        node = dataset.drop_vars(_ROW).assign(activity=cut.activity(values, dataset[_ROW].to_numpy(), memory))
+        cut, values = windows[name], recorded[name]
+        activity = cut.activity(values, dataset[_ROW].to_numpy(), memory)
+        activity.attrs[schema.ACTIVITY_KIND] = kinds[name]
+        node = dataset.drop_vars(_ROW).assign(activity=activity)
         node = node.assign_coords(window=("window", np.array(cut.centres), {"width": cut.width, "dim": str(values.dims[1])}))
         for variable, names, known in (("label", label_names, classes), ("match", match_names, matches)):
             codes = np.searchsorted(known, names[name]).astype(np.int16)
@@ -156,6 +171,7 @@ def make_path_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree 
     """Return samples in training windows that slide by ``spec.path_step`` over the whole grid; without ``path_step``, None."""
     if spec.path_step is None:
         return None
+    recordings = schema.validate_recordings(recordings, spec.missing)
     dataset = next(dataset for _, dataset in schema.animals(recordings))
     windows = Windows.of(dataset, spec)
     fine = float(dataset[schema.grid_dim(dataset)].attrs["bin_width"])
@@ -218,18 +234,33 @@ class Windows:
             chosen = trials[np.searchsorted(trials, rows.start) : np.searchsorted(trials, rows.stop)] - rows.start
             if len(chosen) or rows.start == 0:
                 block = values[rows, begin:end].to_numpy()
-                yield self._merged(block if len(chosen) == len(block) else block[chosen])
+                block = block if len(chosen) == len(block) else block[chosen]
+                yield self._merged(as_unsigned(block) if values.name == "spike_count" else block)
 
     def _merged(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return the windows of ``(trial, bin of the grid, unit)``, an array that begins with the first window."""
+        """Return the windows of ``(trial, bin of the grid, unit)``, an array that begins with the first window.
+
+        Unsigned integers, which are counts, are summed in each bin, and floats averaged.
+        """
         length = self.bins * self.merged
         offsets = [start - self.starts[0] for start in self.starts]
         stacked = np.stack([array[:, offset : offset + length] for offset in offsets], axis=1)
         bins = stacked.reshape(*stacked.shape[:2], self.bins, self.merged, stacked.shape[3])
         if array.dtype.kind != "u":
             return np.asarray(bins.mean(axis=3, dtype=np.float32))
-        merged = bins[:, :, :, 0] if self.merged == 1 else bins.sum(axis=3, dtype=np.uint32)
+        merged = (
+            bins[:, :, :, 0]
+            if self.merged == 1
+            else bins.sum(axis=3, dtype=np.uint32 if array.dtype.itemsize <= 2 else np.uint64)
+        )
         return np.asarray(merged.astype(np.min_scalar_type(int(merged.max(initial=0))), copy=False))
+
+
+def as_unsigned(counts: NDArray[np.generic]) -> NDArray[np.unsignedinteger]:
+    """Return counts, whole numbers of any type, as unsigned integers: unchanged, or of the narrowest type."""
+    if counts.dtype.kind == "u":
+        return cast(NDArray[np.unsignedinteger], counts)
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
 
 
 def _select_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Dataset:
@@ -280,9 +311,12 @@ def _leave_out(dataset: xr.Dataset, trials: NDArray[np.bool_], reason: str) -> x
 
 
 def _as_text(values: NDArray[np.generic]) -> NDArray[np.str_]:
-    """Return values as text, with True, 1 and 1.0 as "1", so that filters do not depend on the type in the file."""
+    """Return values as text, with True, 1 and 1.0 as "1", so that filters do not depend on their type; missing ones are ''."""
     texts = []
     for value in values:
+        if pd.isna(value):
+            texts.append("")
+            continue
         whole = isinstance(value, bool | np.bool_) or (isinstance(value, float | np.floating) and float(value).is_integer())
         texts.append(str(int(value)) if whole else str(value))
     return np.array(texts)

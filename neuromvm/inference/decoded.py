@@ -6,6 +6,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuromvm.data.activity_kinds import transform_of
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.likelihoods import Likelihood
 from neuromvm.models import MultimodalVAE
@@ -40,7 +41,8 @@ def readable(
     numbers = unscaled(fitted, likelihood, animal, replica, values).numpy()
     if likelihood.support == "binary":
         return numbers, "probability"
-    as_recorded = likelihood.scores_recorded() or (spec.transform == "none" and spec.smooth is None)
+    transform = transform_of(activity, spec.transform)
+    as_recorded = likelihood.scores_recorded() or (transform == "none" and spec.smooth is None)
     if as_recorded and in_time and (counted or likelihood.support == "counts"):
         return np.asarray(numbers / fitted.windows[animal].bin_width, dtype=np.float32), "Hz"
     if as_recorded:
@@ -50,7 +52,7 @@ def readable(
         "sqrt": f"square root of {recorded}",
         "log1p": f"log(1 + {recorded})",
         "per_millisecond": "spikes a millisecond",
-    }[spec.transform]
+    }[transform]
     return numbers, transformed if spec.smooth is None else f"{transformed}, smoothed"
 
 

@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from neuromvm import schema
 from neuromvm.build import build_model
+from neuromvm.data.activity_kinds import transform_of
 from neuromvm.data.features import FLOAT, Scaler, features
 from neuromvm.data.memory import row_blocks
 from neuromvm.data.replicas import Replica
@@ -229,6 +230,13 @@ class FittedStack:
             if value != trained:
                 raise SchemaError(f"samples.{setting}", found=f"{value}", expected=f"{trained}, as trained on")
 
+    def check_transform(self, name: str, samples: xr.DataTree) -> None:
+        """Raise SchemaError unless samples of an animal are transformed as those that the stack was trained on."""
+        activity = samples[name].to_dataset()["activity"]
+        found, trained = (transform_of(activity, spec.transform) for spec in (sample_spec(samples), self.trained_on))
+        if found != trained:
+            raise SchemaError("samples.transform", found=found, expected=f"{trained}, as trained on")
+
     def replica_coords(self, *fields: str) -> dict[str, Any]:
         """Return fields of the replicas as coordinates along ``replica``."""
         return {field: ("replica", [getattr(replica, field) for replica in self.replicas]) for field in fields}
@@ -245,7 +253,8 @@ class FittedStack:
             raise SchemaError(
                 "samples", found=f"no animal {name!r}", expected=f"the animals trained on: {', '.join(self.scalers)}"
             )
-        self.check_settings(samples, ("transform", "smooth"))
+        self.check_settings(samples, ("smooth",))
+        self.check_transform(name, samples)
         shape, trained = window_shape(samples[name].to_dataset()), self.windows[name]
         if shape.features != trained.features:
             expected = f"{trained.features}, as trained on (bins times units)"

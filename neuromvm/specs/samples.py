@@ -12,7 +12,7 @@ class SampleSpec(Spec):
     """How trials become samples: windows, labels, features.
 
     A window of ``width`` slides in ``step`` over ``start..stop`` of the grid inside every trial; inside a window,
-    activity is summed (counts) or averaged (floats) in bins of ``bin_width``. On a position grid the unit is one bin.
+    activity is summed (counts) or averaged (all else) in bins of ``bin_width``. On a position grid the unit is one bin.
     """
 
     start: float | None = Field(None, description="[s] or position; default: start of the grid")
@@ -23,8 +23,15 @@ class SampleSpec(Spec):
     keep: dict[str, list[Scalar]] = Field({}, description="Keep trials whose label holds one of these values")
     label: list[str] = Field(..., min_length=1, description="What is decoded: trial labels, joined; 'window' adds the window")
     match: list[str] | None = Field(None, description="What paired samples share; default: label")
-    transform: Literal["none", "sqrt", "log1p", "per_millisecond"] = Field(
-        "sqrt", description="Of every number; per_millisecond: spikes divided by the bin's milliseconds, as in published files"
+    missing: Literal["refuse", "drop_trials", "drop_units"] = Field(
+        "refuse",
+        description="Activity that is NaN or infinite: refused by name, or every trial, or unit, with some of it is left out and "
+        "counted",
+    )
+    transform: Literal["auto", "none", "sqrt", "log1p", "per_millisecond"] = Field(
+        "auto",
+        description="Of every number; auto: the square root, or none for activity that can be negative; per_millisecond: spikes "
+        "divided by the bin's milliseconds, as in published files",
     )
     smooth: float | None = Field(
         None, gt=0, description="Standard deviation of Gaussian smoothing over the bins of a window [s or position]"

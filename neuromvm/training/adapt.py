@@ -36,7 +36,7 @@ TRAINING_AFTER: dict[Beginning, TrainingSpec] = {
 }
 SMALLEST_SCALE = 1e-3  # of a latent without noise
 SMALLEST_PROBABILITY = 1e-6  # keeps the logarithm of a simplex code finite
-FIXED_SETTINGS = ("transform", "smooth", "scale", "clip")  # of samples, on which scalers and encoders depend
+FIXED_SETTINGS = ("smooth", "scale", "clip")  # of samples, on which, as on the transform, scalers and encoders depend
 
 
 def adapt(
@@ -190,6 +190,9 @@ def _new_animals(fitted: FittedStack, samples: xr.DataTree) -> list[str]:
 
 def _check_samples(fitted: FittedStack, samples: xr.DataTree) -> None:
     fitted.check_settings(samples, FIXED_SETTINGS)
+    for name in fitted.scalers:
+        if name in samples.children:
+            fitted.check_transform(name, samples)
     conditions = tuple(json.loads(next(iter(samples.children.values()))["match"].attrs["classes"]))
     if fitted.conditions and conditions[: len(fitted.conditions)] != fitted.conditions:
         raise SchemaError(

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from neuromvm import schema
-from neuromvm.build import build_model, likelihood_class
+from neuromvm.build import build_model, check_likelihoods, likelihood_class
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import expect
 from neuromvm.files import claim, write_atomically, write_tree
@@ -105,6 +105,7 @@ def train_stack(
     """
     torch.set_num_threads(training.threads)
     scalers, weights = (None, None) if frozen is None else (frozen.scalers, frozen.weights)
+    check_likelihoods(model, samples)
     settings, device = batch_settings(model, training, samples.children), choose_device(training.device)
     batches = StackBatches(samples, splits, settings, replicas, device=device, scalers=scalers)
     trainer = make_trainer(model, training, batches, weights, None if start is None else start(batches))

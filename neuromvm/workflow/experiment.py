@@ -15,6 +15,7 @@ import xarray as xr
 from neuromvm import schema
 from neuromvm.analysis.latents.agreement_warnings import agreement_warnings
 from neuromvm.analysis.pipeline import needs_of
+from neuromvm.build import check_likelihoods
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.memory import read_recordings
 from neuromvm.data.splits import make_splits
@@ -78,6 +79,8 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     recordings = read_recordings(recordings_file) if recordings_file.is_file() else load_experiment_recordings(spec)
     samples = make_samples(recordings, spec.samples)
     _check_paths(spec, samples)
+    for model in spec.models.values():
+        check_likelihoods(model, samples)
     splits = read_tree(splits_file) if splits_file.is_file() else make_splits(samples, spec.split)
     path_samples = make_path_samples(recordings, spec.samples)
     with locked(out):

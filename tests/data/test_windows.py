@@ -108,7 +108,10 @@ def test_features_are_bin_major_and_scaled_by_training_statistics(recordings):
     np.testing.assert_array_equal(Scaler.fit(changed[:6, 0])(flat[:, 0]), scaled)
 
 
-@pytest.mark.parametrize("missing", [np.array(["A", "B", ""]), np.array([1.5, 2.5, np.nan])])
+@pytest.mark.parametrize(
+    "missing",
+    [np.array(["A", "B", ""]), np.array([1.5, 2.5, np.nan]), np.array(["A", "B", None]), np.array(["A", "B", np.nan], object)],
+)
 def test_trials_without_a_label_are_left_out_and_counted(recordings, missing):
     tree = with_trial_label(recordings, "cue", lambda animal: np.resize(missing, animal.sizes["trial"]))
     samples = make_samples(tree, SampleSpec(label="cue"))

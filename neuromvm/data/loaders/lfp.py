@@ -13,7 +13,7 @@ from neuromvm.data.loaders.series import Series, read_series, series_paths
 from neuromvm.data.loaders.trials import Trials
 from neuromvm.data.theta import EDGE, band_power, phase_at, stretches
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
-from neuromvm.schema import THETA_PHASE, Dropped, with_dropped
+from neuromvm.schema import ACTIVITY_KIND, THETA_PHASE, Dropped, with_dropped
 from neuromvm.specs.data import LfpPowerActivity, LfpSpec, TimeGrid
 
 MICROVOLT = 1e-6  # [V]
@@ -111,7 +111,9 @@ def lfp_power_dataset(file: ArrayTree, activity: LfpPowerActivity, grid: TimeGri
     reason = f"the LFP has a gap or an end within {EDGE:g} s"
     lines = [*signal.dropped, Dropped("samples of LFP power", reason, int((~usable).sum()))]
     frames = Frames(values[usable].astype(np.float32), signal.times[usable], "uV^2", units, lines)
-    return frames_dataset(file, frames, grid, trials, f"mean power of {path} in the bin")
+    dataset = frames_dataset(file, frames, grid, trials, f"mean power of {path} in the bin")
+    dataset["event_amplitude"].attrs[ACTIVITY_KIND] = "power"
+    return dataset
 
 
 def _power(signal: Series, band: tuple[float, float], where: str) -> NDArray[np.float64]:
