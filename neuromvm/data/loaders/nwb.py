@@ -1,5 +1,6 @@
 """Sessions in NWB files, and a session as a dataset."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
 from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
+from neuromvm.data.loaders.zarr_tree import folder_sha256, open_zarr
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
@@ -28,7 +30,7 @@ def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dro
 def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterValues]:
     """Return one file as a dataset, and the values that the filters of the spec compared."""
     align = spec.grid.align if isinstance(spec.grid, TimeGrid) else "start_time"
-    with open_nwb(session.path) as file:
+    with _open(session.path) as file:
         trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0))
         filter_values = trials.filter_values
         if isinstance(spec.activity, RoiActivity):
@@ -48,11 +50,16 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
         return dataset, filter_values
 
 
+def _open(path: Path) -> AbstractContextManager[NwbFile]:
+    """Open an NWB file, or a folder as NWB-Zarr."""
+    return open_zarr(path) if path.is_dir() else open_nwb(path)
+
+
 def _header(path: Path) -> dict[str, str]:
-    with open_nwb(path) as file:
+    with _open(path) as file:
         fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
         fields |= {"session_id": file.text("general/session_id"), "identifier": file.text("identifier")}
-    fields |= {"source_file": path.name, "sha256": sha256(path)}
+    fields |= {"source_file": path.name, "sha256": folder_sha256(path) if path.is_dir() else sha256(path)}
     return {name: text for name, text in fields.items() if text}
 
 
@@ -60,7 +67,7 @@ def with_range(grid: PositionGrid, sessions: list[Session]) -> PositionGrid:
     """Return the grid with the range of positions over all files, which all animals share."""
     extremes = []
     for session in sessions:
-        with open_nwb(session.path) as file:
+        with _open(session.path) as file:
             extremes.append(position_extremes(file, grid))
     low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
     if high <= low:

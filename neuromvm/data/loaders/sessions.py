@@ -37,7 +37,7 @@ def find_files(spec: DataSpec, folder: Path) -> list[Path]:
     files: set[Path] = set()
     for pattern in spec.files:
         try:
-            matched = [path for path in folder.glob(pattern) if not path.is_dir() or path.suffix == ".nwb"]
+            matched = [path for path in folder.glob(pattern) if not path.is_dir() or path.suffix in {".nwb", ".zarr"}]
         except (ValueError, NotImplementedError, IndexError) as error:
             problem = f"pattern {pattern!r}: {error}"
             raise SpecError(f"data spec {spec.name!r}", found=problem, expected="a glob pattern") from error
@@ -72,7 +72,7 @@ def name_sessions(spec: DataSpec, files: Sequence[Path], headers: Sequence[dict[
     subjects = [spec.rename.get(name, name) for name in original]
     sessions, aliases = [], []
     for path, header, name, subject in zip(files, headers, original, subjects, strict=True):
-        session = header.get("session_id") or path.stem
+        session = header.get("session_id") or _stem(path)
         several = subjects.count(subject) > 1 and spec.sessions == "separate"
         animal = f"{subject}_{session}" if several else subject
         sessions.append(Session(spec.rename.get(animal, animal), session, path, header))
@@ -143,9 +143,14 @@ def _agrees(name: str, parts: Sequence[xr.Dataset]) -> bool:
     return all(part[name].reset_coords(drop=True).equals(column) for part in parts)
 
 
+def _stem(path: Path) -> str:
+    """Return the name of a file without .nwb, .nwb.zarr or another ending."""
+    return path.stem.removesuffix(".nwb")
+
+
 def _animal_of(spec: DataSpec, path: Path, header: dict[str, str]) -> str:
     if spec.animal == "file":
-        return path.stem
+        return _stem(path)
     if spec.animal == "folder":
         return path.absolute().parent.name.lower()
     if spec.animal not in header:
