@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from neuromvm.data.splits import make_splits as make_splits
     from neuromvm.data.windows import make_samples as make_samples
     from neuromvm.data.windows import single_windows as single_windows
+    from neuromvm.data.storage import open_recordings as open_recordings
+    from neuromvm.data.storage import save_recordings as save_recordings
     from neuromvm.errors import NeuromvmError as NeuromvmError
     from neuromvm.folders.study import Study as Study
     from neuromvm.inference.fitted_stack import FittedStack as FittedStack
@@ -43,8 +45,10 @@ _HOMES = dict.fromkeys([*_SPECS, "load_data_spec", "load_experiment_spec"], "neu
     "load_recordings": "neuromvm.data.loaders",
     "make_samples": "neuromvm.data.windows",
     "make_splits": "neuromvm.data.splits",
+    "open_recordings": "neuromvm.data.storage",
     "run_experiment": "neuromvm.workflow.experiment",
     "single_windows": "neuromvm.data.windows",
+    "save_recordings": "neuromvm.data.storage",
     "simulate": "neuromvm.data.simulate.experiment",
 }
 __all__ = sorted(_HOMES)
