@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from neuromvm.data.simulate.experiment import simulate as simulate
     from neuromvm.data.splits import few_trials as few_trials
     from neuromvm.data.splits import make_splits as make_splits
-    from neuromvm.data.windows import make_samples as make_samples
-    from neuromvm.data.windows import single_windows as single_windows
     from neuromvm.data.storage import open_recordings as open_recordings
     from neuromvm.data.storage import save_recordings as save_recordings
+    from neuromvm.data.windows import make_samples as make_samples
+    from neuromvm.data.windows import single_windows as single_windows
     from neuromvm.errors import NeuromvmError as NeuromvmError
     from neuromvm.folders.study import Study as Study
     from neuromvm.inference.fitted_stack import FittedStack as FittedStack

@@ -156,13 +156,24 @@ class TrialSpec(Spec):
         return self
 
 
+class DandiSpec(Spec):
+    """A dandiset of the DANDI archive, whose files are read where they are (extra ``remote``)."""
+
+    dandiset: str = Field(..., pattern=r"^[0-9]{6}$", description="Its number, e.g. '000003'")
+    version: str = Field("draft", pattern=r"^[A-Za-z0-9.]+$", description="A published version, or draft, which may change")
+    api: str = Field("https://api.dandiarchive.org/api", pattern=r"^https?://", description="Address of the archive's API")
+
+
 class DataSpec(Spec):
     """One data set: where its files are and how they become one node an animal."""
 
     name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
     description: str = ""
     root: str = Field(".", description="Folder of the files; relative to the working directory")
-    files: list[str] = Field(..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb'")
+    files: list[str] = Field(
+        ..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb', of the paths in a dandiset, or URLs"
+    )
+    dandi: DandiSpec | None = Field(None, description="Dandiset that holds the files; default: files below root, or at URLs")
     animal: Literal["subject_id", "session_id", "file", "folder"] = Field(
         "subject_id", description="What names an animal; folder: the one that holds the file, in lower case"
     )
@@ -194,6 +205,15 @@ class DataSpec(Spec):
             if path.is_absolute() or ".." in path.parts or "\\" in pattern:
                 raise ValueError(f"{pattern!r} leaves the data folder; set 'root' and give patterns below it")
         return patterns
+
+    @model_validator(mode="after")
+    def _files_fit_their_source(self) -> "DataSpec":
+        urls = [pattern for pattern in self.files if pattern.startswith(("http://", "https://"))]
+        if urls and self.dandi is not None:
+            raise ValueError(f"{urls[0]!r}: with dandi, files are patterns of the paths in the dandiset")
+        if (urls or self.dandi is not None) and self.activity.kind == "binned_spikes":
+            raise ValueError("binned_spikes are read below root: download the arrays")
+        return self
 
     @model_validator(mode="after")
     def _activity_fits_grid(self) -> "DataSpec":

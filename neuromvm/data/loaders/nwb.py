@@ -12,6 +12,7 @@ from neuromvm.data.loaders.hdf5 import check_fits_memory, sha256
 from neuromvm.data.loaders.labels import joint_coords
 from neuromvm.data.loaders.lfp import lfp_power_dataset, with_theta_phase
 from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
+from neuromvm.data.loaders.remote import RemoteFile, open_remote
 from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
@@ -50,16 +51,21 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
         return dataset, filter_values
 
 
-def _open(path: Path) -> AbstractContextManager[NwbFile]:
-    """Open an NWB file, or a folder as NWB-Zarr."""
+def _open(path: Path | RemoteFile) -> AbstractContextManager[NwbFile]:
+    """Open an NWB file, a folder as NWB-Zarr, or a file behind a URL."""
+    if isinstance(path, RemoteFile):
+        return open_remote(path)
     return open_zarr(path) if path.is_dir() else open_nwb(path)
 
 
-def _header(path: Path) -> dict[str, str]:
+def _header(path: Path | RemoteFile) -> dict[str, str]:
     with _open(path) as file:
         fields = {name: file.text(f"general/subject/{name}") for name in ("subject_id", "species", "sex", "age", "genotype")}
         fields |= {"session_id": file.text("general/session_id"), "identifier": file.text("identifier")}
-    fields |= {"source_file": path.name, "sha256": folder_sha256(path) if path.is_dir() else sha256(path)}
+    if isinstance(path, RemoteFile):
+        fields |= {"source_file": path.name, "source_url": str(path), "sha256": path.sha256}
+    else:
+        fields |= {"source_file": path.name, "sha256": folder_sha256(path) if path.is_dir() else sha256(path)}
     return {name: text for name, text in fields.items() if text}
 
 

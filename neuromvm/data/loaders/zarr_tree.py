@@ -209,6 +209,10 @@ def _kind(node: Any) -> str:
     kind = np.dtype(node.dtype).kind
     if kind == "O":
         marked = node.attrs.get("zarr_dtype")
-        is_text = {"vlen-utf8", "vlen-bytes"} & set(_codecs(node)) or marked == "str" or (marked == "scalar" and "json2" in _codecs(node))
+        is_text = (
+            {"vlen-utf8", "vlen-bytes"} & set(_codecs(node))
+            or marked == "str"
+            or (marked == "scalar" and "json2" in _codecs(node))
+        )
         return "text" if is_text else "other"
     return {"b": "bool", "i": "number", "u": "number", "f": "number", "U": "text", "S": "text", "T": "text"}.get(kind, "other")
