@@ -93,7 +93,11 @@ class TimeGrid(Spec):
     """Bins of equal width around an event of every trial."""
 
     kind: Literal["time"] = "time"
-    align: str = Field("start_time", description="Trials column with the event [s]; binned_spikes: the event's name, for axes")
+    align: str = Field(
+        "start_time",
+        description="Trials column with the event [s], or path of a table of events: the first one in the trial; "
+        "binned_spikes: the event's name, for axes",
+    )
     window: tuple[float, float] = Field(..., description="From, to [s] relative to the event")
     bin_width: float = Field(0.01, gt=0, description="[s]")
 
@@ -140,7 +144,7 @@ class LfpSpec(Spec):
 class TrialSpec(Spec):
     """Which rows of an interval table are trials and what they are labelled with."""
 
-    table: str = Field("trials", description="Interval table: trials, or any other under /intervals")
+    table: str = Field("trials", description="Interval table: trials, any other under /intervals, or a path, e.g. events/odors")
     labels: dict[str, str] = Field({}, description="Our name of a label -> column of the table")
     map: dict[str, dict[str, str]] = Field({}, description="Label -> {value in the file: name to use}")
     keep: dict[str, Values] = Field({}, description="Keep trials whose label or column holds one of these values")
