@@ -208,8 +208,8 @@ def _array(
     if stored.coordinate:
         values = labels[pool][stored.start : stored.start + size]
         return _restored(values, np.dtype(stored.dtype)).reshape(stored.shape)
-    lazy = indexing.LazilyIndexedArray(StoredArray(file, identity, pool, stored))
-    return indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))
+    lazy: Any = indexing.LazilyIndexedArray(StoredArray(file, identity, pool, stored))
+    return indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))  # type: ignore[no-untyped-call]
 
 
 def _stored(where: str, variable: xr.Variable, coordinate: bool) -> tuple[StoredVariable, NDArray[Any] | None]:

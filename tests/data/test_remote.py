@@ -81,6 +81,14 @@ def test_only_needed_bytes_are_read(server, tmp_path):
     assert 0 < server.sent < 0.15 * file.stat().st_size
 
 
+def test_a_column_with_a_very_long_text_is_refused(server, tmp_path):
+    with h5py.File(tmp_path / "sub-1" / "sub-1_ecephys.nwb", "a") as handle:
+        del handle["intervals/trials/odor"]
+        handle["intervals/trials/odor"] = ["A"] * 5 + ["A" * 20_000_000]
+    with pytest.raises(DataFormatError, match="very long text"):
+        load_recordings(spike_spec(files=[f"{server.url}/sub-1/sub-1_ecephys.nwb"]))
+
+
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_http_errors_are_typed(server, status):
     server.failing = status

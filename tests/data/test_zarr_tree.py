@@ -71,6 +71,9 @@ def test_every_path_says_the_same_as_in_hdf5(both):
         assert tree.attribute("units/electrodes", "table") == "general/extracellular_ephys/electrodes"
         assert tree.attribute("units", "colnames").tolist() == hdf5.attribute("units", "colnames").tolist()
         assert tree.text("general/subject/subject_id") == "rat"
+        assert tree.longest_text("units/quality") == 4
+        assert tree.address("units") == tree.address("/units/") != tree.address("intervals")
+        assert tree.address("nothing") == -1
         assert "units/nothing" not in tree
         assert "units/../units" not in tree
         np.testing.assert_array_equal(tree.array("units/obs_intervals", 1), hdf5.array("units/obs_intervals", 1))
@@ -164,6 +167,14 @@ def test_small_folders_with_large_arrays_are_refused(folder, tmp_path):
     file = folder / "units" / "spike_times" / ".zarray"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"shape": [10**12]}))
     with pytest.raises(DataFormatError, match="decompress to 8e\\+03 GB"):
+        load_recordings(spike_spec(files=["*.zarr"]), tmp_path)
+
+
+def test_a_column_with_a_very_long_text_is_refused(folder, tmp_path):
+    group = zarr.open_group(str(folder), mode="a")
+    texts = np.array(["A"] * 5 + ["A" * 20_000_000], dtype=object)
+    group["intervals/trials"].create_dataset("odor", data=texts, dtype=str, overwrite=True).attrs["zarr_dtype"] = "str"
+    with pytest.raises(DataFormatError, match="20000000 characters in one of 6 cells"):
         load_recordings(spike_spec(files=["*.zarr"]), tmp_path)
 
 

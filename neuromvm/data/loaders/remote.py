@@ -14,6 +14,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from neuromvm.data.loaders.hdf5 import SIGNATURE, SIGNATURE_OFFSETS, guard
 from neuromvm.data.loaders.labels import shown
@@ -22,6 +24,7 @@ from neuromvm.errors import DataFormatError, NeuromvmError, did_you_mean
 from neuromvm.specs.data import DandiSpec
 
 TIMEOUT = 20.0  # [s] without an answer; remfile then tries again, up to eight times
+LARGEST_TEXT = 2**28  # [bytes] of the texts of a column, each padded to the longest
 LARGEST_LIST = 2**26  # bytes of an answer of the archive
 PAGE, MOST_PAGES = 1000, 1000
 DOWNLOAD = "Download the file and name it in files"
@@ -124,9 +127,41 @@ def open_remote(file: RemoteFile) -> Iterator[NwbFile]:
         with guard(str(file)):
             handle = h5py.File(content, "r")
         with handle:
-            nwb = NwbFile(file, handle)  # type: ignore[arg-type]  # which shows the path in messages only
+            nwb = RemoteNwb(file, handle)  # type: ignore[arg-type]  # which shows the path in messages only
             nwb.check_version()
             yield nwb
+
+
+class RemoteNwb(NwbFile):
+    """An open file behind a URL; its texts are read one by one, so that many references to a long one do not fill the memory."""
+
+    def longest_text(self, path: str) -> int:
+        """Return the length of the longest text of a dataset of text [bytes]."""
+        with guard(self.where(path)):
+            return _longest(self._dataset(path))
+
+    def array(self, path: str, column: int | None = None) -> NDArray[Any]:
+        """Return a dataset as :meth:`NwbFile.array` does."""
+        with guard(self.where(path)):
+            self._check_text(self._dataset(path), self.where(path))
+        return super().array(path, column)
+
+    def _check_text(self, dataset: h5py.Dataset, where: str) -> None:
+        """Refuse text whose longest cell would make the column exceed ``LARGEST_TEXT``."""
+        kind = h5py.check_string_dtype(dataset.dtype)
+        if kind is not None and _longest(dataset) * (dataset.size or 0) * 4 > LARGEST_TEXT:
+            next_step = "Leave the column out of the data spec"
+            raise DataFormatError(where, found="a very long text in a column", expected="labels", next_step=next_step)
+
+
+def _longest(dataset: h5py.Dataset) -> int:
+    """Return the length of the longest text [bytes], or of the first one that is too long for the column."""
+    longest = 0
+    for index in np.ndindex(dataset.shape or ()):
+        longest = max(longest, len(dataset[index]))
+        if longest * dataset.size * 4 > LARGEST_TEXT:
+            break
+    return longest
 
 
 class _Content:

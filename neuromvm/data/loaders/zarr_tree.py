@@ -17,6 +17,7 @@ from neuromvm.errors import DataFormatError, MissingTableError, NeuromvmError, d
 
 MARKERS = (".zgroup", "zarr.json")  # a group of format 2, of format 3
 COPY_IN = "Export it with hdmf-zarr into one folder (NWBZarrIO.export); data outside the folder are refused"
+LARGEST_TEXT = 2**28  # [bytes] of the texts of a column, each padded to the longest
 AS_HDF5 = "Export it to HDF5 with hdmf-zarr and pynwb (NWBHDF5IO.export)"
 
 
@@ -101,7 +102,24 @@ class ZarrTree(NwbFile):
         if kind != "text":
             return values
         text = [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values.ravel().tolist()]
+        longest = max(map(len, text), default=0)
+        if longest * len(text) * np.dtype("<U1").itemsize > LARGEST_TEXT:
+            problem, expected = (
+                f"text of {longest} characters in one of {len(text)} cells",
+                f"labels that take at most {LARGEST_TEXT} bytes",
+            )
+            raise DataFormatError(where, found=problem, expected=expected, next_step="Leave the column out of the data spec")
         return np.array(text, dtype=str).reshape(values.shape)
+
+    def longest_text(self, path: str) -> int:
+        """Return the length of the longest text of an array of text [bytes]."""
+        return max((len(text.encode()) for text in self.array(path).ravel().tolist()), default=0)
+
+    def address(self, path: str) -> int:
+        """Return a number of the object at a path, which is the same for all paths that lead to it; -1 if there is none."""
+        with _guard(self.where(path)):
+            node = self._node(path)
+            return -1 if node is None else abs(hash(str(node.path)))
 
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute as text, number or array; None if it is absent. References come as paths."""
