@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from neuromvm.schema import validate_recordings
 
 FORMAT = "neuromvm recordings 1"
 CHUNK = 2**16  # values that are compressed together
+BLOCK = 2**20  # values that are written at once, or more
 # kind of numpy -> type in the file; other numbers are stored as they are
 STORED_AS = {"b": "uint8", "M": "int64", "m": "int64"}
 
@@ -230,7 +231,7 @@ def _stored(where: str, variable: xr.Variable, coordinate: bool) -> tuple[Stored
     flat = values.ravel()
     if values.dtype.kind in "Mm":
         return stored, flat.view(np.int64) if flat.dtype.isnative else flat.astype(flat.dtype.newbyteorder("=")).view(np.int64)
-    return stored, flat.astype(STORED_AS.get(values.dtype.kind, values.dtype.newbyteorder("=")))
+    return stored, flat.astype(STORED_AS.get(values.dtype.kind, values.dtype.newbyteorder("=")), copy=False)
 
 
 def _restored(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -246,23 +247,40 @@ def _pool(stored: StoredVariable) -> str:
     return f"{'labels' if stored.coordinate else 'data'}_{STORED_AS.get(dtype.kind, dtype.newbyteorder('=').name)}"
 
 
-def _write(path: Path, index: bytes, pools: dict[str, list[NDArray[Any]]]) -> None:
+def _write(path: Path, index: bytes, pools: Mapping[str, Sequence[NDArray[Any]]]) -> None:
+    """Write the index, and each pool of flat arrays as one variable, under a temporary name that is then replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with h5netcdf.File(temporary, "w") as file:
-            for name, values in {
-                "index": np.frombuffer(index, np.uint8),
-                **{k: np.concatenate(v) for k, v in pools.items()},
-            }.items():
-                file.dimensions[f"{name}_place"] = len(values)
-                options = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "chunks": (min(CHUNK, len(values)),)}
-                variable = file.create_variable(name, (f"{name}_place",), dtype=values.dtype, **(options if len(values) else {}))
-                if len(values):
-                    variable[...] = values
+            for name, arrays in {"index": [np.frombuffer(index, np.uint8)], **pools}.items():
+                size = sum(map(len, arrays))
+                file.dimensions[f"{name}_place"] = size
+                options = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "chunks": (min(CHUNK, size),)}
+                variable = file.create_variable(name, (f"{name}_place",), dtype=arrays[0].dtype, **(options if size else {}))
+                start = 0
+                for block in _blocks(arrays):
+                    variable[start : start + len(block)] = block
+                    start += len(block)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _blocks(arrays: Sequence[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Join arrays to blocks of about ``BLOCK`` values, so that many short ones are written at once and long ones not copied."""
+    waiting: list[NDArray[Any]] = []
+    size = 0
+    for array in arrays:
+        waiting.append(array)
+        size += len(array)
+        if size >= BLOCK:
+            yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            waiting, size = [], 0
+    if size:
+        yield np.concatenate(waiting)
 
 
 def _read(file: Path, dataset: h5py.Dataset) -> NDArray[Any]:

@@ -113,6 +113,27 @@ def test_only_the_trials_that_are_asked_for_are_read(tmp_path, monkeypatch):
     assert back["rat0"].to_dataset().load().identical(tree["rat0"].to_dataset())
 
 
+@pytest.mark.parametrize("block", [1, 1000, 10**9])
+def test_files_are_the_same_whatever_is_written_at_once(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(storage, "BLOCK", block)
+    tree = many(3, trials=5)
+    assert open_recordings(save_recordings(tree, tmp_path / "r.nc")).identical(tree)
+
+
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    file = save_recordings(many(1), tmp_path / "r.nc")
+    old = file.read_bytes()
+
+    def fail(arrays):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "_blocks", fail)
+    with pytest.raises(OSError, match="No space"):
+        save_recordings(many(2), file)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.nc"]
+    assert file.read_bytes() == old
+
+
 def test_the_file_is_netcdf_and_not_kept_open(tmp_path):
     file = save_recordings(many(2), tmp_path / "new" / "r.nc")
     back = open_recordings(str(file))
