@@ -166,8 +166,21 @@ def test_pickled_objects_are_never_read(folder, tmp_path, monkeypatch):
 def test_small_folders_with_large_arrays_are_refused(folder, tmp_path):
     file = folder / "units" / "spike_times" / ".zarray"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"shape": [10**12]}))
-    with pytest.raises(DataFormatError, match="decompress to 8e\\+03 GB"):
+    with pytest.raises(DataFormatError, match=r"decompress to 8e\+03 GB"):
         load_recordings(spike_spec(files=["*.zarr"]), tmp_path)
+
+
+def test_a_folder_that_was_copied_in_part_is_refused(folder, tmp_path):
+    (folder / "units" / "spike_times" / "0").unlink()
+    with pytest.raises(DataFormatError, match=r"spike_times: 1 of 1 chunks are not there and would be read as 0\.0"):
+        load_recordings(spike_spec(files=["*.zarr"]), tmp_path)
+
+
+def test_a_table_without_rows_has_no_chunks(folder):
+    group = zarr.open_group(str(folder), mode="a")
+    group["units"].create_dataset("nothing", shape=(0,), chunks=(1,), dtype="f8")
+    with open_zarr(folder) as tree:
+        assert tree.array("units/nothing").shape == (0,)
 
 
 def test_a_column_with_a_very_long_text_is_refused(folder, tmp_path):

@@ -1,6 +1,7 @@
 """NWB files that are stored as Zarr folders, as hdmf-zarr writes them, read with the package ``zarr`` (2 or 3)."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.nwb_file import LONGEST_CHAIN_OF_LINKS, SUSPECT_BYTES, SUSPECT_RATIO, NwbFile
 from neuromvm.errors import DataFormatError, MissingTableError, NeuromvmError, did_you_mean
 
+LOG = logging.getLogger(__name__)
 MARKERS = (".zgroup", "zarr.json")  # a group of format 2, of format 3
 COPY_IN = "Export it with hdmf-zarr into one folder (NWBZarrIO.export); data outside the folder are refused"
 LARGEST_TEXT = 2**28  # [bytes] of the texts of a column, each padded to the longest
@@ -181,7 +183,21 @@ class ZarrTree(NwbFile):
                 expected=f"a ratio below {SUSPECT_RATIO}",
                 next_step="The folder is damaged or was made to exhaust memory; get it again from its source",
             )
+        self._check_complete(node, where, folder)
         check_fits_memory(where, size // columns, "Use a machine with more memory, or cut the file")
+
+    @staticmethod
+    def _check_complete(node: Any, where: str, folder: Path) -> None:
+        """Refuse arrays of format 2 that lack chunks, and warn of those of format 3, which may leave out empty chunks."""
+        absent = int(node.nchunks - node.nchunks_initialized) if math.prod(node.shape) else 0
+        if not absent:
+            return
+        problem = f"{absent} of {node.nchunks} chunks are not there and would be read as {node.fill_value}"
+        if not (folder / ".zarray").is_file():
+            LOG.warning("%s: %s. Check that the folder was copied completely", where, problem)
+            return
+        next_step = "Copy the folder again. If empty chunks were left out on purpose, write it with write_empty_chunks=True"
+        raise DataFormatError(where, found=problem, expected="all chunks, as hdmf-zarr writes them", next_step=next_step)
 
 
 @contextmanager
