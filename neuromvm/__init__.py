@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from neuromvm.data.simulate.experiment import simulate as simulate
     from neuromvm.data.splits import few_trials as few_trials
     from neuromvm.data.splits import make_splits as make_splits
+    from neuromvm.data.storage import open_recordings as open_recordings
+    from neuromvm.data.storage import save_recordings as save_recordings
     from neuromvm.data.windows import make_samples as make_samples
     from neuromvm.data.windows import single_windows as single_windows
     from neuromvm.errors import NeuromvmError as NeuromvmError
@@ -47,8 +49,10 @@ _HOMES = dict.fromkeys([*_SPECS, "load_data_spec", "load_experiment_spec"], "neu
     "make_splits": "neuromvm.data.splits",
     "recordings_from_arrays": "neuromvm.data.from_arrays",
     "recordings_from_spike_times": "neuromvm.data.from_arrays",
+    "open_recordings": "neuromvm.data.storage",
     "run_experiment": "neuromvm.workflow.experiment",
     "single_windows": "neuromvm.data.windows",
+    "save_recordings": "neuromvm.data.storage",
     "simulate": "neuromvm.data.simulate.experiment",
 }
 __all__ = sorted(_HOMES)

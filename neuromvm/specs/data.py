@@ -95,7 +95,11 @@ class TimeGrid(Spec):
     """Bins of equal width around an event of every trial."""
 
     kind: Literal["time"] = "time"
-    align: str = Field("start_time", description="Trials column with the event [s]; binned_spikes: the event's name, for axes")
+    align: str = Field(
+        "start_time",
+        description="Trials column with the event [s], or path of a table of events: the first one in the trial; "
+        "binned_spikes: the event's name, for axes",
+    )
     window: tuple[float, float] = Field(..., description="From, to [s] relative to the event")
     bin_width: float = Field(0.01, gt=0, description="[s]")
 
@@ -142,7 +146,7 @@ class LfpSpec(Spec):
 class TrialSpec(Spec):
     """Which rows of an interval table are trials and what they are labelled with."""
 
-    table: str = Field("trials", description="Interval table: trials, or any other under /intervals")
+    table: str = Field("trials", description="Interval table: trials, any other under /intervals, or a path, e.g. events/odors")
     labels: dict[str, str] = Field({}, description="Our name of a label -> column of the table")
     map: dict[str, dict[str, str]] = Field({}, description="Label -> {value in the file: name to use}")
     keep: dict[str, Values] = Field({}, description="Keep trials whose label or column holds one of these values")
@@ -158,14 +162,25 @@ class TrialSpec(Spec):
         return self
 
 
+class DandiSpec(Spec):
+    """A dandiset of the DANDI archive, whose files are read where they are (extra ``remote``)."""
+
+    dandiset: str = Field(..., pattern=r"^[0-9]{6}$", description="Its number, e.g. '000003'")
+    version: str = Field("draft", pattern=r"^[A-Za-z0-9.]+$", description="A published version, or draft, which may change")
+    api: str = Field("https://api.dandiarchive.org/api", pattern=r"^https?://", description="Address of the archive's API")
+
+
 class DataSpec(Spec):
     """One data set: where its files are and how they become one node an animal."""
 
     name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
     description: str = ""
     root: str = Field(".", description="Folder of the files; relative to the working directory")
-    files: list[str] = Field(..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb'")
+    files: list[str] = Field(
+        ..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb', of the paths in a dandiset, or URLs"
+    )
     source: Source = Field(NwbSource(), description="What the files are; default: NWB")
+    dandi: DandiSpec | None = Field(None, description="Dandiset that holds the files; default: files below root, or at URLs")
     animal: Literal["subject_id", "session_id", "file", "folder"] = Field(
         "subject_id", description="What names an animal; folder: the one that holds the file, in lower case"
     )
@@ -197,6 +212,15 @@ class DataSpec(Spec):
             if path.is_absolute() or ".." in path.parts or "\\" in pattern:
                 raise ValueError(f"{pattern!r} leaves the data folder; set 'root' and give patterns below it")
         return patterns
+
+    @model_validator(mode="after")
+    def _files_fit_their_source(self) -> "DataSpec":
+        urls = [pattern for pattern in self.files if pattern.startswith(("http://", "https://"))]
+        if urls and self.dandi is not None:
+            raise ValueError(f"{urls[0]!r}: with dandi, files are patterns of the paths in the dandiset")
+        if (urls or self.dandi is not None) and self.activity.kind == "binned_spikes":
+            raise ValueError("binned_spikes are read below root: download the arrays")
+        return self
 
     @model_validator(mode="after")
     def _activity_fits_grid(self) -> "DataSpec":

@@ -33,7 +33,8 @@ def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec
         return _parse(path, str(path), DataSpec, overrides)
     package = Path(__file__).parents[1]
     folder = package / "data_specs"  # in the installed package, or else at the top of a checkout
-    shipped = {file.stem: file for file in (folder if folder.is_dir() else package.parent / "data_specs").glob("*.yaml")}
+    folder = folder if folder.is_dir() else package.parent / "data_specs"
+    shipped = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
     if name_or_path not in shipped:
         raise SpecError(
             f"data spec {name_or_path!r}",

@@ -17,7 +17,7 @@ from neuromvm.data.bins import bin_centres
 from neuromvm.data.loaders.hdf5 import check_fits_memory, sha256
 from neuromvm.data.loaders.labels import joint_coords, shown
 from neuromvm.data.loaders.lfp import check_channel, with_phase
-from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
+from neuromvm.data.loaders.sessions import Session, check_inside, files_below, name_sessions
 from neuromvm.data.loaders.tables import Table
 from neuromvm.data.loaders.trials import FilterValues, Trials, labelled_trials
 from neuromvm.data.memory import MemoryBudget, row_blocks
@@ -37,7 +37,7 @@ NUMPY_ERRORS = (OSError, ValueError, TypeError, SyntaxError, TokenError, EOFErro
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
     """Return a session for each ``<animal>/<animal><suffix>`` below a folder, and the account of other matching files."""
     suffix = _binned(spec).suffix
-    matched = find_files(spec, folder)
+    matched = files_below(spec, folder, spec.files)
     # ignores case, for the same order of animals on all file systems
     files = sorted((path for path in matched if _is_named(path, suffix)), key=lambda path: str(path).casefold())
     ignored = sorted(path.name for path in matched if path not in files)
@@ -62,7 +62,9 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
     """Return spike counts ``(trial, time, unit)`` of an animal with its labels, and the values that the filters compared."""
     activity, grid = _binned(spec), spec.grid
     assert isinstance(grid, TimeGrid)  # the spec refuses spikes on a position grid
-    array = _open_npy(session.path, "(trial, unit, bin)")
+    path = session.path
+    assert isinstance(path, Path)  # the spec refuses arrays behind URLs
+    array = _open_npy(path, "(trial, unit, bin)")
     start, stop = activity.window
     bins = round((stop - start) / grid.bin_width)
     if array.shape[2] != bins:
@@ -73,18 +75,18 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
             next_step="Set activity.window and grid.bin_width to those of the file",
         )
     begin = _begin_of_grid(session, activity, grid, spec.shift.get(session.animal, 0.0))
-    trials = _read_trials(_labels_file(session.path, spec), spec, len(array))
+    trials = _read_trials(_labels_file(path, spec), spec, len(array))
     units = array.shape[1]
     # counts, and a copy if a later block needs a wider type
     size = len(array) * units * grid.bins * 2
     check_fits_memory(f"{session.path}: {len(array)} trials x {grid.bins} bins x {units} units", size, "Narrow grid.window")
     rows = np.asarray(trials.coords["trial"].values)
-    counts = MemoryBudget(size).concatenate(len(rows), _count_blocks(session.path, array, rows, begin, grid.bins, activity))
+    counts = MemoryBudget(size).concatenate(len(rows), _count_blocks(path, array, rows, begin, grid.bins, activity))
     variables = {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})}
     coords = joint_coords(trials.coords, xr.Dataset(coords={"unit": np.arange(units)}))
     dataset = with_dropped(xr.Dataset(variables, coords), trials.dropped)
     if spec.lfp is not None:
-        path = _lfp_file(session.path, spec)
+        path = _lfp_file(path, spec)
         phase = _phase_of_trials(path, activity.window, grid.bin_width, spec.lfp)
         _check_trials(path, len(phase), len(array))
         dataset = with_phase(dataset, phase[rows, begin : begin + grid.bins], spec.lfp, [])

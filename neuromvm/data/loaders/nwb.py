@@ -12,6 +12,7 @@ from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import joint_coords
 from neuromvm.data.loaders.lfp import lfp_power_dataset, with_theta_phase
 from neuromvm.data.loaders.open_source import open_session, session_files, session_header
+from neuromvm.data.loaders.remote import RemoteFile
 from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
@@ -23,7 +24,8 @@ from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiAct
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
     """Return the sessions below a folder, one per file, and an empty account: no file is left out."""
     files = find_files(spec, folder)
-    check_inside(folder, [part for path in files for part in session_files(path, spec)])
+    local = [path for path in files if not isinstance(path, RemoteFile)]
+    check_inside(folder, [part for path in local for part in session_files(path, spec)])
     return name_sessions(spec, files, [session_header(path, spec) for path in files]), []
 
 

@@ -1,7 +1,7 @@
 """Opening of a session of any source as a tree of arrays in the layout of NWB."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -11,12 +11,14 @@ from neuromvm.data.loaders.hdf5 import sha256
 from neuromvm.data.loaders.mapped_arrays import mapped_tree
 from neuromvm.data.loaders.mat import read_mat
 from neuromvm.data.loaders.npz import read_npz
-from neuromvm.data.loaders.nwb_file import open_nwb
+from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
 from neuromvm.data.loaders.phy import phy_files, read_phy
+from neuromvm.data.loaders.remote import RemoteFile, open_remote
 from neuromvm.data.loaders.spike_tables import read_spike_tables, spike_table_files
 from neuromvm.data.loaders.stat_matrix import read_stat_matrix, stat_matrix_files
 from neuromvm.data.loaders.suite2p import read_suite2p, suite2p_files
 from neuromvm.data.loaders.trial_file import folder_header
+from neuromvm.data.loaders.zarr_tree import folder_sha256, open_zarr
 from neuromvm.specs.data import DataSpec, RoiActivity, Scalar, SpikeActivity
 from neuromvm.specs.sources import FolderSource, MappedSource, NwbSource, OtherSource, PhySource, Suite2pSource
 
@@ -32,13 +34,13 @@ FILES: Mapping[str, Callable[[Path, DataSpec], list[Path]]] = MappingProxyType(
 
 
 @contextmanager
-def open_session(path: Path, spec: DataSpec) -> Iterator[ArrayTree]:
+def open_session(path: Path | RemoteFile, spec: DataSpec) -> Iterator[ArrayTree]:
     """Open the session at a path, which ``files`` of the spec matched, and close it at the end of the block.
 
     The source of the spec says what the path is. Errors are those of :func:`neuromvm.data.loaders.load_recordings`.
     """
-    if isinstance(spec.source, NwbSource):
-        with open_nwb(path) as file:
+    if isinstance(spec.source, NwbSource) or isinstance(path, RemoteFile):
+        with _open_nwb(path) as file:
             yield file
     elif isinstance(spec.source, MappedSource):
         yield mapped_tree(path, spec, lambda names: MAPPED[spec.source.kind](path, names))
@@ -46,13 +48,25 @@ def open_session(path: Path, spec: DataSpec) -> Iterator[ArrayTree]:
         yield READERS[spec.source.kind](path, spec)
 
 
-def session_header(path: Path, spec: DataSpec) -> dict[str, str]:
+def _open_nwb(path: Path | RemoteFile) -> AbstractContextManager[NwbFile]:
+    """Open an NWB file, a folder as NWB-Zarr, or a file behind a URL."""
+    if isinstance(path, RemoteFile):
+        return open_remote(path)
+    return open_zarr(path) if path.is_dir() else open_nwb(path)
+
+
+def session_header(path: Path | RemoteFile, spec: DataSpec) -> dict[str, str]:
     """Return what a session says of its animal and itself, the names of its files and their SHA-256."""
     source = spec.source
+    if isinstance(path, RemoteFile):
+        with open_remote(path) as file:
+            fields = _texts(file)
+        fields |= {"source_file": path.name, "source_url": str(path), "sha256": path.sha256}
+        return {name: text for name, text in fields.items() if text}
     if isinstance(source, FolderSource):
         fields = folder_header(path, source)
     elif isinstance(source, NwbSource):
-        with open_nwb(path) as file:
+        with _open_nwb(path) as file:
             fields = _texts(file)
     elif isinstance(source, MappedSource):
         fields = _texts(mapped_tree(path, spec, lambda names: MAPPED[source.kind](path, names), only="general/"))
@@ -65,7 +79,7 @@ def session_header(path: Path, spec: DataSpec) -> dict[str, str]:
     files = session_files(path, spec)
     names = ", ".join(file.name for file in files[:MOST_NAMES])
     fields["source_file"] = names if len(files) <= MOST_NAMES else f"{names}, ... ({len(files)} files)"
-    digests = [sha256(file) for file in files]
+    digests = [folder_sha256(file) if file.is_dir() else sha256(file) for file in files]
     fields["sha256"] = digests[0] if len(digests) == 1 else new_sha256(" ".join(digests).encode()).hexdigest()
     return {name: text for name, text in fields.items() if text}
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.data.loaders.labels import as_text, shown
+from neuromvm.data.loaders.remote import RemoteFile, find_assets, is_url
 from neuromvm.errors import DataFormatError, SchemaError, SpecError, did_you_mean
 from neuromvm.schema import Dropped, check_animal_name, dropped, with_dropped
 from neuromvm.specs.data import DataSpec
@@ -21,12 +22,21 @@ class Session:
 
     animal: str
     name: str
-    path: Path
+    path: Path | RemoteFile
     attrs: dict[str, str]
 
 
-def find_files(spec: DataSpec, folder: Path) -> list[Path]:
-    """Return the files that the patterns of a spec match, sorted by name."""
+def find_files(spec: DataSpec, folder: Path) -> list[Path | RemoteFile]:
+    """Return the files of a spec, sorted by name: below a folder, at URLs, and assets of a dandiset."""
+    if spec.dandi is not None:
+        return [*find_assets(spec.dandi, spec.files)]
+    remote = [RemoteFile.from_url(url) for url in sorted(set(spec.files)) if is_url(url)]
+    patterns = [pattern for pattern in spec.files if not is_url(pattern)]
+    return [*(files_below(spec, folder, patterns) if patterns else []), *remote]
+
+
+def files_below(spec: DataSpec, folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the files below a folder that patterns match, sorted by name."""
     if not folder.is_dir():
         raise DataFormatError(
             f"data spec {spec.name!r}",
@@ -35,9 +45,9 @@ def find_files(spec: DataSpec, folder: Path) -> list[Path]:
             next_step="Set root in the data spec, data.root in the experiment, or --root on the command line",
         )
     files: set[Path] = set()
-    for pattern in spec.files:
+    for pattern in patterns:
         try:
-            matched = [path for path in folder.glob(pattern) if not path.is_dir() or path.suffix == ".nwb"]
+            matched = [path for path in folder.glob(pattern) if not path.is_dir() or path.suffix in {".nwb", ".zarr"}]
         except (ValueError, NotImplementedError, IndexError) as error:
             problem = f"pattern {pattern!r}: {error}"
             raise SpecError(f"data spec {spec.name!r}", found=problem, expected="a glob pattern") from error
@@ -66,13 +76,13 @@ def check_inside(folder: Path, files: Collection[Path]) -> None:
             )
 
 
-def name_sessions(spec: DataSpec, files: Sequence[Path], headers: Sequence[dict[str, str]]) -> list[Session]:
+def name_sessions(spec: DataSpec, files: Sequence[Path | RemoteFile], headers: Sequence[dict[str, str]]) -> list[Session]:
     """Return the sessions of files with ``headers``, in order, named after subject and, if a subject has several, session."""
     original = [_animal_of(spec, path, header) for path, header in zip(files, headers, strict=True)]
     subjects = [spec.rename.get(name, name) for name in original]
     sessions, aliases = [], []
     for path, header, name, subject in zip(files, headers, original, subjects, strict=True):
-        session = header.get("session_id") or path.stem
+        session = header.get("session_id") or _stem(path)
         several = subjects.count(subject) > 1 and spec.sessions == "separate"
         animal = f"{subject}_{session}" if several else subject
         sessions.append(Session(spec.rename.get(animal, animal), session, path, header))
@@ -143,11 +153,16 @@ def _agrees(name: str, parts: Sequence[xr.Dataset]) -> bool:
     return all(part[name].reset_coords(drop=True).equals(column) for part in parts)
 
 
-def _animal_of(spec: DataSpec, path: Path, header: dict[str, str]) -> str:
+def _stem(path: Path | RemoteFile) -> str:
+    """Return the name of a file without .nwb, .nwb.zarr or another ending."""
+    return path.stem.removesuffix(".nwb")
+
+
+def _animal_of(spec: DataSpec, path: Path | RemoteFile, header: dict[str, str]) -> str:
     if spec.animal == "file":
-        return path.stem
+        return _stem(path)
     if spec.animal == "folder":
-        return path.absolute().parent.name.lower()
+        return (path.folder if isinstance(path, RemoteFile) else path.absolute().parent.name).lower()
     if spec.animal not in header:
         raise DataFormatError(
             str(path),
@@ -162,7 +177,7 @@ def _check_names(spec: DataSpec, sessions: Sequence[Session]) -> None:
     by_name: dict[str, Session] = {}
     by_content: dict[str, Session] = {}
     for session in sessions:
-        twin = by_content.setdefault(session.attrs["sha256"], session)
+        twin = by_content.setdefault(session.attrs.get("sha256", str(session.path)), session)
         if twin is not session:
             raise SchemaError(
                 f"animal {session.animal!r}",

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.array_tree import ArrayTree
+from neuromvm.data.loaders.events import EVENT_COLUMNS, as_intervals, first_events
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.tables import Table, read_table
 from neuromvm.errors import DataFormatError
@@ -33,21 +34,26 @@ class Trials:
 
 
 def read_trials(file: ArrayTree, spec: TrialSpec, align: str, shift: float = 0.0) -> Trials:
-    """Return the trials of a file, in the order of its table; ``shift`` is added to the event in the column ``align`` [s].
+    """Return the trials of a file, in the order of its table; ``shift`` is added to the event ``align`` [s].
+
+    ``align`` is a column of the table, or the path of a table of events, whose first event in each trial is taken.
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
     """
-    columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
-    table = read_table(file, f"intervals/{spec.table}", columns)
+    columns = {"start_time", "stop_time", *EVENT_COLUMNS, align, *spec.labels.values(), *spec.keep}
+    table = as_intervals(read_table(file, spec.table if "/" in spec.table else f"intervals/{spec.table}", columns))
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
     times = {name: _seconds(table, name, "trials.table") for name in ("start_time", "stop_time")}
-    times["onset"] = _seconds(table, align, "grid.align") + shift
+    if "/" in align:
+        times["onset"] = first_events(file, align, times["start_time"], times["stop_time"]) + shift
+    else:
+        times["onset"] = _seconds(table, align, "grid.align") + shift
     known = np.isfinite(times["start_time"]) & np.isfinite(times["stop_time"])
     unusable = {
         "start_time or stop_time is NaN": ~known,
         "stop_time is not after start_time": known & ~(times["stop_time"] > times["start_time"]),
-        f"{align} is NaN": ~np.isfinite(times["onset"]),
+        f"no event of {align} in the trial" if "/" in align else f"{align} is NaN": ~np.isfinite(times["onset"]),
     }
     return labelled_trials(table, spec, times, unusable)
 
