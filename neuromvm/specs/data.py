@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from neuromvm.errors import did_you_mean
 from neuromvm.specs.base import Spec
+from neuromvm.specs.expressions import ConditionText
 
 Scalar = bool | int | float | str
 Values = Annotated[list[Scalar], Field(min_length=1)]
@@ -26,6 +27,30 @@ def _check_band(band: tuple[float, float]) -> tuple[float, float]:
 Band = Annotated[tuple[float, float], AfterValidator(_check_band)]
 
 
+class QualityFilter(Spec):
+    """Quality of units from their spike times, over the whole recording; the metrics become columns of units."""
+
+    min_rate: float | None = Field(None, ge=0, description="Keep units with at least this rate over the recording [Hz]")
+    min_presence: float | None = Field(None, ge=0, le=1, description="Keep units that fire in this share of bins of presence_bin")
+    presence_bin: float = Field(60.0, gt=0, description="[s]")
+    max_isi_violations: float | None = Field(
+        None, ge=0, description="Keep units whose ISI violations ratio (Hill et al. 2011) is at most this, e.g. .5"
+    )
+    refractory: float = Field(0.0015, gt=0, description="Interspike intervals below this are violations [s]")
+    censored: float = Field(0.0, ge=0, description="Below this interval the spike sorter detects no spike [s]")
+    twins: Literal["ignore", "report", "remove"] = Field(
+        "ignore", description="Units recorded twice: name them in the column twin, or keep of each pair the one with more spikes"
+    )
+    twin_share: float = Field(0.5, gt=0, le=1, description="Units that have this share of spikes in common are twins")
+    twin_tolerance: float = Field(0.0004, gt=0, description="Spikes at most this far apart are the same [s]")
+
+    @model_validator(mode="after")
+    def _censored_within_refractory(self) -> "QualityFilter":
+        if self.censored >= self.refractory:
+            raise ValueError(f"censored, {self.censored:g} s, is not below refractory, {self.refractory:g} s")
+        return self
+
+
 class SpikeActivity(Spec):
     """Spike counts of the rows of a ``Units`` table."""
 
@@ -38,6 +63,8 @@ class SpikeActivity(Spec):
     min_observed: float = Field(
         0.5, gt=0, le=1, description="Keep units whose obs_intervals cover this share of trials; other trials are then dropped"
     )
+    where: ConditionText | None = Field(None, description="Keep units for which this is true, e.g. snr > 4 and quality == 'good'")
+    quality: QualityFilter | None = Field(None, description="Filters computed from spike times; default: none is computed")
 
 
 class RoiActivity(Spec):
@@ -144,6 +171,7 @@ class TrialSpec(Spec):
     labels: dict[str, str] = Field({}, description="Our name of a label -> column of the table")
     map: dict[str, dict[str, str]] = Field({}, description="Label -> {value in the file: name to use}")
     keep: dict[str, Values] = Field({}, description="Keep trials whose label or column holds one of these values")
+    where: ConditionText | None = Field(None, description="Keep trials for which this is true, e.g. rt < 1.5 and correct")
 
     @model_validator(mode="after")
     def _usable_labels(self) -> "TrialSpec":

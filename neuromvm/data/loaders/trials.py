@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.conditions import columns_of, unmet
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, read_table
@@ -37,7 +38,7 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) 
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
     """
-    columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
+    columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep, *columns_of(spec.where)}
     table = read_table(file, f"intervals/{spec.table}", columns)
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
@@ -76,6 +77,11 @@ def labelled_trials(
         values = labels[name] if name in labels else table.column(name, f"trials.keep.{name}")
         filter_values["trials.keep", name] = set(as_text(values))
         filters.append((f"{name} is none of {shown(allowed)}", ~is_one_of(values, allowed)))
+
+    def label_or_column(name: str, setting: str) -> NDArray[Any]:
+        return labels[name] if name in labels else table.column(name, setting)
+
+    filters += unmet(spec.where, label_or_column, "trials.where", table.where)
     selected, filtered = exclude(usable, "trials", filters)
     coords = xr.Dataset(
         coords={
