@@ -16,7 +16,7 @@ from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.errors import expect
 from neuromvm.schema import activity, animals, dropped, grid_dim
 
-TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id"}
+TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id", "warp_onset", "stretch"}
 MOST_VALUES = 12
 
 

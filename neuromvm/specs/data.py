@@ -13,7 +13,21 @@ Scalar = bool | int | float | str
 Values = Annotated[list[Scalar], Field(min_length=1)]
 # Names that trees of recordings and samples use themselves
 RESERVED_LABELS = {
-    *("trial", "unit", "time", "window", "bin", "onset", "start_time", "stop_time", "session", "trial_id", "theta_phase"),
+    *(
+        "trial",
+        "unit",
+        "time",
+        "window",
+        "bin",
+        "onset",
+        "start_time",
+        "stop_time",
+        "session",
+        "trial_id",
+        "theta_phase",
+        "warp_onset",
+        "stretch",
+    ),
     *("spike_count", "event_amplitude", "activity", "label", "match"),
 }
 
@@ -116,6 +130,16 @@ class BinnedSpikeActivity(Spec):
         return columns
 
 
+class Warp(Spec):
+    """Linear warping of time between two events: ``grid.align`` at 0 and a second event at the same time in all trials."""
+
+    to: str = Field(..., description="Trials column with the second event [s]")
+    duration: float | None = Field(
+        None, gt=0, description="Warped time between the events [s]; default: the median over all trials of all files"
+    )
+    max_stretch: float = Field(3.0, gt=1, description="Trials that are stretched or compressed by more than this are dropped")
+
+
 class TimeGrid(Spec):
     """Bins of equal width around an event of every trial."""
 
@@ -123,9 +147,12 @@ class TimeGrid(Spec):
     align: str = Field("start_time", description="Trials column with the event [s]; binned_spikes: the event's name, for axes")
     window: tuple[float, float] = Field(..., description="From, to [s] relative to the event")
     bin_width: float = Field(0.01, gt=0, description="[s]")
+    warp: Warp | None = Field(None, description="Second event that is put at the same time in all trials; default: none")
 
     @model_validator(mode="after")
     def _whole_bins(self) -> "TimeGrid":
+        if self.warp is not None and self.warp.to == self.align:
+            raise ValueError(f"warp.to: {self.align!r} is grid.align; name another event")
         if not _is_whole_bins(self.window, self.bin_width):
             start, stop = self.window
             raise ValueError(f"window {start}..{stop} s is not a positive whole number of bins of {self.bin_width} s")
@@ -234,6 +261,8 @@ class DataSpec(Spec):
                 raise ValueError("label 'position': the position grid has that name; choose another")
             if self.lfp is not None:
                 raise ValueError("lfp: bins of a position grid have no theta phase; use a time grid")
+        if self.grid.kind == "time" and self.grid.warp is not None and (self.activity.kind != "spikes" or self.lfp is not None):
+            raise ValueError("grid.warp: only times of spikes are warped; leave it out for other activity, and with lfp")
         if self.activity.kind != "binned_spikes":
             return self
         if self.animal != "folder":

@@ -33,12 +33,16 @@ class Trials:
         return np.asarray(self.coords["onset"].values, dtype=np.float64)
 
 
-def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) -> Trials:
+def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0, warp_to: str | None = None) -> Trials:
     """Return the trials of a file, in the order of its table; ``shift`` is added to the event in the column ``align`` [s].
+
+    The column ``warp_to`` [s], if given, is a second event after the first: ``warp_onset``.
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
     """
-    columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep, *columns_of(spec.where)}
+    columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep, *columns_of(spec.where)} | (
+        {warp_to} - {None}
+    )
     table = read_table(file, f"intervals/{spec.table}", columns)
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
@@ -50,6 +54,10 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) 
         "stop_time is not after start_time": known & ~(times["stop_time"] > times["start_time"]),
         f"{align} is NaN": ~np.isfinite(times["onset"]),
     }
+    if warp_to is not None:
+        times["warp_onset"] = _seconds(table, warp_to, "grid.warp.to")
+        unusable[f"{warp_to} is NaN"] = ~np.isfinite(times["warp_onset"])
+        unusable[f"{warp_to} is not after {align}"] = ~(times["warp_onset"] > times["onset"])
     return labelled_trials(table, spec, times, unusable)
 
 
