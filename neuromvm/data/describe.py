@@ -8,10 +8,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.inspect import read_outline
 from neuromvm.data.loaders.labels import as_text, shown
-from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
-from neuromvm.data.loaders.series import series_paths
-from neuromvm.data.loaders.tables import column_names, is_flat
 from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.errors import expect
 from neuromvm.schema import activity, animals, dropped, grid_dim
@@ -75,42 +73,17 @@ def inspect_file(path: str | Path) -> pd.DataFrame:
     the range) and ``description`` (which often explains numeric codes). DataFormatError is raised if the file is missing,
     damaged or not NWB 2.
     """
+    outline = read_outline(path)
     rows: list[dict[str, Any]] = []
-    with open_nwb(Path(path)) as file:
-        tables = [f"intervals/{name}" for name in file.children("intervals")]
-        tables += [name for name in ("units", "general/extracellular_ephys/electrodes") if file.is_group(name)]
-        for table in tables:
-            rows += [_column_row(file, table, name) for name in column_names(file, table)]
-        for series in series_paths(file):
-            rows.append(_series_row(file, series))
+    for table in outline.tables.values():
+        for column in table.columns.values():
+            values = "" if column.values is None else _values_as_text(column.values)
+            entry = {"table": table.path, "column": column.name, "type": column.kind, "rows": column.rows, "values": values}
+            rows.append(entry | {"description": column.description})
+    for series in outline.series.values():
+        entry = {"table": series.path, "column": "", "type": series.kind, "rows": series.shape[0] if series.shape else 0}
+        rows.append(entry | {"values": f"shape {series.shape} [{series.unit}]", "description": series.description})
     return pd.DataFrame(rows, columns=["table", "column", "type", "rows", "values", "description"])
-
-
-def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
-    column = f"{table}/{name}"
-    row = {"table": table, "column": name, "type": "group", "rows": 0, "values": ""}
-    row["description"] = str(file.attribute(column, "description") or "")
-    if file.is_group(column):
-        return row
-    if is_flat(file, table, name):
-        values = file.array(column).reshape(-1)
-        return row | {"type": file.kind(column), "rows": len(values), "values": _values_as_text(values)}
-    ragged = f"{column}_index" in file
-    shape = file.shape(f"{column}_index" if ragged else column)
-    return row | {"type": "ragged" if ragged else file.kind(column), "rows": shape[0] if shape else 0}
-
-
-def _series_row(file: NwbFile, path: str) -> dict[str, Any]:
-    data = f"{path}/data"
-    shape = file.shape(data)
-    return {
-        "table": path,
-        "column": "",
-        "type": str(file.attribute(path, "neurodata_type") or "series"),
-        "rows": shape[0] if shape else 0,
-        "values": f"shape {shape} [{file.attribute(data, 'unit') or '?'}]",
-        "description": str(file.attribute(path, "description") or ""),
-    }
 
 
 def _labels(dataset: xr.Dataset) -> list[str]:

@@ -123,11 +123,23 @@ def validate_data(spec: DataName, root: Root = None, overrides: Overrides = None
 
 
 @data_app.command("inspect")
-def inspect_data(file: Annotated[Path, typer.Argument(help="An NWB file.")]) -> None:
-    """Print the tables, columns and series of a file, from which to write a spec."""
-    from neuromvm.data.describe import inspect_file
+def inspect_data(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="NWB files.")],
+    spec: Annotated[
+        Path | None, typer.Option("--spec", metavar="OUT.yaml", help="Write a first data spec, with comments.")
+    ] = None,
+) -> None:
+    """Print the tables, columns and series of files and how files differ, and propose a data spec."""
+    from neuromvm.data.loaders.inspect import outline_text, read_outline
+    from neuromvm.data.loaders.propose import write_proposal
 
-    print_table(inspect_file(file), str(file))
+    outlines = [read_outline(file) for file in files]
+    typer.echo(outline_text(outlines))
+    if spec is None:
+        typer.echo("\nA first data spec from these files: add --spec my_lab.yaml")
+    else:
+        write_proposal(outlines, spec)
+        typer.echo(f"\n{spec}: a first data spec. Read its comments, then: neuromvm data describe {spec}")
 
 
 @app.command()
