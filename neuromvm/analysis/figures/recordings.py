@@ -10,6 +10,7 @@ import seaborn as sns
 import xarray as xr
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
 from numpy.typing import NDArray
 
 from neuromvm.analysis.figures import style
@@ -25,6 +26,7 @@ from neuromvm.schema import activity, animals, dropped, grid_dim
 ROW, MARGIN = 0.17, 0.75  # height of an animal, and of what is above and below a row of panels [inch]
 PARTS = 10  # of a session, in time
 MOST_COLUMNS, RANGES = 30, 10  # values of a label; ranges of a label that looks continuous
+WIDE = 10.0  # ratio of largest and smallest mean activity above which its axis is logarithmic
 LARGEST_CHANGE = 2.0  # log2, at the ends of the colors of drift
 
 
@@ -92,11 +94,12 @@ def _draw_units(axes: Axes, datasets: list[xr.Dataset]) -> None:
 
 
 def _draw_activity(axes: Axes, datasets: list[xr.Dataset]) -> None:
-    """Draw the mean activity of each unit, on a logarithmic axis unless it can be negative."""
+    """Draw the mean activity of each unit, on a logarithmic axis if it spans orders of magnitude."""
     means = [mean_activity(dataset) for dataset in datasets]
     pooled = np.concatenate(means)
-    is_logarithmic = bool((pooled >= 0).all() and (pooled > 0).any())
-    floor = float(pooled[pooled > 0].min()) / 2 if is_logarithmic else -np.inf
+    positive = pooled[pooled > 0]
+    is_logarithmic = bool((pooled >= 0).all() and positive.size and positive.max() > WIDE * positive.min())
+    floor = float(positive.min()) / 2 if is_logarithmic else -np.inf
     spread = np.random.default_rng(0)
     for y, values in enumerate(means):
         jitter = spread.uniform(-0.28, 0.28, len(values))
@@ -127,7 +130,7 @@ def _draw_drift(axes: Axes, datasets: list[xr.Dataset]) -> None:
     limit = float(np.clip(np.nanmax(np.abs(changes[np.isfinite(changes)]), initial=0.5), 0.5, LARGEST_CHANGE))
     image = axes.imshow(changes, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     axes.set(xlabel="tenth of the session", xticks=[0, PARTS - 1], xticklabels=["first", "last"])
-    bar = axes.figure.colorbar(image, ax=axes, label="change of activity [log2]", extend="both", shrink=0.9)
+    bar = axes.figure.colorbar(image, ax=axes, label="change [log2]", extend="both", shrink=0.9)
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
 
 
@@ -193,7 +196,9 @@ def _draw_drops(axes: Axes, datasets: list[xr.Dataset]) -> None:
         axes.text(0.5, 0.5, "nothing was dropped", transform=axes.transAxes, ha="center", va="center")
         return
     entries = [Patch(color=color[reason], label=fill(reason, 34)) for reason in reasons]
-    axes.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=6, handlelength=1, borderaxespad=0)
+    below = offset_copy(axes.transAxes, axes.get_figure(root=True), 0, -32, units="points")
+    look: dict[str, Any] = {"fontsize": 6, "handlelength": 1, "borderaxespad": 0}
+    axes.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, **look)
 
 
 def _cut(name: str, most: int = 16) -> str:
