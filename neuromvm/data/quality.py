@@ -151,7 +151,7 @@ def _twins(dataset: xr.Dataset) -> list[str]:
     varying = np.flatnonzero(counts.std(axis=0) > 0)
     if varying.size < 2:
         return []
-    correlation = np.corrcoef(counts[:, varying], rowvar=False)
+    correlation: NDArray[np.float64] = np.atleast_2d(np.corrcoef(counts[:, varying], rowvar=False))
     pairs = np.argwhere(np.triu(correlation > SAME_COUNTS, 1))
     width = float(grid.attrs["bin_width"])
     return [

@@ -56,7 +56,7 @@ def overview(recordings: xr.DataTree, label: str | None = None) -> Figure:
     height = MARGIN + ROW * max(len(names), 4)
     figure, grid = style.page(2 * height + 0.6, 1, 1)
     grid.remove()
-    rows = figure.subfigures(2, 1)
+    rows: Any = figure.subfigures(2, 1)
     sizes = rows[0].subplots(1, 3, sharey=True, width_ratios=[1, 2.2, 1.8])
     _draw_units(sizes[0], [datasets[name] for name in names])
     _draw_activity(sizes[1], [datasets[name] for name in names])
@@ -131,7 +131,7 @@ def _draw_drift(axes: Axes, datasets: list[xr.Dataset]) -> None:
     image = axes.imshow(changes, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     axes.set(xlabel="tenth of the session", xticks=[0, PARTS - 1], xticklabels=["first", "last"])
     bar = axes.figure.colorbar(image, ax=axes, label="change [log2]", extend="both", shrink=0.9)
-    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.4)
 
 
 def _draw_labels(axes: Axes, datasets: list[xr.Dataset], label: str | None) -> None:
@@ -156,7 +156,7 @@ def _draw_labels(axes: Axes, datasets: list[xr.Dataset], label: str | None) -> N
             color = "white" if counts[row, column] > counts.max() / 3 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=5, color=color)
     bar = axes.figure.colorbar(image, ax=axes, label="trials", shrink=0.9, ticks=MaxNLocator(5, integer=True))
-    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.4)
 
 
 def _counts(present: list[NDArray[Any]]) -> tuple[list[str], NDArray[np.int64]]:
@@ -168,12 +168,12 @@ def _counts(present: list[NDArray[Any]]) -> tuple[list[str], NDArray[np.int64]]:
         edges = np.linspace(known.min(), known.max(), RANGES + 1)
         names = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
         return names, np.array([np.histogram(np.empty(0) if values is None else values, edges)[0] for values in numbers])
-    names, totals = np.unique(pooled, return_counts=True)
-    shown = ordered(names[np.argsort(-totals, kind="stable")][:MOST_COLUMNS].tolist())
+    different, totals = np.unique(pooled, return_counts=True)
+    shown = ordered(different[np.argsort(-totals, kind="stable")][:MOST_COLUMNS].tolist())
     counts = np.array([[int((as_text(values) == name).sum()) for name in shown] for values in present])
-    if len(names) > len(shown):
+    if len(different) > len(shown):
         others = np.array([len(values) for values in present]) - counts.sum(axis=1)
-        return [*shown, f"{len(names) - len(shown)} others"], np.column_stack([counts, others])
+        return [*shown, f"{len(different) - len(shown)} others"], np.column_stack([counts, others])
     return [name or "(none)" for name in shown], counts
 
 

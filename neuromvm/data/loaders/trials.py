@@ -40,10 +40,8 @@ def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0, 
 
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
     """
-    columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep, *columns_of(spec.where)} | (
-        {warp_to} - {None}
-    )
-    table = read_table(file, f"intervals/{spec.table}", columns)
+    columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep, *columns_of(spec.where)}
+    table = read_table(file, f"intervals/{spec.table}", columns if warp_to is None else columns | {warp_to})
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
     times = {name: _seconds(table, name, "trials.table") for name in ("start_time", "stop_time")}

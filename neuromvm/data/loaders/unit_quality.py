@@ -159,7 +159,7 @@ def _twin_columns(
     times: Sequence[Times], ids: NDArray[Any], kept: NDArray[np.bool_], quality: QualityFilter
 ) -> dict[str, NDArray[Any]]:
     """Return for each unit the kept unit with more spikes that has most of its spikes (``''``: none), and their share."""
-    rows = np.flatnonzero(kept)
+    rows = np.flatnonzero(kept).tolist()
     names, shares = ids.astype(str), np.zeros(len(ids))
     twin = np.full(len(ids), "", dtype=names.dtype)
     for pair in find_twins([times[row] for row in rows], quality.twin_share, quality.twin_tolerance):
