@@ -106,6 +106,17 @@ def test_a_link_to_another_file_is_listed_and_the_rest_is_read(tmp_path):
     assert outline.of_kind("units")
 
 
+def test_links_in_a_circle_are_followed_once(tmp_path):
+    path = write_spikes(tmp_path / "a.nwb")
+    with h5py.File(path, "a") as file:
+        group = file.create_group("processing/a/b")
+        group["back"] = file["processing/a"]
+        group["root"] = file["/"]
+        group["copy"] = file["units"]
+    outline = read_outline(path)
+    assert [table.path for table in outline.of_kind("units")] == ["units"]
+
+
 def test_animals_get_names_that_can_be_used(tmp_path):
     for name, subject in (("a.nwb", "rat 1"), ("b.nwb", "type"), ("c.nwb", "Žofie")):
         write_spikes(tmp_path / name, subject=subject, trains=[np.arange(0, 17, 0.1 + len(subject) / 100)] * 2)

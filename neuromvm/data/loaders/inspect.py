@@ -19,7 +19,6 @@ from neuromvm.errors import DataFormatError
 TableKind = Literal["units", "intervals", "cells", "electrodes", "table"]
 MOST_VALUES = 12  # listed one by one
 MOST_CLASSES = 30  # different values of a column above which files are not compared value by value
-DEEPEST, MOST_GROUPS = 10, 20_000
 LEFT_OUT = {"specifications", "file_create_date"}
 WIDTH = 80
 
@@ -97,21 +96,23 @@ def read_outline(path: str | Path) -> Outline:
 
 
 def _groups(file: NwbFile, unreadable: dict[str, str]) -> Iterator[str]:
-    """Yield the paths of all groups, the content of tables and series left out."""
-    waiting = [name for name in reversed(file.children("")) if name not in LEFT_OUT]
-    visited = 0
-    while waiting and visited < MOST_GROUPS:
+    """Yield the paths of all groups, the content of tables and series left out; each object once, whatever links lead to it."""
+    names = sorted(set(file.children("")) - LEFT_OUT, key=lambda name: (name not in ("units", "intervals"), name))
+    waiting = names[::-1]
+    seen = {file.address("")}
+    while waiting:
         path = waiting.pop()
-        visited += 1
         try:
-            if not file.is_group(path):
+            address = file.address(path)
+            if address in seen or not file.is_group(path):
                 continue
+            seen.add(address)
             children = file.children(path)
         except DataFormatError as error:
             unreadable[path] = str(error)
             continue
         yield path
-        if path.count("/") < DEEPEST and not {"id", "data"} & set(children):
+        if not {"id", "data"} & set(children):
             waiting += [f"{path}/{name}" for name in reversed(children)]
 
 

@@ -10,6 +10,7 @@ from neuromvm.data.loaders import npy, nwb
 from neuromvm.data.loaders.labels import shown, spellings
 from neuromvm.data.loaders.sessions import Session, join_sessions
 from neuromvm.data.loaders.trials import FilterValues
+from neuromvm.data.loaders.warped import with_duration
 from neuromvm.data.memory import MemoryBudget
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
@@ -59,7 +60,7 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     if isinstance(spec.grid, PositionGrid) and spec.grid.range is None and sessions:
         spec = spec.model_copy(update={"grid": nwb.with_range(spec.grid, sessions)})
     elif isinstance(spec.grid, TimeGrid) and spec.grid.warp is not None and spec.grid.warp.duration is None and sessions:
-        spec = spec.model_copy(update={"grid": nwb.with_duration(spec.grid, spec, sessions)})
+        spec = spec.model_copy(update={"grid": with_duration(spec.grid, spec, sessions)})
     nodes: dict[str, xr.Dataset] = {}
     memory = MemoryBudget()
     filter_values: FilterValues = {}
