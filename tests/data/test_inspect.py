@@ -129,6 +129,12 @@ def test_files_without_trials_or_activity_are_refused(tmp_path):
     write_spikes(tmp_path / "a.nwb", trials={})
     with pytest.raises(DataFormatError, match=r"no interval table.*units"):
         propose_spec([read_outline(tmp_path / "a.nwb")], "x")
+    with_text = write_spikes(tmp_path / "text.nwb")
+    with h5py.File(with_text, "a") as file:
+        del file["intervals/trials/start_time"]
+        file["intervals/trials/start_time"] = ["noon"] * 6
+    with pytest.raises(DataFormatError, match="no interval table with rows and a start_time of numbers"):
+        propose_spec([read_outline(with_text)], "x")
     outline = read_outline(write_spikes(tmp_path / "b.nwb"))
     del outline.tables["units"]
     with pytest.raises(DataFormatError, match=r"no table with spike_times.*acquisition/lick"):

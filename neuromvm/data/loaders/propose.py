@@ -89,17 +89,22 @@ def _trial_tables(outlines: Sequence[Outline]) -> list[TableOutline]:
     shared = [
         table
         for table in outlines[0].of_kind("intervals")
-        if all(table.path in outline.tables for outline in outlines) and table.rows
+        if table.rows and all(_has_starts(outline.tables.get(table.path)) for outline in outlines)
     ]
     if not shared:
         present = sorted({path for outline in outlines for path in outline.tables})
         raise DataFormatError(
             str(outlines[0].path),
-            found="no interval table with rows that all files have",
+            found="no interval table with rows and a start_time of numbers that all files have",
             expected="trials with start_time, in the same table of every file",
             next_step=f"Tables: {', '.join(present) or 'none'}. Inspect the files one by one",
         )
     return sorted(shared, key=lambda table: (table.path != "intervals/trials", bool(NO_TRIALS.search(table.path)), -table.rows))
+
+
+def _has_starts(table: TableOutline | None) -> bool:
+    start = None if table is None else table.columns.get("start_time")
+    return start is not None and start.values is not None and start.kind == "number"
 
 
 def _shared_columns(outlines: Sequence[Outline], trials: TableOutline) -> dict[str, list[Column]]:
