@@ -8,15 +8,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.inspect import read_outline
 from neuromvm.data.loaders.labels import as_text, shown
-from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
-from neuromvm.data.loaders.series import series_paths
-from neuromvm.data.loaders.tables import column_names, is_flat
 from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.errors import expect
 from neuromvm.schema import activity, animals, dropped, grid_dim
 
-TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id"}
+TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id", "warp_onset", "stretch"}
 MOST_VALUES = 12
 
 
@@ -25,8 +23,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
 
     ``recordings`` are those of :func:`neuromvm.data.loaders.load_recordings`. ``mean_activity`` is in spikes per second for
     counts on a time grid, else in the unit of the recording. ``labels`` gives the values of each label with numbers of trials,
-    and the range of a label that looks continuous, which the analysis ``continuous`` predicts; other labels of many values are
-    left out.
+    and the first of more than 12; a label of numbers that looks continuous is for the analysis ``continuous``.
 
     Examples
     --------
@@ -43,7 +40,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
         values = activity(dataset)
         grid = dataset[grid_dim(dataset)]
         per_second = float(grid.attrs["bin_width"]) if values.name == "spike_count" and grid.name == "time" else 1.0
-        labels = {name: dataset[name].to_numpy() for name in _labels(dataset)}
+        labels = {name: dataset[name].to_numpy() for name in label_names(dataset)}
         rows.append(
             {
                 "animal": animal,
@@ -51,7 +48,7 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
                 "trials": values.sizes["trial"],
                 "bins": grid.size,
                 "mean_activity": float(values.mean()) / per_second if values.size else np.nan,
-                "labels": "; ".join(filter(None, (_label_as_text(name, values) for name, values in labels.items()))),
+                "labels": "; ".join(_label_as_text(name, values) for name, values in labels.items()),
                 "dropped": "; ".join(f"{line.count} {line.what}: {line.reason}" for line in dropped(dataset)),
             }
         )
@@ -62,7 +59,7 @@ def label_counts(recordings: xr.DataTree) -> pd.DataFrame:
     """Return the number of trials of each value of each label: columns ``animal, label, value, trials``."""
     rows = []
     for animal, dataset in animals(recordings):
-        for name in _labels(dataset):
+        for name in label_names(dataset):
             values, numbers = np.unique(as_text(dataset[name].values), return_counts=True)
             rows += [(animal, name, value, number) for value, number in zip(values.tolist(), numbers.tolist(), strict=True)]
     return pd.DataFrame(rows, columns=["animal", "label", "value", "trials"])
@@ -75,58 +72,36 @@ def inspect_file(path: str | Path) -> pd.DataFrame:
     the range) and ``description`` (which often explains numeric codes). DataFormatError is raised if the file is missing,
     damaged or not NWB 2.
     """
+    outline = read_outline(path)
     rows: list[dict[str, Any]] = []
-    with open_nwb(Path(path)) as file:
-        tables = [f"intervals/{name}" for name in file.children("intervals")]
-        tables += [name for name in ("units", "general/extracellular_ephys/electrodes") if file.is_group(name)]
-        for table in tables:
-            rows += [_column_row(file, table, name) for name in column_names(file, table)]
-        for series in series_paths(file):
-            rows.append(_series_row(file, series))
+    for table in outline.tables.values():
+        for column in table.columns.values():
+            values = "" if column.values is None else _values_as_text(column.values)
+            entry = {"table": table.path, "column": column.name, "type": column.kind, "rows": column.rows, "values": values}
+            rows.append(entry | {"description": column.description})
+    for series in outline.series.values():
+        entry = {"table": series.path, "column": "", "type": series.kind, "rows": series.shape[0] if series.shape else 0}
+        rows.append(entry | {"values": f"shape {series.shape} [{series.unit}]", "description": series.description})
     return pd.DataFrame(rows, columns=["table", "column", "type", "rows", "values", "description"])
 
 
-def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
-    column = f"{table}/{name}"
-    row = {"table": table, "column": name, "type": "group", "rows": 0, "values": ""}
-    row["description"] = str(file.attribute(column, "description") or "")
-    if file.is_group(column):
-        return row
-    if is_flat(file, table, name):
-        values = file.array(column).reshape(-1)
-        return row | {"type": file.kind(column), "rows": len(values), "values": _values_as_text(values)}
-    ragged = f"{column}_index" in file
-    shape = file.shape(f"{column}_index" if ragged else column)
-    return row | {"type": "ragged" if ragged else file.kind(column), "rows": shape[0] if shape else 0}
-
-
-def _series_row(file: NwbFile, path: str) -> dict[str, Any]:
-    data = f"{path}/data"
-    shape = file.shape(data)
-    return {
-        "table": path,
-        "column": "",
-        "type": str(file.attribute(path, "neurodata_type") or "series"),
-        "rows": shape[0] if shape else 0,
-        "values": f"shape {shape} [{file.attribute(data, 'unit') or '?'}]",
-        "description": str(file.attribute(path, "description") or ""),
-    }
-
-
-def _labels(dataset: xr.Dataset) -> list[str]:
+def label_names(dataset: xr.Dataset) -> list[str]:
     """Return the names of the coordinates of trials that are labels, not times or numbers."""
     return [str(name) for name, values in dataset.coords.items() if values.dims == ("trial",) and name not in TRIAL_TIMES]
 
 
 def _label_as_text(name: str, values: NDArray[Any]) -> str:
-    """Describe a label; '' if it is text with too many values to list."""
+    """Describe a label: its values with numbers of trials, or how many values it has, some of them, and how it looks."""
     if len(np.unique(values)) <= MOST_VALUES:
         return f"{name}: {_counts_as_text(values)}"
-    if not looks_continuous(values):
-        return ""
-    numbers = different_numbers(values)
-    words = f"{name}: {len(numbers)} different numbers from {numbers[0]:g} to {numbers[-1]:g}"
-    return f"{words}, looks continuous (analyses: {{continuous: {{label: {name}}}}})"
+    names, trials = np.unique(as_text(values), return_counts=True)
+    numbers = [f"{number:g}" for number in different_numbers(values).tolist()]
+    if looks_continuous(values):
+        shortened = f"{', '.join(numbers[:2])}, ..., {numbers[-1]}"
+        return f"{name}: {len(numbers)} values: {shortened}, looks continuous (analyses: {{continuous: {{label: {name}}}}})"
+    first = (numbers if len(numbers) == len(names) else names.tolist())[:3]
+    each = "to".join(f" {number} " for number in dict.fromkeys((trials.min(), trials.max()))).strip()
+    return f"{name}: {len(names)} values: {', '.join(first)}, ... (trials of each: {each})"
 
 
 def _counts_as_text(values: NDArray[Any]) -> str:

@@ -7,13 +7,28 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from neuromvm.errors import did_you_mean
 from neuromvm.specs.base import Spec
+from neuromvm.specs.expressions import ConditionText
 from neuromvm.specs.sources import NwbSource, Source
 
 Scalar = bool | int | float | str
 Values = Annotated[list[Scalar], Field(min_length=1)]
 # Names that trees of recordings and samples use themselves
 RESERVED_LABELS = {
-    *("trial", "unit", "time", "window", "bin", "onset", "start_time", "stop_time", "session", "trial_id", "theta_phase"),
+    *(
+        "trial",
+        "unit",
+        "time",
+        "window",
+        "bin",
+        "onset",
+        "start_time",
+        "stop_time",
+        "session",
+        "trial_id",
+        "theta_phase",
+        "warp_onset",
+        "stretch",
+    ),
     *("spike_count", "event_amplitude", "activity", "label", "match"),
 }
 
@@ -25,6 +40,30 @@ def _check_band(band: tuple[float, float]) -> tuple[float, float]:
 
 
 Band = Annotated[tuple[float, float], AfterValidator(_check_band)]
+
+
+class QualityFilter(Spec):
+    """Quality of units from their spike times, over the whole recording; the metrics become columns of units."""
+
+    min_rate: float | None = Field(None, ge=0, description="Keep units with at least this rate over the recording [Hz]")
+    min_presence: float | None = Field(None, ge=0, le=1, description="Keep units that fire in this share of bins of presence_bin")
+    presence_bin: float = Field(60.0, gt=0, description="[s]")
+    max_isi_violations: float | None = Field(
+        None, ge=0, description="Keep units whose ISI violations ratio (Hill et al. 2011) is at most this, e.g. .5"
+    )
+    refractory: float = Field(0.0015, gt=0, description="Interspike intervals below this are violations [s]")
+    censored: float = Field(0.0, ge=0, description="Below this interval the spike sorter detects no spike [s]")
+    twins: Literal["ignore", "report", "remove"] = Field(
+        "ignore", description="Units recorded twice: name them in the column twin, or keep of each pair the one with more spikes"
+    )
+    twin_share: float = Field(0.5, gt=0, le=1, description="Units that have this share of spikes in common are twins")
+    twin_tolerance: float = Field(0.0004, gt=0, description="Spikes at most this far apart are the same [s]")
+
+    @model_validator(mode="after")
+    def _censored_within_refractory(self) -> "QualityFilter":
+        if self.censored >= self.refractory:
+            raise ValueError(f"censored, {self.censored:g} s, is not below refractory, {self.refractory:g} s")
+        return self
 
 
 class SpikeActivity(Spec):
@@ -39,6 +78,8 @@ class SpikeActivity(Spec):
     min_observed: float = Field(
         0.5, gt=0, le=1, description="Keep units whose obs_intervals cover this share of trials; other trials are then dropped"
     )
+    where: ConditionText | None = Field(None, description="Keep units for which this is true, e.g. snr > 4 and quality == 'good'")
+    quality: QualityFilter | None = Field(None, description="Filters computed from spike times; default: none is computed")
 
 
 class RoiActivity(Spec):
@@ -91,6 +132,16 @@ class BinnedSpikeActivity(Spec):
         return columns
 
 
+class Warp(Spec):
+    """Linear warping of time between two events: ``grid.align`` at 0 and a second event at the same time in all trials."""
+
+    to: str = Field(..., description="Trials column with the second event [s]")
+    duration: float | None = Field(
+        None, gt=0, description="Warped time between the events [s]; default: the median over all trials of all files"
+    )
+    max_stretch: float = Field(3.0, gt=1, description="Trials that are stretched or compressed by more than this are dropped")
+
+
 class TimeGrid(Spec):
     """Bins of equal width around an event of every trial."""
 
@@ -102,9 +153,12 @@ class TimeGrid(Spec):
     )
     window: tuple[float, float] = Field(..., description="From, to [s] relative to the event")
     bin_width: float = Field(0.01, gt=0, description="[s]")
+    warp: Warp | None = Field(None, description="Second event that is put at the same time in all trials; default: none")
 
     @model_validator(mode="after")
     def _whole_bins(self) -> "TimeGrid":
+        if self.warp is not None and self.warp.to == self.align:
+            raise ValueError(f"warp.to: {self.align!r} is grid.align; name another event")
         if not _is_whole_bins(self.window, self.bin_width):
             start, stop = self.window
             raise ValueError(f"window {start}..{stop} s is not a positive whole number of bins of {self.bin_width} s")
@@ -150,6 +204,7 @@ class TrialSpec(Spec):
     labels: dict[str, str] = Field({}, description="Our name of a label -> column of the table")
     map: dict[str, dict[str, str]] = Field({}, description="Label -> {value in the file: name to use}")
     keep: dict[str, Values] = Field({}, description="Keep trials whose label or column holds one of these values")
+    where: ConditionText | None = Field(None, description="Keep trials for which this is true, e.g. rt < 1.5 and correct")
 
     @model_validator(mode="after")
     def _usable_labels(self) -> "TrialSpec":
@@ -233,6 +288,8 @@ class DataSpec(Spec):
                 raise ValueError("label 'position': the position grid has that name; choose another")
             if self.lfp is not None:
                 raise ValueError("lfp: bins of a position grid have no theta phase; use a time grid")
+        if self.grid.kind == "time" and self.grid.warp is not None and (self.activity.kind != "spikes" or self.lfp is not None):
+            raise ValueError("grid.warp: only times of spikes are warped; leave it out for other activity, and with lfp")
         if self.activity.kind != "binned_spikes":
             return self
         if self.source.kind != "nwb":

@@ -113,13 +113,31 @@ def simulate(
 
 
 @data_app.command("describe")
-def describe_data(spec: DataName, root: Root = None, overrides: Overrides = None) -> None:
-    """Load recordings and print a row for each animal, and what was dropped and why."""
+def describe_data(
+    spec: DataName,
+    root: Root = None,
+    overrides: Overrides = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="OUT.png|pdf", help="Also draw units, rates, drift, labels and drops.")
+    ] = None,
+    label: Annotated[str | None, typer.Option("--label", help="The label of trials in the figure; default: the first.")] = None,
+) -> None:
+    """Load recordings and print a row for each animal, what was dropped and why, and what looks wrong."""
     from neuromvm.data.describe import describe
+    from neuromvm.data.loaders import load_recordings
+    from neuromvm.data.quality import findings, with_twins
+    from neuromvm.specs import load_data_spec
 
-    recordings = _load(spec, root, overrides)
+    recordings = load_recordings(with_twins(load_data_spec(spec, overrides or ())), root)
     print_table(describe(recordings).reset_index(), f"{spec}: {_animals(len(recordings.children))}")
     _print_left_out(recordings)
+    for finding in findings(recordings):
+        typer.secho(f"{finding.check}: {finding.animal}: {finding.sentence}", fg="yellow")
+    if figure is not None:
+        from neuromvm.analysis.figures.recordings import overview, write
+
+        write(overview(recordings, label), figure)
+        typer.echo(f"figure: {figure}")
 
 
 @data_app.command("validate")
@@ -133,11 +151,23 @@ def validate_data(spec: DataName, root: Root = None, overrides: Overrides = None
 
 
 @data_app.command("inspect")
-def inspect_data(file: Annotated[Path, typer.Argument(help="An NWB file.")]) -> None:
-    """Print the tables, columns and series of a file, from which to write a spec."""
-    from neuromvm.data.describe import inspect_file
+def inspect_data(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="NWB files.")],
+    spec: Annotated[
+        Path | None, typer.Option("--spec", metavar="OUT.yaml", help="Write a first data spec, with comments.")
+    ] = None,
+) -> None:
+    """Print the tables, columns and series of files and how files differ, and propose a data spec."""
+    from neuromvm.data.loaders.inspect import outline_text, read_outline
+    from neuromvm.data.loaders.propose import write_proposal
 
-    print_table(inspect_file(file), str(file))
+    outlines = [read_outline(file) for file in files]
+    typer.echo(outline_text(outlines))
+    if spec is None:
+        typer.echo("\nA first data spec from these files: add --spec my_lab.yaml")
+    else:
+        write_proposal(outlines, spec)
+        typer.echo(f"\n{spec}: a first data spec. Read its comments, then: neuromvm data describe {spec}")
 
 
 @data_app.command("convert")

@@ -194,6 +194,13 @@ def test_data_can_be_described_validated_and_inspected(lab, monkeypatch, capsys)
     code, out, _ = call(["data", "inspect", str(file)], lab, monkeypatch, capsys)
     assert code == 0
     assert "poke_in_time" in out
+    files = sorted(map(str, (lab / "data").glob("*/*.nwb")))
+    code, out, _ = call(["data", "inspect", *files, "--spec", "proposed.yaml"], lab, monkeypatch, capsys)
+    assert code == 0
+    assert "differences between files" in out
+    code, out, _ = call(["data", "describe", "proposed.yaml", "--figure", "look.png"], lab, monkeypatch, capsys)
+    assert code == 0
+    assert (lab / "look.png").stat().st_size > 10_000
 
 
 MISTAKES = {

@@ -28,7 +28,8 @@ COMMANDS = """
 simulate rats
 data describe simulated_rats --root rats
 data validate simulated_rats --root rats
-data inspect rats/sub-mitt/sub-mitt_ses-mitt01_behavior+ecephys.nwb
+data inspect rats/sub-mitt/sub-mitt_ses-mitt01_behavior+ecephys.nwb --spec mitt.yaml
+data describe mitt.yaml --figure mitt.pdf
 run tiny.yaml --out run
 scores run
 analyze decoding run

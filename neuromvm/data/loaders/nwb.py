@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from neuromvm.data.bins import count_spikes
 from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.data.loaders.calcium import frames_dataset, position_extremes, read_frames
 from neuromvm.data.loaders.hdf5 import check_fits_memory
@@ -16,6 +15,7 @@ from neuromvm.data.loaders.remote import RemoteFile
 from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
+from neuromvm.data.loaders.warped import counts_on_grid, unstretched, warp_event
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
@@ -33,7 +33,7 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
     """Return one file as a dataset, and the values that the filters of the spec compared."""
     align = spec.grid.align if isinstance(spec.grid, TimeGrid) else "start_time"
     with open_session(session.path, spec) as file:
-        trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0))
+        trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0), warp_event(spec.grid))
         filter_values = trials.filter_values
         if isinstance(spec.activity, RoiActivity):
             frames, long_name = read_frames(file, spec.activity), f"mean of {spec.activity.series} over the frames of the bin"
@@ -69,16 +69,17 @@ def spike_dataset(file: ArrayTree, activity: SpikeActivity, grid: TimeGrid, tria
     """Return spike counts ``(trial, time, unit)`` of a file with trial and unit coordinates and the account of drops."""
     units = read_units(file, activity)
     check_clock(file, units, trials)
-    inside = inside_recording(file, units, trials.onsets, grid)
+    trials, recorded = unstretched(trials, grid)
+    inside = inside_recording(file, units, trials.onsets, recorded)
     coords = trials.coords.isel(trial=np.flatnonzero(inside))
     lines = [*trials.dropped, Dropped("trials", "window outside the recording", int((~inside).sum())), *units.dropped]
-    units, coords, unobserved = apply_observation(units, coords, grid, activity.min_observed)
+    units, coords, unobserved = apply_observation(units, coords, recorded, activity.min_observed)
     onsets = np.asarray(coords["onset"].values)
     # counts and their transpose at one byte per count, and the 64-bit histogram of one unit
     size = len(onsets) * grid.bins * (2 * len(units.times) + 8)
     where = f"{file.path}: {len(onsets)} trials x {grid.bins} bins x {len(units.times)} units"
     check_fits_memory(where, size, "Choose wider bins")
-    counts = count_spikes(units.times, onsets, grid.window[0], grid.bin_width, grid.bins)
+    counts = counts_on_grid(units.times, coords, grid)
     variables = {"spike_count": (("trial", "time", "unit"), counts, {"long_name": "spikes in the bin"})}
     dataset = xr.Dataset(variables, coords=joint_coords(coords, units.coords))
     return with_dropped(dataset, [*lines, *unobserved]), units.filter_values

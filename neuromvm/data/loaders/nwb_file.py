@@ -94,6 +94,12 @@ class NwbFile:
         text = [_as_text(value, where) for value in values.ravel().tolist()]
         return np.array(text, dtype=str).reshape(values.shape)
 
+    def address(self, path: str) -> int:
+        """Return where an object is in the file; paths that lead to one object have one address. -1 if there is none."""
+        with guard(self.where(path)):
+            node = self._find(path)
+            return -1 if node is None else int(h5py.h5o.get_info(node.id).addr)
+
     def numbers(self, path: str, column: int | None = None) -> NDArray[Any]:
         """Return a dataset of numbers, or raise DataFormatError; otherwise as :meth:`array`."""
         values = self.array(path, column)

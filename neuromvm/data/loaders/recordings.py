@@ -11,6 +11,7 @@ from neuromvm.data.loaders.labels import shown, spellings
 from neuromvm.data.loaders.open_source import with_filters_of_source
 from neuromvm.data.loaders.sessions import Session, join_sessions
 from neuromvm.data.loaders.trials import FilterValues
+from neuromvm.data.loaders.warped import with_duration
 from neuromvm.data.memory import MemoryBudget
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
@@ -60,6 +61,8 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     sessions, dropped = file_format.find_sessions(spec, folder)
     if isinstance(spec.grid, PositionGrid) and spec.grid.range is None and sessions:
         spec = spec.model_copy(update={"grid": nwb.with_range(spec, spec.grid, sessions)})
+    elif isinstance(spec.grid, TimeGrid) and spec.grid.warp is not None and spec.grid.warp.duration is None and sessions:
+        spec = spec.model_copy(update={"grid": with_duration(spec.grid, spec, sessions)})
     nodes: dict[str, xr.Dataset] = {}
     memory = MemoryBudget()
     filter_values: FilterValues = {}
@@ -143,6 +146,8 @@ def _grid(spec: DataSpec) -> dict[str, xr.Variable]:
         start, width, dim = grid.window[0], grid.bin_width, "time"
         long_name = f"time from {grid.align}{f' ({shifts})' if shifts else ''}, bin centres"
         attrs: dict[str, str | float] = {"units": "s", "long_name": long_name, "bin_width": width}
+        if grid.warp is not None and grid.warp.duration is not None:
+            attrs["warp"] = f"time is stretched linearly so that {grid.warp.to} is at {grid.warp.duration:.6g} s in all trials"
     else:
         assert grid.range is not None
         start, width, dim = grid.range[0], (grid.range[1] - grid.range[0]) / grid.bins, "position"

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.array_tree import ArrayTree
+from neuromvm.data.loaders.conditions import columns_of, unmet
 from neuromvm.data.loaders.events import EVENT_COLUMNS, as_intervals, first_events
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.tables import Table, read_table
@@ -33,15 +34,18 @@ class Trials:
         return np.asarray(self.coords["onset"].values, dtype=np.float64)
 
 
-def read_trials(file: ArrayTree, spec: TrialSpec, align: str, shift: float = 0.0) -> Trials:
+def read_trials(file: ArrayTree, spec: TrialSpec, align: str, shift: float = 0.0, warp_to: str | None = None) -> Trials:
     """Return the trials of a file, in the order of its table; ``shift`` is added to the event ``align`` [s].
 
     ``align`` is a column of the table, or the path of a table of events, whose first event in each trial is taken.
 
+    The column ``warp_to`` [s], if given, is a second event after the first: ``warp_onset``.
+
     Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
     """
-    columns = {"start_time", "stop_time", *EVENT_COLUMNS, align, *spec.labels.values(), *spec.keep}
-    table = as_intervals(read_table(file, spec.table if "/" in spec.table else f"intervals/{spec.table}", columns))
+    columns = {"start_time", "stop_time", *EVENT_COLUMNS, align, *spec.labels.values(), *spec.keep, *columns_of(spec.where)}
+    table_path = spec.table if "/" in spec.table else f"intervals/{spec.table}"
+    table = as_intervals(read_table(file, table_path, columns if warp_to is None else columns | {warp_to}))
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
     times = {name: _seconds(table, name, "trials.table") for name in ("start_time", "stop_time")}
@@ -55,6 +59,10 @@ def read_trials(file: ArrayTree, spec: TrialSpec, align: str, shift: float = 0.0
         "stop_time is not after start_time": known & ~(times["stop_time"] > times["start_time"]),
         f"no event of {align} in the trial" if "/" in align else f"{align} is NaN": ~np.isfinite(times["onset"]),
     }
+    if warp_to is not None:
+        times["warp_onset"] = _seconds(table, warp_to, "grid.warp.to")
+        unusable[f"{warp_to} is NaN"] = ~np.isfinite(times["warp_onset"])
+        unusable[f"{warp_to} is not after {align}"] = ~(times["warp_onset"] > times["onset"])
     return labelled_trials(table, spec, times, unusable)
 
 
@@ -82,6 +90,11 @@ def labelled_trials(
         values = labels[name] if name in labels else table.column(name, f"trials.keep.{name}")
         filter_values["trials.keep", name] = set(as_text(values))
         filters.append((f"{name} is none of {shown(allowed)}", ~is_one_of(values, allowed)))
+
+    def label_or_column(name: str, setting: str) -> NDArray[Any]:
+        return labels[name] if name in labels else table.column(name, setting)
+
+    filters += unmet(spec.where, label_or_column, "trials.where", table.where)
     selected, filtered = exclude(usable, "trials", filters)
     coords = xr.Dataset(
         coords={

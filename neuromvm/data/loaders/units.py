@@ -8,12 +8,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.array_tree import ArrayTree
+from neuromvm.data.loaders.conditions import unmet
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.tables import Table, column_names, linked_text, read_ragged, read_table
 from neuromvm.data.loaders.trials import FilterValues, Trials
+from neuromvm.data.loaders.unit_quality import judge_units
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
 from neuromvm.schema import Dropped
-from neuromvm.specs.data import SpikeActivity, TimeGrid
+from neuromvm.specs.data import QualityFilter, SpikeActivity, TimeGrid
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,20 @@ def read_units(file: ArrayTree, activity: SpikeActivity) -> Units:
     coords = coords.assign_coords({name: ("unit", as_label(values)[selected]) for name, values in table.columns.items()})
     if region is not None:
         coords = coords.assign_coords(region=("unit", region[selected]))
-    return Units(coords, times, observed, _extent(trains), [*dropped, *lines], filter_values)
+    units = Units(coords, times, observed, _extent(trains), [*dropped, *lines], filter_values)
+    return units if activity.quality is None else _of_quality(units, activity.quality)
+
+
+def _of_quality(units: Units, quality: QualityFilter) -> Units:
+    """Return the units that pass the filters of quality, with their metrics as columns that the file does not have."""
+    if units.extent is None:
+        return units
+    whole = np.array([[units.extent.start, units.extent.stop]])
+    recorded = units.observed or [whole] * len(units.times)
+    columns, kept, dropped = judge_units(units.times, recorded, units.coords["unit"].values, quality)
+    coords = units.coords.assign_coords({name: ("unit", values) for name, values in columns.items() if name not in units.coords})
+    judged = replace(units, coords=coords, dropped=[*units.dropped, *dropped])
+    return judged.select(np.flatnonzero(kept))
 
 
 def _region(file: ArrayTree, activity: SpikeActivity, table: Table) -> NDArray[np.str_] | None:
@@ -99,6 +114,7 @@ def _filter(
         filters.append(("activity.regions", "region", region, activity.regions))
     filter_values = {(setting, name): set(as_text(values).tolist()) for setting, name, values, _ in filters}
     reasons = [(f"{name} is none of {shown(allowed)}", ~is_one_of(values, allowed)) for _, name, values, allowed in filters]
+    reasons += unmet(activity.where, table.column, "activity.where", table.where)
     return *exclude(np.ones(len(table), dtype=bool), "units", reasons), filter_values
 
 
