@@ -106,7 +106,7 @@ def cells() -> dict[str, Cell]:
 
 def accuracies(cell: Cell, seed: int) -> dict[str, list[float]]:
     """Return the mean accuracy of each row on one data set, and after it on its scrambled copies."""
-    samples = nm.make_samples(simulate_codes(**cell.simulated, seed=seed), nm.SampleSpec(label=[LABEL]))
+    samples = nm.make_samples(simulate_codes(**cell.simulated, seed=seed), nm.SampleSpec(label=[LABEL], transform="none"))
     splits = nm.make_splits(samples, nm.SplitSpec(kind="conditions", held_out=HELD_OUT, seed=seed))
     begin = 1 + seed * cell.scrambles
     numbers = [0, *range(begin, begin + cell.scrambles)]  # every data set has scrambled copies of its own
@@ -142,7 +142,7 @@ def first_splits(splits: xr.DataTree, count: int | None) -> xr.DataTree:
 
 def decoded(cell: Cell, seed: int) -> dict[str, list[float]]:
     """Return the p-value of permuted labels of each animal's own decoder, and the mean of all animals' accuracy."""
-    samples = nm.make_samples(simulate_codes(**cell.simulated, seed=seed), nm.SampleSpec(label=[LABEL]))
+    samples = nm.make_samples(simulate_codes(**cell.simulated, seed=seed), nm.SampleSpec(label=[LABEL], transform="none"))
     options = Options.model_validate({"baselines": [DECODER], "bootstraps": 100, "permutations": 500, "tune": False})
     scores = compare(samples, nm.make_splits(samples, nm.SplitSpec()), {}, options)
     within = scores.sel(representation=DECODER, setting="within", target="all animals")
