@@ -441,7 +441,7 @@ def _problem(block: NDArray[Any], *, counts: bool) -> _Problem | None:
     return None
 
 
-def _blocks(values: xr.DataArray) -> Iterator[tuple[slice, NDArray[np.generic]]]:
+def _blocks(values: xr.DataArray) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Yield slices of trials with their activity, which may be in a file."""
     step = max(1, BLOCK * values.sizes["trial"] // max(1, values.nbytes))
     for start in range(0, values.sizes["trial"], step):

@@ -34,7 +34,7 @@ def readable(
 
     The mean of a square root or of a logarithm does not give the mean: such activity stays transformed.
     """
-    activity, spec = samples[animal]["activity"], fitted.trained_on
+    activity, spec = samples[animal].to_dataset()["activity"], fitted.trained_on
     in_time = samples[animal]["window"].attrs.get("dim", "time") == "time"
     counted = activity.attrs.get("kind", "spike_count") == "spike_count"
     recorded = "spikes a bin" if counted else activity.attrs.get("units") or "activity as recorded"
