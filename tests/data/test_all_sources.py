@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from pynwb import NWBHDF5IO, validate
+from typer.testing import CliRunner
 
 from neuromvm.data.convert import convert_recordings
 from neuromvm.data.loaders import load_recordings
 from neuromvm.schema import Dropped, animals, dropped
-from neuromvm.specs import DataSpec, load_data_spec
+from neuromvm.specs import DataSpec, load_data_spec, to_yaml
+from neuromvm.workflow.command_line import app
 from tests.data import source_files as files
 from tests.data.nwb_files import write_calcium, write_spikes
 
@@ -263,3 +265,14 @@ def test_conversion_keeps_regions_observation_and_other_intervals(folder, tmp_pa
     with NWBHDF5IO(str(converted), "r") as io:
         invalid = io.read().invalid_times
         assert list(invalid["tags"][0]) == ["noise", "bite"]
+
+
+def test_command_converts_and_its_spec_validates(folder, tmp_path):
+    files.write_phy(folder)
+    (tmp_path / "study.yaml").write_text(to_yaml(spec_of(LAYOUTS["phy"])))
+    out = tmp_path / "converted"
+    done = CliRunner().invoke(app, ["data", "convert", str(tmp_path / "study.yaml"), str(out), "--root", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in out.iterdir()) == ["study.yaml", "sub-ada_ses-phy.nwb", "sub-bob_ses-phy.nwb"]
+    checked = CliRunner().invoke(app, ["data", "validate", str(out / "study.yaml")])
+    assert "valid, 2 animals" in checked.output

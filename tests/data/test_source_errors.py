@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nwbinspector import Importance, inspect_nwbfile
@@ -360,3 +361,37 @@ def test_damaged_files_load_or_end_in_a_typed_error(name, data, tmp_path_factory
         load_recordings(spec_of(LAYOUTS[name]), folder)
     except NeuromvmError as error:
         assert len(str(error)) < 3000  # noqa: PT017
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (struct.pack("<II", 9, 24), struct.pack("<II", 200, 24), "data of type 200"),
+        (struct.pack("<II", 9, 24), struct.pack("<II", 9, 2**31), "with 2147483648 bytes"),
+        (struct.pack("<IIII", 5, 8, 1, 4), struct.pack("<IIII", 5, 8, 2**30, 2**30), "1152921504606846976 cells"),
+    ],
+)
+def test_matlab_elements_that_crash_scipy_are_refused(before, after, message, compressed, tmp_path):
+    path = tmp_path / "a.mat"
+    cells = np.array([np.arange(3) + 0.5, "x", np.zeros(2), np.ones(1)], dtype=object)
+    scipy.io.savemat(path, {"spikes": cells})
+    content = path.read_bytes()
+    assert before in content
+    content = content.replace(before, after, 1)
+    if compressed:
+        packed = zlib.compress(content[128:])
+        content = content[:128] + struct.pack("<II", 15, len(packed)) + packed
+    path.write_bytes(content)
+    with pytest.raises(DataFormatError, match=message):
+        read_mat(path, ["spikes"])
+
+
+def test_sparse_matrices_with_indices_outside_are_refused(tmp_path):
+    matrix = scipy.sparse.csc_array(np.eye(4))
+    scipy.io.savemat(tmp_path / "a.mat", {"x": matrix})
+    np.testing.assert_array_equal(read_mat(tmp_path / "a.mat", ["x"])["x"], np.eye(4))
+    matrix.indices[2] = 1_000_000
+    scipy.io.savemat(tmp_path / "a.mat", {"x": matrix})
+    with pytest.raises(DataFormatError, match="unreadable"):
+        read_mat(tmp_path / "a.mat", ["x"])

@@ -1,7 +1,5 @@
 """MATLAB files: version 5 by scipy, version 7.3 (HDF5) by h5py. No function handle or object is run."""
 
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,14 @@ from numpy.typing import NDArray
 from neuromvm.data.loaders.foreign_file import foreign_file
 from neuromvm.data.loaders.hdf5 import SIGNATURE, check_fits_memory, guard, open_hdf5
 from neuromvm.data.loaders.mapped_arrays import Value
+from neuromvm.data.loaders.mat_structure import LARGER, check_structure
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
 
 EXPECTED = "a MATLAB file (save -v7 or -v7.3)"
-HEADER_BYTES, COMPRESSED = 128, 15
 SAVE_PLAIN = (
     "In MATLAB, save numbers, char, cells and structs: struct(object), cellstr(strings), table2struct(table, 'ToScalar', true)"
 )
-LARGER = "Save only the variables that are needed, or use a machine with more memory"
 
 
 def read_mat(path: Path, names: list[str]) -> dict[str, Value]:
@@ -31,7 +28,7 @@ def read_mat(path: Path, names: list[str]) -> dict[str, Value]:
             with open_hdf5(path) as handle:
                 file = NwbFile(path, handle)
                 return {name: _read_hdf5(file, handle, name) for name in names}
-        _check_size(path)
+        check_structure(path)
         roots = sorted({name.split(".")[0] for name in names})
         variables = scipy.io.loadmat(path, variable_names=roots, mat_dtype=True)
         return {name: _read_v5(path, variables, name) for name in names}
@@ -41,6 +38,7 @@ def variable_names(path: Path) -> list[str]:
     """Return the names of the variables of a MATLAB file; their values are not read."""
     with foreign_file(path, EXPECTED):
         if not _is_hdf5(path):
+            check_structure(path)
             return [name for name, _, _ in scipy.io.whosmat(path)]
         with open_hdf5(path) as handle:
             return NwbFile(path, handle).children("")
@@ -50,22 +48,6 @@ def _is_hdf5(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(512 + len(SIGNATURE))
     return head.startswith(SIGNATURE) or head[512:].startswith(SIGNATURE)
-
-
-def _check_size(path: Path) -> None:
-    """Raise DataFormatError if a variable of version 5 does not fit into memory; of a compressed one, only the size is read."""
-    with path.open("rb") as stream:
-        header = stream.read(HEADER_BYTES)
-        if header[126:] not in {b"IM", b"MI"}:  # version 4, which has no compression
-            return
-        order = "<" if header[126:] == b"IM" else ">"
-        while len(tag := stream.read(8)) == 8:
-            kind, size = struct.unpack(f"{order}II", tag)
-            start = stream.tell()
-            if kind == COMPRESSED:
-                inner = zlib.decompressobj().decompress(stream.read(min(size, 4096)), 8)
-                check_fits_memory(str(path), struct.unpack(f"{order}II", inner)[1] if len(inner) == 8 else 0, LARGER)
-            stream.seek(start + size)
 
 
 def _read_v5(path: Path, variables: dict[str, Any], name: str) -> Value:
@@ -92,6 +74,7 @@ def _leaf(where: str, value: Any) -> NDArray[Any]:
         value = value.ravel()[0]
     if hasattr(value, "toarray"):
         check_fits_memory(where, int(np.prod(value.shape, dtype=object)) * 8, LARGER)
+        value.check_format(full_check=True)  # indices outside the matrix would be written to
         value = value.toarray()
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iufbU":
         problem = f"a {type(value).__name__} of {getattr(value, 'dtype', 'unknown type')}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from neuromvm.data.loaders.array_tree import ArrayTree, MemoryTree
+from neuromvm.data.loaders.foreign_file import foreign_file
 from neuromvm.data.loaders.hdf5 import sha256
 from neuromvm.data.loaders.mapped_arrays import mapped_tree
 from neuromvm.data.loaders.mat import read_mat
@@ -42,10 +43,8 @@ def open_session(path: Path | RemoteFile, spec: DataSpec) -> Iterator[ArrayTree]
     if isinstance(spec.source, NwbSource) or isinstance(path, RemoteFile):
         with _open_nwb(path) as file:
             yield file
-    elif isinstance(spec.source, MappedSource):
-        yield mapped_tree(path, spec, lambda names: MAPPED[spec.source.kind](path, names))
     else:
-        yield READERS[spec.source.kind](path, spec)
+        yield _tree(path, spec)
 
 
 def _open_nwb(path: Path | RemoteFile) -> AbstractContextManager[NwbFile]:
@@ -69,7 +68,7 @@ def session_header(path: Path | RemoteFile, spec: DataSpec) -> dict[str, str]:
         with _open_nwb(path) as file:
             fields = _texts(file)
     elif isinstance(source, MappedSource):
-        fields = _texts(mapped_tree(path, spec, lambda names: MAPPED[source.kind](path, names), only="general/"))
+        fields = _texts(_tree(path, spec, only="general/"))
     else:
         fields = {"subject_id": path.absolute().parent.name, "session_id": path.stem.removesuffix("_BehaviorMatrix")}
     if isinstance(source, OtherSource):
@@ -104,6 +103,14 @@ def with_filters_of_source(spec: DataSpec) -> DataSpec:
     if not implied or not isinstance(activity, SpikeActivity | RoiActivity):
         return spec
     return spec.model_copy(update={"activity": activity.model_copy(update={"keep": implied | activity.keep})})
+
+
+def _tree(path: Path, spec: DataSpec, only: str = "") -> MemoryTree:
+    """Return the arrays of a session that is not NWB; of mapped ones, ``only`` those whose paths begin so."""
+    with foreign_file(path, f"a session of the source {spec.source.kind!r}"):
+        if isinstance(spec.source, MappedSource):
+            return mapped_tree(path, spec, lambda names: MAPPED[spec.source.kind](path, names), only)
+        return READERS[spec.source.kind](path, spec)
 
 
 def _texts(tree: ArrayTree) -> dict[str, str]:
