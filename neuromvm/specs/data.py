@@ -45,6 +45,7 @@ class RoiActivity(Spec):
 
     kind: Literal["roi_response"] = "roi_response"
     series: str = Field(..., description="Path of the series, e.g. processing/ophys/event_amplitude")
+    keep: dict[str, Values] = Field({}, description="Keep cells whose column of the PlaneSegmentation holds one of these values")
     min_active: float = Field(0.0, ge=0, le=1, description="Keep cells that are non-zero in at least this share of trials")
 
 
@@ -140,10 +141,14 @@ class LfpSpec(Spec):
 class TrialSpec(Spec):
     """Which rows of an interval table are trials and what they are labelled with."""
 
-    table: str = Field("trials", description="Interval table: trials, or any other under /intervals")
+    table: str = Field(
+        "trials", description="Interval table: trials, any other under /intervals, or the path of a table elsewhere"
+    )
     labels: dict[str, str] = Field({}, description="Our name of a label -> column of the table")
     map: dict[str, dict[str, str]] = Field({}, description="Label -> {value in the file: name to use}")
     keep: dict[str, Values] = Field({}, description="Keep trials whose label or column holds one of these values")
+    invalid_times: Literal["drop", "keep"] = Field("drop", description="Trials that overlap with /intervals/invalid_times")
+    silences: Literal["drop", "keep"] = Field("drop", description="Trials in a silence of all units that is no chance event")
 
     @model_validator(mode="after")
     def _usable_labels(self) -> "TrialSpec":
@@ -169,6 +174,11 @@ class DataSpec(Spec):
     sessions: Literal["separate", "concatenate"] = Field(
         "separate", description="Several files of one animal: a node each, or trials joined over the units they share"
     )
+    match_units: str | None = Field(
+        None,
+        description="sessions: concatenate: the column of units by which those of different files are the same; id: their ids. "
+        "Required if ids are the numbers 0, 1, 2 ... in every file",
+    )
     rename: dict[str, str] = Field({}, description="Animal name in the file -> name to use")
     exclude: list[str] = Field([], description="Animals to leave out")
     activity: Annotated[SpikeActivity | RoiActivity | LfpPowerActivity | BinnedSpikeActivity, Field(discriminator="kind")] = (
@@ -179,6 +189,10 @@ class DataSpec(Spec):
         {}, description="Animal -> seconds after the event at which its time 0 lies, on a time grid; default: at the event"
     )
     trials: TrialSpec = TrialSpec()
+    clock: Literal["check", "trust"] = Field(
+        "check",
+        description="Whether durations and rates must be plausible in seconds; trust: times are seconds, whatever they say",
+    )
     lfp: LfpSpec | None = Field(None, description="Field potential whose theta phase is wanted; default: none is read")
     min_units: int = Field(2, ge=1, description="Leave out animals with fewer units")
     min_trials: int = Field(2, ge=1, description="Leave out animals with fewer trials")

@@ -1,6 +1,6 @@
 """Activity of a ``RoiResponseSeries``, averaged in time or position bins of each trial."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from neuromvm.data.bins import average_frames, times_in_windows
 from neuromvm.data.loaders.hdf5 import check_fits_memory
-from neuromvm.data.loaders.labels import as_label, joint_coords
+from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, joint_coords, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.series import Series, read_series
 from neuromvm.data.loaders.tables import read_table
-from neuromvm.data.loaders.trials import Trials
-from neuromvm.data.loaders.units import check_spans
-from neuromvm.errors import AlignmentError, DataFormatError
+from neuromvm.data.loaders.trials import FilterValues, Trials
+from neuromvm.data.loaders.units import check_spans, span
+from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import PositionGrid, RoiActivity, TimeGrid
 
@@ -30,11 +30,15 @@ class Frames:
     unit: str
     coords: xr.Dataset
     dropped: list[Dropped]
+    filter_values: FilterValues = field(default_factory=dict)
 
 
-def frames_dataset(file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
+def frames_dataset(
+    file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str, *, clock: str = "check"
+) -> xr.Dataset:
     """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted."""
-    check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
+    if clock == "check":
+        check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
     if isinstance(grid, TimeGrid):
         dim = "time"
         indices = times_in_windows(frames.times, trials.onsets, grid.window[0], grid.bin_width, grid.bins)
@@ -63,7 +67,9 @@ def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
     values = series.values[:, None] if series.values.ndim == 1 else series.values
     if values.ndim != 2:
         raise DataFormatError(file.where(activity.series), found=f"data of shape {values.shape}", expected="(frame, cell)")
-    coords = _cells(file, activity.series, values.shape[1])
+    coords, selected, filtered, filter_values = _cells(file, activity, values.shape[1])
+    if not selected.all():
+        values = values[:, selected]
     with np.errstate(over="ignore"):  # values outside the range of float32 count as not finite
         values = values.astype(np.float32, copy=False)
     finite = np.isfinite(values)
@@ -73,10 +79,12 @@ def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
         raise DataFormatError(file.where(activity.series), found="no frame in which all cells are finite", expected="numbers")
     lines = [
         *series.dropped,
+        *filtered,
         Dropped("units", "activity is never finite", int((~known).sum())),
         Dropped("frames", "activity of a cell is not finite", int((~usable).sum())),
     ]
-    return Frames(values[usable][:, known], series.times[usable], series.unit, coords.isel(unit=np.flatnonzero(known)), lines)
+    coords = coords.isel(unit=np.flatnonzero(selected)[known])
+    return Frames(values[usable][:, known], series.times[usable], series.unit, coords, lines, filter_values)
 
 
 def position_extremes(file: NwbFile, grid: PositionGrid) -> tuple[float, float]:
@@ -88,12 +96,18 @@ def position_extremes(file: NwbFile, grid: PositionGrid) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _cells(file: NwbFile, path: str, cells: int) -> xr.Dataset:
-    """Return ids, table columns and, if known, the imaged region of the cells of a series."""
-    rois = f"{path}/rois"
+def _cells(file: NwbFile, activity: RoiActivity, cells: int) -> tuple[xr.Dataset, NDArray[np.bool_], list[Dropped], FilterValues]:
+    """Return the coordinates of the cells of a series: ids, table columns and, if known, the imaged region; and its filters.
+
+    The filters are the mask ``(cell,)`` of those that ``activity.keep`` selects, the account and the values that it compared.
+    """
+    rois = f"{activity.series}/rois"
     table_path = file.attribute(rois, "table") if rois in file else None
     if table_path is None:
-        return xr.Dataset(coords={"unit": np.arange(cells)})
+        if activity.keep:
+            problem = f"no column {', '.join(activity.keep)}: the series does not refer to a table of cells (rois)"
+            raise MissingTableError(file.where(activity.series), found=problem, next_step="Leave activity.keep out")
+        return xr.Dataset(coords={"unit": np.arange(cells)}), np.ones(cells, dtype=bool), [], {}
     rows = file.numbers(rois).reshape(-1).astype(np.int64)
     table = read_table(file, table_path)
     if len(rows) != cells or (rows.size and (rows.min() < 0 or rows.max() >= len(table))):
@@ -104,8 +118,16 @@ def _cells(file: NwbFile, path: str, cells: int) -> xr.Dataset:
         )
     coords = xr.Dataset(coords={"unit": table.ids[rows]})
     coords = coords.assign_coords({name: ("unit", as_label(values)[rows]) for name, values in table.columns.items()})
+    columns = {name: as_label(table.column(name, f"activity.keep.{name}"))[rows] for name in activity.keep}
+    reasons = [
+        (f"{name} is none of {shown(activity.keep[name])}", ~is_one_of(column, activity.keep[name]))
+        for name, column in columns.items()
+    ]
+    selected, lines = exclude(np.ones(cells, dtype=bool), "units", reasons)
+    filter_values = {("activity.keep", name): set(as_text(column).tolist()) for name, column in columns.items()}
     region = file.text(f"{table_path}/imaging_plane/location")
-    return coords.assign_coords(region=("unit", np.full(cells, region))) if region else coords
+    coords = coords.assign_coords(region=("unit", np.full(cells, region))) if region else coords
+    return coords, selected, lines, filter_values
 
 
 def _frames_in_laps(file: NwbFile, frames: Frames, grid: PositionGrid, trials: Trials) -> FrameBins:
@@ -154,11 +176,11 @@ def _period(times: NDArray[np.float64]) -> float:
 def _check_some_complete(file: NwbFile, frames: Frames, trials: Trials, visited: NDArray[np.bool_], empty: str) -> None:
     if not len(visited) or visited.all(axis=1).any():
         return
-    starts, stops = trials.coords["start_time"].values, trials.coords["stop_time"].values
+    begin, end = span(trials)
     raise AlignmentError(
         str(file.path),
         found=f"in every trial {empty}; frames from {frames.times[0]:.6g} to {frames.times[-1]:.6g} s, one every "
-        f"{_period(frames.times):.3g} s, trials from {starts.min():.6g} to {stops.max():.6g} s",
+        f"{_period(frames.times):.3g} s, trials from {begin:.6g} to {end:.6g} s",
         expected="a frame in every bin of a trial",
         next_step="Choose wider bins, check grid.range or grid.window, and that all times are seconds of one clock",
     )

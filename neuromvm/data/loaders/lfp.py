@@ -91,7 +91,9 @@ def check_channel(where: str, channel: int, channels: int) -> None:
         raise DataFormatError(where, found=f"{channels} channels", expected=f"more than {channel}", next_step=next_step)
 
 
-def lfp_power_dataset(file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid, trials: Trials) -> xr.Dataset:
+def lfp_power_dataset(
+    file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid, trials: Trials, *, clock: str = "check"
+) -> xr.Dataset:
     """Return mean power ``event_amplitude (trial, time, unit)`` [uV^2] of a file with coordinates and the account of drops.
 
     It is the power of the analytic signal of each band, from the whole session without samples within 0.25 s of a gap or an end.
@@ -111,7 +113,7 @@ def lfp_power_dataset(file: NwbFile, activity: LfpPowerActivity, grid: TimeGrid,
     reason = f"the LFP has a gap or an end within {EDGE:g} s"
     lines = [*signal.dropped, Dropped("samples of LFP power", reason, int((~usable).sum()))]
     frames = Frames(values[usable].astype(np.float32), signal.times[usable], "uV^2", units, lines)
-    return frames_dataset(file, frames, grid, trials, f"mean power of {path} in the bin")
+    return frames_dataset(file, frames, grid, trials, f"mean power of {path} in the bin", clock=clock)
 
 
 def _power(signal: Series, band: tuple[float, float], where: str) -> NDArray[np.float64]:

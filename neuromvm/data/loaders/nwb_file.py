@@ -77,7 +77,7 @@ class NwbFile:
         """Return the type of values of a dataset: ``text``, ``number``, ``bool`` or ``other`` (references, compounds, ragged)."""
         with guard(self.where(path)):
             dtype = self._dataset(path).dtype
-        if h5py.check_string_dtype(dtype) is not None:
+        if h5py.check_string_dtype(dtype) is not None or h5py.check_enum_dtype(dtype) is not None:
             return "text"
         return {"b": "bool", "i": "number", "u": "number", "f": "number"}.get(dtype.kind, "other")
 
@@ -89,6 +89,9 @@ class NwbFile:
             self._check_storage(dataset, where, columns=1 if column is None else dataset.shape[1])
             index = () if column is None else (slice(None), column)
             values = np.asarray(dataset[index]) if dataset.shape is not None else np.empty(0)
+        if (codes := h5py.check_enum_dtype(dataset.dtype)) is not None:
+            names = {code: name for name, code in codes.items()}
+            return np.array([names.get(code, str(code)) for code in values.ravel().tolist()], dtype=str).reshape(values.shape)
         if h5py.check_string_dtype(dataset.dtype) is None:
             return values
         text = [_as_text(value, where) for value in values.ravel().tolist()]

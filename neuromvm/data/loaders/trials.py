@@ -1,5 +1,6 @@
 """Trials: rows of an interval table with an event and labels."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +9,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.clocks import overlap
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
-from neuromvm.data.loaders.tables import Table, read_table
+from neuromvm.data.loaders.tables import Table, read_table, trial_table_path
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped
-from neuromvm.specs.data import TrialSpec
+from neuromvm.specs.data import PositionGrid, TimeGrid, TrialSpec
 
+LOG = logging.getLogger(__name__)
 FilterValues = dict[tuple[str, str], set[str]]  # (setting, column) -> values in the file
 
 
@@ -32,24 +35,31 @@ class Trials:
         return np.asarray(self.coords["onset"].values, dtype=np.float64)
 
 
-def read_trials(file: NwbFile, spec: TrialSpec, align: str, shift: float = 0.0) -> Trials:
-    """Return the trials of a file, in the order of its table; ``shift`` is added to the event in the column ``align`` [s].
+def read_trials(file: NwbFile, spec: TrialSpec, grid: TimeGrid | PositionGrid, shift: float = 0.0) -> Trials:
+    """Return the trials of a file, in the order of its table; ``shift`` is added to the event of a time grid [s].
 
-    Rows without a finite start, stop and event, and rows that do not stop after they start, are dropped and counted.
+    Rows without a finite event are dropped and counted; on a position grid also those without a finite start and stop, and those
+    that do not stop after they start. A time grid does not need start and stop: they are NaN where they are unknown. Trials whose
+    times are those of an earlier trial are dropped and counted, and if their labels differ, the earlier one too.
     """
+    align = grid.align if isinstance(grid, TimeGrid) else "start_time"
     columns = {"start_time", "stop_time", align, *spec.labels.values(), *spec.keep}
-    table = read_table(file, f"intervals/{spec.table}", columns)
+    table = read_table(file, trial_table_path(file, spec.table), columns)
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a trial")
-    times = {name: _seconds(table, name, "trials.table") for name in ("start_time", "stop_time")}
+    times: dict[str, NDArray[np.float64]] = {}
+    for name in ("start_time", "stop_time"):
+        needed = isinstance(grid, PositionGrid) or name == align or name in table.columns
+        times[name] = _seconds(table, name, "trials.table") if needed else np.full(len(table), np.nan)
     times["onset"] = _seconds(table, align, "grid.align") + shift
-    known = np.isfinite(times["start_time"]) & np.isfinite(times["stop_time"])
-    unusable = {
-        "start_time or stop_time is NaN": ~known,
-        "stop_time is not after start_time": known & ~(times["stop_time"] > times["start_time"]),
-        f"{align} is NaN": ~np.isfinite(times["onset"]),
-    }
-    return labelled_trials(table, spec, times, unusable)
+    unusable: dict[str, NDArray[np.bool_]] = {}
+    if isinstance(grid, PositionGrid):
+        known = np.isfinite(times["start_time"]) & np.isfinite(times["stop_time"])
+        unusable["start_time or stop_time is NaN"] = ~known
+        unusable["stop_time is not after start_time"] = known & ~(times["stop_time"] > times["start_time"])
+    unusable[f"{align} is NaN"] = ~np.isfinite(times["onset"])
+    trials = _without_repeats(labelled_trials(table, spec, times, unusable), isinstance(grid, PositionGrid))
+    return _without_invalid(file, trials, grid) if spec.invalid_times == "drop" else trials
 
 
 def labelled_trials(
@@ -85,6 +95,73 @@ def labelled_trials(
         }
     )
     return Trials(coords, [*dropped, *filtered], filter_values)
+
+
+def extents(coords: xr.Dataset, grid: TimeGrid | PositionGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return from when to when activity of a trial is used ``(trial,)`` [s]: its window, or on a position grid start to stop."""
+    if isinstance(grid, PositionGrid):
+        return coords["start_time"].to_numpy(), coords["stop_time"].to_numpy()
+    onsets = coords["onset"].to_numpy()
+    return onsets + grid.window[0], onsets + grid.window[1]
+
+
+def _without_repeats(trials: Trials, whole: bool) -> Trials:
+    """Leave out trials with the times of an earlier trial, and all of them if their labels differ; ``whole``: start and stop."""
+    coords = trials.coords
+    keys = [coords[name].to_numpy() for name in (("start_time", "stop_time") if whole else ("onset",))]
+    _, group, counts = np.unique(np.stack(keys), axis=1, return_inverse=True, return_counts=True)
+    group = group.reshape(-1)
+    if not (counts > 1).any():
+        return trials
+    labels = [
+        as_text(coords[name].to_numpy()) for name in coords.coords if name not in ("trial", "start_time", "stop_time", "onset")
+    ]
+    first: dict[int, int] = {}
+    repeated, contradicting = np.zeros(len(group), dtype=bool), set()
+    for row, number in enumerate(group.tolist()):
+        before = first.setdefault(number, row)
+        repeated[row] = before != row
+        if any(texts[row] != texts[before] for texts in labels):
+            contradicting.add(number)
+    contradicted = np.isin(group, sorted(contradicting))
+    reasons = [
+        ("other trials have the same time and other labels", contradicted),
+        ("an earlier trial has the same time", repeated),
+    ]
+    remaining, lines = exclude(np.ones(len(group), dtype=bool), "trials", reasons)
+    LOG.warning("%d of %d trials have the time of another trial and are left out", int((~remaining).sum()), len(group))
+    return Trials(coords.isel(trial=np.flatnonzero(remaining)), [*trials.dropped, *lines], trials.filter_values)
+
+
+def _without_invalid(file: NwbFile, trials: Trials, grid: TimeGrid | PositionGrid) -> Trials:
+    """Leave out trials that overlap with an interval of /intervals/invalid_times; an unknown start or stop has no bound."""
+    path = "intervals/invalid_times"
+    if not file.is_group(path):
+        return trials
+    table = read_table(file, path, {"start_time", "stop_time"})
+    if not len(table):
+        return trials
+    begins, ends = (_seconds(table, name, "trials.invalid_times") for name in ("start_time", "stop_time"))
+    if (np.isnan(begins) & np.isnan(ends)).any() or (ends < begins).any():
+        raise DataFormatError(
+            table.where,
+            found="an interval that ends before it begins, or has neither start nor stop",
+            expected="start_time and stop_time in seconds",
+            next_step="Correct it, or set trials.invalid_times: keep in the data spec",
+        )
+    intervals = np.column_stack([np.where(np.isnan(begins), -np.inf, begins), np.where(np.isnan(ends), np.inf, ends)])
+    invalid = overlap(*extents(trials.coords, grid), intervals)
+    tags = _tags(file, path)
+    line = Dropped("trials", f"in intervals/invalid_times{f' ({shown(tags)})' if tags else ''}", int(invalid.sum()))
+    return Trials(trials.coords.isel(trial=np.flatnonzero(~invalid)), [*trials.dropped, line], trials.filter_values)
+
+
+def _tags(file: NwbFile, path: str) -> set[str]:
+    """Return the tags of invalid times, which say what is invalid."""
+    tags = f"{path}/tags"
+    if tags not in file or file.is_group(tags) or file.kind(tags) != "text":
+        return set()
+    return set(file.array(tags).reshape(-1).tolist()) - {""}
 
 
 def _seconds(table: Table, column: str, setting: str) -> NDArray[np.float64]:
