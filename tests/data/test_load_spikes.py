@@ -245,18 +245,26 @@ def test_duplicate_names_are_refused(tmp_path):
         load_recordings(spike_spec(), tmp_path)
 
 
-def test_names_that_cannot_be_nodes_ask_for_rename(tmp_path):
+def test_names_that_cannot_be_nodes_are_changed_and_kept(tmp_path, caplog):
     write_spikes(tmp_path / "a.nwb", subject="rat/1 é")
-    with pytest.raises(SchemaError, match="rename"):
-        load_recordings(spike_spec(), tmp_path)
+    write_spikes(tmp_path / "b.nwb", subject="rat 1/é", ids=[4, 5, 6])
+    tree = load_recordings(spike_spec(), tmp_path)
+    assert {name: node.attrs["original_name"] for name, node in tree.children.items()} == {
+        "rat_1_e": "rat/1 é",
+        "rat_1_e_2": "rat 1/é",
+    }
+    assert "'rat/1 é' is rat_1_e, 'rat 1/é' is rat_1_e_2" in caplog.text
+    assert list(load_recordings(spike_spec(rename={"rat_1_e": "ada"}, exclude=["rat 1/é"]), tmp_path).children) == ["ada"]
+    (tmp_path / "b.nwb").unlink()
     assert list(load_recordings(spike_spec(rename={"rat/1 é": "rat1"}), tmp_path).children) == ["rat1"]
 
 
-def test_small_animals_are_left_out_and_counted_at_the_root(tmp_path):
+def test_small_animals_are_left_out_said_and_counted_at_the_root(tmp_path, caplog):
     write_spikes(tmp_path / "a.nwb")
     write_spikes(tmp_path / "b.nwb", trains=TRAINS[:1], subject="poor")
     tree = load_recordings(spike_spec(), tmp_path)
     assert list(tree.children) == ["rat"]
     assert dropped(tree.to_dataset()) == [Dropped("animal poor", "1 units, fewer than 2", 1)]
+    assert "Animal poor is left out: 1 units, fewer than 2" in caplog.text
     with pytest.raises(DataFormatError, match=r"no animal is left.*rat: 3 units.*poor: 1 units"):
         load_recordings(spike_spec(min_units=4), tmp_path)

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.foreign import NWB_WANTED
 from neuromvm.data.loaders.hdf5 import check_fits_memory, guard, open_hdf5
 from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
 
@@ -42,9 +43,11 @@ class NwbFile:
             return
         problem, next_step = f"NWB version {version}", "Convert it, or use a newer version of the data set"
         if version is None and "nwb_version" in self:
-            problem = "NWB 1.x"
+            problem, next_step = "NWB 1.x", "Write it as NWB 2 (pynwb or MatNWB), or get a newer version of the data set"
         elif version is None:
-            problem, next_step = f"HDF5 without an NWB version; groups {self.children('')}", ""
+            problem, next_step = f"HDF5 without an NWB version; groups {self.children('')}", NWB_WANTED
+            if "#refs#" in self or self.path.suffix.lower() == ".mat":
+                problem = f"a .mat file of version 7.3; variables {self.children('')}"
         raise DataFormatError(str(self.path), found=problem, expected="an NWB 2 file", next_step=next_step)
 
     def where(self, path: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.clocks import overlap
+from neuromvm.data.loaders.clocks import EDGE, overlap
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, read_table, trial_table_path
@@ -103,6 +103,34 @@ def extents(coords: xr.Dataset, grid: TimeGrid | PositionGrid) -> tuple[NDArray[
         return coords["start_time"].to_numpy(), coords["stop_time"].to_numpy()
     onsets = coords["onset"].to_numpy()
     return onsets + grid.window[0], onsets + grid.window[1]
+
+
+def warn_of_overlaps(nodes: Mapping[str, xr.Dataset], grid: TimeGrid) -> None:
+    """Log one warning that names the animals in which windows of trials reach into other trials, and how many do."""
+    counts = {}
+    for animal, dataset in nodes.items():
+        if "onset" in dataset.coords:
+            sessions = dataset["session"].to_numpy() if "session" in dataset.coords else np.zeros(dataset.sizes["trial"])
+            reaching = [_reach_into_others(dataset.isel(trial=sessions == session), grid) for session in np.unique(sessions)]
+            counts[animal] = (sum(int(trials.sum()) for trials in reaching), dataset.sizes["trial"])
+    pieces = [f"{animal} {number} of {trials}" for animal, (number, trials) in counts.items() if number]
+    if pieces:
+        LOG.warning(
+            "Windows from %g to %g s reach into other trials (%s): what is decoded may be of a neighbour, and activity in two "
+            "windows may be on both sides of a split. Narrow grid.window, or samples.start and stop",
+            *(*grid.window, shown(pieces)),
+        )
+
+
+def _reach_into_others(coords: xr.Dataset, grid: TimeGrid) -> NDArray[np.bool_]:
+    """Return for each trial whether its window overlaps with the window, or with start to stop, of another trial."""
+    begins, ends = extents(coords, grid)
+    starts, stops = coords["start_time"].to_numpy(), coords["stop_time"].to_numpy()
+    first, last = np.fmin(begins, starts), np.fmax(ends, stops)
+    # a window overlaps with itself, and with each other trial that begins before it ends and ends after it begins
+    before_end = np.searchsorted(np.sort(first), ends - EDGE)
+    before_begin = np.searchsorted(np.sort(last), begins + EDGE, side="right")
+    return before_end - before_begin > 1
 
 
 def _without_repeats(trials: Trials, whole: bool) -> Trials:
