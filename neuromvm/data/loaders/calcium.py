@@ -74,7 +74,7 @@ def read_frames(file: NwbFile, activity: RoiActivity) -> Frames:
         values = values.astype(np.float32, copy=False)
     finite = np.isfinite(values)
     known = finite.any(axis=0)
-    usable = finite[:, known].all(axis=1) if known.any() else np.zeros(len(values), dtype=bool)
+    usable = finite[:, known].all(axis=1) if known.any() else np.full(len(values), not selected.any())
     if not usable.any():
         raise DataFormatError(file.where(activity.series), found="no frame in which all cells are finite", expected="numbers")
     lines = [

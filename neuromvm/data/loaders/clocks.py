@@ -29,7 +29,7 @@ def starts_again(times: NDArray[np.float64]) -> bool:
     """
     if len(times) < FEWEST_TIMES:
         return False
-    falls = np.flatnonzero(np.diff(times) < 0)
+    falls = np.flatnonzero(times[1:] < times[:-1])
     if not len(falls) or len(falls) > max(1.0, LARGEST_SHARE_OF_FALLS * len(times)):
         return False
     begins = times[np.r_[0, falls[:-1] + 1]]
@@ -39,7 +39,7 @@ def starts_again(times: NDArray[np.float64]) -> bool:
 def silences(spikes: NDArray[np.float64]) -> Silences:
     """Return the holes between sorted ``spikes (spike,)`` [s] of all units together.
 
-    A hole is a silence at least five times as long as the longest shorter one, and so long that, at the rate outside of holes,
+    A hole is a silence at least five times as long as the longest shorter one (more than half of all are shorter), and so long that, at the rate outside of holes,
     one such silence in the whole recording has a chance below 1e-6. With more than ten they are ``recurring``.
     """
     gaps = np.diff(spikes)
@@ -50,7 +50,8 @@ def silences(spikes: NDArray[np.float64]) -> Silences:
     longer = np.cumsum(lengths[::-1])[::-1][1:]  # total of the silences longer than each
     mean = (spikes[-1] - spikes[0] - longer) / (largest + np.arange(1, len(lengths)))
     shortest_hole = np.maximum(SILENCE_RATIO * lengths[:-1], mean * np.log(len(gaps) / CHANCE))
-    apart = (lengths[1:] >= shortest_hole) & (lengths[:-1] > 0)
+    most = largest + np.arange(1, len(lengths)) >= len(gaps) / 2  # ordinary silences are more than half of all
+    apart = (lengths[1:] >= shortest_hole) & (lengths[:-1] > 0) & most
     if not apart.any():
         return Silences(np.empty((0, 2)), float(lengths[-1]), recurring=False)
     ordinary = float(lengths[np.argmax(apart)])

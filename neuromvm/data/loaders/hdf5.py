@@ -37,7 +37,9 @@ def guard(where: str) -> Iterator[None]:
             where,
             found=f"unreadable ({type(error).__name__}: {reason})",
             expected="an intact NWB file",
-            next_step=UNPACK if "filter" in reason else "Copy it again from its source and compare sizes or checksums",
+            next_step=UNPACK
+            if "filter" in reason or "plugin" in reason
+            else "Copy it again from its source and compare sizes or checksums",
         ) from error
 
 

@@ -52,14 +52,7 @@ def column_names(file: NwbFile, path: str) -> list[str]:
 
 def is_flat(file: NwbFile, path: str, name: str) -> bool:
     """Return whether a column has one text, number or bool per row; ragged columns, references and matrices do not."""
-    column = f"{path}/{name}"
-    if file.is_group(column) or f"{column}_index" in file or file.kind(column) == "other":
-        return False
-    shape = file.shape(column)
-    if len(shape) == 1:
-        return True
-    # MATLAB writes columns of shape (row, 1) and (1, row); (1, n) in a table of one row is a vector
-    return len(shape) == 2 and (shape[1] == 1 or (shape[0] == 1 and shape[1] == _rows(file, path)))
+    return _layout_problem(file, path, name) is None
 
 
 def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None) -> Table:
@@ -74,14 +67,16 @@ def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None)
     arrays: dict[str, NDArray[Any]] = {}
     problems: dict[str, str] = {}
     for name in names:
-        if columns is None or name in columns:
-            if (problem := _problem(file, path, name)) is not None:
-                problems[name] = problem
-            if is_flat(file, path, name):
-                arrays[name] = _named_codes(file, f"{path}/{name}", file.array(f"{path}/{name}").reshape(-1))
-            elif columns is not None and (values := _one_each(file, path, name)) is not None:
-                arrays[name] = values
-                del problems[name]
+        column = f"{path}/{name}"
+        if columns is not None and name not in columns:
+            continue
+        if (problem := _layout_problem(file, path, name)) is None:
+            arrays[name] = _named_codes(file, column, file.array(column).reshape(-1))
+            problem = _problem_of_numbers(file, column, arrays[name])
+        elif columns is not None and (values := _one_each(file, path, name)) is not None:
+            arrays[name], problem = values, None
+        if problem is not None:
+            problems[name] = problem
     if f"{path}/id" in file:
         ids = file.array(f"{path}/id").reshape(-1)
     else:
@@ -128,7 +123,7 @@ def _rows(file: NwbFile, path: str) -> int | None:
     return int(np.prod(file.shape(f"{path}/id"), dtype=np.int64))
 
 
-def _problem(file: NwbFile, path: str, name: str) -> str | None:
+def _layout_problem(file: NwbFile, path: str, name: str) -> str | None:
     """Return what a column holds if it is not one text, number or bool a row, else None."""
     column = f"{path}/{name}"
     if file.is_group(column):
@@ -137,21 +132,29 @@ def _problem(file: NwbFile, path: str, name: str) -> str | None:
         return f"{name!r} is ragged, with none or several values a row"
     if file.kind(column) == "other":
         return f"{name!r} holds references or compound values"
-    if not is_flat(file, path, name):
-        return f"{name!r} has the shape {file.shape(column)}"
-    if str(file.attribute(column, "neurodata_type")) == "DynamicTableRegion":
-        return f"{name!r} holds rows of the table {file.attribute(column, 'table')}, whose numbers mean nothing in another file"
-    return None
+    shape = file.shape(column)
+    # MATLAB writes columns of shape (row, 1) and (1, row); (1, n) in a table of one row is a vector
+    if len(shape) == 1 or (len(shape) == 2 and (shape[1] == 1 or (shape[0] == 1 and shape[1] == _rows(file, path)))):
+        return None
+    return f"{name!r} has the shape {shape}"
+
+
+def _problem_of_numbers(file: NwbFile, column: str, values: NDArray[Any]) -> str | None:
+    """Return what whole numbers in a column are if they are rows of another table, else None."""
+    if values.dtype.kind not in "iu" or str(file.attribute(column, "neurodata_type")) != "DynamicTableRegion":
+        return None
+    name, table = column.rpartition("/")[2], file.attribute(column, "table")
+    return f"{name!r} holds rows of the table {table}, whose numbers mean nothing in another file"
 
 
 def _named_codes(file: NwbFile, column: str, values: NDArray[Any]) -> NDArray[Any]:
     """Return the names of the codes of an ``EnumData`` column; values of other columns unchanged."""
-    if str(file.attribute(column, "neurodata_type")) != "EnumData":
+    if values.dtype.kind not in "iu" or str(file.attribute(column, "neurodata_type")) != "EnumData":
         return values
     target = file.attribute(column, "elements")
     source = target if isinstance(target, str) and target in file else f"{column}_elements"
     elements = file.array(source).reshape(-1)
-    if values.dtype.kind not in "iu" or (values.size and (values.min() < 0 or values.max() >= len(elements))):
+    if values.size and (values.min() < 0 or values.max() >= len(elements)):
         raise DataFormatError(file.where(column), found="codes without a name", expected=f"whole numbers below {len(elements)}")
     return np.asarray(elements[values])
 
