@@ -217,6 +217,22 @@ def test_a_time_grid_needs_no_stop_time(tmp_path, values):
     np.testing.assert_array_equal(load(tmp_path)["spike_count"], expected)
 
 
+def test_trials_whose_times_start_again_are_said(tmp_path, caplog):
+    starts = np.r_[STARTS[:10], STARTS[:10] + 4.5]
+    write_plain(tmp_path / "a.nwb", lambda file: replace(file["intervals/trials"], "start_time", starts))
+    assert load(tmp_path).sizes["trial"] == TRIALS
+    assert "times of trials rise, fall back and rise again" in caplog.text
+    caplog.clear()
+
+    def sort(file):
+        replace(file["intervals/trials"], "start_time", np.r_[STARTS[::2], STARTS[1::2]])
+        add_column(file, ["first"] * 10 + ["second"] * 10)
+
+    write_plain(tmp_path / "a.nwb", sort)  # a table sorted by a label
+    load(tmp_path, trials=with_labels())
+    assert "fall back" not in caplog.text
+
+
 # spike times
 
 
@@ -546,7 +562,7 @@ def test_ids_that_units_left_out_make_gaps_in_are_still_row_numbers(tmp_path):
         ("zarr.nwb", {".zgroup": b"{}"}, "a Zarr folder"),
         ("sorting", {"params.py": b"", "spike_times.npy": b""}, "a folder of phy or kilosort"),
         ("suite2p", {"plane0/stat.npy": b"", "plane0/F.npy": b""}, "a folder of suite2p"),
-        ("empty", {"notes.md": b""}, "a folder. .*patterns"),
+        ("empty", {"notes.md": b""}, "a folder, and none of.*patterns"),
     ],
 )
 def test_other_formats_are_named_with_the_next_step(tmp_path, name, content, found):

@@ -39,8 +39,9 @@ def starts_again(times: NDArray[np.float64]) -> bool:
 def silences(spikes: NDArray[np.float64]) -> Silences:
     """Return the holes between sorted ``spikes (spike,)`` [s] of all units together.
 
-    A hole is a silence at least five times as long as the longest shorter one (more than half of all are shorter), and so long that, at the rate outside of holes,
-    one such silence in the whole recording has a chance below 1e-6. With more than ten they are ``recurring``.
+    A hole is a silence at least five times as long as the longest shorter one (more than half of all are shorter), and so long
+    that, at the rate outside of holes, one such silence in the whole recording has a chance below 1e-6. More than ten of them are
+    ``recurring``.
     """
     gaps = np.diff(spikes)
     largest = max(0, len(gaps) - MOST_SILENCES)

@@ -28,7 +28,7 @@ def foreign_folder(path: Path) -> tuple[str, str]:
     for marks, kind in FOLDERS:
         if names & set(marks):
             return kind, NWB_WANTED
-    return "a folder", "Name the files in it: 'files' are patterns such as 'sub-*/*.nwb'"
+    return "a folder, and none of Zarr, phy or suite2p", "Name the files in it: 'files' are patterns such as 'sub-*/*.nwb'"
 
 
 def foreign_file(path: Path, head: bytes) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.clocks import EDGE, overlap
+from neuromvm.data.loaders.clocks import EDGE, overlap, starts_again
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, read_table, trial_table_path
@@ -58,7 +58,9 @@ def read_trials(file: NwbFile, spec: TrialSpec, grid: TimeGrid | PositionGrid, s
         unusable["start_time or stop_time is NaN"] = ~known
         unusable["stop_time is not after start_time"] = known & ~(times["stop_time"] > times["start_time"])
     unusable[f"{align} is NaN"] = ~np.isfinite(times["onset"])
-    trials = _without_repeats(labelled_trials(table, spec, times, unusable), isinstance(grid, PositionGrid))
+    trials = labelled_trials(table, spec, times, unusable)
+    _warn_of_order(table.where, trials, spec)
+    trials = _without_repeats(trials, isinstance(grid, PositionGrid))
     return _without_invalid(file, trials, grid) if spec.invalid_times == "drop" else trials
 
 
@@ -103,6 +105,21 @@ def extents(coords: xr.Dataset, grid: TimeGrid | PositionGrid) -> tuple[NDArray[
         return coords["start_time"].to_numpy(), coords["stop_time"].to_numpy()
     onsets = coords["onset"].to_numpy()
     return onsets + grid.window[0], onsets + grid.window[1]
+
+
+def _warn_of_order(where: str, trials: Trials, spec: TrialSpec) -> None:
+    """Warn if times of trials start again in the order of the table, unless the table is sorted by a label."""
+    if not starts_again(trials.onsets):
+        return
+    run = np.cumsum(np.r_[False, np.diff(trials.onsets) < 0])
+    for name in spec.labels:
+        texts = as_text(trials.coords[name].to_numpy())
+        if all(len(np.unique(texts[run == number])) == 1 for number in range(run[-1] + 1)):
+            return
+    LOG.warning(
+        "%s: times of trials rise, fall back and rise again. If the clock was set back, add to each part the time when it began",
+        where,
+    )
 
 
 def warn_of_overlaps(nodes: Mapping[str, xr.Dataset], grid: TimeGrid) -> None:
