@@ -143,6 +143,12 @@ def test_repeated_trials(tmp_path, caplog):
     assert "3 of 20 trials have the time of another trial" in caplog.text
 
 
+def test_trials_that_all_have_one_time_are_refused(tmp_path):
+    write_plain(tmp_path / "a.nwb", lambda file: replace(file["intervals/trials"], "start_time", np.full(TRIALS, 5.0)))
+    with pytest.raises(DataFormatError, match="20 trials in 1 different times"):
+        load(tmp_path)
+
+
 def test_windows_that_reach_into_other_trials_are_said(tmp_path, caplog):
     write_plain(tmp_path / "a.nwb")
     with caplog.at_level(logging.WARNING):
@@ -463,6 +469,15 @@ def test_channel_conversion_scales_its_channel(tmp_path):
 def test_channel_conversion_that_does_not_fit_is_refused(tmp_path, factors):
     write_plain(tmp_path / "a.nwb", partial(add_lfp, data=np.stack([WAVE, WAVE], 1), channel_conversion=factors))
     with pytest.raises(DataFormatError, match="channel_conversion"):
+        load(tmp_path, activity=POWER)
+
+
+@pytest.mark.parametrize(
+    ("conversion", "message"), [(0.0, "makes all values 0"), (np.nan, "finite"), (np.array([1.0, 2]), "finite")]
+)
+def test_an_impossible_conversion_is_refused(tmp_path, conversion, message):
+    write_plain(tmp_path / "a.nwb", partial(add_lfp, data=np.stack([WAVE, WAVE], 1), conversion=conversion))
+    with pytest.raises(DataFormatError, match=message):
         load(tmp_path, activity=POWER)
 
 

@@ -14,6 +14,7 @@ from neuromvm.data.loaders.trials import FilterValues, warn_of_overlaps
 from neuromvm.data.memory import MemoryBudget
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
+from neuromvm.schema import dropped as account_of
 from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, TimeGrid
 
 LOG = logging.getLogger(__name__)
@@ -70,7 +71,13 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
         small = [f"{dataset.sizes[dim]} {dim}s, fewer than {n}" for dim, n in minimum.items() if dataset.sizes[dim] < n]
         if small:
             dropped.append(Dropped(f"animal {animal}", " and ".join(small), 1))
-            LOG.warning("Animal %s is left out: %s (min_units and min_trials of the data spec)", animal, " and ".join(small))
+            account = "; ".join(f"{line.count} {line.what}: {line.reason}" for line in account_of(dataset)) or "nothing"
+            LOG.warning(
+                "Animal %s is left out: %s (min_units, min_trials). Left out in it before: %s",
+                animal,
+                " and ".join(small),
+                account,
+            )
         else:
             nodes[animal] = memory.load(dataset)
     _check_filters(spec, filter_values)

@@ -60,6 +60,8 @@ def _converted(file: NwbFile, path: str, values: NDArray[np.floating], column: i
     """Return stored values ``(sample, ...)`` in the unit of the series."""
     data, channels = f"{path}/data", f"{path}/channel_conversion"
     scale, offset = _number(file, data, "conversion", 1.0), _number(file, data, "offset", 0.0)
+    if scale == 0:
+        raise DataFormatError(f"{file.where(data)}@conversion", found="0, which makes all values 0", expected="a factor")
     if scale != 1:
         values = values * values.dtype.type(scale)
     if channels in file:
@@ -99,6 +101,8 @@ def _number(file: NwbFile, path: str, name: str, default: float) -> float:
     value = file.attribute(path, name)
     if value is None:
         return default
+    if isinstance(value, np.ndarray) and value.size == 1:  # MATLAB has no scalars
+        value = value.reshape(-1)[0]
     if not isinstance(value, int | float | np.number) or not np.isfinite(value):
         raise DataFormatError(f"{file.where(path)}@{name}", found=repr(value), expected="a finite number")
     return float(value)

@@ -60,7 +60,7 @@ def read_trials(file: NwbFile, spec: TrialSpec, grid: TimeGrid | PositionGrid, s
     unusable[f"{align} is NaN"] = ~np.isfinite(times["onset"])
     trials = labelled_trials(table, spec, times, unusable)
     _warn_of_order(table.where, trials, spec)
-    trials = _without_repeats(trials, isinstance(grid, PositionGrid))
+    trials = _without_repeats(table.where, trials, isinstance(grid, PositionGrid))
     return _without_invalid(file, trials, grid) if spec.invalid_times == "drop" else trials
 
 
@@ -150,7 +150,7 @@ def _reach_into_others(coords: xr.Dataset, grid: TimeGrid) -> NDArray[np.bool_]:
     return before_end - before_begin > 1
 
 
-def _without_repeats(trials: Trials, whole: bool) -> Trials:
+def _without_repeats(where: str, trials: Trials, whole: bool) -> Trials:
     """Leave out trials with the times of an earlier trial, and all of them if their labels differ; ``whole``: start and stop."""
     coords = trials.coords
     keys = [coords[name].to_numpy() for name in (("start_time", "stop_time") if whole else ("onset",))]
@@ -174,6 +174,13 @@ def _without_repeats(trials: Trials, whole: bool) -> Trials:
         ("an earlier trial has the same time", repeated),
     ]
     remaining, lines = exclude(np.ones(len(group), dtype=bool), "trials", reasons)
+    if not remaining.any():
+        raise DataFormatError(
+            where,
+            found=f"{len(group)} trials in {len(counts)} different times, with other labels each",
+            expected="a time of its own for every trial",
+            next_step="Check grid.align and trials.table, or select one row of each trial with trials.keep",
+        )
     LOG.warning("%d of %d trials have the time of another trial and are left out", int((~remaining).sum()), len(group))
     return Trials(coords.isel(trial=np.flatnonzero(remaining)), [*trials.dropped, *lines], trials.filter_values)
 
