@@ -519,6 +519,45 @@ def test_cells_are_kept_by_columns_of_their_table(tmp_path):
         load(tmp_path, activity=activity | {"keep": {"iscell": [1]}})
 
 
+ROI = {"kind": "roi_response", "series": "processing/ophys/events"}
+
+
+@pytest.mark.parametrize("frozen", [0.0, 1.5])
+def test_trials_in_frames_that_do_not_change_are_dropped(tmp_path, frozen, caplog):
+    values = np.random.default_rng(0).gamma(0.3, size=(2000, 4)).astype("f4")
+    values[values < 0.5] = 0  # events
+    write_plain(tmp_path / "a.nwb", partial(add_cells, values=values))
+    assert load(tmp_path, activity=ROI).sizes["trial"] == TRIALS
+    values[600:1000] = frozen
+    write_plain(tmp_path / "a.nwb", partial(add_cells, values=values))
+    data = load(tmp_path, activity=ROI)
+    assert data["trial"].values.tolist() == [trial for trial, s in enumerate(STARTS) if s + 1 <= 60 - 0.5 or s + 1 > 100]
+    assert "are left out" in caplog.text
+    assert load(tmp_path, activity=ROI, trials={"silences": "keep"}).sizes["trial"] == TRIALS
+
+
+def test_laps_in_invalid_times_or_without_a_stop_are_dropped(tmp_path):
+    values = np.random.default_rng(0).normal(size=(2000, 4)).astype("f4")
+
+    def change(file):
+        add_cells(file, values)
+        place = file.create_group("processing/behavior/place")
+        place["data"] = (np.arange(2000) / 10 - 5) % 9 / 4 * 50  # 0 to 50 cm within the 4 s of a lap, stored as halves
+        place["data"].attrs.update(conversion=2.0, unit="cm")
+        place.create_dataset("starting_time", data=0.0).attrs["rate"] = 10.0
+        add_invalid(file, [17.5], [25])  # the end of the second lap, the third
+        file["intervals/trials/stop_time"][5] = np.nan
+
+    write_plain(tmp_path / "a.nwb", change)
+    grid = {"kind": "position", "series": "processing/behavior/place", "range": [0, 100], "bins": 4}
+    data = load(tmp_path, activity=ROI, grid=grid)
+    assert reasons(data) == {"start_time or stop_time is NaN": 1, "in intervals/invalid_times": 2}
+    assert data["trial"].values.tolist() == [0, 3, 4, *range(6, 20)]
+    begins = [round(start * 10) for start in STARTS[data["trial"].values]]
+    expected = [values[begin : begin + 40].reshape(4, 10, 4).mean(1) for begin in begins]
+    np.testing.assert_allclose(data["event_amplitude"], expected, rtol=1e-4, atol=1e-6)
+
+
 # animals
 
 

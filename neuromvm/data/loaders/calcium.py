@@ -7,16 +7,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.bins import average_frames, times_in_windows
+from neuromvm.data.loaders.clocks import Silences, silences
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, joint_coords, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.series import Series, read_series
 from neuromvm.data.loaders.tables import read_table
-from neuromvm.data.loaders.trials import FilterValues, Trials
+from neuromvm.data.loaders.trials import FilterValues, Trials, in_holes
 from neuromvm.data.loaders.units import check_spans, span
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
 from neuromvm.schema import Dropped, with_dropped
-from neuromvm.specs.data import PositionGrid, RoiActivity, TimeGrid
+from neuromvm.specs.data import DataSpec, PositionGrid, RoiActivity, TimeGrid
 
 FrameBins = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]  # trial, bin and number of each frame
 
@@ -33,12 +34,18 @@ class Frames:
     filter_values: FilterValues = field(default_factory=dict)
 
 
-def frames_dataset(
-    file: NwbFile, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str, *, clock: str = "check"
-) -> xr.Dataset:
-    """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted."""
-    if clock == "check":
+def frames_dataset(file: NwbFile, frames: Frames, spec: DataSpec, trials: Trials, long_name: str) -> xr.Dataset:
+    """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted.
+
+    So are trials in a stretch of frames in which no unit changes, a hole as defined by :func:`~neuromvm.data.loaders.clocks.silences`.
+    """
+    grid = spec.grid
+    if spec.clock == "check":
         check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
+    silent = in_holes(str(file.path), _unchanging(frames), trials.coords, grid, spec.trials.silences)
+    frozen = Dropped("trials", "in a silence of all units", int(silent.sum()))
+    coords = trials.coords.isel(trial=np.flatnonzero(~silent))
+    trials = Trials(coords, [*trials.dropped, frozen], trials.filter_values)
     if isinstance(grid, TimeGrid):
         dim = "time"
         indices = times_in_windows(frames.times, trials.onsets, grid.window[0], grid.bin_width, grid.bins)
@@ -128,6 +135,14 @@ def _cells(file: NwbFile, activity: RoiActivity, cells: int) -> tuple[xr.Dataset
     region = file.text(f"{table_path}/imaging_plane/location")
     coords = coords.assign_coords(region=("unit", np.full(cells, region))) if region else coords
     return coords, selected, lines, filter_values
+
+
+def _unchanging(frames: Frames) -> Silences:
+    """Return the stretches of frames in which no unit changes, by their times."""
+    changing = np.flatnonzero((frames.values[1:] != frames.values[:-1]).any(axis=1)) + 1
+    found = silences(np.r_[0, changing, len(frames.times) - 1].astype(np.float64))
+    holes = frames.times[found.holes.astype(np.intp)]
+    return Silences(holes, found.ordinary * _period(frames.times), found.recurring)
 
 
 def _frames_in_laps(file: NwbFile, frames: Frames, grid: PositionGrid, trials: Trials) -> FrameBins:

@@ -12,8 +12,8 @@ from neuromvm.data.loaders.labels import joint_coords
 from neuromvm.data.loaders.lfp import lfp_power_dataset, with_theta_phase
 from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
 from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
-from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
-from neuromvm.data.loaders.units import apply_observation, check_clock, in_holes, inside_recording, read_units
+from neuromvm.data.loaders.trials import FilterValues, Trials, in_holes, read_trials
+from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
@@ -32,11 +32,10 @@ def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterVa
         filter_values = trials.filter_values
         if isinstance(spec.activity, RoiActivity):
             frames, long_name = read_frames(file, spec.activity), f"mean of {spec.activity.series} over the frames of the bin"
-            dataset = frames_dataset(file, frames, spec.grid, trials, long_name, clock=spec.clock)
+            dataset = frames_dataset(file, frames, spec, trials, long_name)
             filter_values = filter_values | frames.filter_values
         elif isinstance(spec.activity, LfpPowerActivity):
-            assert isinstance(spec.grid, TimeGrid)  # the spec refuses it on a position grid, as it does spikes
-            dataset = lfp_power_dataset(file, spec.activity, spec.grid, trials, clock=spec.clock)
+            dataset = lfp_power_dataset(file, spec, trials)
         else:
             dataset, unit_values = spike_dataset(file, spec, trials)
             filter_values = filter_values | unit_values
@@ -76,7 +75,9 @@ def spike_dataset(file: NwbFile, spec: DataSpec, trials: Trials) -> tuple[xr.Dat
         check_clock(file, units, trials)
     inside = inside_recording(file, units, trials.onsets, grid)
     coords = trials.coords.isel(trial=np.flatnonzero(inside))
-    silent = in_holes(file, units, np.asarray(coords["onset"].values), grid, spec.trials.silences)
+    silent = np.zeros(coords.sizes["trial"], dtype=bool)
+    if units.extent is not None and units.observed is None:  # obs_intervals say themselves when units were observed
+        silent = in_holes(str(file.path), units.extent.silences, coords, grid, spec.trials.silences)
     coords = coords.isel(trial=np.flatnonzero(~silent))
     outside = Dropped("trials", "window outside the recording", int((~inside).sum()))
     lines = [*trials.dropped, outside, Dropped("trials", "in a silence of all units", int(silent.sum())), *units.dropped]

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.clocks import EDGE, overlap, starts_again
+from neuromvm.data.loaders.clocks import EDGE, Silences, overlap, starts_again
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, read_table, trial_table_path
@@ -148,6 +148,32 @@ def _reach_into_others(coords: xr.Dataset, grid: TimeGrid) -> NDArray[np.bool_]:
     before_end = np.searchsorted(np.sort(first), ends - EDGE)
     before_begin = np.searchsorted(np.sort(last), begins + EDGE, side="right")
     return before_end - before_begin > 1
+
+
+def in_holes(
+    where: str, found: Silences, coords: xr.Dataset, grid: TimeGrid | PositionGrid, policy: Literal["drop", "keep"]
+) -> NDArray[np.bool_]:
+    """Return for each trial whether it is to be dropped since it lies in a hole of all units, and warn if there are such.
+
+    More of it is in the hole than the longest ordinary silence, or than half of it. Silences that recur may belong to the
+    activity, and their trials are kept.
+    """
+    begins, ends = extents(coords, grid)
+    if not len(found.holes) or not len(begins):
+        return np.zeros(len(begins), dtype=bool)
+    silent = overlap(begins, ends, found.holes, min(found.ordinary, float(np.median(ends - begins)) / 2))
+    if not silent.any():
+        return silent
+    longest = float(np.diff(found.holes, axis=1).max())
+    kept = found.recurring or policy == "keep"
+    LOG.warning(
+        "%s: %d of %d trials lie in silences of all units (%d of up to %.3g s; the longest other one: %.3g s) and are %s. %s",
+        *(where, int(silent.sum()), len(begins), len(found.holes), longest, found.ordinary, "kept" if kept else "left out"),
+        "If nothing was recorded then, store obs_intervals or invalid_times in the file"
+        if kept
+        else "If the units were silent, set 'trials.silences: keep' in the data spec",
+    )
+    return np.zeros(len(begins), dtype=bool) if kept else silent
 
 
 def _without_repeats(where: str, trials: Trials, whole: bool) -> Trials:

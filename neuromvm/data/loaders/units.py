@@ -2,13 +2,13 @@
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.clocks import EDGE, FEWEST_TIMES, Silences, overlap, silences, starts_again
+from neuromvm.data.loaders.clocks import EDGE, FEWEST_TIMES, Silences, silences, starts_again
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.data.loaders.tables import Table, column_names, linked_text, read_ragged, read_table
@@ -206,33 +206,6 @@ def check_clock(file: NwbFile, units: Units, trials: Trials) -> None:
             expected=f"{low} to {high} Hz",
             next_step=IN_SECONDS,
         )
-
-
-def in_holes(
-    file: NwbFile, units: Units, onsets: NDArray[np.float64], grid: TimeGrid, policy: Literal["drop", "keep"]
-) -> NDArray[np.bool_]:
-    """Return for each trial whether its window is to be dropped since it lies in a hole of all units, and warn if there are such.
-
-    More of it is in the hole than the longest ordinary silence, or than half of it. Files with ``obs_intervals`` say themselves
-    when units were observed; silences that recur may belong to the activity, and their trials are kept.
-    """
-    if units.extent is None or units.observed is not None or not onsets.size:
-        return np.zeros(onsets.shape, dtype=bool)
-    holes, ordinary, recurring = units.extent.silences
-    start, stop = grid.window
-    silent = overlap(onsets + start, onsets + stop, holes, min(ordinary, (stop - start) / 2))
-    if not silent.any():
-        return silent
-    longest = float(np.diff(holes, axis=1).max())
-    kept = recurring or policy == "keep"
-    LOG.warning(
-        "%s: %d of %d trials lie in silences of all units (%d of up to %.3g s; the longest other one: %.3g s) and are %s. %s",
-        *(file.path, int(silent.sum()), len(onsets), len(holes), longest, ordinary, "kept" if kept else "left out"),
-        "If nothing was recorded then, store obs_intervals or invalid_times in the file"
-        if kept
-        else "If the units were silent, set 'trials.silences: keep' in the data spec",
-    )
-    return np.zeros(onsets.shape, dtype=bool) if kept else silent
 
 
 def inside_recording(file: NwbFile, units: Units, onsets: NDArray[np.float64], grid: TimeGrid) -> NDArray[np.bool_]:
