@@ -37,15 +37,14 @@ class Frames:
 def frames_dataset(file: NwbFile, frames: Frames, spec: DataSpec, trials: Trials, long_name: str) -> xr.Dataset:
     """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted.
 
-    So are trials in a stretch of frames in which no unit changes, a hole as defined by :func:`~neuromvm.data.loaders.clocks.silences`.
+    So are trials in a stretch of frames in which no unit changes, a hole as in :func:`~neuromvm.data.loaders.clocks.silences`.
     """
     grid = spec.grid
     if spec.clock == "check":
         check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
     silent = in_holes(str(file.path), _unchanging(frames), trials.coords, grid, spec.trials.silences)
     frozen = Dropped("trials", "in a silence of all units", int(silent.sum()))
-    coords = trials.coords.isel(trial=np.flatnonzero(~silent))
-    trials = Trials(coords, [*trials.dropped, frozen], trials.filter_values)
+    trials = Trials(trials.coords.isel(trial=np.flatnonzero(~silent)), [*trials.dropped, frozen], trials.filter_values)
     if isinstance(grid, TimeGrid):
         dim = "time"
         indices = times_in_windows(frames.times, trials.onsets, grid.window[0], grid.bin_width, grid.bins)
