@@ -4,9 +4,12 @@ A kind of split is a function that divides the trials of one animal and an entry
 """
 
 import json
+import logging
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +24,7 @@ from neuromvm.errors import SplitError, did_you_mean, expect
 from neuromvm.schema import Part, is_fitted
 from neuromvm.specs import SplitSpec
 
+LOG = logging.getLogger(__name__)
 Parts = NDArray[np.int8]
 
 
@@ -33,6 +37,8 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec, *, among: Mapping[str, ND
         Made by :func:`neuromvm.data.windows.make_samples`; trials are stratified by their labels.
     spec
         The kind of split, its seed, and the share of training-side trials used for validation.
+        A class with too few trials in an animal to be on all sides, but enough in another, is unused in that animal, and counted:
+        :func:`neuromvm.schema.dropped` of its node.
     among
         Animal -> trials that are divided ``(trial,)``; other trials are unused. By default all trials are divided.
 
@@ -51,10 +57,15 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec, *, among: Mapping[str, ND
     expect(spec, SplitSpec, "spec", 'Make one: SplitSpec(kind="halves", repeats=5)')
     kind = SPLIT_KINDS[spec.kind]
     nodes = {}
+    rare = {} if among is not None else _rare_trials(samples, spec)
     for name, dataset in schema.animals(samples):
         strata = trial_strata(dataset)
         if among is not None:
             strata = np.where(among[name], strata, -1)
+        lines = []
+        if name in rare:
+            lines = _rare_account(name, dataset, rare[name])
+            strata = np.where(rare[name], -1, strata)
         animal = Animal(name, dataset, strata, samples)
         parts = kind.divide(animal, spec)
         if spec.validation:
@@ -63,11 +74,52 @@ def make_splits(samples: xr.DataTree, spec: SplitSpec, *, among: Mapping[str, ND
         if (parts == Part.TRAIN_AND_TEST).any() and not kind.in_sample:
             raise SplitError(f"split.kind={spec.kind}, animal {name}", found="trials that train and test", expected="none")
         if kind.every_class:
-            _check_classes(name, dataset, parts)
+            _check_classes(name, dataset.isel(trial=strata >= 0), parts[:, strata >= 0])
         coords = {"trial": dataset["trial"].to_numpy(), "split": np.arange(len(parts))}
-        nodes[name] = xr.Dataset({"part": (("split", "trial"), parts, _PART_ATTRS)}, coords)
+        nodes[name] = schema.with_dropped(xr.Dataset({"part": (("split", "trial"), parts, _PART_ATTRS)}, coords), lines)
     attrs = {"kind": spec.kind, "seed": spec.seed, "split_spec": spec.model_dump_json()}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **nodes})
+
+
+def _rare_trials(samples: xr.DataTree, spec: SplitSpec) -> dict[str, NDArray[np.bool_]]:
+    """Return, for animals that have any, the trials ``(trial,)`` of classes too rare to be divided there but not elsewhere.
+
+    An animal keeps them, and is refused by name, if fewer than two classes were left.
+    """
+    fewest = _fewest_trials(spec)
+    if fewest is None:
+        return {}
+    rows = {name: list(map(tuple, dataset["label"].to_numpy().tolist())) for name, dataset in schema.animals(samples)}
+    counts = {name: Counter(row for row in labels if min(row) >= 0) for name, labels in rows.items()}
+    frequent = {row for numbers in counts.values() for row, number in numbers.items() if number >= fewest}
+    trials = {}
+    for name, numbers in counts.items():
+        rare = {row for row, number in numbers.items() if number < fewest and row in frequent}
+        if rare and len(numbers) - len(rare) >= 2:
+            trials[name] = np.array([row in rare for row in rows[name]])
+    return trials
+
+
+def _fewest_trials(spec: SplitSpec) -> int | None:
+    """Return how many trials a class needs to be on all sides of a split; None for kinds that do not need every class."""
+    if not SPLIT_KINDS[spec.kind].every_class or SPLIT_KINDS[spec.kind].in_sample:
+        return None
+    folds = spec.folds if spec.kind == "kfold" else 2
+    if not spec.validation or spec.kind not in ("halves", "kfold"):
+        return folds
+    validation = max(2, round(1 / spec.validation))
+    return next(number for number in count(folds) if number - -(-number // folds) >= validation)
+
+
+def _rare_account(name: str, dataset: xr.Dataset, rare: NDArray[np.bool_]) -> list[schema.Dropped]:
+    """Return the account of the trials of rare classes of an animal, and log it."""
+    codes = dataset["label"].to_numpy()[rare][:, 0]
+    numbers = Counter(_class_name(dataset, code) for code in codes.tolist())
+    described = ", ".join(f"{label} {number}" for label, number in sorted(numbers.items()))
+    LOG.warning("Animal %s: classes too rare for the split are left out in it (trials: %s)", name, described)
+    return [
+        schema.Dropped("trials", f"class {label} is too rare in this animal for the split", n) for label, n in numbers.items()
+    ]
 
 
 def split_spec(splits: xr.DataTree) -> SplitSpec:

@@ -205,6 +205,8 @@ class TrialSpec(Spec):
     map: dict[str, dict[str, str]] = Field({}, description="Label -> {value in the file: name to use}")
     keep: dict[str, Values] = Field({}, description="Keep trials whose label or column holds one of these values")
     where: ConditionText | None = Field(None, description="Keep trials for which this is true, e.g. rt < 1.5 and correct")
+    invalid_times: Literal["drop", "keep"] = Field("drop", description="Trials that overlap with /intervals/invalid_times")
+    silences: Literal["drop", "keep"] = Field("drop", description="Trials in a silence of all units that is no chance event")
 
     @model_validator(mode="after")
     def _usable_labels(self) -> "TrialSpec":
@@ -242,6 +244,11 @@ class DataSpec(Spec):
     sessions: Literal["separate", "concatenate"] = Field(
         "separate", description="Several files of one animal: a node each, or trials joined over the units they share"
     )
+    match_units: str | None = Field(
+        None,
+        description="sessions: concatenate: the column of units by which those of different files are the same; id: their ids. "
+        "Required if ids are the numbers 0, 1, 2 ... in every file",
+    )
     rename: dict[str, str] = Field({}, description="Animal name in the file -> name to use")
     exclude: list[str] = Field([], description="Animals to leave out")
     activity: Annotated[SpikeActivity | RoiActivity | LfpPowerActivity | BinnedSpikeActivity, Field(discriminator="kind")] = (
@@ -252,6 +259,10 @@ class DataSpec(Spec):
         {}, description="Animal -> seconds after the event at which its time 0 lies, on a time grid; default: at the event"
     )
     trials: TrialSpec = TrialSpec()
+    clock: Literal["check", "trust"] = Field(
+        "check",
+        description="Whether durations and rates must be plausible in seconds; trust: times are seconds, whatever they say",
+    )
     lfp: LfpSpec | None = Field(None, description="Field potential whose theta phase is wanted; default: none is read")
     min_units: int = Field(2, ge=1, description="Leave out animals with fewer units")
     min_trials: int = Field(2, ge=1, description="Leave out animals with fewer trials")

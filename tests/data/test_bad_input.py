@@ -257,8 +257,8 @@ def test_columns_of_different_length(good):
 
 
 def test_no_usable_trial(tmp_path):
-    write_spikes(tmp_path / "a.nwb", trials=trial_columns(stop_time=3.0 * np.arange(6)))
-    assert "no usable row among 6: 6 where stop_time is not after start_time" in refusal(tmp_path)
+    write_spikes(tmp_path / "a.nwb", trials=trial_columns(cue_time=np.full(6, np.nan)))
+    assert "no usable row among 6: 6 where cue_time is NaN" in refusal(tmp_path)
 
 
 def test_text_where_times_should_be(tmp_path):

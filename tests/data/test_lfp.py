@@ -290,7 +290,7 @@ def test_sessions_of_one_animal_are_joined_with_their_phases(tmp_path):
     for number, lag in enumerate((0.0, 1.0)):
         times = np.arange(4500) / 250
         write_lfp(tmp_path / f"{number}.nwb", np.cos(2 * np.pi * 8 * times - lag))
-    spec = DataSpec.model_validate(lfp_spec().model_dump() | {"sessions": "concatenate"})
+    spec = DataSpec.model_validate(lfp_spec().model_dump() | {"sessions": "concatenate", "match_units": "id"})
     found = load_recordings(spec, tmp_path)
     lags = np.repeat([0.0, 1.0], 6)[:, None]
     assert found["rat"].sizes["trial"] == 12

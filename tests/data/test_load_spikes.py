@@ -137,31 +137,31 @@ def test_matlab_columns_and_byte_strings(tmp_path):
 
 def test_trials_and_spikes_that_cannot_be_used_are_counted(tmp_path):
     columns = trial_columns()
-    columns["start_time"] = np.array([0, np.nan, 6, 9, 12, 15.0])
-    columns["stop_time"] = np.array([2, 5, 6, 8, 14, 17.0])  # third has no length, fourth stops before it starts
-    columns["cue_time"] = np.array([1, 4, 7, 10, np.nan, 16.0])
+    columns["cue_time"] = np.array([1, np.nan, np.inf, 10, np.nan, 16.0])
     unsorted, gaps = TRAINS[0][::-1], np.insert(TRAINS[1], [0, 50], [np.nan, np.inf])
     write_spikes(tmp_path / "a.nwb", trains=[unsorted, gaps, TRAINS[2]], trials=columns)
     rat = only(load_recordings(spike_spec(), tmp_path))
-    assert rat["trial"].values.tolist() == [0, 5]
+    assert rat["trial"].values.tolist() == [0, 3, 5]
     assert dropped(rat) == [
-        Dropped("trials", "start_time or stop_time is NaN", 1),
-        Dropped("trials", "stop_time is not after start_time", 2),
-        Dropped("trials", "cue_time is NaN", 1),
+        Dropped("trials", "cue_time is NaN", 3),
         Dropped("spikes", "time is not finite", 2),
         Dropped("order of units' spikes", "times were unsorted; sorted, no spike lost", 1),
     ]
     for unit in (0, 1):
-        np.testing.assert_array_equal(rat["spike_count"][:, :, unit], brute_counts(TRAINS[unit], [1000, 16000]))
+        np.testing.assert_array_equal(rat["spike_count"][:, :, unit], brute_counts(TRAINS[unit], [1000, 10000, 16000]))
 
 
-def test_long_silences_do_not_stretch_the_recording(tmp_path):
+def test_long_silences_do_not_stretch_the_recording(tmp_path, caplog):
     # silent from 2 to 8 s, longer than a window; the last spike at 10.5 s ends the fourth window (9 to 11 s) a little early
     trains = [train[(train <= 2) | ((train >= 8) & (train <= 10.5))] for train in TRAINS]
     write_spikes(tmp_path / "a.nwb", trains=trains)
-    rat = only(load_recordings(spike_spec(), tmp_path))
+    rat = only(load_recordings(spike_spec(trials={"labels": {"odor": "odor"}, "silences": "keep"}), tmp_path))
     assert rat["trial"].values.tolist() == [0, 1, 2, 3]
     assert int(rat["spike_count"].sel(trial=1).sum()) == 0
+    assert "2 of 4 trials lie in silences of all units" in caplog.text
+    rat = only(load_recordings(spike_spec(), tmp_path))
+    assert rat["trial"].values.tolist() == [0, 3]
+    assert Dropped("trials", "in a silence of all units", 2) in dropped(rat)
 
 
 def test_the_recording_runs_as_long_as_any_unit_fires(tmp_path):
@@ -173,7 +173,7 @@ def test_the_recording_runs_as_long_as_any_unit_fires(tmp_path):
 
 
 def test_overlapping_trials_share_spikes(tmp_path):
-    cues = np.array([1, 1.5, 7, 7, 13, 16])
+    cues = np.array([1, 1.5, 7, 7.001, 13, 16])
     write_spikes(tmp_path / "a.nwb", trials=trial_columns(cue_time=cues, stop_time=3.0 * np.arange(6) + 20))
     rat = only(load_recordings(spike_spec(), tmp_path))
     np.testing.assert_array_equal(rat["spike_count"][:, :, 2], brute_counts(TRAINS[2], (cues * 1000).astype(int)))
@@ -245,18 +245,26 @@ def test_duplicate_names_are_refused(tmp_path):
         load_recordings(spike_spec(), tmp_path)
 
 
-def test_names_that_cannot_be_nodes_ask_for_rename(tmp_path):
+def test_names_that_cannot_be_nodes_are_changed_and_kept(tmp_path, caplog):
     write_spikes(tmp_path / "a.nwb", subject="rat/1 é")
-    with pytest.raises(SchemaError, match="rename"):
-        load_recordings(spike_spec(), tmp_path)
+    write_spikes(tmp_path / "b.nwb", subject="rat 1/é", ids=[4, 5, 6])
+    tree = load_recordings(spike_spec(), tmp_path)
+    assert {name: node.attrs["original_name"] for name, node in tree.children.items()} == {
+        "rat_1_e": "rat/1 é",
+        "rat_1_e_2": "rat 1/é",
+    }
+    assert "'rat/1 é' is rat_1_e, 'rat 1/é' is rat_1_e_2" in caplog.text
+    assert list(load_recordings(spike_spec(rename={"rat_1_e": "ada"}, exclude=["rat 1/é"]), tmp_path).children) == ["ada"]
+    (tmp_path / "b.nwb").unlink()
     assert list(load_recordings(spike_spec(rename={"rat/1 é": "rat1"}), tmp_path).children) == ["rat1"]
 
 
-def test_small_animals_are_left_out_and_counted_at_the_root(tmp_path):
+def test_small_animals_are_left_out_said_and_counted_at_the_root(tmp_path, caplog):
     write_spikes(tmp_path / "a.nwb")
     write_spikes(tmp_path / "b.nwb", trains=TRAINS[:1], subject="poor")
     tree = load_recordings(spike_spec(), tmp_path)
     assert list(tree.children) == ["rat"]
     assert dropped(tree.to_dataset()) == [Dropped("animal poor", "1 units, fewer than 2", 1)]
+    assert "Animal poor is left out: 1 units, fewer than 2" in caplog.text
     with pytest.raises(DataFormatError, match=r"no animal is left.*rat: 3 units.*poor: 1 units"):
         load_recordings(spike_spec(min_units=4), tmp_path)

@@ -133,6 +133,42 @@ def test_too_few_trials_of_a_class_are_refused_by_name():
         make_splits(samples, SplitSpec(kind="halves", validation=0.2))
 
 
+@pytest.mark.parametrize(
+    ("kind", "more", "fewest"),
+    [
+        ("halves", {}, 2),
+        ("halves", {"validation": 0.25}, 8),
+        ("kfold", {"folds": 4}, 4),
+        ("kfold", {"folds": 3, "validation": 0.5}, 3),
+        ("blocks", {"folds": 2}, 2),
+        ("chronological", {}, 2),
+    ],
+)
+def test_a_class_that_is_too_rare_in_one_animal_is_left_out_there(kind, more, fewest, caplog):
+    spec = SplitSpec(kind=kind, **more)
+    for number in (fewest - 1, fewest):
+
+        def odors(animal, number=number):
+            names = np.tile(["A", "B"], animal.sizes["trial"] // 2 + 1)[: animal.sizes["trial"]].astype("<U1")
+            rare = 20 if animal.sizes["unit"] == 4 else number
+            names[np.linspace(0, len(names) - 1, rare).astype(int)] = "C"
+            return names
+
+        recordings = with_trial_label(tuned_recordings({"mitt": (4, 60), "stella": (3, 60)}), "odor", odors)
+        samples = make_samples(recordings, SampleSpec(label=["odor"]))
+        splits = make_splits(samples, spec)
+        rare = samples["stella"]["label"].values[:, 0] == 2
+        parts = splits["stella"]["part"].values
+        assert rare.sum() == number
+        assert (parts[:, rare] == Part.UNUSED).all() == (number < fewest)
+        assert (parts[:, ~rare] != Part.UNUSED).all()
+        assert (splits["mitt"]["part"].values != Part.UNUSED).all()
+        lines = schema.dropped(splits["stella"].to_dataset())
+        expected = [schema.Dropped("trials", "class C is too rare in this animal for the split", number)]
+        assert lines == (expected if number < fewest else [])
+    assert f"left out in it (trials: C {fewest - 1})" in caplog.text
+
+
 def test_all_windows_of_a_trial_are_on_its_side():
     samples = samples_of(start=0, stop=1, width=0.5, step=0.1)
     splits = make_splits(samples, SplitSpec())

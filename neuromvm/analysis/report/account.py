@@ -30,7 +30,7 @@ def dropped_table(study: Study) -> Table | None:
     """Return what was left out and why, whole animals first; None if nothing was."""
     whole = dropped(study.recordings.to_dataset())
     lines = [(line.what.removeprefix("animal "), "whole animal", line.reason, line.count) for line in whole]
-    lines += [(name, *line) for name, node in animals(study.samples) for line in dropped(node)]
+    lines += [(name, *line) for tree in (study.samples, study.splits) for name, node in animals(tree) for line in dropped(node)]
     frame = pd.DataFrame(lines, columns=["animal", "what", "reason", "number"])
     return Table.of("Left out, and why.", frame) if lines else None
 

@@ -153,7 +153,8 @@ def named_latents(study: Study, representations: Sequence[str]) -> str:
 def repeated_animals(recordings: xr.DataTree) -> str:
     """Warn of animals that are recordings of the same subject, as named in their files."""
     sessions: dict[str, list[str]] = {}
-    for name, node in animals(recordings):
+    nodes = dict(animals(recordings))
+    for name, node in nodes.items():
         if subject := str(node.attrs.get("subject_id", "")):
             sessions.setdefault(subject, []).append(name)
     repeated = [f"{subject}: {listed(names)}" for subject, names in sessions.items() if len(names) > 1]
@@ -161,8 +162,8 @@ def repeated_animals(recordings: xr.DataTree) -> str:
         return ""
     return (
         f"Some animals of this run are recordings of the same subject ({'; '.join(repeated)}). Scores across animals ('cross' "
-        "and 'others') then include decoding between sessions of one animal, and the number of animals is smaller than the "
-        "number of rows."
+        f"and 'others') then include decoding between sessions of one animal, and the number of animals is not {len(nodes)} but "
+        f"{len(nodes) - sum(len(names) - 1 for names in sessions.values())}."
     )
 
 

@@ -8,15 +8,16 @@ from numpy.typing import NDArray
 
 from neuromvm.data.bins import average_frames, times_in_windows
 from neuromvm.data.loaders.array_tree import ArrayTree
+from neuromvm.data.loaders.clocks import Silences, silences
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, joint_coords, shown
 from neuromvm.data.loaders.series import Series, read_series
 from neuromvm.data.loaders.tables import read_table
-from neuromvm.data.loaders.trials import FilterValues, Trials
-from neuromvm.data.loaders.units import check_spans
+from neuromvm.data.loaders.trials import FilterValues, Trials, in_holes
+from neuromvm.data.loaders.units import check_spans, span
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
 from neuromvm.schema import Dropped, with_dropped
-from neuromvm.specs.data import PositionGrid, RoiActivity, TimeGrid
+from neuromvm.specs.data import DataSpec, PositionGrid, RoiActivity, TimeGrid
 
 FrameBins = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]  # trial, bin and number of each frame
 
@@ -33,9 +34,17 @@ class Frames:
     filter_values: FilterValues = field(default_factory=dict)
 
 
-def frames_dataset(file: ArrayTree, frames: Frames, grid: TimeGrid | PositionGrid, trials: Trials, long_name: str) -> xr.Dataset:
-    """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted."""
-    check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
+def frames_dataset(file: ArrayTree, frames: Frames, spec: DataSpec, trials: Trials, long_name: str) -> xr.Dataset:
+    """Return mean activity ``(trial, time | position, unit)``; trials with a bin without frames are dropped and counted.
+
+    So are trials in a stretch of frames in which no unit changes, a hole as in :func:`~neuromvm.data.loaders.clocks.silences`.
+    """
+    grid = spec.grid
+    if spec.clock == "check":
+        check_spans(file, "frames", float(frames.times[0]), float(frames.times[-1]), trials)
+    silent = in_holes(str(file.path), _unchanging(frames), trials.coords, grid, spec.trials.silences)
+    frozen = Dropped("trials", "in a silence of all units", int(silent.sum()))
+    trials = Trials(trials.coords.isel(trial=np.flatnonzero(~silent)), [*trials.dropped, frozen], trials.filter_values)
     if isinstance(grid, TimeGrid):
         dim = "time"
         indices = times_in_windows(frames.times, trials.onsets, grid.window[0], grid.bin_width, grid.bins)
@@ -71,7 +80,7 @@ def read_frames(file: ArrayTree, activity: RoiActivity) -> Frames:
         values = values.astype(np.float32, copy=False)
     finite = np.isfinite(values)
     known = finite.any(axis=0)
-    usable = finite[:, known].all(axis=1) if known.any() else np.zeros(len(values), dtype=bool)
+    usable = finite[:, known].all(axis=1) if known.any() else np.full(len(values), not selected.any())
     if not usable.any():
         raise DataFormatError(file.where(activity.series), found="no frame in which all cells are finite", expected="numbers")
     lines = [
@@ -129,6 +138,14 @@ def _cells(
     return coords, selected, lines, filter_values
 
 
+def _unchanging(frames: Frames) -> Silences:
+    """Return the stretches of frames in which no unit changes, by their times."""
+    changing = np.flatnonzero((frames.values[1:] != frames.values[:-1]).any(axis=1)) + 1
+    found = silences(np.r_[0, changing, len(frames.times) - 1].astype(np.float64))
+    holes = frames.times[found.holes.astype(np.intp)]
+    return Silences(holes, found.ordinary * _period(frames.times), found.recurring)
+
+
 def _frames_in_laps(file: ArrayTree, frames: Frames, grid: PositionGrid, trials: Trials) -> FrameBins:
     """Return trial, position bin and number of the frames from start (included) to stop (excluded) of each trial."""
     low, high = grid.range or position_extremes(file, grid)
@@ -175,11 +192,11 @@ def _period(times: NDArray[np.float64]) -> float:
 def _check_some_complete(file: ArrayTree, frames: Frames, trials: Trials, visited: NDArray[np.bool_], empty: str) -> None:
     if not len(visited) or visited.all(axis=1).any():
         return
-    starts, stops = trials.coords["start_time"].values, trials.coords["stop_time"].values
+    begin, end = span(trials)
     raise AlignmentError(
         str(file.path),
         found=f"in every trial {empty}; frames from {frames.times[0]:.6g} to {frames.times[-1]:.6g} s, one every "
-        f"{_period(frames.times):.3g} s, trials from {starts.min():.6g} to {stops.max():.6g} s",
+        f"{_period(frames.times):.3g} s, trials from {begin:.6g} to {end:.6g} s",
         expected="a frame in every bin of a trial",
         next_step="Choose wider bins, check grid.range or grid.window, and that all times are seconds of one clock",
     )

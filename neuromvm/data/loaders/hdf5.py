@@ -2,17 +2,23 @@
 
 import errno
 import hashlib
+import importlib
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
 
+from neuromvm.data.loaders.foreign import foreign_file, foreign_folder
 from neuromvm.errors import DataFormatError
 
 LOG = logging.getLogger(__name__)
+UNPACK = (
+    "The data are compressed by a filter that is not installed: pip install hdf5plugin, or write the file again with gzip: "
+    "h5repack -f GZIP=4"
+)
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SIGNATURE_OFFSETS = (0, 512, 1024, 2048)  # HDF5 allows a user block before the signature
 LARGEST_SHARE_OF_MEMORY = 0.5
@@ -31,7 +37,9 @@ def guard(where: str) -> Iterator[None]:
             where,
             found=f"unreadable ({type(error).__name__}: {reason})",
             expected="an intact NWB file",
-            next_step="Copy it again from its source and compare sizes or checksums",
+            next_step=UNPACK
+            if "filter" in reason or "plugin" in reason
+            else "Copy it again from its source and compare sizes or checksums",
         ) from error
 
 
@@ -40,6 +48,8 @@ def open_hdf5(path: Path) -> h5py.File:
     with guard(str(path)):
         if (problem := _problem(path)) is not None:
             raise DataFormatError(str(path), found=problem[0], expected="an NWB file", next_step=problem[1])
+        with suppress(ImportError):
+            importlib.import_module("hdf5plugin")  # registers its filters, if it is installed
         try:
             return h5py.File(path, "r")
         except OSError as error:
@@ -83,7 +93,7 @@ def _problem(path: Path) -> tuple[str, str] | None:
     if not path.exists():
         return "no such file", "Check the folder and the patterns of the data spec"
     if path.is_dir():
-        return "a folder", "Zarr folders are not read: export them to HDF5"
+        return foreign_folder(path)
     with path.open("rb") as stream:
         head = stream.read(SIGNATURE_OFFSETS[-1] + len(SIGNATURE))
     if not head:
@@ -91,5 +101,5 @@ def _problem(path: Path) -> tuple[str, str] | None:
     if head.startswith(b"version https://git-lfs") or b"/annex/objects/" in head[:200]:
         return "a pointer of git-lfs or git-annex, not the data", "Run 'git lfs pull' or 'datalad get' in the folder of the file"
     if not any(head[offset:].startswith(SIGNATURE) for offset in SIGNATURE_OFFSETS):
-        return f"not HDF5 (begins with {head[:8]!r})", "Check the file patterns"
+        return foreign_file(path, head) or (f"not HDF5 (begins with {head[:8]!r})", "Check the file patterns")
     return None

@@ -22,11 +22,17 @@ def as_text(values: NDArray[Any]) -> NDArray[np.str_]:
 
 
 def as_label(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a column as a label: text and bool unchanged, whole numbers as int64, or as text with '' for NaN if there is one."""
+    """Return a column as a label: text and bool unchanged, whole numbers as int64, or as text with '' for NaN if there is one.
+
+    Numbers of less precision than float64 become those of their shortest text, .1 for a float32 of .1.
+    """
     if values.dtype.kind in "iu":
-        return values.astype(np.int64)
+        largest = int(values.max(initial=0)) if values.size else 0
+        return values.astype(np.int64) if largest <= np.iinfo(np.int64).max else values.astype(str)
     if values.dtype.kind != "f":
         return values
+    if values.dtype.itemsize < 8:
+        values = np.array([float(str(value)) for value in values], dtype=np.float64)
     known = values[~np.isnan(values)]
     if not all(_is_whole(value) for value in known):
         return values.astype(np.float64)
@@ -34,9 +40,10 @@ def as_label(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def spellings(value: Scalar) -> set[str]:
-    """Return the texts that a value of a filter matches in a column; flags may be bools or 0 and 1."""
+    """Return the texts that a value of a filter matches in a column; flags may be bools, 0 and 1, or text such as "true"."""
     if not isinstance(value, str) and value in (0, 1):
-        return {str(bool(value)), str(int(value))}
+        flag = str(bool(value))
+        return {flag, str(int(value)), *((flag.lower(), flag.upper()) if isinstance(value, bool) else ())}
     return set(as_text(np.array([value])).tolist())
 
 

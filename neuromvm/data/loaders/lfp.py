@@ -14,7 +14,7 @@ from neuromvm.data.loaders.trials import Trials
 from neuromvm.data.theta import EDGE, band_power, phase_at, stretches
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
 from neuromvm.schema import ACTIVITY_KIND, THETA_PHASE, Dropped, with_dropped
-from neuromvm.specs.data import LfpPowerActivity, LfpSpec, TimeGrid
+from neuromvm.specs.data import DataSpec, LfpPowerActivity, LfpSpec, TimeGrid
 
 MICROVOLT = 1e-6  # [V]
 COPIES = 8  # of the signal in memory during filtering
@@ -91,12 +91,14 @@ def check_channel(where: str, channel: int, channels: int) -> None:
         raise DataFormatError(where, found=f"{channels} channels", expected=f"more than {channel}", next_step=next_step)
 
 
-def lfp_power_dataset(file: ArrayTree, activity: LfpPowerActivity, grid: TimeGrid, trials: Trials) -> xr.Dataset:
+def lfp_power_dataset(file: ArrayTree, spec: DataSpec, trials: Trials) -> xr.Dataset:
     """Return mean power ``event_amplitude (trial, time, unit)`` [uV^2] of a file with coordinates and the account of drops.
 
     It is the power of the analytic signal of each band, from the whole session without samples within 0.25 s of a gap or an end.
     A trial with a bin without samples is dropped and counted. Units have the coordinates ``channel`` and ``band`` ("4-12 Hz").
     """
+    activity = spec.activity
+    assert isinstance(activity, LfpPowerActivity)
     path = activity.series or only_lfp(file, "activity")
     channels = list(range(channels_of(file, path))) if activity.channels is None else activity.channels
     powers = []
@@ -111,7 +113,7 @@ def lfp_power_dataset(file: ArrayTree, activity: LfpPowerActivity, grid: TimeGri
     reason = f"the LFP has a gap or an end within {EDGE:g} s"
     lines = [*signal.dropped, Dropped("samples of LFP power", reason, int((~usable).sum()))]
     frames = Frames(values[usable].astype(np.float32), signal.times[usable], "uV^2", units, lines)
-    dataset = frames_dataset(file, frames, grid, trials, f"mean power of {path} in the bin")
+    dataset = frames_dataset(file, frames, spec, trials, f"mean power of {path} in the bin")
     dataset["event_amplitude"].attrs[ACTIVITY_KIND] = "power"
     return dataset
 

@@ -13,9 +13,9 @@ from neuromvm.data.loaders.lfp import lfp_power_dataset, with_theta_phase
 from neuromvm.data.loaders.open_source import open_session, session_files, session_header
 from neuromvm.data.loaders.remote import RemoteFile
 from neuromvm.data.loaders.sessions import Session, check_inside, find_files, name_sessions
-from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
+from neuromvm.data.loaders.trials import FilterValues, Trials, in_holes, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
-from neuromvm.data.loaders.warped import counts_on_grid, unstretched, warp_event
+from neuromvm.data.loaders.warped import counts_on_grid, unstretched
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
@@ -31,21 +31,17 @@ def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dro
 
 def read_session(session: Session, spec: DataSpec) -> tuple[xr.Dataset, FilterValues]:
     """Return one file as a dataset, and the values that the filters of the spec compared."""
-    align = spec.grid.align if isinstance(spec.grid, TimeGrid) else "start_time"
     with open_session(session.path, spec) as file:
-        trials = read_trials(file, spec.trials, align, spec.shift.get(session.animal, 0.0), warp_event(spec.grid))
+        trials = read_trials(file, spec.trials, spec.grid, spec.shift.get(session.animal, 0.0))
         filter_values = trials.filter_values
         if isinstance(spec.activity, RoiActivity):
             frames, long_name = read_frames(file, spec.activity), f"mean of {spec.activity.series} over the frames of the bin"
-            dataset = frames_dataset(file, frames, spec.grid, trials, long_name)
+            dataset = frames_dataset(file, frames, spec, trials, long_name)
             filter_values = filter_values | frames.filter_values
         elif isinstance(spec.activity, LfpPowerActivity):
-            assert isinstance(spec.grid, TimeGrid)  # the spec refuses it on a position grid, as it does spikes
-            dataset = lfp_power_dataset(file, spec.activity, spec.grid, trials)
+            dataset = lfp_power_dataset(file, spec, trials)
         else:
-            assert isinstance(spec.activity, SpikeActivity)
-            assert isinstance(spec.grid, TimeGrid)
-            dataset, unit_values = spike_dataset(file, spec.activity, spec.grid, trials)
+            dataset, unit_values = spike_dataset(file, spec, trials)
             filter_values = filter_values | unit_values
         if spec.lfp is not None:
             assert isinstance(spec.grid, TimeGrid)  # the spec refuses a field potential on a position grid
@@ -65,14 +61,23 @@ def with_range(spec: DataSpec, grid: PositionGrid, sessions: list[Session]) -> P
     return grid.model_copy(update={"range": (low, high)})
 
 
-def spike_dataset(file: ArrayTree, activity: SpikeActivity, grid: TimeGrid, trials: Trials) -> tuple[xr.Dataset, FilterValues]:
+def spike_dataset(file: ArrayTree, spec: DataSpec, trials: Trials) -> tuple[xr.Dataset, FilterValues]:
     """Return spike counts ``(trial, time, unit)`` of a file with trial and unit coordinates and the account of drops."""
+    activity, grid = spec.activity, spec.grid
+    assert isinstance(activity, SpikeActivity)
+    assert isinstance(grid, TimeGrid)  # the spec refuses spikes on a position grid
     units = read_units(file, activity)
-    check_clock(file, units, trials)
+    if spec.clock == "check":
+        check_clock(file, units, trials)
     trials, recorded = unstretched(trials, grid)
     inside = inside_recording(file, units, trials.onsets, recorded)
     coords = trials.coords.isel(trial=np.flatnonzero(inside))
-    lines = [*trials.dropped, Dropped("trials", "window outside the recording", int((~inside).sum())), *units.dropped]
+    silent = np.zeros(coords.sizes["trial"], dtype=bool)
+    if units.extent is not None and units.observed is None:  # obs_intervals say themselves when units were observed
+        silent = in_holes(str(file.path), units.extent.silences, coords, recorded, spec.trials.silences)
+    coords = coords.isel(trial=np.flatnonzero(~silent))
+    outside = Dropped("trials", "window outside the recording", int((~inside).sum()))
+    lines = [*trials.dropped, outside, Dropped("trials", "in a silence of all units", int(silent.sum())), *units.dropped]
     units, coords, unobserved = apply_observation(units, coords, recorded, activity.min_observed)
     onsets = np.asarray(coords["onset"].values)
     # counts and their transpose at one byte per count, and the 64-bit histogram of one unit

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.foreign import NWB_WANTED
 from neuromvm.data.loaders.hdf5 import check_fits_memory, guard, open_hdf5
 from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
 
@@ -42,9 +43,11 @@ class NwbFile:
             return
         problem, next_step = f"NWB version {version}", "Convert it, or use a newer version of the data set"
         if version is None and "nwb_version" in self:
-            problem = "NWB 1.x"
+            problem, next_step = "NWB 1.x", "Write it as NWB 2 (pynwb or MatNWB), or get a newer version of the data set"
         elif version is None:
-            problem, next_step = f"HDF5 without an NWB version; groups {self.children('')}", ""
+            problem, next_step = f"HDF5 without an NWB version; groups {self.children('')}", NWB_WANTED
+            if "#refs#" in self or self.path.suffix.lower() == ".mat":
+                problem = f"a .mat file of version 7.3; variables {self.children('')}"
         raise DataFormatError(str(self.path), found=problem, expected="an NWB 2 file", next_step=next_step)
 
     def where(self, path: str) -> str:
@@ -77,7 +80,7 @@ class NwbFile:
         """Return the type of values of a dataset: ``text``, ``number``, ``bool`` or ``other`` (references, compounds, ragged)."""
         with guard(self.where(path)):
             dtype = self._dataset(path).dtype
-        if h5py.check_string_dtype(dtype) is not None:
+        if h5py.check_string_dtype(dtype) is not None or h5py.check_enum_dtype(dtype) is not None:
             return "text"
         return {"b": "bool", "i": "number", "u": "number", "f": "number"}.get(dtype.kind, "other")
 
@@ -89,6 +92,9 @@ class NwbFile:
             self._check_storage(dataset, where, columns=1 if column is None else dataset.shape[1])
             index = () if column is None else (slice(None), column)
             values = np.asarray(dataset[index]) if dataset.shape is not None else np.empty(0)
+        if (codes := h5py.check_enum_dtype(dataset.dtype)) is not None:
+            names = {code: name for name, code in codes.items()}
+            return np.array([names.get(code, str(code)) for code in values.ravel().tolist()], dtype=str).reshape(values.shape)
         if h5py.check_string_dtype(dataset.dtype) is None:
             return values
         text = [_as_text(value, where) for value in values.ravel().tolist()]

@@ -1,5 +1,6 @@
 """Recordings of all animals of a data spec, from files of any format."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from neuromvm.data.loaders import npy, nwb
 from neuromvm.data.loaders.labels import shown, spellings
 from neuromvm.data.loaders.open_source import with_filters_of_source
 from neuromvm.data.loaders.sessions import Session, join_sessions
-from neuromvm.data.loaders.trials import FilterValues
+from neuromvm.data.loaders.trials import FilterValues, warn_of_overlaps
 from neuromvm.data.loaders.warped import with_duration
 from neuromvm.data.memory import MemoryBudget
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
+from neuromvm.schema import dropped as account_of
 from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, TimeGrid
+
+LOG = logging.getLogger(__name__)
 
 
 def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTree:
@@ -72,6 +76,13 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
         small = [f"{dataset.sizes[dim]} {dim}s, fewer than {n}" for dim, n in minimum.items() if dataset.sizes[dim] < n]
         if small:
             dropped.append(Dropped(f"animal {animal}", " and ".join(small), 1))
+            account = "; ".join(f"{line.count} {line.what}: {line.reason}" for line in account_of(dataset)) or "nothing"
+            LOG.warning(
+                "Animal %s is left out: %s (min_units, min_trials). Left out in it before: %s",
+                animal,
+                " and ".join(small),
+                account,
+            )
         else:
             nodes[animal] = memory.load(dataset)
     _check_filters(spec, filter_values)
@@ -83,6 +94,8 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
             expected="at least one",
             next_step="Loosen keep, regions, min_rate, min_active, min_units, min_trials or exclude",
         )
+    if isinstance(spec.grid, TimeGrid):
+        warn_of_overlaps(nodes, spec.grid)
     texts = spec.model_dump(include={"description", "licence", "citation", "doi"})
     texts = {"schema_version": VERSION, "spec": spec.name, **texts}
     attrs = {name: text for name, text in texts.items() if text}
@@ -99,7 +112,9 @@ def _read_animal(sessions: list[Session], spec: DataSpec, filter_values: FilterV
         datasets.append(dataset)
         for key, values in values_of_session.items():
             filter_values.setdefault(key, set()).update(values)
-    dataset = _select_active(join_sessions(sessions, datasets), spec)
+    # the units of a field potential are its channels, which have the same numbers in all files
+    match_units = "id" if isinstance(spec.activity, LfpPowerActivity) else spec.match_units
+    dataset = _select_active(join_sessions(sessions, datasets, match_units), spec)
     animal = sessions[0].animal
     return dataset.assign_attrs(shift=spec.shift[animal]) if animal in spec.shift else dataset
 

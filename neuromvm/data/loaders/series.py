@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.array_tree import ArrayTree
-from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
+from neuromvm.data.loaders.clocks import starts_again
+from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError, did_you_mean
 from neuromvm.schema import Dropped
 
 
@@ -21,7 +22,10 @@ class Series:
 
 
 def read_series(file: ArrayTree, path: str, column: int | None = None) -> Series:
-    """Return a TimeSeries, or a ``column`` of it, in its unit and sorted by time; samples without a time are dropped, counted."""
+    """Return a TimeSeries, or a ``column`` of it, in its unit and sorted by time; samples without a time are dropped, counted.
+
+    Values are those stored times ``conversion`` and the ``channel_conversion`` of their column, plus ``offset``.
+    """
     data = f"{path}/data"
     if data not in file:
         raise MissingTableError(file.where(path), found="no such series", next_step=did_you_mean(path, series_paths(file)))
@@ -29,14 +33,17 @@ def read_series(file: ArrayTree, path: str, column: int | None = None) -> Series
     if not values.size:
         raise DataFormatError(file.where(data), found="no values", expected="one or more samples")
     values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
-    scale, offset = _number(file, data, "conversion", 1.0), _number(file, data, "offset", 0.0)
-    if scale != 1:
-        values = values * values.dtype.type(scale)
-    if offset:
-        values = values + values.dtype.type(offset)
+    values = _converted(file, path, values, column)
     times = _times(file, path, len(values))
     known = np.isfinite(times)
     order = np.flatnonzero(known)
+    if starts_again(times[order]):
+        raise AlignmentError(
+            file.where(path),
+            found="timestamps that rise, fall back and rise again",
+            expected="seconds of one clock",
+            next_step="Add to each part the time at which it began, or store the parts as separate files",
+        )
     unsorted = bool((np.diff(times[order]) < 0).any())
     if unsorted:
         order = order[np.argsort(times[order], kind="stable")]
@@ -47,6 +54,31 @@ def read_series(file: ArrayTree, path: str, column: int | None = None) -> Series
         Dropped(f"order of {path}", "timestamps were unsorted; sorted, no sample lost", int(unsorted)),
     ]
     return Series(values, times, str(file.attribute(data, "unit") or ""), lines)
+
+
+def _converted(file: ArrayTree, path: str, values: NDArray[np.floating], column: int | None) -> NDArray[np.floating]:
+    """Return stored values ``(sample, ...)`` in the unit of the series."""
+    data, channels = f"{path}/data", f"{path}/channel_conversion"
+    scale, offset = _number(file, data, "conversion", 1.0), _number(file, data, "offset", 0.0)
+    if scale == 0:
+        raise DataFormatError(f"{file.where(data)}@conversion", found="0, which makes all values 0", expected="a factor")
+    if scale != 1:
+        values = values * values.dtype.type(scale)
+    if channels in file:
+        factors = file.numbers(channels).reshape(-1)
+        columns = file.shape(data)[1] if len(file.shape(data)) > 1 else 1
+        if len(factors) != columns or not np.isfinite(factors).all():
+            problem = (
+                f"{len(factors)} factors for {columns} columns" if len(factors) != columns else "factors that are not finite"
+            )
+            raise DataFormatError(file.where(channels), found=problem, expected="a finite factor for each column of the data")
+        factors = factors.astype(values.dtype) if column is None else factors[column].astype(values.dtype)
+        factors = factors.reshape(-1, *(1,) * (values.ndim - 2)) if values.ndim > 2 else factors
+        if (factors != 1).any():
+            values = values * factors
+    if offset:
+        values = values + values.dtype.type(offset)
+    return values
 
 
 def _times(file: ArrayTree, path: str, samples: int) -> NDArray[np.float64]:
@@ -69,6 +101,8 @@ def _number(file: ArrayTree, path: str, name: str, default: float) -> float:
     value = file.attribute(path, name)
     if value is None:
         return default
+    if isinstance(value, np.ndarray) and value.size == 1:  # MATLAB has no scalars
+        value = value.reshape(-1)[0]
     if not isinstance(value, int | float | np.number) or not np.isfinite(value):
         raise DataFormatError(f"{file.where(path)}@{name}", found=repr(value), expected="a finite number")
     return float(value)

@@ -1,5 +1,8 @@
-"""Assignment of files to animals and sessions, and joining of the sessions of an animal."""
+"""Assignment of files to animals and sessions, names of animals, and joining of the sessions of an animal."""
 
+import logging
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,9 +14,11 @@ import xarray as xr
 
 from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.loaders.remote import RemoteFile, find_assets, is_url
-from neuromvm.errors import DataFormatError, SchemaError, SpecError, did_you_mean
+from neuromvm.errors import DataFormatError, MissingTableError, SchemaError, SpecError, did_you_mean
 from neuromvm.schema import Dropped, check_animal_name, dropped, with_dropped
 from neuromvm.specs.data import DataSpec
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,9 @@ def files_below(spec: DataSpec, folder: Path, patterns: Sequence[str]) -> list[P
     files: set[Path] = set()
     for pattern in patterns:
         try:
-            matched = [path for path in folder.glob(pattern) if not path.is_dir() or path.suffix in {".nwb", ".zarr"}]
+            found = list(folder.glob(pattern))
+            # a pattern that matches folders only names recordings of another format, which their reader describes
+            matched = [path for path in found if not path.is_dir() or path.suffix in {".nwb", ".zarr"}] or found
         except (ValueError, NotImplementedError, IndexError) as error:
             problem = f"pattern {pattern!r}: {error}"
             raise SpecError(f"data spec {spec.name!r}", found=problem, expected="a glob pattern") from error
@@ -80,13 +87,16 @@ def name_sessions(spec: DataSpec, files: Sequence[Path | RemoteFile], headers: S
     """Return the sessions of files with ``headers``, in order, named after subject and, if a subject has several, session."""
     original = [_animal_of(spec, path, header) for path, header in zip(files, headers, strict=True)]
     subjects = [spec.rename.get(name, name) for name in original]
+    several = [subjects.count(subject) > 1 and spec.sessions == "separate" for subject in subjects]
+    names = [header.get("session_id") or _stem(path) for path, header in zip(files, headers, strict=True)]
+    animals = [f"{subject}_{name}" if many else subject for subject, name, many in zip(subjects, names, several, strict=True)]
+    animals = [spec.rename.get(animal, animal) for animal in animals]
+    safe = safe_names(animals)
     sessions, aliases = [], []
-    for path, header, name, subject in zip(files, headers, original, subjects, strict=True):
-        session = header.get("session_id") or _stem(path)
-        several = subjects.count(subject) > 1 and spec.sessions == "separate"
-        animal = f"{subject}_{session}" if several else subject
-        sessions.append(Session(spec.rename.get(animal, animal), session, path, header))
-        aliases.append({name, subject, sessions[-1].animal})
+    for path, header, name, subject, session, animal in zip(files, headers, original, subjects, names, animals, strict=True):
+        attrs = header if safe[animal] == animal else header | {"original_name": animal}
+        sessions.append(Session(spec.rename.get(safe[animal], safe[animal]), session, path, attrs))
+        aliases.append({name, subject, animal, safe[animal], sessions[-1].animal})
     known = {f"{subject}_{session.name}" for subject, session in zip(subjects, sessions, strict=True)}.union(*aliases)
     for setting, allowed in (("exclude", known), ("rename", known), ("shift", {session.animal for session in sessions})):
         for name in getattr(spec, setting):
@@ -95,16 +105,63 @@ def name_sessions(spec: DataSpec, files: Sequence[Path | RemoteFile], headers: S
                 raise SpecError(f"data spec {spec.name!r}", found=f"{setting}: no animal {name!r}", next_step=next_step)
     remaining = [session for session, names in zip(sessions, aliases, strict=True) if not names & set(spec.exclude)]
     _check_names(spec, remaining)
+    changed = {session.attrs["original_name"]: session.animal for session in remaining if "original_name" in session.attrs}
+    if changed:
+        pairs = ", ".join(f"{name!r} is {animal}" for name, animal in changed.items())
+        LOG.warning("Names that cannot be nodes, files and modules were changed (set 'rename' to choose them): %s", pairs)
     return remaining
 
 
-def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Return the trials of all sessions one after another, over the units whose ids all sessions have.
+def safe_names(names: Sequence[str]) -> dict[str, str]:
+    """Return name -> name that can be a tree node, file and module; names that can are unchanged, and all results differ.
 
-    Trials get new numbers; ``session(trial)`` and ``trial_id(trial)`` are their session and number in it.
+    Accents are removed, other characters become "_", and a name that is taken (in any case) gets a number.
+
+    >>> safe_names(["M 10", "rat/1", "Žofie", "mitt", "rat 1"])
+    {'M 10': 'M_10', 'rat/1': 'rat_1', 'Žofie': 'Zofie', 'mitt': 'mitt', 'rat 1': 'rat_1_2'}
+    """
+    different = list(dict.fromkeys(names))
+    safe = {name: name for name in different if is_animal_name(name)}
+    taken = {name.casefold() for name in safe}
+    for name in different:
+        if name in safe:
+            continue
+        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+        plain = re.sub(r"[^A-Za-z0-9_+-]+", "_", plain).strip("_+-")[:90] or "animal"
+        stem = plain if is_animal_name(plain) else f"animal_{plain}"
+        numbered = [stem, *(f"{stem}_{number}" for number in range(2, len(different) + 2))]
+        safe[name] = next(choice for choice in numbered if choice.casefold() not in taken)
+        taken.add(safe[name].casefold())
+    return {name: safe[name] for name in different}
+
+
+def is_animal_name(name: str) -> bool:
+    """Return whether a name can be a tree node, file and module."""
+    try:
+        check_animal_name(name)
+    except SchemaError:
+        return False
+    return True
+
+
+def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset], match_units: str | None = None) -> xr.Dataset:
+    """Return the trials of all sessions one after another, over the units that all sessions have.
+
+    Units with the same value of the column ``match_units`` are the same; ``"id"``: those with the same id. By default ids must
+    not be mere row numbers in all files, which say nothing about units: DataFormatError is raised. Trials get new numbers;
+    ``session(trial)`` and ``trial_id(trial)`` are their session and number in it.
     """
     if len(sessions) == 1:
         return datasets[0].assign_attrs(sessions[0].attrs)
+    if match_units is None and all(map(_are_row_numbers, datasets)):
+        raise DataFormatError(
+            f"animal {sessions[0].animal}",
+            found=f"units numbered by row in {shown([session.path.name for session in sessions])}, which does not match them",
+            expected="ids that are those of the same units in all files",
+            next_step="Set match_units in the data spec to the column of units that says so, or to 'id' if the rows are matched",
+        )
+    if match_units not in (None, "id"):
+        datasets = [_with_units_of(match_units, session, dataset) for session, dataset in zip(sessions, datasets, strict=True)]
     shared = reduce(np.intersect1d, [dataset["unit"].values for dataset in datasets])
     absent = len({unit for dataset in datasets for unit in dataset["unit"].values.tolist()}) - len(shared)
     parts = []
@@ -128,6 +185,32 @@ def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset]) -
         Dropped("columns of units", f"differ between sessions: {', '.join(differ)}", len(differ)),
     ]
     return with_dropped(joined.assign_attrs(attrs), account)
+
+
+def _are_row_numbers(dataset: xr.Dataset) -> bool:
+    """Return whether ids of units are numbers of rows, from 0 or 1; units that were left out are counted in."""
+    ids = dataset["unit"].to_numpy()
+    if ids.dtype.kind not in "iu" or (np.diff(ids.astype(np.int64)) <= 0).any():
+        return False
+    rows = len(ids) + sum(line.count for line in dropped(dataset) if line.what == "units")
+    return not len(ids) or bool(ids[0] >= 0 and (ids[-1] < rows or (ids[0] >= 1 and ids[-1] <= rows)))
+
+
+def _with_units_of(column: str, session: Session, dataset: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with the values of a column of units in place of their ids."""
+    columns = [str(name) for name, values in dataset.coords.items() if values.dims == ("unit",) and name != "unit"]
+    name = f"unit_{column}" if f"unit_{column}" in columns else column
+    if name not in columns:
+        next_step = did_you_mean(column, [*columns, "id"])
+        raise MissingTableError(str(session.path), found=f"match_units: no column {column!r} of units", next_step=next_step)
+    values = dataset[name].to_numpy()
+    texts = as_text(values)
+    named = np.flatnonzero(texts != "")
+    if len(np.unique(texts[named])) < len(named):
+        problem = f"match_units: values of the column {column!r} that several units share"
+        raise DataFormatError(str(session.path), found=problem, expected="one unit for each value")
+    matched = dataset.isel(unit=named).drop_vars(name).assign_coords(unit=values[named])
+    return with_dropped(matched, [Dropped("units", f"{column} has no value", len(values) - len(named))])
 
 
 def _with_labels_of_one_type(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:

@@ -1,5 +1,6 @@
 """Units of a ``Units`` table: sorted spike times, columns and regions, and in which windows they were recorded."""
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.array_tree import ArrayTree
+from neuromvm.data.loaders.clocks import EDGE, FEWEST_TIMES, Silences, silences, starts_again
 from neuromvm.data.loaders.conditions import unmet
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.tables import Table, column_names, linked_text, read_ragged, read_table
@@ -16,6 +18,8 @@ from neuromvm.data.loaders.unit_quality import judge_units
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
 from neuromvm.schema import Dropped
 from neuromvm.specs.data import QualityFilter, SpikeActivity, TimeGrid
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Extent:
     stop: float
     longest_silence: float
     median_count: float  # spikes of a unit that fires
+    silences: Silences
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,12 @@ def read_units(file: ArrayTree, activity: SpikeActivity) -> Units:
     region = _region(file, activity, table)
     selected, dropped, filter_values = _filter(activity, table, region)
     trains = read_ragged(file, path, "spike_times", len(table))
+    _check_order(file, path, trains)
     rows = np.flatnonzero(selected)
     times, lines = _sorted_times([trains[row] for row in rows])
     observed = None
     if f"{path}/obs_intervals" in file:
-        pieces = read_ragged(file, path, "obs_intervals", len(table))
+        pieces = read_ragged(file, path, "obs_intervals", len(table), width=2)
         observed = [_merged(pieces[row], table.where) for row in rows] if any(map(len, pieces)) else None
     coords = xr.Dataset(coords={"unit": table.ids[selected]})
     coords = coords.assign_coords({name: ("unit", as_label(values)[selected]) for name, values in table.columns.items()})
@@ -135,7 +141,25 @@ def _extent(trains: list[NDArray[Any]]) -> Extent | None:
         return None
     counts = [len(train) for train in trains if len(train)]
     silence = float(np.diff(pooled).max(initial=0.0))
-    return Extent(float(pooled[0]), float(pooled[-1]), silence, float(np.median(counts)))
+    return Extent(float(pooled[0]), float(pooled[-1]), silence, float(np.median(counts)), silences(pooled))
+
+
+def _check_order(file: ArrayTree, path: str, trains: list[NDArray[Any]]) -> None:
+    """Raise AlignmentError if spike times of most units start again, and warn if those of any do."""
+    disordered = [times for times in trains if len(times) > 1 and not (times[1:] >= times[:-1]).all()]
+    if not disordered:
+        return
+    long = sum(len(times) >= FEWEST_TIMES for times in trains)
+    again = sum(starts_again(times[np.isfinite(times)]) for times in disordered)
+    if again > long / 2:
+        raise AlignmentError(
+            file.where(f"{path}/spike_times"),
+            found=f"times that rise, fall back and rise again, in {again} of {long} units",
+            expected="seconds of one clock",
+            next_step="Add to each part of the recording the time at which it began, or store the parts as separate files",
+        )
+    if again:
+        LOG.warning("%s: spike times of %d units rise, fall back and rise again: they are sorted", file.where(path), again)
 
 
 def _merged(intervals: NDArray[Any], where: str) -> NDArray[np.float64]:
@@ -154,19 +178,27 @@ def _merged(intervals: NDArray[Any], where: str) -> NDArray[np.float64]:
 
 PLAUSIBLE_RATE = (0.01, 200.0)  # [Hz] median over units that fire
 LARGEST_SPAN_RATIO = 500.0  # of activity and trials: 1000 if one is in ms; a recording is rarely so much longer
-IN_SECONDS = "Times must be seconds since the start of the session: convert milliseconds, microseconds or samples"
-EDGE = 1e-6  # [s] slack at the ends of intervals
+IN_SECONDS = (
+    "Times must be seconds since the start of the session: convert milliseconds, microseconds or samples. "
+    "If they are seconds, set 'clock: trust' in the data spec"
+)
+
+
+def span(trials: Trials) -> tuple[float, float]:
+    """Return the first and the last known time of trials [s]."""
+    times = np.concatenate([trials.coords[name].to_numpy() for name in ("start_time", "stop_time", "onset")])
+    return float(np.nanmin(times)), float(np.nanmax(times))
 
 
 def check_spans(file: ArrayTree, times: str, start: float, stop: float, trials: Trials) -> None:
     """Raise AlignmentError if the duration of activity, ``start`` to ``stop``, shows that times of trials have another unit."""
-    starts, stops = trials.coords["start_time"].values, trials.coords["stop_time"].values
-    if not len(starts) or stop <= start:
+    if not len(trials.onsets) or stop <= start:
         return
-    if not 1 / LARGEST_SPAN_RATIO < (stop - start) / (stops.max() - starts.min()) < LARGEST_SPAN_RATIO:
+    first, last = span(trials)
+    if last > first and not 1 / LARGEST_SPAN_RATIO < (stop - start) / (last - first) < LARGEST_SPAN_RATIO:
         raise AlignmentError(
             str(file.path),
-            found=f"{times} from {start:.6g} to {stop:.6g}, trials from {starts.min():.6g} to {stops.max():.6g}",
+            found=f"{times} from {start:.6g} to {stop:.6g}, trials from {first:.6g} to {last:.6g}",
             expected="spans of the same order",
             next_step=IN_SECONDS,
         )
@@ -178,13 +210,15 @@ def check_clock(file: ArrayTree, units: Units, trials: Trials) -> None:
     if extent is None or not len(trials.onsets):
         return
     check_spans(file, "spikes", extent.start, extent.stop, trials)
-    trial_span = float(trials.coords["stop_time"].max() - trials.coords["start_time"].min())
-    rate = extent.median_count / max(extent.stop - extent.start, trial_span)
+    first, last = span(trials)
+    duration = max(extent.stop - extent.start, last - first)
+    rate = extent.median_count / duration if duration > 0 else np.inf
     low, high = PLAUSIBLE_RATE
     if not low <= rate <= high:
         raise AlignmentError(
             str(file.path),
-            found=f"spikes from {extent.start:.6g} to {extent.stop:.6g}, a median of {rate:.3g} per unit of time",
+            found=f"spikes from {extent.start:.6g} to {extent.stop:.6g}, trials from {first:.6g} to {last:.6g}: "
+            f"a unit fires {extent.median_count:g} times (median) in {duration:.6g} s, at {rate:.3g} Hz",
             expected=f"{low} to {high} Hz",
             next_step=IN_SECONDS,
         )

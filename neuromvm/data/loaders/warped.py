@@ -13,12 +13,7 @@ from neuromvm.data.loaders.trials import Trials, read_trials
 from neuromvm.data.time_warping import count_warped_spikes, recorded_times
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped
-from neuromvm.specs.data import DataSpec, PositionGrid, TimeGrid
-
-
-def warp_event(grid: TimeGrid | PositionGrid) -> str | None:
-    """Return the column of the second event of a grid with warped time."""
-    return grid.warp.to if isinstance(grid, TimeGrid) and grid.warp is not None else None
+from neuromvm.specs.data import DataSpec, TimeGrid
 
 
 def with_duration(grid: TimeGrid, spec: DataSpec, sessions: list[Session]) -> TimeGrid:
@@ -27,7 +22,7 @@ def with_duration(grid: TimeGrid, spec: DataSpec, sessions: list[Session]) -> Ti
     durations = []
     for session in sessions:
         with open_session(session.path, spec) as file:
-            trials = read_trials(file, spec.trials, grid.align, spec.shift.get(session.animal, 0.0), grid.warp.to)
+            trials = read_trials(file, spec.trials, grid, spec.shift.get(session.animal, 0.0))
         durations.append(trials.coords["warp_onset"].values - trials.onsets)
     if not sum(map(len, durations)):
         raise DataFormatError(f"data spec {spec.name!r}", found="no trial with both events", expected=f"times in {grid.warp.to}")
