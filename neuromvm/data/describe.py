@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
 from neuromvm.data.loaders.series import series_paths
-from neuromvm.data.loaders.tables import column_names, is_flat
+from neuromvm.data.loaders.tables import column_names, is_flat, is_long_text
 from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.errors import expect
 from neuromvm.schema import activity, animals, dropped, grid_dim
@@ -92,6 +92,8 @@ def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
     row["description"] = str(file.attribute(column, "description") or "")
     if file.is_group(column):
         return row
+    if is_long_text(file, column):
+        return row | {"type": "text", "rows": file.shape(column)[0], "values": f"texts of up to {file.longest_text(column)} bytes"}
     if is_flat(file, table, name):
         values = file.array(column).reshape(-1)
         return row | {"type": file.kind(column), "rows": len(values), "values": _values_as_text(values)}

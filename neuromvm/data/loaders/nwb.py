@@ -15,6 +15,7 @@ from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
 from neuromvm.errors import DataFormatError
+from neuromvm.hdf5_structure import announce
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
 
@@ -22,6 +23,7 @@ from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiAct
 def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dropped]]:
     """Return the sessions below a folder, one per file, and an empty account: no file is left out."""
     files = find_files(spec, folder)
+    announce(files)
     return name_sessions(spec, files, [_header(path) for path in files]), []
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from neuromvm.data.loaders.nwb_file import NwbFile
 from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
 
+LONGEST_LABEL = 1000  # [bytes]
+
 
 @dataclass(frozen=True)
 class Table:
@@ -51,8 +53,13 @@ def is_flat(file: NwbFile, path: str, name: str) -> bool:
     return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
 
 
-def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None) -> Table:
-    """Return a table with those of ``columns`` (default: all) that have one value per row."""
+def is_long_text(file: NwbFile, column: str) -> bool:
+    """Return whether a column has a text too long for a label, such as settings in JSON; it is read only if a spec names it."""
+    return not file.is_group(column) and file.kind(column) == "text" and file.longest_text(column) > LONGEST_LABEL
+
+
+def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None, left_out: Collection[str] = ()) -> Table:
+    """Return a table with those of ``columns`` (default: all but ``left_out``) that have one value per row."""
     where = file.where(path)
     if not file.is_group(path):
         paths = [f"intervals/{name}" for name in file.children("intervals")] + (["units"] if file.is_group("units") else [])
@@ -60,7 +67,7 @@ def read_table(file: NwbFile, path: str, columns: Collection[str] | None = None)
         present = f"The file has: {', '.join(tables)}" if tables else "The file has neither interval tables nor units"
         raise MissingTableError(where, found="no such table", next_step=f"{present}. Name one of them in the data spec")
     names = column_names(file, path)
-    selected = [name for name in names if columns is None or name in columns]
+    selected = [name for name in names if (name not in left_out if columns is None else name in columns)]
     arrays = {name: file.array(f"{path}/{name}").reshape(-1) for name in selected if is_flat(file, path, name)}
     if f"{path}/id" in file:
         ids = file.array(f"{path}/id").reshape(-1)
