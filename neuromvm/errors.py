@@ -97,8 +97,8 @@ def expect(value: object, kind: type, name: str, make: str) -> None:
 def shortened(text: str, longest: int = LONGEST_PART) -> str:
     """Return text on one line without control characters, and without its middle if it is too long.
 
-    >>> shortened("one\\ntwo"), shortened("a" * 100, 11)
-    ('one two', 'aaaaaa...aa')
+    >>> shortened("a" * 100, 11)
+    'aaaaaa...aa'
     """
     if len(text) > longest:
         end = (longest - 3) // 3

@@ -93,7 +93,7 @@ def _column_row(file: NwbFile, table: str, name: str) -> dict[str, Any]:
     if file.is_group(column):
         return row
     if is_long_text(file, column):
-        return row | {"type": "text", "rows": file.shape(column)[0], "values": f"texts of up to {file.longest_text(column)} bytes"}
+        return row | {"type": "text", "rows": file.shape(column)[0], "values": f"up to {file.longest_text(column)} bytes each"}
     if is_flat(file, table, name):
         values = file.array(column).reshape(-1)
         return row | {"type": file.kind(column), "rows": len(values), "values": _values_as_text(values)}

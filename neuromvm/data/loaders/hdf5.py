@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 
 from neuromvm.errors import DataFormatError, NeuromvmError, shortened
-from neuromvm.hdf5_structure import structural_damage
+from neuromvm.hdf5_files.structure import structural_damage
 
 LOG = logging.getLogger(__name__)
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -15,7 +15,7 @@ from neuromvm.data.loaders.sessions import Session, find_files, name_sessions
 from neuromvm.data.loaders.trials import FilterValues, Trials, read_trials
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
 from neuromvm.errors import DataFormatError
-from neuromvm.hdf5_structure import announce
+from neuromvm.hdf5_files.structure import announce
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
 

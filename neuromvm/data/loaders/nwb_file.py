@@ -188,7 +188,7 @@ class NwbFile:
         check_fits_memory(where, dataset.nbytes // columns, "Use a machine with more memory, or cut the file")
 
     def _check_place(self, dataset: h5py.Dataset, where: str, above: tuple[int, ...] = ()) -> None:
-        """Refuse data in other files, and virtual datasets that refer to themselves or to nothing; ``above``: that refer to it."""
+        """Refuse data in other files, and virtual datasets of nothing or of themselves; those ``above`` refer to this one."""
         if dataset.external:
             raise DataFormatError(where, found="data stored in another file", expected="data inside the file", next_step=COPY_OUT)
         if not dataset.is_virtual:

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
+
 LOG = logging.getLogger(__name__)
 LONGEST_WAIT = 120.0  # [s] for an answer; an endless loop ends earlier, by its processor time
 CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
@@ -91,7 +93,7 @@ class _Reader:
         if self.process is None and self.failures < MOST_FAILURES and sys.executable and os.name == "posix":
             folders = os.pathsep.join(folder for folder in sys.path if folder)
             try:
-                self.process = subprocess.Popen(
+                self.process = subprocess.Popen(  # noqa: S603  # a file of this package
                     [sys.executable, "-P", str(Path(__file__).with_name("reader.py"))],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -143,6 +145,24 @@ def structural_damage(path: Path) -> str:
     """
     with _lock:
         return _reader().answer(_state(path))
+
+
+def reference_outside(path: Path) -> str:
+    """Return what in a file leads to another file, or '': a link, external storage or a virtual dataset."""
+    found: list[str] = []
+
+    def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            found.append(f"{name}: values that are stored elsewhere")
+
+    def note_link(name: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append(f"{name}: a link to another file")
+
+    with h5py.File(path, "r") as file:
+        file.visititems(note)
+        file.visititems_links(note_link)
+    return found[0] if found else ""
 
 
 atexit.register(lambda: _reader().stop())
