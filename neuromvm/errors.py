@@ -95,7 +95,7 @@ def expect(value: object, kind: type, name: str, make: str) -> None:
 
 
 def shortened(text: str, longest: int = LONGEST_PART) -> str:
-    """Return text on one line without control characters, and without its middle if it is too long.
+    """Return text on one line of printable characters, without its middle if it is too long.
 
     >>> shortened("a" * 100, 11)
     'aaaaaa...aa'
@@ -103,8 +103,8 @@ def shortened(text: str, longest: int = LONGEST_PART) -> str:
     if len(text) > longest:
         end = (longest - 3) // 3
         text = f"{text[: longest - 3 - end]}...{text[-end:]}"
-    text = re.sub(r"[^\S ]\s*|[\x00-\x1f\x7f-\x9f]+", " ", text)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    printable = "".join(character if character.isprintable() else "\n" for character in text)
+    return re.sub("\n+", " ", printable)
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

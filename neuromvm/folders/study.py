@@ -21,6 +21,7 @@ from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
 from neuromvm.files import DELETE, read_dataset, read_json, read_lines, read_tree
 from neuromvm.folders.records import Epoch, Summary, TrainingRecord
+from neuromvm.folders.tensors import read_tensors
 from neuromvm.specs import ExperimentSpec, load_experiment_spec
 
 LABELS = "labels"  # the null of refits on data whose labels are permuted
@@ -42,6 +43,7 @@ class Study:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._checked: set[str] = set()  # models whose weights have been read
         if not (self.path / "spec.yaml").is_file():
             raise RunFolderError(
                 str(path),
@@ -93,6 +95,7 @@ class Study:
 
     def latents(self, model: str) -> xr.DataTree:
         """Return posteriors of all samples, see :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`."""
+        self._check_weights(model)
         return read_latents(self.model_folder(model) / "latents.nc")
 
     def paths(self, model: str) -> xr.DataTree | None:
@@ -132,6 +135,13 @@ class Study:
     def imputed(self, model: str) -> xr.DataTree:
         """Return each animal's activity imputed from all others, see :func:`neuromvm.inference.transfer.impute_each`."""
         return self._asked_for(model, "imputed.nc", "coherence")
+
+    def _check_weights(self, model: str) -> None:
+        """Raise RunFolderError if the weights that latents were inferred with are damaged; each model once."""
+        file = self.model_folder(model) / "weights.safetensors"
+        if model not in self._checked and file.is_file():
+            read_tensors(file)
+        self._checked.add(model)
 
     def _asked_for(self, model: str, name: str, analysis: str) -> xr.DataTree:
         file = self.model_folder(model) / name

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import h5py
 import numpy as np
-from h5py import h5a, h5d, h5f, h5o, h5p, h5s
+from h5py import h5a, h5d, h5ds, h5f, h5o, h5p, h5s
 
 MEMORY = 2**31  # [bytes]
 LONGEST_CALL = 10  # [s] of processor time for one file; the library is then in an endless loop
@@ -55,6 +56,8 @@ def walk(path: str, deadline: float) -> None:
             names.append((name, about.type == h5o.TYPE_DATASET))
 
     _quietly(h5o.visit, file, note, info=True)
+    if not h5a.exists(file, b"nwb_version"):  # netCDF, whose readers read all attributes and dimension scales
+        _quietly(_read_scales, h5py.File(file))
     for name, is_dataset in names:
         if time.process_time() > deadline:
             break
@@ -68,6 +71,17 @@ def _quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> N
         function(*arguments, **options)
     except Exception:
         return
+
+
+def _read_scales(file: h5py.File) -> None:
+    nodes = [file]
+    file.visititems(lambda _, node: nodes.append(node))
+    for node in nodes:
+        _quietly(lambda attributes: [_quietly(attributes.__getitem__, name) for name in attributes], node.attrs)
+        for dim in range(node.ndim if isinstance(node, h5py.Dataset) else 0):
+            _quietly(h5ds.get_num_scales, node.id, dim)
+        if isinstance(node, h5py.Dataset):
+            _quietly(h5ds.is_scale, node.id)
 
 
 def _read_group(file: Any, name: bytes) -> None:

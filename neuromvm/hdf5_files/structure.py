@@ -44,6 +44,7 @@ class _Reader:
         self.answers: dict[_State, str] = {}
         self.asked: list[_State] = []  # not answered yet
         self.failures = 0
+        self.suspect: _State | None = None  # a file in whose walk the process has crashed once
         self.process: subprocess.Popen[bytes] | None = None
 
     def send(self, states: Iterable[_State]) -> None:
@@ -83,6 +84,8 @@ class _Reader:
         waiting, self.asked = self.asked, []
         if not answered or code == -signal.SIGXCPU:
             self.answers[waiting.pop(0)] = "the HDF5 library does not come to an end"
+        elif -code in CRASHES and waiting[0] != self.suspect:
+            self.suspect = waiting[0]  # the file before it may have done the damage: ask a new process
         elif -code in CRASHES:
             self.answers[waiting.pop(0)] = f"the HDF5 library crashes ({signal.Signals(-code).name})"
         else:

@@ -20,14 +20,13 @@ from neuromvm.data.replicas import Replica
 from neuromvm.data.windows import WindowShape, sample_spec, window_shape
 from neuromvm.errors import RunFolderError, SchemaError
 from neuromvm.files import read_json, readable, write_atomically
-from neuromvm.inference.tensor_files import check_shapes, read_tensors, write_tensors
+from neuromvm.folders.tensors import TRAIN_AGAIN, check_shapes, read_tensors, write_tensors
 from neuromvm.models import MultimodalVAE
 from neuromvm.networks import PathDecoder
 from neuromvm.specs import ModelSpec, SampleSpec
 
 VERSION = 1
 WEIGHT, SIDES = "weight/", ("center", "spread")  # beginnings of the names of tensors
-TRAIN_AGAIN = "Delete fitted.json beside it and resume the run: training goes on from its last checkpoint"
 
 
 class FittedStack:
@@ -177,10 +176,10 @@ class FittedStack:
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"weight/{name}": value for name, value in self.weights.items()}
+        tensors = {f"weight/{name}": value.numpy() for name, value in self.weights.items()}
         for name, scalers in self.scalers.items():
-            tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in scalers]))
-            tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in scalers]))
+            tensors[f"center/{name}"] = np.stack([scaler.center for scaler in scalers])
+            tensors[f"spread/{name}"] = np.stack([scaler.spread for scaler in scalers])
         content = {
             "version": VERSION,
             "model": self.spec.model_dump(mode="json"),
@@ -208,7 +207,7 @@ class FittedStack:
         content = read_json(file, dict[str, Any], TRAIN_AGAIN)
         if content.get("version") != VERSION:
             raise RunFolderError(str(folder), found=f"version {content.get('version')}", expected=f"version {VERSION}")
-        tensors = read_tensors(tensor_file, TRAIN_AGAIN)
+        tensors = read_tensors(tensor_file)
         with readable(file, TRAIN_AGAIN):
             trained_on, spec = SampleSpec.model_validate(content["samples"]), ModelSpec.model_validate(content["model"])
             replicas = TypeAdapter(list[Replica]).validate_python(content["replicas"])
@@ -217,22 +216,21 @@ class FittedStack:
             if not replicas or not windows:
                 raise RunFolderError(str(file), found="no replicas or no animals", next_step=TRAIN_AGAIN)
         scaling = {f"{side}/{name}": (len(replicas), window.features) for name, window in windows.items() for side in SIDES}
-        check_shapes(
-            tensor_file, {name: value for name, value in tensors.items() if not name.startswith(WEIGHT)}, scaling, TRAIN_AGAIN
-        )
+        check_shapes(tensor_file, {name: value for name, value in tensors.items() if not name.startswith(WEIGHT)}, scaling)
         weights = {key.removeprefix(WEIGHT): value for key, value in tensors.items() if key.startswith(WEIGHT)}
         with readable(file, TRAIN_AGAIN):
             model = build_model(spec, windows, seed=0)
         shapes = {name: (len(replicas), *value.shape) for name, value in model.state_dict().items()}
-        check_shapes(tensor_file, weights, shapes, TRAIN_AGAIN)
+        check_shapes(tensor_file, weights, shapes)
         scalers = {
             name: [
                 Scaler(center, spread, trained_on.clip)
-                for center, spread in zip(*(tensors[f"{side}/{name}"].numpy() for side in SIDES), strict=True)
+                for center, spread in zip(*(tensors[f"{side}/{name}"] for side in SIDES), strict=True)
             ]
             for name in windows
         }
-        return cls(spec, replicas, weights, scalers, windows, trained_on, conditions)
+        stacked = {name: torch.from_numpy(value) for name, value in weights.items()}
+        return cls(spec, replicas, stacked, scalers, windows, trained_on, conditions)
 
     def check_settings(self, samples: xr.DataTree, settings: Sequence[str]) -> None:
         """Raise SchemaError unless samples were made with the settings of :class:`SampleSpec` that the stack was trained on."""

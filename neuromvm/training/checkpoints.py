@@ -5,9 +5,11 @@ import re
 import shutil
 from pathlib import Path
 
+import torch
+
 from neuromvm.files import read_json, write_atomically
 from neuromvm.folders.records import CheckpointState
-from neuromvm.inference.tensor_files import read_tensors, write_tensors
+from neuromvm.folders.tensors import read_tensors, write_tensors
 from neuromvm.training.trainer import StackState
 
 KEPT = 2
@@ -18,7 +20,7 @@ def save_checkpoint(folder: Path, state: StackState) -> None:
     """Write the state to ``epoch-NNNNNN``; ``state.json`` is written last and marks the checkpoint as complete."""
     target = folder / f"epoch-{state.epoch:06d}"
     progress = {"epoch": state.epoch, "best_loss": state.best_loss, "best_epoch": state.best_epoch}
-    write_tensors(target / "state.safetensors", state.tensors)
+    write_tensors(target / "state.safetensors", {name: value.detach().cpu().numpy() for name, value in state.tensors.items()})
     write_atomically(target / "state.json", json.dumps(progress).encode())
     for checkpoint in _whole(folder)[:-KEPT]:
         shutil.rmtree(checkpoint)
@@ -30,7 +32,8 @@ def load_latest_checkpoint(folder: Path) -> StackState | None:
     if not whole:
         return None
     progress = read_json(whole[-1] / "state.json", CheckpointState, DELETE_FOLDER)
-    tensors = read_tensors(whole[-1] / "state.safetensors", DELETE_FOLDER)
+    arrays = read_tensors(whole[-1] / "state.safetensors", DELETE_FOLDER)
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     return StackState(progress["epoch"], tensors, progress["best_loss"], progress["best_epoch"])
 
 
