@@ -14,13 +14,12 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from neuromvm.errors import NeuromvmError, RunFolderError, shortened
-from neuromvm.hdf5_files.structure import reference_outside, structural_damage
+from neuromvm.hdf5_files.structure import structural_damage, unsafe_content
 from neuromvm.hdf5_files.target import Target
 
 RESUME = "Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
 DELETE = f"Delete it. {RESUME}"
 LARGEST_JSON = 2**28  # [bytes]
-SUSPECT_BYTES, SUSPECT_RATIO = 2**28, 1000
 CHECKED_AT_ONCE = 2**24  # [bytes]
 CONTENTS = "contents"  # attribute of a file: dims, shape and checksum of each of its variables
 
@@ -218,15 +217,15 @@ def read_dataset(path: Path) -> xr.Dataset:
 def read_netcdf(path: Path, opener: Any, load: Callable[[Any], Any] = lambda opened: opened.load()) -> Any:
     """Open a netCDF file, load what it holds and close it.
 
-    RunFolderError if it is missing or damaged, refers to other files, or differs from the table of contents written with it.
+    RunFolderError if it is missing or damaged, refers to other files, would fill the memory, or differs from the table of
+    contents written with it.
     """
     if not path.is_file():
         raise RunFolderError(str(path), found="no such file", next_step=RESUME)
     with readable(path, DELETE):
-        if damage := structural_damage(path) or reference_outside(path):
+        if damage := structural_damage(path) or unsafe_content(path):
             raise RunFolderError(str(path), found=damage, next_step=DELETE)
         with opener(path, engine="h5netcdf") as opened:
-            _check_size(path, opened)
             loaded = load(opened)
         stated = loaded.attrs.pop(CONTENTS, None)
         if stated is not None:
@@ -264,12 +263,3 @@ def _checksum(variable: xr.Variable) -> int:
         block = np.ascontiguousarray(values[start : start + rows] if values.ndim else values)
         code = zlib.crc32(block.astype(block.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8), code)
     return code
-
-
-def _check_size(path: Path, opened: xr.DataTree | xr.Dataset) -> None:
-    """Refuse a small file that would fill the memory: deflate cannot exceed about 1030 : 1."""
-    size = sum(variable.nbytes for dataset in _datasets(opened).values() for variable in dataset.variables.values())
-    stored = path.stat().st_size
-    if size > SUSPECT_BYTES and size > SUSPECT_RATIO * stored:
-        problem = f"{stored} bytes that decompress to {size / 1e9:.3g} GB"
-        raise RunFolderError(str(path), found=problem, expected=f"a ratio below {SUSPECT_RATIO}", next_step=DELETE)

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
     write_atomically(path, save(stored, metadata={CHECKSUM: str(_checksum(stored))}))
 
 
-def read_tensors(path: Path, next_step: str = TRAIN_AGAIN) -> dict[str, NDArray[Any]]:
-    """Return the arrays in a file, or raise RunFolderError if it is missing, damaged, or has NaN or infinity."""
+def read_tensors(path: Path, next_step: str = TRAIN_AGAIN, incomplete: Collection[str] = ()) -> dict[str, NDArray[Any]]:
+    """Return the arrays in a file, or raise RunFolderError if it is missing, damaged, or has NaN or infinity.
+
+    Arrays named in ``incomplete`` may have NaN where there is nothing to say.
+    """
     with readable(path, next_step):
         content = path.read_bytes()
         tensors = {name: values.copy() for name, values in load(content).items()}
         for name, values in tensors.items():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
+            if name not in incomplete and values.dtype.kind == "f" and not np.isfinite(values).all():
                 problem = f"tensor {name!r}: {int((~np.isfinite(values)).sum())} of {values.size} values are NaN or infinite"
                 raise RunFolderError(str(path), found=problem, expected="finite numbers", next_step=next_step)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

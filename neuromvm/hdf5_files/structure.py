@@ -16,8 +16,10 @@ from typing import NamedTuple
 import h5py
 
 LOG = logging.getLogger(__name__)
+SUSPECT_BYTES, SUSPECT_RATIO = 2**26, 1000  # deflate cannot exceed about 1030 : 1
 LONGEST_WAIT = 120.0  # [s] for an answer; an endless loop ends earlier, by its processor time
 CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
+PROGRAM = Path(__file__).with_name("reader.py")
 MOST_FAILURES = 3  # ends of the second process that no file explains
 MOST_ANNOUNCED = 256  # files whose names fit into a pipe
 
@@ -36,7 +38,7 @@ def _state(path: Path) -> _State:
     return _State(str(path.resolve()), status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-class _Reader:
+class Reader:
     """The second process, started when the first file is asked for and kept until this one ends."""
 
     def __init__(self) -> None:
@@ -97,7 +99,7 @@ class _Reader:
             folders = os.pathsep.join(folder for folder in sys.path if folder)
             try:
                 self.process = subprocess.Popen(  # noqa: S603  # a file of this package
-                    [sys.executable, "-P", str(Path(__file__).with_name("reader.py"))],
+                    [sys.executable, "-P", str(PROGRAM)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
@@ -126,12 +128,12 @@ class _Reader:
 
 
 _lock = threading.Lock()
-_readers = [_Reader()]  # the last is of this process; those before it, of processes that this one was forked from
+_readers = [Reader()]  # the last is of this process; those before it, of processes that this one was forked from
 
 
-def _reader() -> _Reader:
+def _reader() -> Reader:
     if _readers[-1].owner != os.getpid():
-        _readers.append(_Reader())
+        _readers.append(Reader())
     return _readers[-1]
 
 
@@ -150,13 +152,17 @@ def structural_damage(path: Path) -> str:
         return _reader().answer(_state(path))
 
 
-def reference_outside(path: Path) -> str:
-    """Return what in a file leads to another file, or '': a link, external storage or a virtual dataset."""
+def unsafe_content(path: Path) -> str:
+    """Return what in a file leads to another file, or is a small array that unfolds into a large one; '' if nothing does."""
     found: list[str] = []
 
     def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.external or item.is_virtual:
             found.append(f"{name}: values that are stored elsewhere")
+        elif item.nbytes > SUSPECT_BYTES and item.nbytes > SUSPECT_RATIO * item.id.get_storage_size():
+            found.append(f"{name}: {item.id.get_storage_size()} stored bytes that decompress to {item.nbytes / 1e9:.3g} GB")
 
     def note_link(name: str, link: object) -> None:
         if isinstance(link, h5py.ExternalLink):

@@ -32,7 +32,7 @@ def load_latest_checkpoint(folder: Path) -> StackState | None:
     if not whole:
         return None
     progress = read_json(whole[-1] / "state.json", CheckpointState, DELETE_FOLDER)
-    arrays = read_tensors(whole[-1] / "state.safetensors", DELETE_FOLDER)
+    arrays = read_tensors(whole[-1] / "state.safetensors", DELETE_FOLDER, incomplete={"last"})
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     return StackState(progress["epoch"], tensors, progress["best_loss"], progress["best_epoch"])
 

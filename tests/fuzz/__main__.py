@@ -3,7 +3,6 @@
 import argparse
 import json
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +11,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.fuzz.worker import kind_of
+from tests.fuzz.worker import GOOD, keep, kind_of
 
-GOOD = ("read", "refused")
 LONGEST_CASE = 30.0  # [s]
 START = 120.0  # [s] for imports
 
@@ -34,7 +32,7 @@ class Fuzz:
                 self._work(Path(name))
 
     def _work(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "tests.fuzz.worker", *map(str, (self.seed, self.next, self.last, 1, folder))]
+        command = [sys.executable, "-m", "tests.fuzz.worker", *map(str, (self.seed, self.next, self.last, 1, folder, self.out))]
         repository = Path(__file__).parents[2]
         log = (folder / "stderr.txt").open("wb")
         with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, stderr=log, bufsize=0) as process:
@@ -66,12 +64,12 @@ class Fuzz:
     def _count(self, outcome: str, text: str, folder: Path) -> None:
         number = self.next if outcome in ("hang", "signal") else self.next - 1
         self.outcomes[kind_of(number), outcome] += 1
-        if outcome not in GOOD:
-            kept = self.out / f"{self.seed}-{number}-{kind_of(number)}-{outcome}"
-            shutil.rmtree(kept, ignore_errors=True)
-            shutil.copytree(folder / "work", kept, symlinks=True)
-            (kept / "outcome.txt").write_text(text)
-            sys.stdout.write(f"{kept}: {text.strip().splitlines()[-1][:160] if text.strip() else ''}\n")
+        if outcome in ("hang", "signal"):
+            keep(folder / "work", self.out / f"{self.seed}-{number}-{kind_of(number)}-{outcome}", text)
+        elif outcome not in GOOD:
+            sys.stdout.write(
+                f"{number} {kind_of(number)} {outcome}: {text.strip().splitlines()[-1][:160] if text.strip() else ''}\n"
+            )
             sys.stdout.flush()
 
 

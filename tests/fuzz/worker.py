@@ -1,4 +1,4 @@
-"""Run cases one after another, two lines of output each: ``python -m tests.fuzz.worker SEED FIRST LAST STEP FOLDER``."""
+"""Run cases one after another, two lines of output each: ``python -m tests.fuzz.worker SEED FIRST LAST STEP FOLDER FINDINGS``."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from tests.fuzz import array_cases, nwb_cases, run_cases, spec_cases
 
 KINDS = {"nwb": nwb_cases, "spec": spec_cases, "run": run_cases, "array": array_cases}
 ORDER = ["nwb", "spec", "nwb", "run", "spec", "nwb", "array", "nwb", "spec", "nwb"]  # kind of a case, by its last digit
+GOOD = ("read", "refused")
 MEMORY = 2**31  # [bytes] beyond what imports take
 LONGEST_MESSAGE = 3500  # [characters] of one paragraph
 
@@ -40,6 +41,14 @@ def run_case(seed: int, number: int, folder: Path, outside: Path) -> tuple[str, 
     return problem or "read", ""
 
 
+def keep(work: Path, target: Path, text: str) -> None:
+    """Copy the input of a case to the findings, with what happened."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(work, target, symlinks=True)
+    (target / "outcome.txt").write_text(text)
+    sys.stderr.write(f"{target}: {text.strip().splitlines()[-1][:160] if text.strip() else ''}\n")
+
+
 def main() -> None:
     """Run the cases FIRST, FIRST + STEP ... below LAST."""
     warnings.simplefilter("ignore")
@@ -59,6 +68,8 @@ def main() -> None:
         outcome, text = run_case(seed, number, work, outside)
         if any(path.name.startswith("CANARY") for path in work.rglob("*")):
             outcome = "code"
+        if outcome not in GOOD:
+            keep(work, Path(sys.argv[6]) / f"{seed}-{number}-{kind_of(number)}-{outcome}", text)
         _say({"ends": number, "outcome": outcome, "text": text[-3000:]})
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from neuromvm.data.loaders.hdf5 import check_fits_memory, guard, open_hdf5, unforeseen
 from neuromvm.data.loaders.text_length import longest_text
 from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
+from neuromvm.hdf5_files.structure import SUSPECT_BYTES, SUSPECT_RATIO
 
-SUSPECT_BYTES, SUSPECT_RATIO = 2**28, 1000  # deflate cannot exceed about 1030 : 1
 LONGEST_CHAIN_OF_LINKS = 16
 LARGEST_TEXT = 2**28  # [bytes] of the texts of a column, each padded to the longest
 LARGEST_ATTRIBUTE = 2**24  # [bytes]
