@@ -261,5 +261,5 @@ def _checksum(variable: xr.Variable) -> int:
     code = 0
     for start in range(0, len(values) if values.ndim else 1, rows):
         block = np.ascontiguousarray(values[start : start + rows] if values.ndim else values)
-        code = zlib.crc32(block.astype(block.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8), code)
+        code = zlib.crc32(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes(), code)
     return code

@@ -57,5 +57,5 @@ def _checksum(tensors: Mapping[str, NDArray[Any]]) -> int:
     for name in sorted(tensors):
         values = np.ascontiguousarray(tensors[name])
         code = zlib.crc32(f"{name}{values.shape}{values.dtype}".encode(), code)
-        code = zlib.crc32(values.reshape(-1).view(np.uint8), code)
+        code = zlib.crc32(values.tobytes(), code)
     return code

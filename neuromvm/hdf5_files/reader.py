@@ -77,11 +77,16 @@ def _read_scales(file: h5py.File) -> None:
     nodes = [file]
     file.visititems(lambda _, node: nodes.append(node))
     for node in nodes:
-        _quietly(lambda attributes: [_quietly(attributes.__getitem__, name) for name in attributes], node.attrs)
+        _quietly(_read_each, node.attrs)
         for dim in range(node.ndim if isinstance(node, h5py.Dataset) else 0):
             _quietly(h5ds.get_num_scales, node.id, dim)
         if isinstance(node, h5py.Dataset):
             _quietly(h5ds.is_scale, node.id)
+
+
+def _read_each(attributes: h5py.AttributeManager) -> None:
+    for name in attributes:
+        _quietly(attributes.__getitem__, name)
 
 
 def _read_group(file: Any, name: bytes) -> None:

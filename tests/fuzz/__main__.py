@@ -20,8 +20,9 @@ START = 120.0  # [s] for imports
 class Fuzz:
     """A series of cases: outcomes by kind, and the inputs of those that went wrong in a folder."""
 
-    def __init__(self, seed: int, count: int, first: int, minutes: float, out: Path) -> None:
+    def __init__(self, seed: int, count: int, first: int, minutes: float, out: Path, kinds: str) -> None:
         self.seed, self.last, self.next, self.out = seed, first + count, first, out
+        self.kinds = kinds
         self.end = time.monotonic() + 60 * minutes
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
@@ -32,7 +33,12 @@ class Fuzz:
                 self._work(Path(name))
 
     def _work(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "tests.fuzz.worker", *map(str, (self.seed, self.next, self.last, 1, folder, self.out))]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.fuzz.worker",
+            *map(str, (self.seed, self.next, self.last, 1, folder, self.out, self.kinds)),
+        ]
         repository = Path(__file__).parents[2]
         log = (folder / "stderr.txt").open("wb")
         with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, stderr=log, bufsize=0) as process:
@@ -44,6 +50,9 @@ class Fuzz:
                 if not line:
                     break
                 report = json.loads(line)
+                if "done" in report:
+                    self.next, begun = report["done"], False
+                    continue
                 begun, wait = "begins" in report, LONGEST_CASE
                 self.next = report["begins"] if begun else report["ends"] + 1
                 if not begun:
@@ -81,8 +90,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60.0, help="longest time")
     parser.add_argument("--out", type=Path, default=Path("fuzz_findings"), help="inputs of cases that went wrong")
+    parser.add_argument("--kinds", default="nwb,spec,run,array", help="kinds of cases")
     options = parser.parse_args()
-    fuzz = Fuzz(options.seed, options.n, options.first, options.minutes, options.out.resolve())
+    fuzz = Fuzz(options.seed, options.n, options.first, options.minutes, options.out.resolve(), options.kinds)
     start = time.monotonic()
     fuzz.run()
     kinds = sorted({kind for kind, _ in fuzz.outcomes})

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ def mutate(folder: Path, random: np.random.Generator, outside: Path) -> Path:
         with h5py.File(path, "a") as file:
             names: list[str] = []
             file.visit(names.append)
-            change(file, names[int(random.integers(len(names)))], random, outside)
+            with suppress(OSError, ValueError, KeyError, RuntimeError, TypeError):  # changes that HDF5 itself refuses
+                change(file, names[int(random.integers(len(names)))], random, outside)
     elif path.suffix == ".safetensors":
         tensors = dict(load_file(path))
         name = list(tensors)[int(random.integers(len(tensors)))]

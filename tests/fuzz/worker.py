@@ -1,4 +1,4 @@
-"""Run cases one after another, two lines of output each: ``python -m tests.fuzz.worker SEED FIRST LAST STEP FOLDER FINDINGS``."""
+"""Run cases one after another, two lines of output each: ``python -m tests.fuzz.worker SEED FIRST LAST STEP FOLDER FINDINGS KINDS``."""
 
 import json
 import os
@@ -59,8 +59,11 @@ def main() -> None:
     taken = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize"))
     most = 1024 * int(taken.split()[1]) + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    kinds = sys.argv[7].split(",")
+    if "run" in kinds:
+        run_cases.made_run(folder)
     work = folder / "work"
-    for number in range(first, last, step):
+    for number in (number for number in range(first, last, step) if kind_of(number) in kinds):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         os.chdir(work)
@@ -71,6 +74,7 @@ def main() -> None:
         if outcome not in GOOD:
             keep(work, Path(sys.argv[6]) / f"{seed}-{number}-{kind_of(number)}-{outcome}", text)
         _say({"ends": number, "outcome": outcome, "text": text[-3000:]})
+    _say({"done": last})
 
 
 def _say(line: dict[str, object]) -> None:
