@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two test processes on two cores must not fight for threads.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow check wheel study benchmarks clean
+.PHONY: demo test test-slow check wheel study fuzz benchmarks clean
 .DEFAULT_GOAL := test
 
 .venv/installed: pyproject.toml constraints.txt
@@ -39,8 +39,13 @@ DATA ?= data
 study: .venv/installed  ## renew docs/results from the recordings in $(DATA); hours, and a stopped study continues with the same command
 	$(BIN)/python -m analysis --data $(DATA)
 
+MINUTES ?= 60
+SEED ?= 0
+fuzz: .venv/installed  ## 10,000 damaged and hostile files, specs, arrays and run folders; inputs that went wrong in fuzz_findings
+	$(BIN)/python -m tests.fuzz --n 10000 --seed $(SEED) --minutes $(MINUTES)
+
 benchmarks: .venv/installed  ## ratios of times to other ways to do the same, some with optional packages: benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv dist build demo
+	rm -rf .venv dist build demo fuzz_findings

@@ -1,7 +1,11 @@
 """Typed errors with the place of a mistake, the value found, the value expected and the next step."""
 
+import re
 from difflib import get_close_matches
 from functools import partial
+
+LONGEST_PART = 800  # [characters] of a part of a message
+MOST_COMPARED = 5_000  # names that a misspelled one is compared with
 
 
 class NeuromvmError(Exception):
@@ -17,15 +21,17 @@ class NeuromvmError(Exception):
         A correct value.
     next_step
         How to correct it.
+
+    Parts are printable text of one line; the middle of a long one is cut.
     """
 
     def __init__(self, where: str, *, found: str, expected: str = "", next_step: str = "") -> None:
-        self.where, self.found, self.expected, self.next_step = where, found, expected, next_step
-        sentences = [f"{where}: {found}"]
+        self.where, self.found, self.expected, self.next_step = map(shortened, (where, found, expected, next_step))
+        sentences = [f"{self.where}: {self.found}"]
         if expected:
-            sentences.append(f"Expected {expected}")
+            sentences.append(f"Expected {self.expected}")
         if next_step:
-            sentences.append(next_step)
+            sentences.append(self.next_step)
         super().__init__(" ".join(sentence.rstrip(".") + "." for sentence in sentences))
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -88,12 +94,25 @@ def expect(value: object, kind: type, name: str, make: str) -> None:
         )
 
 
+def shortened(text: str, longest: int = LONGEST_PART) -> str:
+    """Return text on one line of printable characters, without its middle if it is too long.
+
+    >>> shortened("a" * 100, 11)
+    'aaaaaa...aa'
+    """
+    if len(text) > longest:
+        end = (longest - 3) // 3
+        text = f"{text[: longest - 3 - end]}...{text[-end:]}"
+    printable = "".join(character if character.isprintable() else "\n" for character in text)
+    return re.sub("\n+", " ", printable)
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
     """Return "There are: ...", preceded by the nearest spelling if there is one.
 
     >>> did_you_mean("odour", ["odor", "position"])
     "Did you mean 'odor'? There are: odor, position"
     """
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name[:100], known[:MOST_COMPARED], n=1)
     listed = f"There are: {', '.join(known)}" if known else "There are none"
     return f"Did you mean '{close[0]}'? {listed}" if close else listed

@@ -16,6 +16,7 @@ from neuromvm.analysis.scores import Score
 from neuromvm.analysis.verdict import entries, verdict
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
+from neuromvm.folders.records import Summary
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.base import Spec
 
@@ -101,7 +102,7 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
 def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None:
     """Replace the lines of an analysis in ``summary.json``, in an atomic write."""
     file = study.path / "summary.json"
-    summary: dict[str, Any] = read_json(file) if file.is_file() else {"experiment": study.spec.name, "analyses": {}}
+    summary: dict[str, Any] = read_json(file, Summary) if file.is_file() else {"experiment": study.spec.name, "analyses": {}}
     summary["models"] = {model: _training(study, model) for model in study.models}
     summary["design"] = [flag._asdict() for flag in study.design]
     summary["analyses"][name] = {

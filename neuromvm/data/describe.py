@@ -16,6 +16,7 @@ from neuromvm.schema import activity, animals, dropped, grid_dim
 
 TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id", "warp_onset", "stretch"}
 MOST_VALUES = 12
+MOST_TEXTS = 10_000  # different numbers that are written as text to tell which are equal
 
 
 def describe(recordings: xr.DataTree) -> pd.DataFrame:
@@ -110,6 +111,9 @@ def _counts_as_text(values: NDArray[Any]) -> str:
 
 
 def _values_as_text(values: NDArray[Any]) -> str:
+    values = np.unique(values)
+    if len(values) > MOST_TEXTS and values.dtype.kind in "iuf":
+        return f"{np.nanmin(values):.6g} .. {np.nanmax(values):.6g} ({len(values)} different)"
     different = set(as_text(values).tolist())
     if len(different) <= MOST_VALUES or values.dtype.kind not in "iuf":
         return shown(different, MOST_VALUES)

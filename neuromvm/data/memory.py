@@ -15,8 +15,8 @@ import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
 from neuromvm import schema
-from neuromvm.errors import DataFormatError
-from neuromvm.files import read_netcdf
+from neuromvm.errors import DataFormatError, RunFolderError, SchemaError
+from neuromvm.files import DELETE, read_netcdf, readable
 
 LOG = logging.getLogger(__name__)
 VARIABLE = "NEUROMVM_MEMORY"  # [GB] of environment: memory for the activity of recordings, and as much for that of samples
@@ -150,4 +150,8 @@ def _mapped(shape: tuple[int, ...], dtype: DTypeLike, size: int) -> NDArray[np.g
 def read_recordings(path: Path) -> xr.DataTree:
     """Return recordings from a file, which is closed; activity that exceeds the default memory budget is mapped."""
     tree: xr.DataTree = read_netcdf(path, xr.open_datatree, MemoryBudget().load_tree)
-    return tree
+    with readable(path):
+        try:
+            return schema.validate_recordings(tree)
+        except SchemaError as error:
+            raise RunFolderError(str(path), found=str(error), next_step=DELETE) from error

@@ -11,8 +11,7 @@ from typing import Literal
 import xarray as xr
 
 from neuromvm.errors import RunFolderError, SpecError
-from neuromvm.files import read_tree
-from neuromvm.folders.study import Study
+from neuromvm.folders.study import Study, read_latents, read_splits
 
 ALL = "all"
 Content = Literal["splits", "adapted", "scratch"]
@@ -49,14 +48,14 @@ class FewShotFolder:
 
     def splits(self, model: str, animal: str, trials: Trials) -> xr.DataTree:
         """Return the splits in which an animal has few training trials."""
-        return read_tree(self.file(model, animal, "splits", trials))
+        return read_splits(self.file(model, animal, "splits", trials))
 
     def latents(self, model: str, animal: str, method: Literal["adapted", "scratch"], trials: Trials) -> xr.DataTree:
         """Return latents of all animals, or raise RunFolderError if this has not been trained."""
         file = self.file(model, animal, method, trials)
         if not file.is_file():
             raise RunFolderError(str(file), found="no such file", next_step=f"Train it: neuromvm few-shot {self.study.path}")
-        return read_tree(file)
+        return read_latents(file)
 
 
 def write_trials(trials: Trials) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from neuromvm import schema
@@ -18,7 +19,9 @@ from neuromvm.data.design import DesignFlag, design_flags
 from neuromvm.data.memory import read_recordings
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
-from neuromvm.files import read_dataset, read_json, read_tree
+from neuromvm.files import DELETE, read_dataset, read_json, read_lines, read_tree
+from neuromvm.folders.records import Epoch, Summary, TrainingRecord
+from neuromvm.folders.tensors import read_tensors
 from neuromvm.specs import ExperimentSpec, load_experiment_spec
 
 LABELS = "labels"  # the null of refits on data whose labels are permuted
@@ -40,6 +43,7 @@ class Study:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._checked: set[str] = set()  # models whose weights have been read
         if not (self.path / "spec.yaml").is_file():
             raise RunFolderError(
                 str(path),
@@ -66,7 +70,7 @@ class Study:
     @cached_property
     def splits(self) -> xr.DataTree:
         """Which trials trained, validated and tested."""
-        return read_tree(self.path / "splits.nc")
+        return read_splits(self.path / "splits.nc")
 
     @cached_property
     def design(self) -> list[DesignFlag]:
@@ -81,7 +85,7 @@ class Study:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Versions, device, data hashes and command of the run."""
-        return dict(read_json(self.path / "provenance.json"))
+        return dict(read_json(self.path / "provenance.json", dict[str, Any]))
 
     def model_folder(self, model: str) -> Path:
         """Return the folder of one model."""
@@ -91,7 +95,8 @@ class Study:
 
     def latents(self, model: str) -> xr.DataTree:
         """Return posteriors of all samples, see :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`."""
-        return read_tree(self.model_folder(model) / "latents.nc")
+        self._check_weights(model)
+        return read_latents(self.model_folder(model) / "latents.nc")
 
     def paths(self, model: str) -> xr.DataTree | None:
         """Return latents followed in time, first replica only: of a model of paths or by windows slid over the grid.
@@ -99,7 +104,7 @@ class Study:
         None if the model's latents are not paths and ``path_step`` was not set.
         """
         file = self.model_folder(model) / "paths.nc"
-        return read_tree(file) if file.is_file() else None
+        return read_latents(file) if file.is_file() else None
 
     def agreement(self, model: str) -> xr.Dataset | None:
         """Return which animals agree and which latents carry nothing, see
@@ -131,6 +136,13 @@ class Study:
         """Return each animal's activity imputed from all others, see :func:`neuromvm.inference.transfer.impute_each`."""
         return self._asked_for(model, "imputed.nc", "coherence")
 
+    def _check_weights(self, model: str) -> None:
+        """Raise RunFolderError if the weights that latents were inferred with are damaged; each model once."""
+        file = self.model_folder(model) / "weights.safetensors"
+        if model not in self._checked and file.is_file():
+            read_tensors(file)
+        self._checked.add(model)
+
     def _asked_for(self, model: str, name: str, analysis: str) -> xr.DataTree:
         file = self.model_folder(model) / name
         if not file.is_file():
@@ -144,19 +156,14 @@ class Study:
 
     def rate_terms(self, model: str) -> list[str]:
         """Return the names of the terms of a model's rate: its animals, or ``joint``, or ``shared`` and ``private``."""
-        return list(read_json(self.model_folder(model) / "training.json")["rate_terms"])
+        return list(read_json(self.model_folder(model) / "training.json", TrainingRecord)["rate_terms"])
 
     def metrics(self, model: str) -> list[dict[str, Any]]:
         """Return one record an epoch, see :class:`neuromvm.training.trainer.EpochRecord`."""
         file = self.model_folder(model) / "metrics.jsonl"
         if not file.is_file():
             return []
-        try:
-            return [json.loads(line) for line in file.read_text().splitlines()]
-        except ValueError as error:
-            raise RunFolderError(
-                str(file), found=f"a damaged line ({error})", next_step="Delete the model's folder and resume the run"
-            ) from error
+        return read_lines(file, Epoch, "Delete the model's folder and resume the run")
 
     def scores(self, analysis: str) -> xr.Dataset:
         """Return the saved scores of an analysis."""
@@ -229,7 +236,23 @@ class Study:
             raise RunFolderError(
                 str(self.path), found="no summary.json", next_step="Compute scores: neuromvm analyze decoding RUN"
             )
-        return dict(read_json(file))
+        return dict(read_json(file, Summary, "Delete it and compute scores: neuromvm analyze decoding RUN"))
+
+
+def read_splits(path: Path) -> xr.DataTree:
+    """Return splits from a file, or raise RunFolderError if it is damaged."""
+    splits = read_tree(path, {"part": ("split", "trial")})
+    known = [int(part) for part in schema.Part]
+    for animal, node in splits.children.items():
+        if not np.isin(node["part"].to_numpy(), known).all():
+            raise RunFolderError(str(path), found=f"{animal}/part: values that are no part of a split", next_step=DELETE)
+    return splits
+
+
+def read_latents(path: Path) -> xr.DataTree:
+    """Return latents from a file, or raise RunFolderError if it is damaged or has NaN or infinity."""
+    dims = ("replica", "trial", "window", "latent")
+    return read_tree(path, {"latent_mean": dims, "latent_scale": dims}, finite=True)
 
 
 def refit_file(run: Path, row: str, permutations: range, null: str = LABELS, analysis: str = "") -> Path:

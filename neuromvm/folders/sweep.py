@@ -17,6 +17,7 @@ import xarray as xr
 
 from neuromvm.errors import RunFolderError
 from neuromvm.files import read_json
+from neuromvm.folders.records import Plan
 from neuromvm.folders.study import Study
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.sweep import Selection
@@ -49,7 +50,7 @@ class SweepFolder:
                 expected="the folder of a sweep",
                 next_step="Make one: neuromvm sweep SWEEP.yaml --out DIR",
             )
-        return dict(read_json(self.path / PLAN))
+        return dict(read_json(self.path / PLAN, Plan))
 
     @property
     def name(self) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -21,12 +20,14 @@ from neuromvm.data.memory import row_blocks
 from neuromvm.data.replicas import Replica
 from neuromvm.data.windows import WindowShape, sample_spec, window_shape
 from neuromvm.errors import RunFolderError, SchemaError
-from neuromvm.files import read_json, write_atomically
+from neuromvm.files import read_json, readable, write_atomically
+from neuromvm.folders.tensors import TRAIN_AGAIN, check_shapes, read_tensors, write_tensors
 from neuromvm.models import MultimodalVAE
 from neuromvm.networks import PathDecoder
 from neuromvm.specs import ModelSpec, SampleSpec
 
 VERSION = 1
+WEIGHT, SIDES = "weight/", ("center", "spread")  # beginnings of the names of tensors
 
 
 class FittedStack:
@@ -176,10 +177,10 @@ class FittedStack:
         """Write ``weights.safetensors`` and ``fitted.json``; they hold numbers and text only, no pickle."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"weight/{name}": value.contiguous() for name, value in self.weights.items()}
+        tensors = {f"weight/{name}": value.numpy() for name, value in self.weights.items()}
         for name, scalers in self.scalers.items():
-            tensors[f"center/{name}"] = torch.from_numpy(np.stack([scaler.center for scaler in scalers]))
-            tensors[f"spread/{name}"] = torch.from_numpy(np.stack([scaler.spread for scaler in scalers]))
+            tensors[f"center/{name}"] = np.stack([scaler.center for scaler in scalers])
+            tensors[f"spread/{name}"] = np.stack([scaler.spread for scaler in scalers])
         content = {
             "version": VERSION,
             "model": self.spec.model_dump(mode="json"),
@@ -188,39 +189,50 @@ class FittedStack:
             "conditions": list(self.conditions),
             "samples": self.trained_on.model_dump(mode="json"),
         }
-        write_atomically(folder / "weights.safetensors", save(tensors))
+        write_tensors(folder / "weights.safetensors", tensors)
         write_atomically(folder / "fitted.json", json.dumps(content, indent=1).encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> "FittedStack":
-        """Read what :meth:`save` wrote, to the CPU; raises RunFolderError if a file is missing or of another version."""
+        """Read what :meth:`save` wrote, to the CPU.
+
+        Raises
+        ------
+        RunFolderError
+            If a file is missing, damaged or of another version, or weights are not those of the model or not finite.
+        """
         folder = Path(folder)
-        try:
-            content = read_json(folder / "fitted.json")
-            tensors = load((folder / "weights.safetensors").read_bytes())
-        except FileNotFoundError as error:
-            raise RunFolderError(str(folder), found=f"no {Path(error.filename).name}", expected="a fitted model") from error
-        except SafetensorError as error:
-            raise RunFolderError(
-                str(folder / "weights.safetensors"),
-                found=f"damaged ({error})",
-                next_step="Delete fitted.json beside it and resume the run: training goes on from its last checkpoint",
-            ) from error
-        if content["version"] != VERSION:
-            raise RunFolderError(str(folder), found=f"version {content['version']}", expected=f"version {VERSION}")
-        weights = {key.removeprefix("weight/"): value for key, value in tensors.items() if key.startswith("weight/")}
-        trained_on = SampleSpec.model_validate(content["samples"])
+        file, tensor_file = folder / "fitted.json", folder / "weights.safetensors"
+        for path in (file, tensor_file):
+            if not path.is_file():
+                raise RunFolderError(str(folder), found=f"no {path.name}", expected="a fitted model")
+        content = read_json(file, dict[str, Any], TRAIN_AGAIN)
+        if content.get("version") != VERSION:
+            raise RunFolderError(str(folder), found=f"version {content.get('version')}", expected=f"version {VERSION}")
+        tensors = read_tensors(tensor_file)
+        with readable(file, TRAIN_AGAIN):
+            trained_on, spec = SampleSpec.model_validate(content["samples"]), ModelSpec.model_validate(content["model"])
+            replicas = TypeAdapter(list[Replica]).validate_python(content["replicas"])
+            windows = TypeAdapter(dict[str, WindowShape]).validate_python(content["animals"])
+            conditions = TypeAdapter(list[str]).validate_python(content.get("conditions", []))
+            if not replicas or not windows:
+                raise RunFolderError(str(file), found="no replicas or no animals", next_step=TRAIN_AGAIN)
+        scaling = {f"{side}/{name}": (len(replicas), window.features) for name, window in windows.items() for side in SIDES}
+        check_shapes(tensor_file, {name: value for name, value in tensors.items() if not name.startswith(WEIGHT)}, scaling)
+        weights = {key.removeprefix(WEIGHT): value for key, value in tensors.items() if key.startswith(WEIGHT)}
+        with readable(file, TRAIN_AGAIN):
+            model = build_model(spec, windows, seed=0)
+        shapes = {name: (len(replicas), *value.shape) for name, value in model.state_dict().items()}
+        check_shapes(tensor_file, weights, shapes)
         scalers = {
             name: [
                 Scaler(center, spread, trained_on.clip)
-                for center, spread in zip(tensors[f"center/{name}"].numpy(), tensors[f"spread/{name}"].numpy(), strict=True)
+                for center, spread in zip(*(tensors[f"{side}/{name}"] for side in SIDES), strict=True)
             ]
-            for name in content["animals"]
+            for name in windows
         }
-        replicas = [Replica(**replica) for replica in content["replicas"]]
-        windows = {name: WindowShape(**window) for name, window in content["animals"].items()}
-        model, conditions = ModelSpec.model_validate(content["model"]), content.get("conditions", ())
-        return cls(model, replicas, weights, scalers, windows, trained_on, conditions)
+        stacked = {name: torch.from_numpy(value) for name, value in weights.items()}
+        return cls(spec, replicas, stacked, scalers, windows, trained_on, conditions)
 
     def check_settings(self, samples: xr.DataTree, settings: Sequence[str]) -> None:
         """Raise SchemaError unless samples were made with the settings of :class:`SampleSpec` that the stack was trained on."""

@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from neuromvm.errors import SpecError, did_you_mean
+from neuromvm.errors import SpecError, did_you_mean, shortened
 from neuromvm.specs.base import Spec
 from neuromvm.specs.data import DataSpec
 from neuromvm.specs.experiment import ExperimentSpec
+from neuromvm.specs.yaml_values import DEEPEST, LARGEST_TEXT, read_yaml
 
-LARGEST_FILE = 1_000_000
 AnySpec = TypeVar("AnySpec", bound=Spec)
 
 
@@ -65,18 +64,21 @@ def _read(path: Path) -> str:
     if not path.is_file():
         siblings = sorted(map(str, path.parent.glob("*.yaml")))
         raise SpecError(str(path), found="no such file", next_step=did_you_mean(str(path), siblings) if siblings else "")
-    if path.stat().st_size > LARGEST_FILE:
-        raise SpecError(str(path), found=f"{path.stat().st_size} bytes", expected="a YAML spec of less than 1 MB")
     try:
+        size = path.stat().st_size
+        if size > LARGEST_TEXT:
+            raise SpecError(str(path), found=f"{size} bytes", expected=f"a YAML spec of at most {LARGEST_TEXT} bytes")
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(str(path), found=f"not UTF-8 text ({error.reason})", expected="a YAML file in UTF-8") from error
+    except OSError as error:
+        raise SpecError(str(path), found=f"not readable ({error.strerror})", expected="a YAML file") from error
 
 
 def _parse(path: Path, where: str, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
     content = read_mapping(path, where)
     for override in overrides:
-        set_value(content, *parse_override(override), where=f"--set {override}")
+        set_value(content, *parse_override(override), where=f"--set {shortened(override, 200)}")
     return validated(content, where, kind)
 
 
@@ -86,15 +88,14 @@ def validated(content: Mapping[str, Any], where: str, kind: type[AnySpec]) -> An
         return kind.model_validate(content)
     except ValidationError as error:
         raise _spec_error(where, error, kind) from error
+    except (TypeError, ValueError, OverflowError, ArithmeticError, RecursionError, AttributeError, LookupError) as error:
+        # a validator met a value that it does not foresee
+        raise SpecError(where, found=f"settings that cannot be read ({type(error).__name__}: {error})") from error
 
 
 def read_mapping(path: Path, where: str) -> dict[str, Any]:
     """Return the settings in a YAML file, ``where`` in messages, without validation."""
-    text = _read(path)
-    try:
-        content = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise SpecError(where, found=f"not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(_read(path), where)
     if not isinstance(content, dict):
         content_type = "an empty file" if content is None else f"a {type(content).__name__}"
         raise SpecError(where, found=content_type, expected="a mapping of settings")
@@ -106,15 +107,14 @@ def parse_override(override: str) -> tuple[str, Any]:
     path, equals, value = override.partition("=")
     if not equals or not path:
         raise SpecError(f"--set {override}", found="no 'a.b=value'", next_step="Example: --set training.epochs=50")
-    try:
-        return path, YAML(typ="safe", pure=True).load(value)
-    except YAMLError as error:
-        raise SpecError(f"--set {override}", found="a value that is not YAML") from error
+    return path, read_yaml(value, f"--set {shortened(override, 200)}")
 
 
 def set_value(content: dict[str, Any], path: str, value: Any, *, where: str) -> None:
     """Set the value at a dotted path of nested settings; missing groups are created."""
     *parents, setting = path.split(".")
+    if len(parents) > DEEPEST:
+        raise SpecError(where, found=f"{len(parents)} groups inside one another", expected=f"at most {DEEPEST}")
     node: Any = content
     for parent in parents:
         node = node.setdefault(parent, {})
@@ -136,11 +136,19 @@ def _spec_error(where: str, error: ValidationError, kind: type[Spec]) -> SpecErr
         message, next_step = f"setting '{setting}' is missing", "Add it"
     else:
         value = problem.get("input")
-        shown = "" if isinstance(value, Mapping) else f" (found {value!r})"
+        shown = "" if isinstance(value, Mapping) else f" (found {shown_value(value)})"
         message = f"'{setting}': {message}{shown}" if setting else message
         next_step = "Correct it and run again"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return SpecError(where, found=message + more, next_step=next_step)
+
+
+def shown_value(value: object) -> str:
+    """Return the start of how a value is written; whole numbers of thousands of digits have no decimal text."""
+    try:
+        return shortened(repr(value), 100)
+    except ValueError:
+        return f"a {type(value).__name__} too long to show"
 
 
 def _settings_at(kind: type[Spec], location: tuple[int | str, ...]) -> list[str]:

@@ -5,22 +5,22 @@ import re
 import shutil
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+import torch
 
-from neuromvm.errors import RunFolderError
-from neuromvm.files import write_atomically
+from neuromvm.files import read_json, write_atomically
+from neuromvm.folders.records import CheckpointState
+from neuromvm.folders.tensors import read_tensors, write_tensors
 from neuromvm.training.trainer import StackState
 
 KEPT = 2
+DELETE_FOLDER = "Delete the folder of this checkpoint and resume from the one before"
 
 
 def save_checkpoint(folder: Path, state: StackState) -> None:
     """Write the state to ``epoch-NNNNNN``; ``state.json`` is written last and marks the checkpoint as complete."""
     target = folder / f"epoch-{state.epoch:06d}"
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
     progress = {"epoch": state.epoch, "best_loss": state.best_loss, "best_epoch": state.best_epoch}
-    write_atomically(target / "state.safetensors", save(tensors))
+    write_tensors(target / "state.safetensors", {name: value.detach().cpu().numpy() for name, value in state.tensors.items()})
     write_atomically(target / "state.json", json.dumps(progress).encode())
     for checkpoint in _whole(folder)[:-KEPT]:
         shutil.rmtree(checkpoint)
@@ -31,13 +31,9 @@ def load_latest_checkpoint(folder: Path) -> StackState | None:
     whole = _whole(folder)
     if not whole:
         return None
-    try:
-        progress = json.loads((whole[-1] / "state.json").read_text())
-        tensors = load((whole[-1] / "state.safetensors").read_bytes())
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RunFolderError(
-            str(whole[-1]), found=f"a damaged checkpoint ({error})", next_step="Delete this folder and resume from the one before"
-        ) from error
+    progress = read_json(whole[-1] / "state.json", CheckpointState, DELETE_FOLDER)
+    arrays = read_tensors(whole[-1] / "state.safetensors", DELETE_FOLDER, incomplete={"last"})
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     return StackState(progress["epoch"], tensors, progress["best_loss"], progress["best_epoch"])
 
 

@@ -17,13 +17,14 @@ from neuromvm import schema
 from neuromvm.build import build_model, check_likelihoods, likelihood_class
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import expect
-from neuromvm.files import claim, write_atomically, write_tree
+from neuromvm.files import claim, read_lines, readable, writable, write_atomically, write_tree
+from neuromvm.folders.records import Epoch
 from neuromvm.functional.schedules import constant, cosine
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.training import NEUTRAL
 from neuromvm.training.batches import BatchSettings, StackBatches
-from neuromvm.training.checkpoints import load_latest_checkpoint, save_checkpoint
+from neuromvm.training.checkpoints import DELETE_FOLDER, load_latest_checkpoint, save_checkpoint
 from neuromvm.training.device import choose_device
 from neuromvm.training.step import StepSettings
 from neuromvm.training.trainer import EpochRecord, StackTrainer, TrainerSettings
@@ -227,15 +228,16 @@ class _Record:
         claim(self.folder / "training.json", settings, "a training", "Choose another folder")
         state = load_latest_checkpoint(self.checkpoints)
         if state is not None:
-            self.trainer.restore(state)
-        lines = self.metrics.read_text().splitlines(keepends=True) if self.metrics.is_file() else []
-        past = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] <= self.trainer.epoch]
+            with readable(self.checkpoints, DELETE_FOLDER):
+                self.trainer.restore(state)
+        epochs = read_lines(self.metrics, Epoch, "Delete the model's folder and resume the run") if self.metrics.is_file() else []
+        past = [json.dumps(epoch) + "\n" for epoch in epochs if epoch["epoch"] <= self.trainer.epoch]
         write_atomically(self.metrics, "".join(past).encode())
         write_tree(self.folder / "pairs.nc", first_pairs(self.trainer.batches, samples, self.training.pairing))
 
     def add(self, epoch: EpochRecord) -> None:
         """Append an epoch, and save a checkpoint when one is due."""
-        with self.metrics.open("a") as file:
+        with writable(self.metrics), self.metrics.open("a") as file:
             file.write(json.dumps(epoch._asdict()) + "\n")
         if epoch.epoch % self.training.checkpoint_every == 0 or epoch.epoch == self.training.epochs:
             save_checkpoint(self.checkpoints, self.trainer.state())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from neuromvm import __version__
-from neuromvm.errors import NeuromvmError, SpecError
+from neuromvm.errors import NeuromvmError, SpecError, shortened
 from neuromvm.workflow.printing import print_csv, print_scores, print_short, print_table, print_verdict
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ NULLS = {"labels": "labels", "correspondence": "scrambled correspondence"}  # op
 
 
 def main() -> None:
-    """Run the command line; an error that the user can correct is printed as one paragraph, with exit code 2."""
+    """Run the command line; an error is printed as one paragraph, with exit code 2 if the user can correct it, else 3."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
@@ -50,6 +50,15 @@ def main() -> None:
             raise
         typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
         sys.exit(2)
+    except Exception as error:
+        if debug:
+            raise
+        reason = f"{type(error).__name__}: {shortened(str(error), 300)}"
+        text = (
+            f"The command met what it does not foresee ({reason}). Its input may be damaged, or this is an error of the program:"
+        )
+        typer.secho(f"{text} repeat it with --debug for the place, and report it.", fg="red", err=True)
+        sys.exit(3)
 
 
 def _print_version(wanted: bool) -> None:

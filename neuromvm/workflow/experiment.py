@@ -27,12 +27,11 @@ from neuromvm.files import (
     locked,
     read_dataset,
     read_json,
-    read_tree,
     write_atomically,
     write_json,
     write_tree,
 )
-from neuromvm.folders.study import Study
+from neuromvm.folders.study import Study, read_latents, read_splits
 from neuromvm.inference.ablation import ablate
 from neuromvm.inference.agreement import posterior_agreement
 from neuromvm.inference.fitted_stack import FittedStack
@@ -81,14 +80,14 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     _check_paths(spec, samples)
     for model in spec.models.values():
         check_likelihoods(model, samples)
-    splits = read_tree(splits_file) if splits_file.is_file() else make_splits(samples, spec.split)
+    splits = read_splits(splits_file) if splits_file.is_file() else make_splits(samples, spec.split)
     path_samples = make_path_samples(recordings, spec.samples)
     with locked(out):
         _check_folder(out, spec, resume)  # again: another process may have written to it
         write_atomically(out / "spec.yaml", to_yaml(spec).encode())
         record = provenance(spec, recordings)
         if (out / "provenance.json").is_file():  # a resumed run keeps the original record
-            original = read_json(out / "provenance.json")
+            original = read_json(out / "provenance.json", dict[str, Any])
             record = {**original, "resumed": [*original.get("resumed", []), record]}
         write_json(out / "provenance.json", record)
         for file, tree in ((recordings_file, recordings), (splits_file, splits)):
@@ -115,7 +114,7 @@ def _run_model(
     else:
         log.info("training: %s", name)
         fitted = fit(samples, splits, spec.models[name], spec.training_for(name), folder=folder, progress=progress)
-    latents = kept_tree(folder / "latents.nc", partial(fitted.embed, samples))
+    latents = kept_tree(folder / "latents.nc", partial(fitted.embed, samples), read_latents)
     if not (folder / "paths.nc").is_file():
         paths = fitted.first_replica().embed_paths(samples)
         if paths is None and path_samples is not None:

@@ -347,13 +347,15 @@ def test_more_than_memory_is_refused_before_it_is_read(good, monkeypatch):
     assert "wider bins" in message
 
 
-def test_unexpected_errors_of_the_reader_are_not_disguised(good, monkeypatch):
+def test_an_error_that_is_not_foreseen_names_the_file_and_keeps_its_cause(good, monkeypatch):
     def broken(*_):
-        raise ZeroDivisionError
+        raise ZeroDivisionError("by nothing")
 
     monkeypatch.setattr(nwb_file.NwbFile, "_find", broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(DataFormatError, match="ZeroDivisionError: by nothing") as caught:
         load_recordings(spike_spec(), good.parent)
+    assert str(good) in str(caught.value)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_typos_in_a_spec(tmp_path):

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neuromvm.files import replacing
+
 __all__ = ["Axes", "Figure"]  # names of matplotlib that other modules take from here
 
 LineStyle = Literal["-", "--", ":", "-."]
@@ -154,9 +156,11 @@ def caption(figure: Figure, text: str) -> Figure:
 def save(figure: Figure, scores: xr.Dataset, path: Path) -> None:
     """Write ``path.png``, ``path.pdf`` and, with the numbers behind the figure, ``path.csv``; the bytes are reproducible."""
     with applied():
-        figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
-        figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
-    tidy(scores).to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g", lineterminator="\n")
+        for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+            with replacing(path.with_suffix(f".{kind}")) as temporary:
+                figure.savefig(temporary, format=kind, metadata=metadata)
+    with replacing(path.with_suffix(".csv")) as temporary:
+        tidy(scores).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def tidy(scores: xr.Dataset) -> pd.DataFrame:

@@ -41,6 +41,12 @@ class ArrayTree(Protocol):
     def numbers(self, path: str, column: int | None = None) -> NDArray[Any]:
         """Return an array of numbers, or raise DataFormatError; otherwise as :meth:`array`."""
 
+    def longest_text(self, path: str) -> int:
+        """Return the length of the longest text of an array of text [bytes]."""
+
+    def address(self, path: str) -> int:
+        """Return a number that is the same for paths to the same array or group; -1 if there is none."""
+
     def text(self, path: str) -> str:
         """Return a scalar text, or '' if there is none."""
 
@@ -118,6 +124,14 @@ class MemoryTree:
         if values.dtype.kind not in "iufb":
             raise DataFormatError(self.where(path), found=f"values of type {values.dtype}", expected="numbers")
         return values
+
+    def longest_text(self, path: str) -> int:
+        """Return the length of the longest text of an array of text [bytes]."""
+        return max((len(text.encode()) for text in self._find(path).ravel().tolist()), default=0)
+
+    def address(self, path: str) -> int:
+        """Return a number that is the same for paths to the same array or group; -1 if there is none."""
+        return hash(path.strip("/")) if path in self else -1
 
     def text(self, path: str) -> str:
         """Return a scalar text, or '' if there is none."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import h5py
 
 from neuromvm.data.loaders.foreign import foreign_file, foreign_folder
-from neuromvm.errors import DataFormatError
+from neuromvm.errors import DataFormatError, NeuromvmError, shortened
+from neuromvm.hdf5_files.structure import structural_damage
 
 LOG = logging.getLogger(__name__)
 UNPACK = (
@@ -43,11 +44,30 @@ def guard(where: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def unforeseen(where: str) -> Iterator[None]:
+    """Replace every error that is not one of ours by DataFormatError: what is inside a file may make any code fail."""
+    try:
+        yield
+    except NeuromvmError:
+        raise
+    except Exception as error:
+        raise DataFormatError(
+            where,
+            found=f"content that the reader does not foresee ({type(error).__name__}: {shortened(str(error), 300)})",
+            expected="tables and series as NWB describes them",
+            next_step="Check the file: neuromvm data inspect FILE, or nwbinspector. Add --debug for the place of the error",
+        ) from error
+
+
 def open_hdf5(path: Path) -> h5py.File:
     """Return an HDF5 file open for reading, without a lock if it cannot be locked, or raise DataFormatError."""
     with guard(str(path)):
         if (problem := _problem(path)) is not None:
             raise DataFormatError(str(path), found=problem[0], expected="an NWB file", next_step=problem[1])
+        if damage := structural_damage(path):
+            next_step = "Copy it again from its source and compare sizes or checksums"
+            raise DataFormatError(str(path), found=f"unreadable: {damage}", expected="an intact NWB file", next_step=next_step)
         with suppress(ImportError):
             importlib.import_module("hdf5plugin")  # registers its filters, if it is installed
         try:

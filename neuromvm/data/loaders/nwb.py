@@ -17,6 +17,7 @@ from neuromvm.data.loaders.trials import FilterValues, Trials, in_holes, read_tr
 from neuromvm.data.loaders.units import apply_observation, check_clock, inside_recording, read_units
 from neuromvm.data.loaders.warped import counts_on_grid, unstretched
 from neuromvm.errors import DataFormatError
+from neuromvm.hdf5_files.structure import announce
 from neuromvm.schema import Dropped, with_dropped
 from neuromvm.specs.data import DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, SpikeActivity, TimeGrid
 
@@ -26,6 +27,7 @@ def find_sessions(spec: DataSpec, folder: Path) -> tuple[list[Session], list[Dro
     files = find_files(spec, folder)
     local = [path for path in files if not isinstance(path, RemoteFile)]
     check_inside(folder, [part for path in local for part in session_files(path, spec)])
+    announce([path for path in local if not path.is_dir()])
     return name_sessions(spec, files, [session_header(path, spec) for path in files]), []
 
 

@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.foreign import NWB_WANTED
-from neuromvm.data.loaders.hdf5 import check_fits_memory, guard, open_hdf5
+from neuromvm.data.loaders.hdf5 import check_fits_memory, guard, open_hdf5, unforeseen
+from neuromvm.data.loaders.text_length import longest_text
 from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
+from neuromvm.hdf5_files.structure import SUSPECT_BYTES, SUSPECT_RATIO
 
-SUSPECT_BYTES, SUSPECT_RATIO = 2**28, 1000  # deflate cannot exceed about 1030 : 1
 LONGEST_CHAIN_OF_LINKS = 16
+LARGEST_TEXT = 2**28  # [bytes] of the texts of a column, each padded to the longest
+LARGEST_ATTRIBUTE = 2**24  # [bytes]
 COPY_OUT = "Copy the data into one file (pynwb: NWBHDF5IO.export); files that read other files are refused"
 
 
 @contextmanager
 def open_nwb(path: Path) -> Iterator["NwbFile"]:
-    """Open an NWB 2 file for reading and close it at the end of the block.
-
-    Open only files that you trust: the HDF5 library can crash on a file that was damaged on purpose.
-    """
-    with open_hdf5(path) as handle:
+    """Open an NWB 2 file for reading and close it at the end of the block; what fails in the block is a DataFormatError."""
+    with unforeseen(str(path)), open_hdf5(path) as handle:
         file = NwbFile(path, handle)
         file.check_version()
         yield file
@@ -90,6 +90,7 @@ class NwbFile:
         with guard(where):
             dataset = self._dataset(path)
             self._check_storage(dataset, where, columns=1 if column is None else dataset.shape[1])
+            self._check_text(dataset, where)
             index = () if column is None else (slice(None), column)
             values = np.asarray(dataset[index]) if dataset.shape is not None else np.empty(0)
         if (codes := h5py.check_enum_dtype(dataset.dtype)) is not None:
@@ -99,6 +100,11 @@ class NwbFile:
             return values
         text = [_as_text(value, where) for value in values.ravel().tolist()]
         return np.array(text, dtype=str).reshape(values.shape)
+
+    def longest_text(self, path: str) -> int:
+        """Return the length of the longest text of a dataset of text [bytes], which is not read."""
+        with guard(self.where(path)):
+            return longest_text(self._dataset(path), self.path, LARGEST_TEXT)
 
     def address(self, path: str) -> int:
         """Return where an object is in the file; paths that lead to one object have one address. -1 if there is none."""
@@ -126,6 +132,10 @@ class NwbFile:
             node = self._find(path)
             if node is None or name not in node.attrs:
                 return None
+            kept = node.attrs.get_id(name)
+            size = int(np.prod(kept.shape or (), dtype=float)) * kept.dtype.itemsize
+            if size > LARGEST_ATTRIBUTE:
+                raise DataFormatError(where, found=f"an attribute of {size} bytes", expected=f"at most {LARGEST_ATTRIBUTE}")
             value = node.attrs[name]
             if isinstance(value, h5py.Reference):
                 return str(self._handle[value].name).strip("/") if value else None
@@ -170,14 +180,11 @@ class NwbFile:
             problem, next_step = "not there", did_you_mean(name, siblings)
         raise MissingTableError(self.where(path), found=problem, next_step=next_step)
 
-    @staticmethod
-    def _check_storage(dataset: h5py.Dataset, where: str, columns: int = 1) -> None:
+    def _check_storage(self, dataset: h5py.Dataset, where: str, columns: int = 1) -> None:
         """Refuse data in other files, and small files with large arrays; one of ``columns`` is read."""
-        virtual = dataset.is_virtual and any(source.file_name != "." for source in dataset.virtual_sources())
-        if dataset.external or virtual:
-            raise DataFormatError(where, found="data stored in another file", expected="data inside the file", next_step=COPY_OUT)
+        self._check_place(dataset, where)
         stored = dataset.id.get_storage_size()
-        if dataset.nbytes > SUSPECT_BYTES and dataset.nbytes > SUSPECT_RATIO * stored:
+        if not dataset.is_virtual and dataset.nbytes > SUSPECT_BYTES and dataset.nbytes > SUSPECT_RATIO * stored:
             raise DataFormatError(
                 where,
                 found=f"{stored} stored bytes that decompress to {dataset.nbytes / 1e9:.3g} GB",
@@ -186,11 +193,48 @@ class NwbFile:
             )
         check_fits_memory(where, dataset.nbytes // columns, "Use a machine with more memory, or cut the file")
 
+    def _check_place(self, dataset: h5py.Dataset, where: str, above: tuple[int, ...] = ()) -> None:
+        """Refuse data in other files, and virtual datasets of nothing or of themselves; those ``above`` refer to this one."""
+        if dataset.external:
+            raise DataFormatError(where, found="data stored in another file", expected="data inside the file", next_step=COPY_OUT)
+        if not dataset.is_virtual:
+            return
+        address = int(h5py.h5o.get_info(dataset.id).addr)
+        if address in above or len(above) > LONGEST_CHAIN_OF_LINKS:
+            problem = "a virtual dataset that refers to itself" if address in above else "a long chain of virtual datasets"
+            raise DataFormatError(where, found=problem, expected="values", next_step=COPY_OUT)
+        for source in dict.fromkeys((source.file_name, source.dset_name) for source in dataset.virtual_sources()):
+            if source[0] != ".":
+                problem = "data stored in another file"
+                raise DataFormatError(where, found=problem, expected="data inside the file", next_step=COPY_OUT)
+            node = self._find(source[1]) if "%" not in source[1] else None
+            if not isinstance(node, h5py.Dataset):
+                problem = f"a virtual dataset without its source {source[1]!r}"
+                raise DataFormatError(where, found=problem, expected="values", next_step=COPY_OUT)
+            self._check_place(node, where, (*above, address))
+
+    def _check_text(self, dataset: h5py.Dataset, where: str) -> None:
+        """Refuse text whose longest cell would make the column exceed ``LARGEST_TEXT`` or the memory."""
+        kind = h5py.check_string_dtype(dataset.dtype)
+        if kind is None or not dataset.size:
+            return
+        character = np.dtype("<U1").itemsize
+        if kind.length is None and self.path.stat().st_size * dataset.size * character <= LARGEST_TEXT:
+            return  # no cell is longer than the file
+        longest = longest_text(dataset, self.path, LARGEST_TEXT)
+        if longest * dataset.size * character > LARGEST_TEXT:
+            raise DataFormatError(
+                where,
+                found=f"text of up to {longest} bytes in one of {dataset.size} cells",
+                expected=f"labels that take at most {LARGEST_TEXT} bytes in memory",
+                next_step="Leave the column out of the data spec, or shorten its text",
+            )
+
 
 def _as_text(value: Any, where: str) -> str:
     try:
         # h5py returns undecodable bytes as surrogates, which cannot be encoded
         return value.decode("utf-8") if isinstance(value, bytes) else str(value).encode("utf-8").decode("utf-8")
     except UnicodeError as error:
-        problem, next_step = f"text that is not UTF-8: {value!r}", "Write the file again with UTF-8 text"
+        problem, next_step = f"text that is not UTF-8: {value[:80]!r}", "Write the file again with UTF-8 text"
         raise DataFormatError(where, found=problem, expected="UTF-8", next_step=next_step) from error

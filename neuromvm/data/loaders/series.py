@@ -109,11 +109,16 @@ def _number(file: ArrayTree, path: str, name: str, default: float) -> float:
 
 
 def series_paths(file: ArrayTree) -> list[str]:
-    """Return the paths of all series under acquisition and processing, also within containers."""
+    """Return the paths of all series under acquisition and processing, also within containers; every object once."""
     paths = []
+    seen: set[int] = set()
     groups = ["acquisition", *(f"processing/{module}" for module in file.children("processing"))]
     while groups:
         group = groups.pop()
+        address = file.address(group)
+        if address in seen:
+            continue
+        seen.add(address)
         if f"{group}/data" in file:
             paths.append(group)
         elif file.is_group(group):

@@ -12,6 +12,7 @@ from neuromvm.errors import DataFormatError, MissingTableError, did_you_mean
 
 DEEPEST_TABLE = 4  # groups below processing or acquisition
 MOST_GROUPS = 2000  # that are searched for tables
+LONGEST_LABEL = 1000  # [bytes]
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,13 @@ def is_flat(file: ArrayTree, path: str, name: str) -> bool:
     return _layout_problem(file, path, name) is None
 
 
-def read_table(file: ArrayTree, path: str, columns: Collection[str] | None = None) -> Table:
-    """Return a table with those of ``columns`` (default: all) that have one value per row."""
+def is_long_text(file: ArrayTree, column: str) -> bool:
+    """Return whether a column has a text too long for a label, such as settings in JSON; it is read only if a spec names it."""
+    return not file.is_group(column) and file.kind(column) == "text" and file.longest_text(column) > LONGEST_LABEL
+
+
+def read_table(file: ArrayTree, path: str, columns: Collection[str] | None = None, left_out: Collection[str] = ()) -> Table:
+    """Return a table with those of ``columns`` (default: all but ``left_out``) that have one value per row."""
     where = file.where(path)
     if not file.is_group(path):
         paths = table_paths(file)
@@ -68,7 +74,7 @@ def read_table(file: ArrayTree, path: str, columns: Collection[str] | None = Non
     problems: dict[str, str] = {}
     for name in names:
         column = f"{path}/{name}"
-        if columns is not None and name not in columns:
+        if name in left_out if columns is None else name not in columns:
             continue
         if (problem := _layout_problem(file, path, name)) is None:
             arrays[name] = _named_codes(file, column, file.array(column).reshape(-1))

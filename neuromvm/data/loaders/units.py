@@ -12,7 +12,7 @@ from neuromvm.data.loaders.array_tree import ArrayTree
 from neuromvm.data.loaders.clocks import EDGE, FEWEST_TIMES, Silences, silences, starts_again
 from neuromvm.data.loaders.conditions import unmet
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
-from neuromvm.data.loaders.tables import Table, column_names, linked_text, read_ragged, read_table
+from neuromvm.data.loaders.tables import LONGEST_LABEL, Table, column_names, is_long_text, linked_text, read_ragged, read_table
 from neuromvm.data.loaders.trials import FilterValues, Trials
 from neuromvm.data.loaders.unit_quality import judge_units
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError
@@ -64,7 +64,9 @@ def read_units(file: ArrayTree, activity: SpikeActivity) -> Units:
             expected="spike times of every unit",
             next_step=f"Columns: {shown(column_names(file, path))}. Name another table as activity.table",
         )
-    table = read_table(file, path)
+    named = {*activity.keep, activity.region_column}
+    long_texts = [name for name in column_names(file, path) if name not in named and is_long_text(file, f"{path}/{name}")]
+    table = read_table(file, path, left_out=long_texts)
     if not len(table):
         raise DataFormatError(table.where, found="a table without rows", expected="one row a unit")
     region = _region(file, activity, table)
@@ -81,6 +83,7 @@ def read_units(file: ArrayTree, activity: SpikeActivity) -> Units:
     coords = coords.assign_coords({name: ("unit", as_label(values)[selected]) for name, values in table.columns.items()})
     if region is not None:
         coords = coords.assign_coords(region=("unit", region[selected]))
+    lines.append(Dropped("columns of units", f"text of more than {LONGEST_LABEL} bytes in a cell", len(long_texts)))
     units = Units(coords, times, observed, _extent(trains), [*dropped, *lines], filter_values)
     return units if activity.quality is None else _of_quality(units, activity.quality)
 

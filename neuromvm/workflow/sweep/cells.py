@@ -15,7 +15,7 @@ from neuromvm.analysis.pipeline import analyze
 from neuromvm.data.splits import inner_splits
 from neuromvm.errors import RunFolderError
 from neuromvm.files import kept_tree, locked, write_atomically, write_json, write_tree
-from neuromvm.folders.study import Study
+from neuromvm.folders.study import Study, read_latents
 from neuromvm.folders.sweep import DONE, FAILED, training_name
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.reconstruction import reconstruction_error
@@ -111,7 +111,7 @@ def _inner_scores(task: CellTask, study: Study, trainings: SharedTrainings) -> d
             fitted = FittedStack.load(folder)
         else:
             fitted = fit(study.samples, inner, spec, experiment.training_for(model), folder=folder, progress=False)
-        latents[model] = kept_tree(folder / "latents.nc", partial(fitted.embed, study.samples))
+        latents[model] = kept_tree(folder / "latents.nc", partial(fitted.embed, study.samples), read_latents)
         trainings.give(name, folder)
     options = experiment.analyses.get("decoding", {})
     scores = inner_scores(study.samples, inner, latents, selection.metric, options)

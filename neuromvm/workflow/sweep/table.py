@@ -10,6 +10,7 @@ import xarray as xr
 from neuromvm import schema
 from neuromvm.analysis.decoding.decoding import summarize
 from neuromvm.files import read_dataset, read_json, write_atomically, write_tree
+from neuromvm.folders.records import Done, TrainingRecord
 from neuromvm.folders.study import Study
 from neuromvm.folders.sweep import DONE, Cell, SweepFolder, digest, training_name
 from neuromvm.specs import ExperimentSpec
@@ -126,10 +127,10 @@ def brief(sweep: SweepFolder) -> pd.DataFrame:
 
 def _cell(sweep: SweepFolder, cell: Cell) -> xr.Dataset:
     study = sweep.study(cell.name)
-    data = read_json(study.path / DONE)["data"]
+    data = read_json(study.path / DONE, Done)["data"]
     decoding = study.scores("decoding") if "decoding" in study.spec.analyses else None
     inner = sweep.inner_file(cell.name, sweep.selection)
-    inner_scores = {} if inner is None else read_json(inner)
+    inner_scores = {} if inner is None else read_json(inner, dict[str, list[float]])
     setting = "cross" if len(study.splits.children) > 1 else "within"
     models = []
     for model in study.models:
@@ -154,7 +155,7 @@ def _cell(sweep: SweepFolder, cell: Cell) -> xr.Dataset:
 
 def _model(study: Study, model: str) -> xr.Dataset:
     folder = study.model_folder(model)
-    replicas = read_json(folder / "training.json")["replicas"]
+    replicas = read_json(folder / "training.json", TrainingRecord)["replicas"]
     untrained = [{"epoch": 0, "loss": [np.nan] * len(replicas)}]
     end: dict[str, Any] = (study.metrics(model) or untrained)[-1]
     splits = [replica["split"] for replica in replicas]

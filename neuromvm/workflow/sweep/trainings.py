@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from neuromvm.data.memory import read_recordings
 from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import inner_splits, make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, TrainingError
-from neuromvm.files import read_dataset, read_json, read_tree, write_atomically, write_json, write_tree
+from neuromvm.files import read_dataset, read_json, read_lines, write_atomically, write_json, write_tree
+from neuromvm.folders.records import Epoch, TrainingRecord
 from neuromvm.folders.sweep import SweepFolder, digest, training_name
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.sweep import Selection
@@ -126,7 +128,7 @@ def train_stacks(group: Batch) -> None:
     if not missing:
         return
     with threadpool_limits(experiment.training.threads):
-        samples = make_samples(read_tree(task.recordings_file), experiment.samples)
+        samples = make_samples(read_recordings(task.recordings_file), experiment.samples)
         outer = make_splits(samples, experiment.split)
         for model, selection, trainings in missing:
             splits, description = outer, model
@@ -190,8 +192,8 @@ def fit_stacked(samples: xr.DataTree, splits: xr.DataTree, trainings: Sequence[C
         )
     replicas = list(dict.fromkeys(replica for training in trainings for replica in training.replicas(splits)))
     stack = train_stack(samples, splits, model, settings, replicas, folder=folder, progress=False)
-    description, pairs = read_json(folder / "training.json"), read_dataset(folder / "pairs.nc")
-    epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    description, pairs = read_json(folder / "training.json", TrainingRecord), read_dataset(folder / "pairs.nc")
+    epochs = read_lines(folder / "metrics.jsonl", Epoch)
     for training in trainings:
         part = folder / "parts" / training.name
         members = [replicas.index(replica) for replica in training.replicas(splits)]

@@ -1,0 +1,61 @@
+"""A small part of the fuzz run, and inputs that it found."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fuzz import nwb_cases, spec_cases
+from tests.fuzz.values import changed_json, damaged_bytes
+
+REPOSITORY = Path(__file__).parents[2]
+CASES = 100
+
+
+def test_a_hundred_cases_end_well(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz",
+        "--n",
+        str(CASES),
+        "--seed",
+        "2026",
+        "--kinds",
+        "nwb,spec,run",
+        "--minutes",
+        "9",
+    ]
+    command += ["--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "90 cases" in done.stdout  # one in ten is of arrays
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_case_is_the_same_again():
+    for make in (
+        lambda random: damaged_bytes(bytes(range(256)) * 4, random),
+        lambda random: spec_cases.mutated(spec_cases.DATA, random),
+        lambda random: repr(changed_json({"a": [1, {"b": 2}], "c": "d"}, random)),
+    ):
+        assert make(np.random.default_rng([3, 4])) == make(np.random.default_rng([3, 4]))
+        assert any(make(np.random.default_rng([3, number])) != make(np.random.default_rng([3, 4])) for number in range(9))
+
+
+def test_what_is_read_outside_of_the_folder_is_noticed(tmp_path, monkeypatch):
+    outside = tmp_path / "outside.h5"
+    nwb_cases.write_outside(outside)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.setattr(nwb_cases, "_described", lambda *_: "CANARY")
+    monkeypatch.setattr(nwb_cases, "mutate", lambda *_: None)
+    assert nwb_cases.run(folder, np.random.default_rng(0), outside) == "outside"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_file_before_mutation_is_good(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr(nwb_cases, "mutate", lambda *_: None)
+    assert nwb_cases.run(tmp_path, np.random.default_rng(seed), tmp_path / "outside.h5") == ""
