@@ -57,7 +57,7 @@ def check_structure(path: Path) -> None:
 
 def _variable(where: str, content: mmap.mmap, position: int, order: str) -> int:
     """Check the variable at a position, and return where the next one begins."""
-    kind, size = struct.unpack_from(f"{order}II", content, position)
+    kind, size = map(int, struct.unpack_from(f"{order}II", content, position))
     start, end = position + 8, position + 8 + size
     if end > len(content):
         raise DamagedError("the file ends within a variable")

@@ -156,7 +156,7 @@ def _nearest(
     """Return the rows of the events at ``index``, or -1 where none is between ``after`` and ``before``."""
     if not len(events):
         return np.full(len(index), -1)
-    event = events[np.clip(index, 0, len(events) - 1)]
+    event: NDArray[np.intp] = events[np.clip(index, 0, len(events) - 1)]
     exists = (index >= 0) & (index < len(events)) & (event > after) & (event < before)
     event[~exists] = -1
     return event
@@ -173,7 +173,8 @@ def _code(path: Path, what: str, columns: dict[int, NDArray[Any]], rows: NDArray
         trial = int(np.flatnonzero(marks.sum(axis=1) != 1)[0])
         problem = f"trial {trial} with {int(marks[trial].sum())} {what}s"
         raise DataFormatError(f"{path}: {BEHAVIOUR}", found=problem, expected=f"one {what} in the row of an odor")
-    return np.array(list(columns), dtype=np.int64)[marks.argmax(axis=1)]
+    codes: NDArray[np.int64] = np.array(list(columns), dtype=np.int64)[marks.argmax(axis=1)]
+    return codes
 
 
 def _flag(path: Path, name: str, columns: Columns, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
