@@ -19,11 +19,12 @@ from pynwb.misc import Units
 from pynwb.ophys import Fluorescence, OpticalChannel, PlaneSegmentation, RoiResponseSeries
 
 from neuromvm.data.loaders.array_tree import ArrayTree
+from neuromvm.data.loaders.events import as_intervals
 from neuromvm.data.loaders.lfp import channels_of, only_lfp
 from neuromvm.data.loaders.nwb import find_sessions
 from neuromvm.data.loaders.open_source import open_session, with_filters_of_source
 from neuromvm.data.loaders.sessions import Session
-from neuromvm.data.loaders.tables import linked_text, read_ragged, read_table
+from neuromvm.data.loaders.tables import linked_text, read_ragged, read_table, trial_table_path
 from neuromvm.errors import DataFormatError, RunFolderError, SpecError, expect
 from neuromvm.files import is_empty
 from neuromvm.specs import to_yaml
@@ -101,7 +102,14 @@ def convert_recordings(spec: DataSpec, out: str | Path, root: str | Path | None 
 def spec_of_converted(spec: DataSpec, out: Path) -> DataSpec:
     """Return the spec that reads the converted files of a spec."""
     spec = with_filters_of_source(spec)
-    changes: dict[str, Any] = {"source": NwbSource(), "files": ["sub-*.nwb"], "root": str(out), "animal": "subject_id"}
+    trials = spec.trials.model_copy(update={"table": spec.trials.table.rpartition("/")[2]})
+    changes: dict[str, Any] = {
+        "trials": trials,
+        "source": NwbSource(),
+        "files": ["sub-*.nwb"],
+        "root": str(out),
+        "animal": "subject_id",
+    }
     if isinstance(spec.activity, SpikeActivity):
         changes["activity"] = spec.activity.model_copy(update={"table": "units"})
     return spec.model_copy(update=changes | {"rename": {}, "exclude": []})
@@ -117,9 +125,10 @@ def nwb_of_session(tree: ArrayTree, session: Session, spec: DataSpec) -> NWBFile
     )
     texts = {name: session.attrs[name] for name in ("species", "sex", "age", "genotype") if name in session.attrs}
     nwb.subject = Subject(subject_id=session.animal, description=f"{session.animal}, as named by the data spec", **texts)
-    for name in dict.fromkeys((spec.trials.table, "invalid_times")):
-        if name == spec.trials.table or tree.is_group(f"intervals/{name}"):
-            _add_intervals(nwb, tree, f"intervals/{name}")
+    trials = trial_table_path(tree, spec.trials.table)
+    for path in dict.fromkeys((trials, "intervals/invalid_times")):
+        if path == trials or tree.is_group(path):
+            _add_intervals(nwb, tree, path)
     if isinstance(spec.activity, SpikeActivity):
         _add_units(nwb, tree, spec.activity.table)
     elif isinstance(spec.activity, RoiActivity):
@@ -135,7 +144,7 @@ def nwb_of_session(tree: ArrayTree, session: Session, spec: DataSpec) -> NWBFile
 
 def _add_intervals(nwb: NWBFile, tree: ArrayTree, path: str) -> None:
     """Add a table with all columns of text, numbers and bools, those with several values a row included."""
-    table, name = read_table(tree, path), path.rpartition("/")[2]
+    table, name = as_intervals(read_table(tree, path)), path.rpartition("/")[2]
     missing = {time: np.full(len(table), np.nan) for time in ("start_time", "stop_time") if time not in table.columns}
     columns = [_vector(tree, f"{path}/{column}", values) for column, values in (table.columns | missing).items()]
     for column in table.names:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 import scipy.io
+from pynwb import NWBHDF5IO
 
 from tests.data.nwb_files import trial_columns, write_spikes
 
@@ -66,6 +69,19 @@ def write_nwb(folder: Path, columns: Mapping[str, Any], ids: np.ndarray = IDS) -
         trains = [train / 1000 for train in source.trains]
         path = folder / f"{animal}.nwb"
         write_spikes(path, trains=trains, trials=source.seconds(), columns=columns, ids=ids.tolist(), subject=animal)
+
+
+def write_zarr(folder: Path, columns: Mapping[str, Any]) -> None:
+    """Write an NWB-Zarr folder an animal, or skip the test where hdmf-zarr is not installed."""
+    hdmf_zarr = pytest.importorskip("hdmf_zarr")
+    with TemporaryDirectory() as temporary:
+        write_nwb(Path(temporary), columns)
+        for animal in ANIMALS:
+            with (
+                NWBHDF5IO(str(Path(temporary) / f"{animal}.nwb"), "r") as source,
+                hdmf_zarr.NWBZarrIO(str(folder / f"{animal}.nwb.zarr"), "w") as target,
+            ):
+                target.export(src_io=source, write_args={"link_data": False})
 
 
 def write_npz(folder: Path) -> None:

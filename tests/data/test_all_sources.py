@@ -50,6 +50,7 @@ def mapped(kind: str, arrays: dict[str, str], **settings: Any) -> dict[str, Any]
 # A further source of spikes: a line here, and a function that writes the study in tests/data/source_files.py.
 LAYOUTS = {
     "nwb": Layout(lambda folder: files.write_nwb(folder, GROUP), {"files": ["*.nwb"]}),
+    "zarr": Layout(lambda folder: files.write_zarr(folder, GROUP), {"files": ["*.nwb.zarr"]}),
     "npz": Layout(
         files.write_npz,
         {

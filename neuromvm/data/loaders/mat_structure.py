@@ -57,7 +57,7 @@ def check_structure(path: Path) -> None:
 
 def _variable(where: str, content: mmap.mmap, position: int, order: str) -> int:
     """Check the variable at a position, and return where the next one begins."""
-    kind, size = map(int, struct.unpack_from(f"{order}II", content, position))
+    kind, size = (int(number) for number in struct.unpack_from(f"{order}II", content, position))
     start, end = position + 8, position + 8 + size
     if end > len(content):
         raise DamagedError("the file ends within a variable")
@@ -66,7 +66,7 @@ def _variable(where: str, content: mmap.mmap, position: int, order: str) -> int:
     elif kind == COMPRESSED:
         packed = content[start : min(end, start + HEAD_BYTES)]
         head = zlib.decompressobj().decompress(packed, HEAD_BYTES)
-        inner, bytes_in_memory = struct.unpack_from(f"{order}II", head)
+        inner, bytes_in_memory = (int(number) for number in struct.unpack_from(f"{order}II", head))
         check_fits_memory(where, bytes_in_memory, LARGER)
         if inner != MATRIX:
             raise DamagedError(f"compressed data of type {inner}")

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.hdf5 import check_fits_memory
-from neuromvm.data.loaders.nwb_file import LONGEST_CHAIN_OF_LINKS, SUSPECT_BYTES, SUSPECT_RATIO, NwbFile
+from neuromvm.data.loaders.nwb_file import LONGEST_CHAIN_OF_LINKS, NwbFile
 from neuromvm.errors import DataFormatError, MissingTableError, NeuromvmError, did_you_mean
+from neuromvm.hdf5_files.structure import SUSPECT_BYTES, SUSPECT_RATIO
 
 LOG = logging.getLogger(__name__)
 MARKERS = (".zgroup", "zarr.json")  # a group of format 2, of format 3
