@@ -1,4 +1,4 @@
-"""Run cases one after another, two lines of output each: ``python -m tests.fuzz.worker SEED FIRST LAST STEP FOLDER FINDINGS KINDS``."""
+"""Run cases in turn, two lines of output each: ``python -m tests.fuzz.worker SEED FIRST LAST STEP FOLDER FINDINGS KINDS``."""
 
 import json
 import os
