@@ -165,9 +165,9 @@ def _add_intervals(nwb: NWBFile, tree: ArrayTree, path: str) -> None:
 def _add_units(nwb: NWBFile, tree: ArrayTree, path: str) -> None:
     table = read_table(tree, path)
     columns = [_vector(tree, f"{path}/{name}", values) for name, values in table.columns.items() if name not in LINKS]
-    for name in ("spike_times", "obs_intervals"):
+    for name, width in (("spike_times", 1), ("obs_intervals", 2)):
         if f"{path}/{name}" in tree:
-            pieces = read_ragged(tree, path, name, len(table))
+            pieces = read_ragged(tree, path, name, len(table), width)
             columns += _ragged_column(_vector(tree, f"{path}/{name}", tree.numbers(f"{path}/{name}")), pieces)
     region = linked_text(tree, path, "electrodes", "location", len(table))
     if region is not None:

@@ -613,7 +613,6 @@ def test_ids_that_units_left_out_make_gaps_in_are_still_row_numbers(tmp_path):
         ("a.npz", b"PK\x03\x04....", r"\.npz"),
         ("a.npy", b"\x93NUMPY\x01\x00", r"a \.npy file"),
         ("a.csv", b"unit,time\n1,2\n", r"text file \.csv"),
-        ("zarr.nwb", {".zgroup": b"{}"}, "a Zarr folder"),
         ("sorting", {"params.py": b"", "spike_times.npy": b""}, "a folder of phy or kilosort"),
         ("suite2p", {"plane0/stat.npy": b"", "plane0/F.npy": b""}, "a folder of suite2p"),
         ("empty", {"notes.md": b""}, "a folder, and none of.*patterns"),

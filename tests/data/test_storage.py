@@ -36,7 +36,8 @@ def animal(draw, bins):
     name, dtype = draw(
         st.sampled_from([("spike_count", "u1"), ("spike_count", "<u4"), ("event_amplitude", "<f4"), ("event_amplitude", "<f8")])
     )
-    values = draw(hnp.arrays(dtype, (trials, bins, units)))
+    elements = {"min_value": -(2.0**99), "max_value": 2.0**99} if name == "event_amplitude" else None
+    values = draw(hnp.arrays(dtype, (trials, bins, units), elements=elements))
     coords = {
         "trial": np.arange(trials),
         "unit": draw(st.sampled_from([np.arange(units), np.array([f"é{u}" for u in range(units)], "U3")])),

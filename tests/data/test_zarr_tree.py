@@ -203,7 +203,7 @@ def test_damage_is_a_typed_error(folder, name, content):
 
 def test_other_folders_say_what_they_are(folder, tmp_path):
     (folder / ".zgroup").unlink()
-    with pytest.raises(DataFormatError, match="no Zarr group"):
+    with pytest.raises(DataFormatError, match="none of phy, suite2p or Zarr"):
         load_recordings(spike_spec(files=["*.zarr"]), tmp_path)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 NWB_WANTED = "Name its format as 'source' in the data spec, or write it as NWB first: neuromvm data convert"
 FOLDERS = (
-    ((".zgroup", ".zattrs", ".zmetadata", "zarr.json"), "a Zarr folder"),
     (("params.py", "spike_clusters.npy", "spike_times.npy"), "a folder of phy or kilosort"),
     (("stat.npy", "F.npy", "spks.npy", "ops.npy"), "a folder of suite2p"),
 )
@@ -28,7 +27,8 @@ def foreign_folder(path: Path) -> tuple[str, str]:
     for marks, kind in FOLDERS:
         if names & set(marks):
             return kind, NWB_WANTED
-    return "a folder, and none of Zarr, phy or suite2p", "Name the files in it: 'files' are patterns such as 'sub-*/*.nwb'"
+    kind = "a folder, and none of phy, suite2p or Zarr, which holds .zgroup or zarr.json"
+    return kind, "Name the files in it: 'files' are patterns such as 'sub-*/*.nwb'"
 
 
 def foreign_file(path: Path, head: bytes) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.loaders.nwb_file import NwbFile, open_nwb
-from neuromvm.data.loaders.tables import column_names, is_flat
+from neuromvm.data.loaders.tables import column_names, is_flat, is_long_text
 from neuromvm.data.numeric_labels import looks_continuous
 from neuromvm.errors import DataFormatError
 
@@ -138,6 +138,9 @@ def _column(file: NwbFile, table: str, name: str) -> Column:
         description = str(file.attribute(path, "description") or "")
         if file.is_group(path):
             return Column(name, "group", 0, description)
+        if is_long_text(file, path):
+            length = f"texts of up to {file.longest_text(path)} bytes"
+            return Column(name, "text", file.shape(path)[0], f"{length}: {description}" if description else length)
         if is_flat(file, table, name):
             values = file.array(path).reshape(-1)
             return Column(name, file.kind(path), len(values), description, values)

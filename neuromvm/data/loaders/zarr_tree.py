@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromvm.data.loaders.foreign import foreign_folder
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.data.loaders.nwb_file import LONGEST_CHAIN_OF_LINKS, NwbFile
 from neuromvm.errors import DataFormatError, MissingTableError, NeuromvmError, did_you_mean
@@ -28,8 +29,8 @@ AS_HDF5 = "Export it to HDF5 with hdmf-zarr and pynwb (NWBHDF5IO.export)"
 def open_zarr(path: Path) -> Iterator["ZarrTree"]:
     """Open an NWB-Zarr folder for reading; DataFormatError if it is none, links leave it, or ``zarr`` is not installed."""
     if not any((path / marker).is_file() for marker in MARKERS):
-        next_step = "Check the file patterns; a Zarr folder holds .zgroup or zarr.json"
-        raise DataFormatError(str(path), found="a folder that is no Zarr group", expected="an NWB file", next_step=next_step)
+        kind, next_step = foreign_folder(path)
+        raise DataFormatError(str(path), found=kind, expected="an NWB file", next_step=next_step)
     try:
         zarr = import_module("zarr")
     except ImportError as error:

@@ -29,6 +29,7 @@ from neuromvm.data.simulate.experiment import (
 )
 from neuromvm.data.simulate.lfp import LFP_RATE, VOLT
 from neuromvm.errors import RunFolderError
+from neuromvm.files import read_tree
 
 TRUTH = "truth.nc"
 FIRST_SESSION = datetime(2020, 1, 6, 9, 0, tzinfo=UTC)  # animals are one day apart
@@ -101,11 +102,7 @@ def read_truth(directory: str | Path) -> xr.DataTree:
     path = Path(directory) / TRUTH
     if not path.is_file():
         raise RunFolderError(str(directory), found=f"no {TRUTH}", expected="a folder made by 'neuromvm simulate'")
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            return tree.load()
-    except OSError as error:
-        raise RunFolderError(str(path), found=f"not a readable file ({error})", expected="the truth of a simulation") from error
+    return read_tree(path)
 
 
 def replaceable_files(
