@@ -265,7 +265,7 @@ def test_a_damaged_summary_is_said_and_the_rest_is_shown(scored, tmp_path, conte
 
 def test_a_damaged_record_of_epochs_is_said_and_the_rest_is_shown(scored, tmp_path):
     study = copied(scored, tmp_path / "run")
-    (study.path / "models" / "mmvm" / "metrics.jsonl").write_text('{"epoch": 1, "lo')
+    (study.path / "models" / "mmvm" / "metrics.jsonl").write_text('{"epoch": 1, "lo\n')
     (study.path / "provenance.json").write_text("{")
     text = " ".join(Page(render(study)).text)
     assert "record of epochs cannot be read" in text
