@@ -37,7 +37,10 @@ TRAINED: dict[str, Any] = {
     "data": {"spec": "simulated_rats", "root": "data"},
     "training": {**EXPERIMENT["training"], "epochs": 8, "patience": None},
 }
-SHARED = SharingSpec(split={"kind": "conditions", "held_out": 2}, rows=["class_kernel"], few_labels=[])
+SCORED = {  # how it is scored
+    "analyses": {"decoding": {**DECODING, "canonical_components": 2}},
+    "sharing": SharingSpec(split={"kind": "conditions", "held_out": 2}, rows=["class_kernel"], few_labels=[]),
+}
 SWEEP = {"name": "betas", "experiment": {**TRAINED, "analyses": {"decoding": DECODING}}, "grid": {"models.mmvm.beta": [0.1, 1.0]}}
 
 
@@ -82,7 +85,7 @@ def lab(tmp_path_factory) -> Path:
         (folder / f"{name}.yaml").write_text(json.dumps(spec))
     complete(folder, ["run", "trained.yaml", "--out", "trained"])
     written = folder / "trained" / "spec.yaml"
-    written.write_text(to_yaml(load_experiment_spec(written).model_copy(update={"sharing": SHARED})))
+    written.write_text(to_yaml(load_experiment_spec(written).model_copy(update=SCORED)))
     return folder
 
 
