@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
+import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,19 @@ RESUME = "Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume"
 DELETE = f"Delete it. {RESUME}"
 LARGEST_JSON = 2**28  # [bytes]
 CHECKED_AT_ONCE = 2**24  # [bytes]
+TEMPORARY = re.compile(r"\..+\.[0-9]+\.tmp")  # names of temporary_path
 CONTENTS = "contents"  # attribute of a file: dims, shape and checksum of each of its variables
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process and create it if necessary; RunFolderError if another process holds it."""
-    lock = FileLock(folder / ".lock")
+    """Lock a folder for this process and create it if necessary; RunFolderError if another process holds it.
+
+    Temporary files that killed processes have left in it or below are removed.
+    """
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
@@ -37,9 +43,38 @@ def locked(folder: Path) -> Iterator[None]:
                 str(folder), found="another process at work in it", next_step="Wait until it has ended, or choose another --out"
             ) from error
     try:
+        remove_temporaries(folder.rglob(".*.tmp"))
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def locked_in_turn(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process, after other processes have released it, and create it if necessary."""
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def temporary_path(path: Path) -> Path:
+    """Return where this process writes a file or folder before it is renamed to ``path``."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def remove_temporaries(paths: Iterable[Path]) -> None:
+    """Remove the files and folders among ``paths`` that :func:`temporary_path` has named; no other process may write them."""
+    for path in [path for path in paths if TEMPORARY.fullmatch(path.name)]:
+        with writable(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def is_empty(folder: Path) -> bool:
@@ -66,7 +101,7 @@ def writable(path: Path) -> Iterator[None]:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path, which becomes ``path`` at the end of the block and is removed if the block fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

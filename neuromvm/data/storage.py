@@ -24,6 +24,7 @@ from xarray.core import indexing
 
 from neuromvm.data.loaders.hdf5 import check_fits_memory
 from neuromvm.errors import DataFormatError, NeuromvmError, SchemaError, expect
+from neuromvm.files import temporary_path
 from neuromvm.schema import validate_recordings
 
 FORMAT = "neuromvm recordings 1"
@@ -250,7 +251,7 @@ def _pool(stored: StoredVariable) -> str:
 def _write(path: Path, index: bytes, pools: Mapping[str, Sequence[NDArray[Any]]]) -> None:
     """Write the index, and each pool of flat arrays as one variable, under a temporary name that is then replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         with h5netcdf.File(temporary, "w") as file:
             for name, arrays in {"index": [np.frombuffer(index, np.uint8)], **pools}.items():

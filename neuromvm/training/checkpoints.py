@@ -22,7 +22,12 @@ def save_checkpoint(folder: Path, state: StackState) -> None:
     progress = {"epoch": state.epoch, "best_loss": state.best_loss, "best_epoch": state.best_epoch}
     write_tensors(target / "state.safetensors", {name: value.detach().cpu().numpy() for name, value in state.tensors.items()})
     write_atomically(target / "state.json", json.dumps(progress).encode())
-    for checkpoint in _whole(folder)[:-KEPT]:
+    remove_other_checkpoints(folder)
+
+
+def remove_other_checkpoints(folder: Path) -> None:
+    """Remove all checkpoints but the newest whole ones, also what a killed process has written or removed in part."""
+    for checkpoint in _checkpoints(folder) - set(_whole(folder)[-KEPT:]):
         shutil.rmtree(checkpoint)
 
 
@@ -38,5 +43,9 @@ def load_latest_checkpoint(folder: Path) -> StackState | None:
 
 
 def _whole(folder: Path) -> list[Path]:
+    return sorted(path for path in _checkpoints(folder) if (path / "state.json").is_file())
+
+
+def _checkpoints(folder: Path) -> set[Path]:
     folders = folder.glob("epoch-*") if folder.is_dir() else ()
-    return sorted(path for path in folders if re.fullmatch(r"epoch-\d{6}", path.name) and (path / "state.json").is_file())
+    return {path for path in folders if re.fullmatch(r"epoch-\d{6}", path.name)}

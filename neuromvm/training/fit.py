@@ -24,7 +24,12 @@ from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.training import NEUTRAL
 from neuromvm.training.batches import BatchSettings, StackBatches
-from neuromvm.training.checkpoints import DELETE_FOLDER, load_latest_checkpoint, save_checkpoint
+from neuromvm.training.checkpoints import (
+    DELETE_FOLDER,
+    load_latest_checkpoint,
+    remove_other_checkpoints,
+    save_checkpoint,
+)
 from neuromvm.training.device import choose_device
 from neuromvm.training.step import StepSettings
 from neuromvm.training.trainer import EpochRecord, StackTrainer, TrainerSettings
@@ -226,6 +231,7 @@ class _Record:
             **({"start": "given"} if has_start else {}),
         }
         claim(self.folder / "training.json", settings, "a training", "Choose another folder")
+        remove_other_checkpoints(self.checkpoints)
         state = load_latest_checkpoint(self.checkpoints)
         if state is not None:
             with readable(self.checkpoints, DELETE_FOLDER):

@@ -328,7 +328,7 @@ def refit(
     from neuromvm.folders.study import Study
 
     study = Study(run_folder)
-    if not (study.path / "scores" / "decoding.nc").is_file():
+    if not (study.path / "summary.json").is_file() or "decoding" not in study.summary["analyses"]:
         analyze(study, "decoding")
     with _interruptible("Finished refits are kept: the same command continues."):
         for name in NULLS if null == "both" else [null]:

@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import h5py
@@ -15,12 +16,24 @@ import xarray as xr
 from safetensors.numpy import load_file, save_file
 
 from neuromvm.errors import RunFolderError
-from neuromvm.files import read_dataset, read_json, read_lines, read_tree, write_atomically, write_json, write_tree
+from neuromvm.files import (
+    locked,
+    locked_in_turn,
+    read_dataset,
+    read_json,
+    read_lines,
+    read_tree,
+    replacing,
+    temporary_path,
+    write_atomically,
+    write_json,
+    write_tree,
+)
 from neuromvm.folders.records import Epoch, Summary, TrainingRecord
 from neuromvm.folders.study import Study, read_splits
 from neuromvm.folders.tensors import read_tensors, write_tensors
 from neuromvm.inference.fitted_stack import FittedStack
-from neuromvm.training.checkpoints import load_latest_checkpoint
+from neuromvm.training.checkpoints import load_latest_checkpoint, remove_other_checkpoints
 
 RUN = Path(__file__).parents[1] / "committed_runs" / "0.1.0"
 
@@ -284,3 +297,56 @@ def test_checkpoints_that_are_damaged_are_refused(run):
         state.write_text(content)
         with pytest.raises(RunFolderError, match=r"Delete the folder of this checkpoint"):
             load_latest_checkpoint(folder)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork beside threads
+def test_what_a_killed_process_left_is_removed_by_the_next_that_locks_the_folder(tmp_path):
+    others = [tmp_path / "models" / name for name in (".notes.tmp", ".a.b.12.tmp.txt", "weights.7.tmp", ".hidden")]
+    process = os.fork()
+    if process == 0:
+        (tmp_path / "models" / "mmvm").mkdir(parents=True)
+        temporary_path(tmp_path / "models" / "mmvm").mkdir()
+        (temporary_path(tmp_path / "models" / "mmvm") / "pairs.nc").write_bytes(b"x")
+        for file in others:
+            file.write_bytes(b"of the user")
+        with replacing(tmp_path / "summary.json") as temporary:
+            temporary.write_bytes(b"{")
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+    assert {path.name for path in tmp_path.rglob(f".*.{process}.tmp")} == {f".summary.json.{process}.tmp", f".mmvm.{process}.tmp"}
+    with locked_in_turn(tmp_path):
+        assert list(tmp_path.rglob(f".*.{process}.tmp")), "processes that take turns may be writing other files"
+    with locked(tmp_path):
+        assert not list(tmp_path.rglob(f".*.{process}.tmp"))
+    assert sorted(path for path in (tmp_path / "models").iterdir() if path.is_file()) == sorted(others)
+    assert (tmp_path / "models" / "mmvm").is_dir()
+
+
+def test_a_folder_that_is_taken_in_turn_is_waited_for(tmp_path):
+    entered = threading.Event()
+
+    def enter() -> None:
+        with locked_in_turn(tmp_path):
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    with locked_in_turn(tmp_path):
+        thread.start()
+        assert not entered.wait(0.3)
+    assert entered.wait(20)
+    thread.join()
+
+
+def test_checkpoints_written_or_removed_in_part_do_not_stay(run):
+    folder = run / "models" / "mmvm" / "checkpoints"
+    whole = folder / "epoch-000002"
+    for name in ("epoch-000001", "epoch-000003", "epoch-000004"):
+        shutil.copytree(whole, folder / name)
+    (folder / "epoch-000004" / "state.json").unlink()  # killed while it was written
+    (folder / "epoch-000001" / "state.json").unlink()  # killed while it was removed
+    (folder / "epoch-12").mkdir()  # not a checkpoint
+    remove_other_checkpoints(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch-000002", "epoch-000003", "epoch-12"]
+    shutil.copytree(whole, folder / "epoch-000005")
+    remove_other_checkpoints(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch-000003", "epoch-000005", "epoch-12"]

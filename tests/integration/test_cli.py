@@ -345,3 +345,28 @@ def test_numbers_of_a_figure_are_those_of_the_scores(finished):
     selected = {"representation": "mmvm", "setting": "cross", "target": "all animals", "unit_of_inference": "trials"}
     one = table[np.logical_and.reduce([table[dim] == name for dim, name in selected.items()])]["score_value"].dropna()
     np.testing.assert_allclose(one.iloc[0], values(scores).sel(representation="mmvm", setting="cross"), rtol=1e-5)
+
+
+def test_refit_scores_the_table_again_if_it_is_not_in_the_summary(tmp_path, monkeypatch, capsys):
+    import neuromvm.analysis.pipeline
+    import neuromvm.workflow.refits
+
+    shutil.copytree(Path(__file__).parents[1] / "committed_runs" / "0.1.0", tmp_path / "run")
+    file = tmp_path / "run" / "summary.json"
+    summary = json.loads(file.read_text())
+    scored = []
+    monkeypatch.setattr(neuromvm.analysis.pipeline, "analyze", lambda study, *arguments: scored.append(arguments))
+    monkeypatch.setattr(neuromvm.workflow.refits, "run_refits", lambda *arguments, **settings: [])
+    monkeypatch.setattr("neuromvm.analysis.report.write_report", lambda study: None)
+    monkeypatch.setattr(cli, "print_short", lambda *arguments: None)
+    call(["refit", "run"], tmp_path, monkeypatch, capsys)
+    assert scored == [("decoding", summary["analyses"]["decoding"]["options"])]
+    # Killed after it wrote scores and before it wrote the summary.
+    file.write_text(json.dumps({**summary, "analyses": {}}))
+    assert (tmp_path / "run" / "scores" / "decoding.nc").is_file()
+    call(["refit", "run"], tmp_path, monkeypatch, capsys)
+    assert scored[1:] == [("decoding",)]
+    file.unlink()
+    monkeypatch.setattr(cli, "_refit", lambda *arguments: None)
+    call(["refit", "run"], tmp_path, monkeypatch, capsys)
+    assert scored[2:] == [("decoding",)]

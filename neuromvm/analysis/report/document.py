@@ -98,6 +98,8 @@ def _provenance(study: Study) -> dict[str, Any]:
         return {"provenance": [], "provenance_problem": error.found}
     files, versions, seeds = (provenance.pop(key, {}) for key in ("files", "versions", "seeds"))
     provenance["command"] = shlex.join(provenance.get("command", []))
+    if isinstance(resumed := provenance.get("resumed"), list):
+        provenance["resumed"] = ", ".join(str(record.get("created")) for record in resumed if isinstance(record, dict))
     provenance |= {f"seed of {key}" if key == "split" else f"seeds of {key}": json.dumps(value) for key, value in seeds.items()}
     rows = [[str(key), str(value)] for key, value in (provenance | versions).items()]
     hashes = [[name, str(file.get("source_file", "")), str(file.get("sha256", ""))] for name, file in files.items()]

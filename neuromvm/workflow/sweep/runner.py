@@ -1,7 +1,8 @@
 """Run a sweep: from its spec to a folder with plan, data, cells and table."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from tqdm.auto import tqdm
 
 from neuromvm.analysis.pipeline import check_analyses
 from neuromvm.errors import RunFolderError
-from neuromvm.files import is_empty, write_atomically, write_json, write_tree
+from neuromvm.files import is_empty, locked_in_turn, remove_temporaries, write_atomically, write_json, write_tree
 from neuromvm.folders.sweep import FAILED, PLAN, SweepFolder, cell_name, fingerprint
 from neuromvm.specs import to_yaml
 from neuromvm.specs.sweep import SweepSpec
@@ -72,16 +73,27 @@ def run_sweep(
     out = Path(out).resolve()
     if not is_empty(out) and not (out / SPEC).is_file():
         raise RunFolderError(str(out), found="files but no sweep", next_step="Choose another --out")
-    write_atomically(out / SPEC, to_yaml(spec).encode())
+    with _shared_files(out):
+        write_atomically(out / SPEC, to_yaml(spec).encode())
     tasks = _tasks(spec, cells, out)
     named = [{"cell": task.cell, "settings": cell.settings} for task, cell in zip(tasks, cells, strict=True)]
     plan = {"name": spec.name, "fields": spec.fields, "cells": named, "select": tasks[0].select}
-    write_json(out / PLAN, plan)
+    with _shared_files(out):
+        write_json(out / PLAN, plan)
     sweep = SweepFolder(out)
     _run(tasks if part is None else shard(tasks, part), sweep, engine or Serial(), pack, progress)
     if part is None or count_cells(sweep).waiting == 0:
-        write_sweep(sweep)
+        with _shared_files(out):
+            write_sweep(sweep)
     return sweep
+
+
+@contextmanager
+def _shared_files(out: Path) -> Iterator[None]:
+    """Wait until no other process writes the files that cells share, and remove what killed processes have left of them."""
+    with locked_in_turn(out):
+        remove_temporaries(path for folder in (out, out / "data", out / "figures") for path in folder.glob(".*.tmp"))
+        yield
 
 
 def count_cells(sweep: SweepFolder) -> Progress:
@@ -101,8 +113,9 @@ def _tasks(spec: SweepSpec, cells: Sequence[Variation], out: Path) -> list[CellT
             recordings = load_experiment_recordings(cell.experiment)
             fingerprints[source] = fingerprint(recordings)
             file = out / "data" / f"{fingerprints[source]}.nc"
-            if not file.is_file():
-                write_tree(file, recordings)
+            with _shared_files(out):
+                if not file.is_file():
+                    write_tree(file, recordings)
         data, experiment = fingerprints[source], cell.experiment.model_dump(mode="json")
         tasks.append(CellTask(str(out), cell_name(cell.experiment, data), experiment, data, select))
     return tasks

@@ -19,7 +19,7 @@ from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import inner_splits, make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, TrainingError
-from neuromvm.files import read_dataset, read_json, read_lines, write_atomically, write_json, write_tree
+from neuromvm.files import read_dataset, read_json, read_lines, temporary_path, write_atomically, write_json, write_tree
 from neuromvm.folders.records import Epoch, TrainingRecord
 from neuromvm.folders.sweep import SweepFolder, digest, training_name
 from neuromvm.specs import ModelSpec, TrainingSpec
@@ -58,10 +58,11 @@ class SharedTrainings:
         if name in self:
             _share_files(folder, self.path / name)
             return
-        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        temporary = temporary_path(folder)  # in a folder that this process has locked, which is cleared if it is killed
         shutil.rmtree(temporary, ignore_errors=True)
         _share_files(folder, temporary)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             temporary.rename(self.path / name)
         except OSError:  # another cell has given the same training
             shutil.rmtree(temporary)
@@ -88,7 +89,7 @@ def share_file(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without links
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = temporary_path(target)
         shutil.copyfile(source, temporary)
         temporary.replace(target)
 
