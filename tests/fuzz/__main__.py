@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.fuzz.worker import GOOD, keep, kind_of
+from tests.fuzz.worker import GOOD, KINDS, keep, kind_of
 
 LONGEST_CASE = 30.0  # [s]
 START = 120.0  # [s] for imports
@@ -90,8 +90,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60.0, help="longest time")
     parser.add_argument("--out", type=Path, default=Path("fuzz_findings"), help="inputs of cases that went wrong")
-    parser.add_argument("--kinds", default="nwb,spec,run,array", help="kinds of cases")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="kinds of cases")
     options = parser.parse_args()
+    unknown = set(options.kinds.split(",")) - set(KINDS)
+    if unknown:
+        parser.error(f"no kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     fuzz = Fuzz(options.seed, options.n, options.first, options.minutes, options.out.resolve(), options.kinds)
     start = time.monotonic()
     fuzz.run()
