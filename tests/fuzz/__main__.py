@@ -76,6 +76,7 @@ class Fuzz:
 
     def _waits(self, process: subprocess.Popen[bytes], wait: float) -> bool:
         """Return whether a line arrives before the worker has used the time of a case."""
+        assert process.stdout is not None
         used, begin = _processor_time(process.pid), time.monotonic()
         while time.monotonic() < min(begin + LONGEST_WAIT, self.end):
             if select.select([process.stdout], [], [], 1.0)[0]:

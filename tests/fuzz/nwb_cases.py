@@ -217,7 +217,11 @@ def run(folder: Path, random: np.random.Generator, outside: Path) -> str:
     mutate(folder / NAME, random, outside)
     errors: list[Exception] = []
     read = ""
-    for action in (lambda: inspect_file(folder / NAME).to_string(), lambda: _described(folder, random)):
+    actions: list[Callable[[], str]] = [
+        lambda: str(inspect_file(folder / NAME).to_string()),
+        lambda: _described(folder, random),
+    ]
+    for action in actions:
         try:
             read += action()
         except Exception as error:
