@@ -217,7 +217,7 @@ def _table(name: str, animal: str, tables: Mapping[str, Any]) -> dict[Any, Any]:
 
 def _number(name: str, value: object) -> float:
     """Return an argument that is a finite number, or raise ArgumentError."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not abs(value) < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not math.isfinite(value):
         raise ArgumentError(f"argument {name!r}", found=repr(value), expected="a finite number")
     return float(value)
 
