@@ -1,6 +1,7 @@
 """Typed errors with the place of a mistake, the value found, the value expected and the next step."""
 
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 from functools import partial
 
@@ -92,6 +93,15 @@ def expect(value: object, kind: type, name: str, make: str) -> None:
         raise ArgumentError(
             f"argument {name!r}", found=f"a {type(value).__name__}", expected=f"a {kind.__name__}", next_step=make
         )
+
+
+def expect_choice(value: object, known: Collection[str], name: str) -> None:
+    """Raise ArgumentError unless the argument ``name`` is one of the known words.
+
+    >>> expect_choice("rates", ["counts", "rates"], "kind")
+    """
+    if not isinstance(value, str) or value not in known:
+        raise ArgumentError(f"argument {name!r}", found=repr(value), expected=f"one of {', '.join(known)}")
 
 
 def shortened(text: str, longest: int = LONGEST_PART) -> str:

@@ -14,13 +14,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from neuromvm.errors import ArgumentError, NeuromvmError, SchemaError, did_you_mean, expect
+from neuromvm.errors import ArgumentError, NeuromvmError, SchemaError, did_you_mean, expect, expect_choice
 
 VERSION = "1"
 ACTIVITY_NAMES = ("spike_count", "event_amplitude")
@@ -29,6 +29,9 @@ THETA_PHASE = "theta_phase"
 ACTIVITY_KIND = "activity_kind"  # attribute of activity: one of ACTIVITY_KINDS
 MISSING_STEP = "Correct them, or set samples.missing (missing=... of arrays) to drop_trials or drop_units, which are counted"
 LARGEST_COUNT = 2**32 - 1
+LABEL_TYPES = (str, bool, int, float, np.bool_, np.integer, np.floating, np.datetime64, type(None))  # in arrays of objects
+LABEL_VALUES = "numbers, true and false, times, or text; missing numbers are NaN, and missing text is '' or None"
+TRIAL_TIMES = ("onset", "start_time", "stop_time")  # labels of trials that are times [s]
 BLOCK = 2**22  # [bytes] of activity that are checked at a time
 # Names that a network (torch.nn.ModuleDict) or the root of a tree uses itself
 RESERVED_ANIMAL_NAMES = {
@@ -253,8 +256,17 @@ def expect_samples_with_splits(samples: xr.DataTree, splits: xr.DataTree) -> Non
 
 
 def dropped(dataset: xr.Dataset) -> list[Dropped]:
-    """Return the data account of an animal from its attributes."""
-    return [Dropped(*line) for line in json.loads(dataset.attrs.get("dropped", "[]"))]
+    """Return the data account of an animal, ``attrs["dropped"]``; SchemaError is raised if that is something else."""
+    account = dataset.attrs.get("dropped", "[]")
+    try:
+        return [Dropped(str(what), str(reason), int(count)) for what, reason, count in json.loads(account)]
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise SchemaError(
+            "attrs['dropped']",
+            found=repr(account),
+            expected="the account of what was left out, a JSON list of [what, reason, count]",
+            next_step="Remove this attribute, or keep it under another name",
+        ) from error
 
 
 def with_dropped(dataset: xr.Dataset, lines: list[Dropped]) -> xr.Dataset:
@@ -280,15 +292,13 @@ def validate_recordings(tree: xr.DataTree, missing: Missing = "refuse") -> xr.Da
 
     Raises
     ------
+    ArgumentError
+        If an argument is of the wrong type, or ``missing`` is unknown.
     SchemaError
         If names, dims, the grid, types or values are wrong; it names animal, trial and unit.
     """
-    if not tree.children:
-        raise SchemaError("recordings", found="no animals", expected="one node an animal")
-    check_animal_names(tree.children)
-    for name, dataset in animals(tree):
-        _check_dims(name, dataset)
-    _check_grid(tree)
+    expect_choice(missing, get_args(Missing), "missing")
+    check_structure(tree)
     kept = {name: _without_missing(name, dataset, missing) for name, dataset in animals(tree)}
     for name, dataset in kept.items():
         _check_values(name, activity(dataset))
@@ -300,11 +310,27 @@ def validate_recordings(tree: xr.DataTree, missing: Missing = "refuse") -> xr.Da
     return xr.DataTree.from_dict({"/": root, **inherited})
 
 
+def check_structure(tree: xr.DataTree) -> None:
+    """Raise the errors of :func:`validate_recordings` for all but the values of activity, which are not read."""
+    expect(tree, xr.DataTree, "recordings", 'Make them: load_recordings(load_data_spec("my_lab.yaml"))')
+    if not tree.children:
+        raise SchemaError("recordings", found="no animals", expected="one node an animal")
+    check_animal_names(tree.children)
+    for name, dataset in animals(tree):
+        _check_dims(name, dataset)
+        _check_labels(name, dataset)
+        dropped(dataset)
+    _check_grid(tree)
+
+
 def _check_dims(name: str, dataset: xr.Dataset) -> None:
     """Raise SchemaError unless the activity of an animal has the dims, type and coordinates of recordings."""
     values, where = activity(dataset), f"recordings/{name}"
     if len(values.dims) != 3 or values.dims[0] != "trial" or values.dims[2] != "unit" or values.dims[1] not in GRID_DIMS:
         raise SchemaError(where, found=f"{values.name} with dims {values.dims}", expected="(trial, time | position, unit)")
+    if not values.size:
+        sizes = ", ".join(f"{size} {dim}s" for dim, size in values.sizes.items())
+        raise SchemaError(where, found=f"{values.name} of {sizes}", expected="one of each, or more", next_step="Leave it out")
     if values.name == "spike_count" and values.dtype.kind not in "uifb":
         raise SchemaError(where, found=f"spike_count of type {values.dtype}", expected="whole numbers")
     if values.name == "event_amplitude" and values.dtype.kind != "f":
@@ -332,6 +358,25 @@ def _check_dims(name: str, dataset: xr.Dataset) -> None:
         )
 
 
+def _check_labels(name: str, dataset: xr.Dataset) -> None:
+    """Raise SchemaError unless labels of trials and columns of units are numbers, true and false, times or text, or missing."""
+    for key, coord in dataset.coords.items():
+        if coord.dims not in (("trial",), ("unit",)):
+            continue
+        kinds, expected = ("iufMm", "seconds") if key in TRIAL_TIMES else ("biufUMm", LABEL_VALUES)
+        lacking = [] if coord.dtype.kind in kinds else [str(coord.dtype)]
+        if coord.dtype.kind == "O" and key not in TRIAL_TIMES:
+            values = coord.to_numpy().tolist()
+            lacking = sorted({type(value).__name__ for value in values if not isinstance(value, LABEL_TYPES)})
+        if lacking:
+            raise SchemaError(
+                f"recordings/{name}: {coord.dims[0]} label {str(key)!r}",
+                found=f"values of type {', '.join(lacking)}",
+                expected=expected,
+                next_step="Convert it, for example with .astype(str)" if expected == LABEL_VALUES else "Convert it, or rename it",
+            )
+
+
 def _check_grid(tree: xr.DataTree) -> None:
     """Raise SchemaError unless all animals have one grid of equal bins whose width is known."""
     grids = {name: (grid_dim(dataset), dataset) for name, dataset in animals(tree)}
@@ -349,11 +394,16 @@ def _check_grid(tree: xr.DataTree) -> None:
             )
 
 
+def checked_width(where: str, width: object) -> float:
+    """Return the width of bins, or raise SchemaError unless it is a number above 0."""
+    if isinstance(width, bool) or not isinstance(width, int | float | np.integer | np.floating) or not 0 < width < math.inf:
+        raise SchemaError(where, found=f"bin_width {width!r}", expected="a number above 0")
+    return float(width)
+
+
 def check_bins(where: str, grid: xr.DataArray) -> None:
     """Raise SchemaError unless a grid is bin centres that rise by ``attrs["bin_width"]``."""
-    width = grid.attrs["bin_width"]
-    if isinstance(width, bool) or not isinstance(width, int | float | np.number) or not 0 < width < math.inf:
-        raise SchemaError(where, found=f"bin_width {width!r}", expected="a number above 0")
+    width = checked_width(where, grid.attrs.get("bin_width"))
     if grid.ndim != 1 or not grid.size or grid.dtype.kind not in "iuf":
         raise SchemaError(where, found=f"a grid of shape {grid.shape} and type {grid.dtype}", expected="bin centres, numbers")
     centres = grid.to_numpy().astype(np.float64)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from neuromvm.data.loaders.inspect import read_outline
 from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.numeric_labels import different_numbers, looks_continuous
-from neuromvm.errors import expect
-from neuromvm.schema import activity, animals, dropped, grid_dim
+from neuromvm.schema import activity, animals, check_structure, dropped, grid_dim
 
 TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id", "warp_onset", "stretch"}
 MOST_VALUES = 12
@@ -24,18 +23,20 @@ def describe(recordings: xr.DataTree) -> pd.DataFrame:
 
     ``recordings`` are those of :func:`neuromvm.data.loaders.load_recordings`. ``mean_activity`` is in spikes per second for
     counts on a time grid, else in the unit of the recording. ``labels`` gives the values of each label with numbers of trials,
-    and the first of more than 12; a label of numbers that looks continuous is for the analysis ``continuous``.
+    and the first of more than 12; a label of numbers that looks continuous is for the analysis ``continuous``. Recordings whose
+    names, dims, labels or grid are wrong raise SchemaError; missing or impossible values of activity do not.
 
     Examples
     --------
     >>> counts = xr.DataArray(np.ones((4, 2, 3), np.uint8), dims=("trial", "time", "unit"))
     >>> time = xr.Variable("time", [0.25, 0.75], {"bin_width": 0.5})
-    >>> rat = xr.Dataset({"spike_count": counts}, coords={"odor": ("trial", ["A", "A", "A", "B"])})
+    >>> odor = ("trial", ["A", "A", "A", "B"])
+    >>> rat = xr.Dataset({"spike_count": counts}, coords={"trial": range(4), "unit": range(3), "odor": odor})
     >>> tree = xr.DataTree.from_dict({"/": xr.Dataset(coords={"time": time}), "rat": rat})
     >>> describe(tree)[["units", "trials", "mean_activity", "labels"]].values.tolist()
     [[3, 4, 2.0, 'odor: A 3, B 1']]
     """
-    expect(recordings, xr.DataTree, "recordings", 'Make them: load_recordings(load_data_spec("my_lab.yaml"))')
+    check_structure(recordings)
     rows = []
     for animal, dataset in animals(recordings):
         values = activity(dataset)
@@ -93,7 +94,7 @@ def label_names(dataset: xr.Dataset) -> list[str]:
 
 def _label_as_text(name: str, values: NDArray[Any]) -> str:
     """Describe a label: its values with numbers of trials, or how many values it has, some of them, and how it looks."""
-    if len(np.unique(values)) <= MOST_VALUES:
+    if len(np.unique(as_text(values) if values.dtype.kind == "O" else values)) <= MOST_VALUES:
         return f"{name}: {_counts_as_text(values)}"
     names, trials = np.unique(as_text(values), return_counts=True)
     numbers = [f"{number:g}" for number in different_numbers(values).tolist()]

@@ -1,6 +1,7 @@
 """Recordings from arrays in memory: of activity that is cut into trials and bins, or of spike times and trials."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuromvm import schema
 from neuromvm.data.bins import bin_centres, count_spikes
-from neuromvm.errors import AlignmentError, ArgumentError, SchemaError
+from neuromvm.data.memory import available_memory
+from neuromvm.errors import AlignmentError, ArgumentError, SchemaError, expect_choice
 from neuromvm.specs.data import RESERVED_LABELS
 
-TRIAL_TIMES = ("onset", "start_time", "stop_time")  # [s]
-ALLOWED = {"trial", "session", "trial_id", *TRIAL_TIMES}  # reserved labels that trials may have
+ALLOWED = {"trial", "session", "trial_id", *schema.TRIAL_TIMES}  # reserved labels that trials may have
 ACTIVITY = "activity"  # key of the activity in the dict of an animal
+LARGEST_BINS = 2.0**53  # numbers of bins that are exact
 Labels = Mapping[str, Any] | pd.DataFrame
 
 
@@ -91,11 +93,8 @@ def recordings_from_arrays(
     >>> bool((samples["bob"]["activity"][:, 0, 0] == activity["bob"][:, 5:].sum(axis=1)).all())
     True
     """
-    if kind not in schema.ACTIVITY_KINDS:
-        known = ", ".join(schema.ACTIVITY_KINDS)
-        raise ArgumentError("argument 'kind'", found=repr(kind), expected=f"one of {known}")
-    if grid not in schema.GRID_DIMS:
-        raise ArgumentError("argument 'grid'", found=repr(grid), expected=f"one of {', '.join(schema.GRID_DIMS)}")
+    expect_choice(kind, schema.ACTIVITY_KINDS, "kind")
+    expect_choice(grid, schema.GRID_DIMS, "grid")
     animals = _by_animal("activity", activity)
     labels_of, units_of = (_by_animal(name, of, set(animals)) for name, of in (("labels", labels), ("units", units)))
     arrays, nodes = {}, {}
@@ -106,8 +105,8 @@ def recordings_from_arrays(
             found = f"a dict with {', '.join(map(str, inside)) or 'nothing'}"
             raise SchemaError(f"animal {animal}", found=found, expected=f"the key {ACTIVITY!r}, and labels of trials")
         arrays[animal] = values = _array(animal, inside.pop(ACTIVITY), grid)
-        coords = _columns(animal, "trial", values, {**inside, **dict(labels_of.get(animal, {}))})
-        coords |= _columns(animal, "unit", values, units_of.get(animal, {}))
+        coords = _columns(animal, "trial", values, {**inside, **_table("labels", animal, labels_of)})
+        coords |= _columns(animal, "unit", values, _table("units", animal, units_of))
         variable = schema.ACTIVITY_KINDS[kind].variable
         data = _counts(values.to_numpy()) if variable == "spike_count" else _floats(values.to_numpy())
         nodes[animal] = xr.Dataset({variable: (values.dims, data, {schema.ACTIVITY_KIND: kind})}, coords)
@@ -145,7 +144,10 @@ def recordings_from_spike_times(
     Raises
     ------
     AlignmentError
-        If the window is not a positive whole number of bins, or no spike of an animal lies in a window of its trials.
+        If the window is not a positive whole number of bins, more than memory holds, or no spike of an animal lies in a window
+        of its trials.
+    ArgumentError
+        If an argument is of the wrong type.
     SchemaError
         If times are not finite numbers, or as in :func:`recordings_from_arrays`.
 
@@ -158,23 +160,21 @@ def recordings_from_spike_times(
     >>> recordings["ada"]["spike_count"].values.tolist()
     [[[2, 0], [0, 0]], [[0, 1], [1, 0]]]
     """
-    begin, stop = window
-    if not bin_width > 0 or not stop > begin or abs((stop - begin) / bin_width - round((stop - begin) / bin_width)) > 1e-6:
-        raise AlignmentError(
-            "argument 'window'",
-            found=f"{begin:g}..{stop:g} s, bins of {bin_width:g} s",
-            expected="a positive whole number of bins",
-        )
-    bins, animals = round((stop - begin) / bin_width), _by_animal("spike_times", spike_times)
+    begin, bin_width, bins = _bins(window, bin_width)
+    animals = _by_animal("spike_times", spike_times)
     trials = _by_animal("onsets", onsets, set(animals))
     labels_of, units_of = (_by_animal(name, of, set(animals)) for name, of in (("labels", labels), ("units", units)))
     activity, with_onsets, with_units = {}, {}, {}
     for animal, given in animals.items():
         if animal not in trials:
             raise SchemaError(f"animal {animal}", found="no onsets", expected="the time of the event of each trial [s]")
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            expected = "a list of the spike times of each unit, or a dict unit -> spike times"
+            raise ArgumentError(f"argument 'spike_times', animal {animal}", found=f"a {type(given).__name__}", expected=expected)
         named = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
         times = [np.sort(_times(f"animal {animal}, unit {unit}", values)) for unit, values in named.items()]
         onset = _times(f"animal {animal}, onsets", trials[animal])
+        _check_room(animal, len(onset), bins, len(times))
         counts = count_spikes(times, onset, begin, bin_width, bins)
         if not counts.any():
             extents = [f"{array[0]:g} to {array[-1]:g} s" for array in times if array.size]
@@ -185,8 +185,8 @@ def recordings_from_spike_times(
             )
         unit_labels = np.array(list(named)) if all(isinstance(unit, int) for unit in named) else np.array([*map(str, named)])
         activity[animal] = counts
-        with_onsets[animal] = {**dict(labels_of.get(animal, {})), "onset": onset}
-        with_units[animal] = {**dict(units_of.get(animal, {})), "unit": unit_labels}
+        with_onsets[animal] = {**_table("labels", animal, labels_of), "onset": onset}
+        with_units[animal] = {**_table("units", animal, units_of), "unit": unit_labels}
     return recordings_from_arrays(activity, with_onsets, bin_width=bin_width, start=begin, units=with_units)
 
 
@@ -204,6 +204,49 @@ def _by_animal(name: str, argument: Any, known: set[str] | None = None) -> dict[
         found = f"animals {', '.join(sorted(set(animals) - known))}, which have no activity"
         raise SchemaError(f"argument {name!r}", found=found, expected=f"some of {', '.join(sorted(known))}")
     return animals
+
+
+def _table(name: str, animal: str, tables: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return the labels of the trials, or columns of the units, of an animal by their names: none if none are given."""
+    table = tables.get(animal, {})
+    if not isinstance(table, Mapping | pd.DataFrame):
+        found, expected = f"a {type(table).__name__}", "a dict, label -> values, or a DataFrame"
+        raise ArgumentError(f"argument {name!r}, animal {animal}", found=found, expected=expected)
+    return dict(table)
+
+
+def _number(name: str, value: object) -> float:
+    """Return an argument that is a finite number, or raise ArgumentError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not math.isfinite(value):
+        raise ArgumentError(f"argument {name!r}", found=repr(value), expected="a finite number")
+    return float(value)
+
+
+def _bins(window: object, bin_width: object) -> tuple[float, float, int]:
+    """Return where a window begins, the width of its bins, and their number, or raise the errors of wrong arguments."""
+    if not isinstance(window, Sequence | np.ndarray) or isinstance(window, str) or len(window) != 2:
+        raise ArgumentError("argument 'window'", found=repr(window), expected="two numbers: from, to [s]")
+    (begin, stop), width = (_number("window", end) for end in window), _number("bin_width", bin_width)
+    bins = (stop - begin) / width if width > 0 else 0.0
+    if not 0 < bins < LARGEST_BINS or abs(bins - round(bins)) > 1e-6:
+        raise AlignmentError(
+            "argument 'window'",
+            found=f"{begin:g}..{stop:g} s, bins of {width:g} s",
+            expected="a positive whole number of bins",
+        )
+    return begin, width, round(bins)
+
+
+def _check_room(animal: str, trials: int, bins: int, units: int) -> None:
+    """Raise AlignmentError if the memory that is available does not hold the counts of an animal."""
+    size, most = trials * bins * (units + np.dtype(np.intp).itemsize), available_memory()
+    if size > most:
+        raise AlignmentError(
+            f"animal {animal}",
+            found=f"{trials} trials of {bins} bins and {units} units, which take {size / 1e9:.3g} GB",
+            expected=f"at most the available memory, {most / 1e9:.3g} GB",
+            next_step="Pass a narrower window or wider bins",
+        )
 
 
 def _array(animal: str, given: Any, grid: str) -> xr.DataArray:
@@ -232,7 +275,11 @@ def _from_table(animal: str, table: pd.DataFrame, grid: str) -> xr.DataArray:
     if table.index.nlevels != 2:
         found = f"a DataFrame with {table.index.nlevels} level of rows"
         raise SchemaError(f"animal {animal}", found=found, expected=f"rows with a MultiIndex (trial, {grid}), units as columns")
-    trials, bins = (level.unique() for level in (table.index.get_level_values(0), table.index.get_level_values(1).sort_values()))
+    trials = table.index.get_level_values(0).unique()
+    try:
+        bins = table.index.get_level_values(1).sort_values().unique()
+    except TypeError as error:
+        raise SchemaError(f"animal {animal}", found=f"bins of mixed types ({error})", expected="numbers of bins") from error
     if len(table) != len(trials) * len(bins) or table.index.has_duplicates:
         found = f"{len(table)} rows of {len(trials)} trials and {len(bins)} bins"
         raise SchemaError(f"animal {animal}", found=found, expected="one row for each trial and bin")
@@ -255,9 +302,9 @@ def _columns(animal: str, dim: str, values: xr.DataArray, given: Labels) -> dict
         array = _label(where, column)
         if array.shape != (values.sizes[dim],):
             raise SchemaError(where, found=f"shape {array.shape}", expected=f"one value for each of {values.sizes[dim]} {dim}s")
-        if name in TRIAL_TIMES and array.dtype.kind not in "iuf":
+        if name in schema.TRIAL_TIMES and array.dtype.kind not in "iuf":
             raise SchemaError(where, found=f"type {array.dtype}", expected="seconds")
-        checked[name] = (dim, array.astype(np.float64) if name in TRIAL_TIMES else array)
+        checked[name] = (dim, array.astype(np.float64) if name in schema.TRIAL_TIMES else array)
     if len(np.unique(checked[dim][1])) < values.sizes[dim]:
         raise SchemaError(
             f"animal {animal}", found=f"{dim} labels that occur twice", expected=f"a different label for each {dim}"
@@ -314,8 +361,11 @@ def _grid(arrays: Mapping[str, xr.DataArray], bin_width: float | None, start: fl
         listed = ", ".join(f"{animal} {size}" for animal, size in sizes.items()) or "no animals"
         raise SchemaError("recordings", found=f"numbers of bins: {listed}", expected="the same window in all animals")
     known = {animal: array[grid] for animal, array in arrays.items() if grid in array.coords}
-    widths = {float(centres.attrs["bin_width"]) for centres in known.values() if "bin_width" in centres.attrs}
-    widths = widths if bin_width is None else {bin_width}
+    given = {animal: centres.attrs["bin_width"] for animal, centres in known.items() if "bin_width" in centres.attrs}
+    if bin_width is None:
+        widths = {schema.checked_width(f"animal {animal}, {grid}", width) for animal, width in given.items()}
+    else:
+        widths = {schema.checked_width("argument 'bin_width'", bin_width)}
     if len(widths) != 1:
         found = f"different widths of bins: {sorted(widths)}" if widths else "no width of bins"
         raise SchemaError("recordings", found=found, expected="the width of bins", next_step="Pass bin_width=0.1, for example")
@@ -325,7 +375,7 @@ def _grid(arrays: Mapping[str, xr.DataArray], bin_width: float | None, start: fl
     starts = {round(float(centres[0]) - width / 2, 9) for centres in known.values()}
     if start is None and len(starts) > 1:
         raise SchemaError("recordings", found=f"grids that begin at {sorted(starts)}", expected="the same window in all animals")
-    begin = (starts.pop() if starts else 0.0) if start is None else start
+    begin = (starts.pop() if starts else 0.0) if start is None else _number("start", start)
     attrs = {"bin_width": width, **({"units": "s"} if grid == "time" else {})}
     return xr.Variable(grid, np.round(bin_centres(begin, width, next(iter(sizes.values()))), 12), attrs)
 

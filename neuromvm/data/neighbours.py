@@ -41,7 +41,7 @@ def reaches_neighbours(dataset: xr.Dataset, begin: float, end: float) -> NDArray
         return reaching
     onset = _seconds(dataset, "onset")
     known = np.isfinite(onset)
-    sessions = dataset["session"].to_numpy() if "session" in dataset.coords else np.zeros(trials)
+    sessions = dataset["session"].to_numpy().astype(str) if "session" in dataset.coords else np.zeros(trials)
     starts, stops = _seconds(dataset, "start_time"), _seconds(dataset, "stop_time")
     for session in np.unique(sessions[known]):
         rows = np.flatnonzero(known & (sessions == session))

@@ -211,7 +211,12 @@ class Animal:
 
     def in_time(self, spec: SplitSpec) -> NDArray[np.intp]:
         """Return the labelled trials in order of ``spec.order``, by default of their onset."""
-        order = np.argsort(self.label("onset" if spec.order is None else spec.order), kind="stable")
+        name = "onset" if spec.order is None else spec.order
+        try:
+            order = np.argsort(self.label(name), kind="stable")
+        except TypeError as error:
+            found = f"{name} of mixed types or with missing values, which have no order"
+            raise SplitError(f"split.order, animal {self.name}", found=found, expected="a label of numbers") from error
         return np.asarray(order[self.strata[order] >= 0])
 
     def seed(self, spec: SplitSpec, number: int, *stream: int) -> int:

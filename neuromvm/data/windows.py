@@ -212,7 +212,7 @@ class Windows:
         whole = {}
         for setting, length in (("start", start - low), ("width", width), ("step", step), ("bin_width", coarse)):
             whole[setting] = round(length / fine)
-            if abs(length / fine - whole[setting]) > 1e-3:
+            if abs(length / fine - whole[setting]) > 1e-3 or (setting != "start" and not whole[setting]):
                 raise AlignmentError(f"samples.{setting}", found=f"{length:g}", expected=WHOLE_BINS.format(fine))
         if whole["width"] % whole["bin_width"]:
             raise AlignmentError("samples.bin_width", found=f"{coarse:g}", expected=f"a divisor of the window, {width:g}")
@@ -279,6 +279,11 @@ def _select_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Datas
     for label in dict.fromkeys([*spec.label, *spec.match_by]):
         if label != "window":
             missing = np.isin(_as_text(schema.trial_label(name, dataset, label).to_numpy()), ["", "nan"])
+            if missing.all():
+                found = f"no trial with a value of {label}"
+                raise SchemaError(
+                    f"animal {name}", found=found, next_step="Choose another label, or leave it out with data.animals"
+                )
             dataset = _leave_out(dataset, missing, f"{label} has no value")
     return dataset
 

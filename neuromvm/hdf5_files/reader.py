@@ -30,10 +30,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        _limit(resource.RLIMIT_AS, MEMORY)
     for line in sys.stdin:
         used = time.process_time()
-        resource.setrlimit(resource.RLIMIT_CPU, (int(used) + LONGEST_CALL + 1, resource.RLIM_INFINITY))
+        _limit(resource.RLIMIT_CPU, int(used) + LONGEST_CALL + 1)
         answer = "read"
         try:
             walk(json.loads(line), used + LONGEST_WALK)
@@ -41,6 +41,12 @@ def main() -> None:
             answer = type(error).__name__
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
+
+
+def _limit(kind: int, most: int) -> None:
+    """Set a limit of this process, or keep a narrower one that whoever started it has set."""
+    narrower = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (most if narrower == resource.RLIM_INFINITY else min(most, narrower), narrower))
 
 
 def walk(path: str, deadline: float) -> None:

@@ -17,6 +17,7 @@ import h5py
 
 LOG = logging.getLogger(__name__)
 SUSPECT_BYTES, SUSPECT_RATIO = 2**26, 1000  # deflate cannot exceed about 1030 : 1
+DIMENSIONS = "DIMENSION_LIST"  # attribute of a dataset: the scales of each of its dims
 LONGEST_WAIT = 120.0  # [s] for an answer; an endless loop ends earlier, by its processor time
 CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
 PROGRAM = Path(__file__).with_name("reader.py")
@@ -153,12 +154,19 @@ def structural_damage(path: Path) -> str:
 
 
 def unsafe_content(path: Path) -> str:
-    """Return what in a file leads to another file, or is a small array that unfolds into a large one; '' if nothing does."""
+    """Return what in a file is not safe to read, or ''.
+
+    That is what leads to another file, groups that lead in circles, small arrays that unfold into large ones, and lists of
+    dimensions that are longer than the library expects, which overwrite its memory.
+    """
     found: list[str] = []
+    groups: set[int] = set()
 
     def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if not isinstance(item, h5py.Dataset):
             return
+        if _overflows(item):
+            found.append(f"{name}: a list of dimensions that does not fit")
         if item.external or item.is_virtual:
             found.append(f"{name}: values that are stored elsewhere")
         elif item.nbytes > SUSPECT_BYTES and item.nbytes > SUSPECT_RATIO * item.id.get_storage_size():
@@ -167,11 +175,25 @@ def unsafe_content(path: Path) -> str:
     def note_link(name: str, link: object) -> None:
         if isinstance(link, h5py.ExternalLink):
             found.append(f"{name}: a link to another file")
+        elif isinstance(node := file.get(name), h5py.Group):
+            address = int(h5py.h5o.get_info(node.id).addr)
+            if address in groups:
+                found.append(f"{name}: a second name of a group")
+            groups.add(address)
 
     with h5py.File(path, "r") as file:
+        groups.add(int(h5py.h5o.get_info(file.id).addr))
         file.visititems(note)
         file.visititems_links(note_link)
     return found[0] if found else ""
+
+
+def _overflows(dataset: h5py.Dataset) -> bool:
+    """Return whether the library would read more dimension scales of a dataset than it has memory for."""
+    if DIMENSIONS not in dataset.attrs:
+        return False
+    scales = dataset.attrs.get_id(DIMENSIONS)
+    return scales.shape != (dataset.ndim,) or not isinstance(scales.get_type(), h5py.h5t.TypeVlenID)
 
 
 atexit.register(lambda: _reader().stop())

@@ -215,3 +215,51 @@ def test_spike_times_that_cannot_be_counted_are_refused(spikes, onsets, window, 
         nm.recordings_from_spike_times({"ada": spikes}, {"ada": onsets}, window=window, bin_width=0.1)
     with pytest.raises(SchemaError, match="bob: no onsets"):
         nm.recordings_from_spike_times({"ada": [[0.1]], "bob": [[0.1]]}, {"ada": [0.0]}, window=(0, 1), bin_width=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kind", ["counts"]), ("grid", None), ("missing", {}), ("start", "x"), ("start", np.nan), ("start", [0]), ("start", True)],
+)
+def test_settings_of_another_type_are_refused(name, value):
+    with pytest.raises(ArgumentError, match=f"argument '{name}'"):
+        nm.recordings_from_arrays(COUNTS, **{**GRID, name: value})
+
+
+@pytest.mark.parametrize("width", [np.nan, np.inf, -1, "x", b"0.1", [0.1], np.array([0.1, 0.2]), True])
+def test_widths_that_are_no_numbers_are_refused(width):
+    with pytest.raises(SchemaError, match="bin_width"):
+        nm.recordings_from_arrays(COUNTS, bin_width=width)
+    given = as_data_array("ada")
+    given["time"].attrs["bin_width"] = width
+    with pytest.raises(SchemaError, match="animal ada, time: bin_width"):
+        nm.recordings_from_arrays({"ada": given})
+    with pytest.raises((ArgumentError, AlignmentError), match=r"argument '(bin_width|window)'"):
+        nm.recordings_from_spike_times({"ada": [[0.1]]}, {"ada": [0.0]}, window=(0, 1), bin_width=width)
+
+
+@pytest.mark.parametrize("labels", [None, 3, "odor", [1, 2]])
+def test_labels_that_are_no_table_are_refused(labels):
+    for name in ("labels", "units"):
+        with pytest.raises(ArgumentError, match=f"argument '{name}', animal ada.*DataFrame"):
+            nm.recordings_from_arrays(COUNTS, **GRID, **{name: {"ada": labels}})
+
+
+@pytest.mark.parametrize("window", [None, 3, "01", (0, 1, 2), (0, "x"), (0, np.nan), (None, 1), (0, [1])])
+def test_windows_that_are_no_two_numbers_are_refused(window):
+    with pytest.raises(ArgumentError, match="argument 'window'"):
+        nm.recordings_from_spike_times({"ada": [[0.1]]}, {"ada": [0.0]}, window=window, bin_width=0.1)
+
+
+def test_spikes_that_are_no_list_and_counts_beyond_memory_are_refused():
+    for spikes in (None, 3, "spikes"):
+        with pytest.raises(ArgumentError, match="argument 'spike_times', animal ada"):
+            nm.recordings_from_spike_times({"ada": spikes}, {"ada": [0.0]}, window=(0, 1), bin_width=0.1)
+    with pytest.raises(AlignmentError, match=r"10000000000000 bins and 1 units.*available memory"):
+        nm.recordings_from_spike_times({"ada": [[0.1]]}, {"ada": [0.0]}, window=(0, 1e12), bin_width=0.1)
+
+
+def test_bins_of_a_table_need_an_order():
+    rows = pd.MultiIndex.from_product([range(3), [None, 1, "a"]])
+    with pytest.raises(SchemaError, match="animal ada: bins of mixed types"):
+        nm.recordings_from_arrays({"ada": pd.DataFrame({"u": np.ones(9)}, index=rows)}, bin_width=0.1)

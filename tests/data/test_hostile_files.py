@@ -15,9 +15,11 @@ from neuromvm.data.describe import describe, inspect_file
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.loaders.hdf5 import open_hdf5
 from neuromvm.data.loaders.text_length import longest_text
-from neuromvm.errors import DataFormatError
+from neuromvm.errors import DataFormatError, RunFolderError
+from neuromvm.files import read_tree, write_tree
 from neuromvm.hdf5_files import structure
 from neuromvm.schema import dropped
+from tests.conftest import tuned_recordings
 from tests.data.nwb_files import spike_spec, write_spikes
 
 LONG = 30_000_000
@@ -256,3 +258,45 @@ def test_the_second_process_ends_with_the_first(tmp_path, file):
 
 def test_describe_of_a_good_file_says_nothing_of_damage(file):
     assert describe(load_recordings(spike_spec(), file.parent)).loc["rat", "dropped"] == ""
+
+
+def test_virtual_texts_that_refer_to_themselves_do_not_end_the_process(file):
+    with h5py.File(file, "a") as handle:
+        del handle["units/quality"]
+        layout = h5py.VirtualLayout(shape=(3,), dtype=TEXT)
+        layout[:] = h5py.VirtualSource(".", "/units/quality", shape=(3,))
+        handle.create_virtual_dataset("units/quality", layout)
+    table = inspect_file(file).set_index(["table", "column"])
+    assert table.loc[("units", "quality"), "type"] == "unreadable"
+    assert "refers to itself" in table.loc[("units", "quality"), "description"]
+
+
+@pytest.mark.parametrize("link", ["hard", "soft", "root"])
+def test_groups_of_a_tree_that_lead_in_circles_are_refused(tmp_path, link):
+    path = tmp_path / "a.nc"
+    write_tree(path, tuned_recordings({"mitt": (2, 6)}))
+    with h5py.File(path, "a") as handle:
+        handle["mitt/me"] = {"hard": handle["mitt"], "soft": h5py.SoftLink("/mitt"), "root": handle}[link]
+    with pytest.raises(RunFolderError, match="mitt/me: a second name of a group"):
+        read_tree(path)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 20, 2, 1)])
+def test_lists_of_dimensions_that_overwrite_memory_are_refused(tmp_path, shape):
+    path = tmp_path / "a.nc"
+    write_tree(path, tuned_recordings({"mitt": (2, 6)}))
+    with h5py.File(path, "a") as handle:
+        scales = handle["mitt/spike_count"].attrs["DIMENSION_LIST"]
+        del handle["mitt/spike_count"]
+        handle.create_dataset("mitt/spike_count", shape, "u1").attrs["DIMENSION_LIST"] = scales
+    assert "mitt/spike_count: a list of dimensions" in structure.unsafe_content(path)
+
+
+def test_a_limit_of_the_parent_is_kept_by_the_second_process(file):
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (50, 50)); "
+        "from pathlib import Path; from neuromvm.hdf5_files import structure; "
+        "print(structure.structural_damage(Path(sys.argv[1])) == '', structure._readers[-1].failures)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "0"]

@@ -13,11 +13,13 @@ from hypothesis.extra import numpy as st_numpy
 from torch import nn
 
 from neuromvm import schema
+from neuromvm.data.describe import describe
 from neuromvm.data.neighbours import reaches_neighbours
 from neuromvm.data.permutation import matched_noise
+from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples, sample_spec
-from neuromvm.errors import SchemaError
-from neuromvm.specs import SampleSpec
+from neuromvm.errors import AlignmentError, ArgumentError, SchemaError, SplitError
+from neuromvm.specs import SampleSpec, SplitSpec
 
 TRIALS, BINS, UNITS = 8, 10, 3
 SPEC = SampleSpec(label=["odor"])
@@ -311,3 +313,79 @@ def test_rates_of_integer_counts_start_at_their_mean():
     fitted = fit(samples, splits, model, TrainingSpec(epochs=1), progress=False)
     rate = float(fitted.member(0).likelihood("a").rate(torch.zeros(1, 6)).mean())
     assert rate == pytest.approx(20, rel=0.2)  # 2 spikes in 0.1 s
+
+
+@pytest.mark.parametrize("check", [schema.validate_recordings, describe, lambda tree: make_samples(tree, SPEC)])
+@pytest.mark.parametrize("width", [np.nan, np.inf, 0, None, "x", [0.1], True, np.array([0.1, 0.2]), 0.1j])
+def test_widths_of_bins_that_are_none_are_refused_at_every_door(check, width):
+    tree = tree_of(random_counts)
+    tree["time"].attrs["bin_width"] = width
+    with pytest.raises(SchemaError, match="bin_width"):
+        check(tree)
+    del tree["time"].attrs["bin_width"]
+    with pytest.raises(SchemaError, match="time without bin_width"):
+        check(tree)
+
+
+def with_label(name, values):
+    nodes = {key: dataset.drop_vars("time") for key, dataset in schema.animals(tree_of(random_counts))}
+    nodes["b"] = nodes["b"].assign_coords({name: ("trial", values)})
+    return xr.DataTree.from_dict({"/": tree_of(random_counts).to_dataset(), **nodes})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "complaint"),
+    [
+        ("odor", np.full(TRIALS, b"\xff"), r"recordings/b: trial label 'odor': values of type \|S1.*astype\(str\)"),
+        ("odor", np.arange(TRIALS) * 1j, "complex128"),
+        ("odor", np.array([{"a": 1}] * TRIALS), "values of type dict"),
+        ("onset", np.array(["soon"] * TRIALS), "Expected seconds"),
+        ("onset", np.array([None] * TRIALS), "Expected seconds"),
+    ],
+)
+def test_labels_without_an_order_are_refused(name, values, complaint):
+    for check in (schema.validate_recordings, describe, lambda tree: make_samples(tree, SPEC)):
+        with pytest.raises(SchemaError, match=complaint):
+            check(with_label(name, values))
+
+
+def test_missing_values_of_a_label_are_described_and_left_out():
+    tree = with_label("odor", np.array(["A", None, "B", np.nan, "A", "B", "A", "B"], dtype=object))
+    assert describe(tree).loc["b", "labels"] == "odor: (none) 2, A 3, B 3"
+    assert make_samples(tree, SPEC)["b"].sizes["trial"] == TRIALS - 2
+    with pytest.raises(SchemaError, match=r"animal b: no trial with a value of odor.*data\.animals"):
+        make_samples(with_label("odor", np.array([None] * TRIALS)), SPEC)
+
+
+def test_an_order_of_trials_that_is_none_is_refused():
+    samples = make_samples(with_label("block", np.array([None, 1, "a", 2.5] * 2, dtype=object)), SPEC)
+    samples["a"] = xr.DataTree(samples["a"].to_dataset().assign_coords(block=("trial", np.arange(TRIALS))))
+    with pytest.raises(SplitError, match=r"split\.order, animal b: block of mixed types"):
+        make_splits(samples, SplitSpec(kind="chronological", order="block"))
+
+
+@pytest.mark.parametrize("dim", ["trial", "unit"])
+def test_animals_without_trials_or_units_are_refused(dim):
+    nodes = {name: dataset.isel({dim: slice(0, 0)}) for name, dataset in schema.animals(tree_of(random_counts))}
+    with pytest.raises(SchemaError, match=f"spike_count of .*0 {dim}s"):
+        make_samples(xr.DataTree.from_dict(nodes), SPEC)
+
+
+@pytest.mark.parametrize("account", ["much", 3, None, "3", '["abc"]', '[["trials", "why", "x"]]', "[" * 100_000])
+def test_an_account_that_is_none_is_refused(account):
+    nodes = {name: dataset.assign_attrs(dropped=account) for name, dataset in schema.animals(tree_of(random_counts))}
+    with pytest.raises(SchemaError, match=r"attrs\['dropped'\]"):
+        describe(xr.DataTree.from_dict(nodes))
+
+
+def test_arguments_of_the_check_are_checked():
+    with pytest.raises(ArgumentError, match="one of refuse, drop_trials, drop_units"):
+        schema.validate_recordings(tree_of(random_counts), "drop")
+    with pytest.raises(ArgumentError, match="a dict"):
+        schema.validate_recordings({})
+
+
+def test_bins_much_narrower_than_those_of_the_grid_are_refused():
+    time = ("time", 1e9 * (np.arange(BINS) + 0.5), {"bin_width": 1e9})
+    with pytest.raises(AlignmentError, match=r"samples\.bin_width: 0\.4"):
+        make_samples(bare(trial=range(TRIALS), unit=range(UNITS), time=time), SampleSpec(label="odor", bin_width=0.4))

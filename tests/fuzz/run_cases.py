@@ -7,6 +7,7 @@ from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import h5py
 import numpy as np
@@ -48,7 +49,8 @@ def made_run(folder: Path) -> Path:
         out.mkdir()
         (out / "spec.yaml").write_text(to_yaml(spec))
         write_tree(out / "recordings.nc", recordings)
-        analyze(run_experiment(spec, out, resume=True, progress=False), "decoding")
+        with patch.object(find_analysis("decoding"), "plot", return_value={}):  # figures take most of the time
+            analyze(run_experiment(spec, out, resume=True, progress=False), "decoding")
         shutil.rmtree(out / "figures")
     return out
 

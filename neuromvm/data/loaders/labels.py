@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -14,8 +15,11 @@ LARGEST_EXACT = 2.0**53
 
 
 def as_text(values: NDArray[Any]) -> NDArray[np.str_]:
-    """Return values as text: whole numbers without decimals, NaN as ''."""
+    """Return values as text: whole numbers without decimals, NaN and None as ''."""
     values = np.asarray(values)
+    if values.dtype.kind == "O":
+        whole = (int(value) if isinstance(value, float) and _is_whole(value) else value for value in values)
+        return np.array(["" if pd.isna(value) else str(value) for value in whole], dtype=str)
     if values.dtype.kind != "f":
         return values.astype(str)
     return np.array(["" if np.isnan(v) else str(int(v)) if _is_whole(v) else str(v) for v in values], dtype=str)

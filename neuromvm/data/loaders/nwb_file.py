@@ -103,8 +103,11 @@ class NwbFile:
 
     def longest_text(self, path: str) -> int:
         """Return the length of the longest text of a dataset of text [bytes], which is not read."""
-        with guard(self.where(path)):
-            return longest_text(self._dataset(path), self.path, LARGEST_TEXT)
+        where = self.where(path)
+        with guard(where):
+            dataset = self._dataset(path)
+            self._check_place(dataset, where)
+            return longest_text(dataset, self.path, LARGEST_TEXT)
 
     def address(self, path: str) -> int:
         """Return where an object is in the file; paths that lead to one object have one address. -1 if there is none."""
