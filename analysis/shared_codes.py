@@ -104,7 +104,7 @@ def refit(request: Request, study: nm.Study, rows: Sequence[str]) -> None:
     """Refit rows that the run has answers of, up to the number of this study."""
     folder = SharingFolder(study)
     jobs = str(request.jobs) if request.jobs > 1 else str(folder.spec.jobs)
-    for count in (MANY, SOME):
+    for count in dict.fromkeys(REFITS[row] for row in rows):
         wanted = 2 if request.quick else count
         lacking = [row for row in rows if REFITS[row] == count and row in folder.sources and refits_of(folder, row) < wanted]
         if lacking:

@@ -63,7 +63,7 @@ def types(tree):
     return {(node.path, str(name)): values.dtype for node in tree.subtree for name, values in node.variables.items()}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tree=recordings())
 def test_round_trips_are_identical(tmp_path, tree):
     file = save_recordings(tree, tmp_path / "r.nc")

@@ -274,7 +274,7 @@ def test_a_damaged_run_folder_is_named_by_file(file, command, finished, monkeypa
     hurt = finished.with_name("hurt")
     shutil.copytree(finished, hurt)
     whole = (hurt / file).read_bytes()
-    (hurt / file).write_bytes(whole[: len(whole) // 2])
+    (hurt / file).write_bytes(whole[: len(whole) // 2] + b"\n")  # a last line without its end would be left out
     code, _, error = call(command, finished.parent, monkeypatch, capsys)
     shutil.rmtree(hurt)
     assert code == 2

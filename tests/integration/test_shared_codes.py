@@ -79,10 +79,10 @@ def test_rows_are_refitted_up_to_a_number_once(run, monkeypatch, tmp_path):
     called = []
     monkeypatch.setattr(shared_codes, "neuromvm", lambda *arguments: called.append(arguments))
     request = Request(tmp_path, tmp_path, tmp_path, quick=False)
-    monkeypatch.setattr(shared_codes, "REFITS", 1)
+    monkeypatch.setattr(shared_codes, "REFITS", {"class_kernel": 1, "mcca_read": 1})
     shared_codes.refit(request, run, ("class_kernel", "mcca_read"))
     assert called == []
-    monkeypatch.setattr(shared_codes, "REFITS", 2)
+    monkeypatch.setattr(shared_codes, "REFITS", {"class_kernel": 2, "mcca_read": 2})
     shared_codes.refit(request, run, ("class_kernel", "mcca_read"))
     ((_, _, *options),) = called
     assert options == ["--n", "2", "--rows", "class_kernel", "--jobs", "1"]  # mcca_read was not asked for in this run

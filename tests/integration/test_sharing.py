@@ -18,7 +18,7 @@ from neuromvm.analysis.pipeline import analyze
 from neuromvm.analysis.sharing.fits import MODEL_ROWS
 from neuromvm.analysis.verdict import QUESTIONS, verdict
 from neuromvm.errors import RunFolderError, ShapeError, SpecError
-from neuromvm.files import read_json, write_json
+from neuromvm.files import read_dataset, read_json, write_json, write_tree
 from neuromvm.folders.sharing import SharingFolder
 from neuromvm.folders.study import Study
 from neuromvm.specs import ExperimentSpec
@@ -89,10 +89,10 @@ def test_a_partial_folder_is_completed_with_the_same_result(study):
     (study.path / "sharing" / "class_kernel" / "answers.nc").unlink()
     for source in ("class_kernel", "few labels"):
         for file in (study.path / "sharing" / source).glob("refits-*.nc"):
-            kept = xr.load_dataset(file).isel(exchange=[0, 2])
+            kept = read_dataset(file).isel(exchange=[0, 2])
             file.unlink()
             for number in kept["exchange"].values.tolist():
-                kept.sel(exchange=[number]).to_netcdf(file.with_name(f"refits-{number:05d}-{number:05d}.nc"))
+                write_tree(file.with_name(f"refits-{number:05d}-{number:05d}.nc"), kept.sel(exchange=[number]))
     run_sharing(study, 3, ["class_kernel", "own labels", "few labels"], progress=False)
     analyze(study, "sharing")
     xr.testing.assert_identical(study.scores("sharing"), whole)
