@@ -85,7 +85,7 @@ def test_a_column_that_is_not_needed_costs_nothing(file):
     assert ("columns of units", 1) in [(line.what, line.count) for line in dropped(node)]
     table = inspect_file(file).set_index("column")
     assert f"up to {LONG} bytes" in table.loc["settings", "description"]
-    assert f"up to {LONG} bytes" in table.loc["notes", "values"]
+    assert f"up to {LONG} bytes" in table.loc["notes", "description"]
 
 
 @pytest.mark.parametrize(

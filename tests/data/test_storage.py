@@ -32,7 +32,7 @@ def labels(draw, length):
 
 @st.composite
 def animal(draw, bins):
-    trials, units = draw(st.integers(0, 4)), draw(st.integers(0, 3))
+    trials, units = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     name, dtype = draw(
         st.sampled_from([("spike_count", "u1"), ("spike_count", "<u4"), ("event_amplitude", "<f4"), ("event_amplitude", "<f8")])
     )
