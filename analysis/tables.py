@@ -213,7 +213,8 @@ def write_page(request: Request, page: str, parts: Mapping[str, str], module: st
 
     ``module`` is the one that makes them, by default that with the name of the page.
     """
-    text = (PAGES / f"{page}.md").read_text("utf-8")
+    written = request.pages / f"{page}.md"  # keeps the parts that were written before
+    text = (written if written.is_file() else PAGES / f"{page}.md").read_text("utf-8")
     origin = f"Made by `python -m analysis.{module or page}` with neuromvm {nm.__version__}{' --quick' if request.quick else ''}."
     for name, content in parts.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
@@ -222,4 +223,4 @@ def write_page(request: Request, page: str, parts: Mapping[str, str], module: st
             raise SpecError(f"docs/results/{page}.md", found=f"no part {name!r}", next_step=f"Add {begin} and {end}")
         text = f"{before}{begin}\n\n{content}\n\n{origin}\n\n{end}{after.partition(end)[2]}"
     request.pages.mkdir(parents=True, exist_ok=True)
-    (request.pages / f"{page}.md").write_text(text, "utf-8")
+    written.write_text(text, "utf-8")
