@@ -102,7 +102,12 @@ def read_truth(directory: str | Path) -> xr.DataTree:
     path = Path(directory) / TRUTH
     if not path.is_file():
         raise RunFolderError(str(directory), found=f"no {TRUTH}", expected="a folder made by 'neuromvm simulate'")
-    return read_tree(path)
+    try:
+        return read_tree(path)
+    except RunFolderError as error:
+        next_step = "Simulate it again: neuromvm simulate FOLDER"
+        expected = "the truth of a simulation"
+        raise RunFolderError(str(path), found="not a readable file", expected=expected, next_step=next_step) from error
 
 
 def replaceable_files(
