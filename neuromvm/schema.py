@@ -195,10 +195,10 @@ def check_animal_names(names: Iterable[str]) -> None:
         )
 
 
-def safe_names(names: Iterable[str]) -> dict[str, str]:
+def safe_names(names: Iterable[str], separator: str = "-") -> dict[str, str]:
     """Return each name with one that can be an animal's: itself if possible; no two are alike, even without regard to case.
 
-    Accents are left out, other signs become '-', and names that are reserved or occur already get a word or number.
+    Accents are left out, other signs become ``separator``, and names that are reserved or occur already get a word or number.
 
     >>> safe_names(["rat.1", "rat-1", "type", "Žofie"])
     {'rat.1': 'rat-1-2', 'rat-1': 'rat-1', 'type': 'animal-type', 'Žofie': 'Zofie'}
@@ -207,24 +207,25 @@ def safe_names(names: Iterable[str]) -> dict[str, str]:
     safe: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        if _can_name_an_animal(name) and name.casefold() not in taken:
+        if is_animal_name(name) and name.casefold() not in taken:
             safe[name] = name
             taken.add(name.casefold())
     for name in names:
         if name in safe:
             continue
         plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-        stem = re.sub(r"[^A-Za-z0-9_+-]+", "-", plain).strip("-_+")[:80] or "animal"
-        stem = stem if _can_name_an_animal(stem) else f"animal-{stem}"
+        stem = re.sub(r"[^A-Za-z0-9_+-]+", separator, plain).strip("-_+")[:80] or "animal"
+        stem = stem if is_animal_name(stem) else f"animal{separator}{stem}"
         candidate, number = stem, 2
         while candidate.casefold() in taken:
-            candidate, number = f"{stem}-{number}", number + 1
+            candidate, number = f"{stem}{separator}{number}", number + 1
         safe[name] = candidate
         taken.add(candidate.casefold())
     return {name: safe[name] for name in names}
 
 
-def _can_name_an_animal(name: str) -> bool:
+def is_animal_name(name: str) -> bool:
+    """Return whether a name can be a tree node, a file and a module of a model."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,99}", name) is not None and name not in RESERVED_ANIMAL_NAMES
 
 

@@ -45,13 +45,22 @@ def reaches_neighbours(dataset: xr.Dataset, begin: float, end: float) -> NDArray
     starts, stops = _seconds(dataset, "start_time"), _seconds(dataset, "stop_time")
     for session in np.unique(sessions[known]):
         rows = np.flatnonzero(known & (sessions == session))
-        rows = rows[np.argsort(onset[rows], kind="stable")]
-        low, high = onset[rows] + begin, onset[rows] + end
-        first = np.fmin(low, np.where(np.isfinite(starts[rows]), starts[rows], low))
-        last = np.fmax(high, np.where(np.isfinite(stops[rows]), stops[rows], high))
-        reaching[rows[:-1]] |= high[:-1] > first[1:] + TOLERANCE
-        reaching[rows[1:]] |= low[1:] < last[:-1] - TOLERANCE
+        reaching[rows] = overlaps_another(onset[rows] + begin, onset[rows] + end, starts[rows], stops[rows])
     return reaching
+
+
+def overlaps_another(
+    begins: NDArray[np.floating], ends: NDArray[np.floating], starts: NDArray[np.floating], stops: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Return whether the window ``(trial,)`` of a trial overlaps with the window, or with start to stop, of another trial.
+
+    All are times [s]; starts and stops may be NaN.
+    """
+    first, last = np.fmin(begins, starts), np.fmax(ends, stops)
+    # a window overlaps with itself, and with each other trial that begins before it ends and ends after it begins
+    before_end = np.searchsorted(np.sort(first), ends - TOLERANCE)
+    before_begin = np.searchsorted(np.sort(last), begins + TOLERANCE, side="right")
+    return before_end - before_begin > 1
 
 
 def _seconds(dataset: xr.Dataset, name: str) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.loaders.clocks import overlap, silences, starts_again
-from neuromvm.data.loaders.sessions import is_animal_name, safe_names
+from neuromvm.data.loaders.sessions import safe_names
 from neuromvm.errors import AlignmentError, DataFormatError, MissingTableError, SpecError
-from neuromvm.schema import dropped
+from neuromvm.schema import dropped, is_animal_name
 from tests.data.plain_files import STARTS, STIMULI, TRIALS, plain_spec, poisson_trains, replace, write_plain
 
 WINDOW = 2.0

@@ -18,7 +18,7 @@ HEADS = (
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".json", ".yaml", ".yml")
 
 
-def foreign_folder(path: Path) -> tuple[str, str]:
+def kind_of_folder(path: Path) -> tuple[str, str]:
     """Return what a folder is, and the next step."""
     names = {file.name for file in path.iterdir()}
     plane = path / "plane0"
@@ -31,7 +31,7 @@ def foreign_folder(path: Path) -> tuple[str, str]:
     return kind, "Name the files in it: 'files' are patterns such as 'sub-*/*.nwb'"
 
 
-def foreign_file(path: Path, head: bytes) -> tuple[str, str] | None:
+def kind_of_file(path: Path, head: bytes) -> tuple[str, str] | None:
     """Return what a file is by its first bytes and its ending, and the next step; None if that is unknown."""
     for start, kind in HEADS:
         if head.startswith(start):

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import h5py
 
-from neuromvm.data.loaders.foreign import foreign_file, foreign_folder
+from neuromvm.data.loaders.foreign import kind_of_file, kind_of_folder
 from neuromvm.errors import DataFormatError, NeuromvmError, shortened
 from neuromvm.hdf5_files.structure import structural_damage
 
 LOG = logging.getLogger(__name__)
+COPY_AGAIN = "Copy it again from its source and compare sizes or checksums"
 UNPACK = (
     "The data are compressed by a filter that is not installed: pip install hdf5plugin, or write the file again with gzip: "
     "h5repack -f GZIP=4"
@@ -38,9 +39,7 @@ def guard(where: str) -> Iterator[None]:
             where,
             found=f"unreadable ({type(error).__name__}: {reason})",
             expected="an intact NWB file",
-            next_step=UNPACK
-            if "filter" in reason or "plugin" in reason
-            else "Copy it again from its source and compare sizes or checksums",
+            next_step=UNPACK if "filter" in reason or "plugin" in reason else COPY_AGAIN,
         ) from error
 
 
@@ -66,8 +65,7 @@ def open_hdf5(path: Path) -> h5py.File:
         if (problem := _problem(path)) is not None:
             raise DataFormatError(str(path), found=problem[0], expected="an NWB file", next_step=problem[1])
         if damage := structural_damage(path):
-            next_step = "Copy it again from its source and compare sizes or checksums"
-            raise DataFormatError(str(path), found=f"unreadable: {damage}", expected="an intact NWB file", next_step=next_step)
+            raise DataFormatError(str(path), found=f"unreadable: {damage}", expected="an intact NWB file", next_step=COPY_AGAIN)
         with suppress(ImportError):
             importlib.import_module("hdf5plugin")  # registers its filters, if it is installed
         try:
@@ -113,7 +111,7 @@ def _problem(path: Path) -> tuple[str, str] | None:
     if not path.exists():
         return "no such file", "Check the folder and the patterns of the data spec"
     if path.is_dir():
-        return foreign_folder(path)
+        return kind_of_folder(path)
     with path.open("rb") as stream:
         head = stream.read(SIGNATURE_OFFSETS[-1] + len(SIGNATURE))
     if not head:
@@ -121,5 +119,5 @@ def _problem(path: Path) -> tuple[str, str] | None:
     if head.startswith(b"version https://git-lfs") or b"/annex/objects/" in head[:200]:
         return "a pointer of git-lfs or git-annex, not the data", "Run 'git lfs pull' or 'datalad get' in the folder of the file"
     if not any(head[offset:].startswith(SIGNATURE) for offset in SIGNATURE_OFFSETS):
-        return foreign_file(path, head) or (f"not HDF5 (begins with {head[:8]!r})", "Check the file patterns")
+        return kind_of_file(path, head) or (f"not HDF5 (begins with {head[:8]!r})", "Check the file patterns")
     return None

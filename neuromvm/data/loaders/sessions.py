@@ -1,8 +1,6 @@
 """Assignment of files to animals and sessions, names of animals, and joining of the sessions of an animal."""
 
 import logging
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from neuromvm import schema
 from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.loaders.remote import RemoteFile, find_assets, is_url
 from neuromvm.errors import DataFormatError, MissingTableError, SchemaError, SpecError, did_you_mean
@@ -113,35 +112,16 @@ def name_sessions(spec: DataSpec, files: Sequence[Path | RemoteFile], headers: S
 
 
 def safe_names(names: Sequence[str]) -> dict[str, str]:
-    """Return name -> name that can be a tree node, file and module; names that can are unchanged, and all results differ.
+    """Return name -> name that can be a tree node, file and module; names that can are unchanged, and new ones differ from all.
 
-    Accents are removed, other characters become "_", and a name that is taken (in any case) gets a number.
+    Names that can but differ in case only are unchanged too: such recordings are refused with their files. See
+    :func:`neuromvm.schema.safe_names`.
 
     >>> safe_names(["M 10", "rat/1", "Žofie", "mitt", "rat 1"])
     {'M 10': 'M_10', 'rat/1': 'rat_1', 'Žofie': 'Zofie', 'mitt': 'mitt', 'rat 1': 'rat_1_2'}
     """
-    different = list(dict.fromkeys(names))
-    safe = {name: name for name in different if is_animal_name(name)}
-    taken = {name.casefold() for name in safe}
-    for name in different:
-        if name in safe:
-            continue
-        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-        plain = re.sub(r"[^A-Za-z0-9_+-]+", "_", plain).strip("_+-")[:90] or "animal"
-        stem = plain if is_animal_name(plain) else f"animal_{plain}"
-        numbered = [stem, *(f"{stem}_{number}" for number in range(2, len(different) + 2))]
-        safe[name] = next(choice for choice in numbered if choice.casefold() not in taken)
-        taken.add(safe[name].casefold())
-    return {name: safe[name] for name in different}
-
-
-def is_animal_name(name: str) -> bool:
-    """Return whether a name can be a tree node, file and module."""
-    try:
-        check_animal_name(name)
-    except SchemaError:
-        return False
-    return True
+    safe = schema.safe_names(names, "_")
+    return {name: name if schema.is_animal_name(name) else new for name, new in safe.items()}
 
 
 def join_sessions(sessions: Sequence[Session], datasets: Sequence[xr.Dataset], match_units: str | None = None) -> xr.Dataset:

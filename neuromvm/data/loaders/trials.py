@@ -10,11 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.array_tree import ArrayTree
-from neuromvm.data.loaders.clocks import EDGE, Silences, overlap, starts_again
+from neuromvm.data.loaders.clocks import Silences, overlap, starts_again
 from neuromvm.data.loaders.conditions import columns_of, unmet
 from neuromvm.data.loaders.events import EVENT_COLUMNS, as_intervals, first_events
 from neuromvm.data.loaders.labels import as_label, as_text, exclude, is_one_of, shown
 from neuromvm.data.loaders.tables import Table, read_table, trial_table_path
+from neuromvm.data.neighbours import overlaps_another
 from neuromvm.errors import DataFormatError
 from neuromvm.schema import Dropped
 from neuromvm.specs.data import PositionGrid, TimeGrid, TrialSpec
@@ -147,7 +148,9 @@ def warn_of_overlaps(nodes: Mapping[str, xr.Dataset], grid: TimeGrid) -> None:
     for animal, dataset in nodes.items():
         if "onset" in dataset.coords:
             sessions = dataset["session"].to_numpy() if "session" in dataset.coords else np.zeros(dataset.sizes["trial"])
-            reaching = [_reach_into_others(dataset.isel(trial=sessions == session), grid) for session in np.unique(sessions)]
+            begins, ends = extents(dataset, grid)
+            times = begins, ends, dataset["start_time"].to_numpy(), dataset["stop_time"].to_numpy()
+            reaching = [overlaps_another(*(part[sessions == session] for part in times)) for session in np.unique(sessions)]
             counts[animal] = (sum(int(trials.sum()) for trials in reaching), dataset.sizes["trial"])
     pieces = [f"{animal} {number} of {trials}" for animal, (number, trials) in counts.items() if number]
     if pieces:
@@ -156,17 +159,6 @@ def warn_of_overlaps(nodes: Mapping[str, xr.Dataset], grid: TimeGrid) -> None:
             "windows may be on both sides of a split. Narrow grid.window, or samples.start and stop",
             *(*grid.window, shown(pieces)),
         )
-
-
-def _reach_into_others(coords: xr.Dataset, grid: TimeGrid) -> NDArray[np.bool_]:
-    """Return for each trial whether its window overlaps with the window, or with start to stop, of another trial."""
-    begins, ends = extents(coords, grid)
-    starts, stops = coords["start_time"].to_numpy(), coords["stop_time"].to_numpy()
-    first, last = np.fmin(begins, starts), np.fmax(ends, stops)
-    # a window overlaps with itself, and with each other trial that begins before it ends and ends after it begins
-    before_end = np.searchsorted(np.sort(first), ends - EDGE)
-    before_begin = np.searchsorted(np.sort(last), begins + EDGE, side="right")
-    return before_end - before_begin > 1
 
 
 def in_holes(

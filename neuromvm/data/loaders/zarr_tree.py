@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromvm.data.loaders.foreign import foreign_folder
-from neuromvm.data.loaders.hdf5 import check_fits_memory
+from neuromvm.data.loaders.foreign import kind_of_folder
+from neuromvm.data.loaders.hdf5 import COPY_AGAIN, check_fits_memory
 from neuromvm.data.loaders.nwb_file import LONGEST_CHAIN_OF_LINKS, NwbFile
 from neuromvm.errors import DataFormatError, MissingTableError, NeuromvmError, did_you_mean
 from neuromvm.hdf5_files.structure import SUSPECT_BYTES, SUSPECT_RATIO
@@ -29,7 +29,7 @@ AS_HDF5 = "Export it to HDF5 with hdmf-zarr and pynwb (NWBHDF5IO.export)"
 def open_zarr(path: Path) -> Iterator["ZarrTree"]:
     """Open an NWB-Zarr folder for reading; DataFormatError if it is none, links leave it, or ``zarr`` is not installed."""
     if not any((path / marker).is_file() for marker in MARKERS):
-        kind, next_step = foreign_folder(path)
+        kind, next_step = kind_of_folder(path)
         raise DataFormatError(str(path), found=kind, expected="an NWB file", next_step=next_step)
     try:
         zarr = import_module("zarr")
@@ -214,7 +214,7 @@ def _guard(where: str) -> Iterator[None]:
             where,
             found=f"unreadable ({type(error).__name__}: {' '.join(str(error).split())[:200]})",
             expected="an intact NWB-Zarr folder",
-            next_step="Copy it again from its source and compare sizes or checksums",
+            next_step=COPY_AGAIN,
         ) from error
 
 
