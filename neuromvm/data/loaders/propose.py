@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromvm.data.loaders.inspect import Column, Outline, SeriesOutline, TableOutline, values_in_words
+from neuromvm.data.loaders.sessions import safe_names
 from neuromvm.data.numeric_labels import MOST_CLASSES
-from neuromvm.errors import DataFormatError, SchemaError, SpecError
+from neuromvm.errors import DataFormatError, SpecError
 from neuromvm.files import write_atomically
-from neuromvm.schema import check_animal_name
 from neuromvm.specs.data import RESERVED_LABELS
 
 WIDTH = 80
@@ -137,7 +137,7 @@ def _file_lines(outlines: Sequence[Outline]) -> list[str]:
             "subject and session ids repeat" if all(subjects) else "files lack a subject_id"
         )
     lines += [*_comment(words), f"animal: {animal}"]
-    renamed = _usable_names(names)
+    renamed = {old: new for old, new in safe_names(names).items() if old != new}
     if renamed:
         lines += [*_comment("these names cannot be names of nodes and files"), "rename:"]
         lines += [f"  {_scalar(old)}: {_scalar(new)}" for old, new in renamed.items()]
@@ -169,23 +169,6 @@ def _common_pattern(names: Sequence[str], is_wide: bool) -> str:
 def _beginning(names: Sequence[str]) -> str:
     pairs = takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
     return "".join(letter for letter, _ in pairs)
-
-
-def _usable_names(names: Sequence[str]) -> dict[str, str]:
-    """Return new names for those that cannot be names of animals."""
-    renamed: dict[str, str] = {}
-    taken = set(names)
-    for name in dict.fromkeys(names):
-        try:
-            check_animal_name(name)
-        except SchemaError:
-            base = re.sub(r"[^A-Za-z0-9_+-]+", "_", name).strip("_+-")[:80] or "animal"
-            number, new = 1, base if re.fullmatch(r"[A-Za-z0-9].*", base) and base != name else f"animal_{base}"
-            while new in taken:
-                number, new = number + 1, f"{base}_{number + 1}"
-            taken.add(new)
-            renamed[name] = new
-    return renamed
 
 
 def _activity_lines(outlines: Sequence[Outline]) -> tuple[list[str], float]:
@@ -344,7 +327,7 @@ def _label_lines(columns: dict[str, list[Column]], files: int) -> list[str]:
     if others:
         lines += _comment("other columns that could be labels; add them to the list to have them:", 2)
         lines += [line for name in others for line in _comment(f"  {_label_words(name, candidates[name], files)}", 2)]
-    return [*lines, f"  labels: {{{_label_name(chosen)}: {_scalar(chosen)}}}"]
+    return [*lines, f"  labels: {{{_scalar(_label_name(chosen))}: {_scalar(chosen)}}}"]
 
 
 def _could_be_label(columns: Sequence[Column]) -> bool:
