@@ -1,5 +1,8 @@
 """Kernels of conditions, kriging and reading agree with closed forms, and noise does not bias them."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -51,6 +54,18 @@ def test_kernel_is_that_of_the_true_means_and_of_private_codes_has_no_structure(
     private = [class_kernel(animals(rng, shared=False), CLASSES)[off_diagonal] for _ in range(100)]
     error = (np.mean(private, axis=0) + 1 / (CLASSES - 1)) / (np.std(private, axis=0) / 10)
     assert np.square(error).mean() < 1.6  # 1 is expected; entries of private codes correlate
+
+
+def test_what_animals_remember_is_freed_with_them():
+    members = animals(np.random.default_rng(0), shared=True)
+    class_kernel(members, CLASSES)
+    references = [weakref.ref(animal) for animal in members.values()]
+    gc.disable()
+    try:
+        del members
+        assert not any(reference() for reference in references)
+    finally:
+        gc.enable()
 
 
 def test_kernel_is_centred_and_positive_with_the_trace_of_independent_means():

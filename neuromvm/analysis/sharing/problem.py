@@ -84,8 +84,8 @@ class Labelled:
 def recall_together(animals: Sequence[Labelled], key: Hashable, compute: Callable[[], Result]) -> Result:
     """Return what was computed from the trials of several animals, in any order, before, or compute it."""
     animals = sorted(animals, key=id)
-    # The animals are remembered with the result, so that their addresses stay theirs.
-    return animals[0].recall((key, *map(id, animals)), lambda: (compute(), animals))[0]
+    # The other animals are remembered with the result, so that their addresses stay theirs. The first would refer to itself.
+    return animals[0].recall((key, *map(id, animals)), lambda: (compute(), animals[1:]))[0]
 
 
 class Hidden(NamedTuple):

@@ -35,6 +35,7 @@ class NwbFile:
 
     def __init__(self, path: Path, handle: h5py.File) -> None:
         self.path, self._handle = path, handle
+        self._objects: dict[str, h5py.Group | h5py.Dataset | None] = {}  # by path, as far as they were asked for
 
     def check_version(self) -> None:
         """Raise DataFormatError unless the version of the file is NWB 2."""
@@ -148,7 +149,13 @@ class NwbFile:
             return np.array([_as_text(item, where) for item in value.ravel().tolist()], dtype=str)
         return value
 
-    def _find(self, path: str, followed: int = 0) -> h5py.Group | h5py.Dataset | None:
+    def _find(self, path: str) -> h5py.Group | h5py.Dataset | None:
+        """Return a group or dataset, or None; each path is followed once."""
+        if path not in self._objects:
+            self._objects[path] = self._follow(path)
+        return self._objects[path]
+
+    def _follow(self, path: str, followed: int = 0) -> h5py.Group | h5py.Dataset | None:
         """Return a group or dataset, following links within the file only; h5py alone would follow links into other files."""
         node: Any = self._handle
         parts = [part for part in path.split("/") if part]
@@ -165,7 +172,7 @@ class NwbFile:
                     raise DataFormatError(self.where(path), found="soft links in a circle", next_step="Remove the links")
                 target = _as_text(node.id.links.get_val(name), self.where(path))
                 base = "" if target.startswith("/") else "/".join(parts[:depth])
-                return self._find("/".join([base, target, *parts[depth + 1 :]]), followed + 1)
+                return self._follow("/".join([base, target, *parts[depth + 1 :]]), followed + 1)
             node = node[part]
         return node if isinstance(node, h5py.Group | h5py.Dataset) else None
 
