@@ -21,7 +21,7 @@ demo: .venv/installed  ## simulate -> NWB -> train MMVM and independent VAEs -> 
 	@echo "Open demo/run/report.html in a browser."
 
 test: check wheel  ## all but the slow tests, types, style, layers, and the wheel
-	$(BIN)/pytest -n 2 -m 'not slow' --doctest-modules neuromvm tests
+	$(BIN)/pytest -n 2 -m 'not slow' --durations=40 --doctest-modules neuromvm tests
 
 test-slow: .venv/installed  ## the real recordings at full length, and every kill point
 	$(BIN)/pytest -m slow

@@ -134,6 +134,22 @@ def animals(tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
         yield name, node.to_dataset()
 
 
+def subjects(tree: xr.DataTree) -> NDArray[np.intp]:
+    """Return a number for the subject of each node ``(animal,)``: nodes with the same ``subject_id`` are sessions of one animal.
+
+    A node without a subject is one by itself. Where all nodes are of one subject, they are compared like animals.
+    """
+    names = [str(node.attrs.get("subject_id", "")) or f"/{name}" for name, node in tree.children.items()]
+    number = {subject: number for number, subject in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names]) if len(number) > 1 else np.arange(len(names))
+
+
+def other_animals(tree: xr.DataTree, target: str) -> list[str]:
+    """Return the nodes that are of other subjects than ``target``."""
+    names, numbers = list(tree.children), subjects(tree)
+    return [name for name, number in zip(names, numbers, strict=True) if number != numbers[names.index(target)]]
+
+
 def activity(dataset: xr.Dataset) -> xr.DataArray:
     """Return the one activity variable of an animal, dims ``(trial, grid, unit)``; SchemaError unless there is one."""
     names = [name for name in ACTIVITY_NAMES if name in dataset.data_vars]

@@ -9,13 +9,15 @@ A dataset of scores holds, with the dims of an analysis in place of ``...``:
 - ``null_absent``: why a null does not exist, '' where it does;
 - ``chance (...)``: what guessing gives.
 
-The dim ``target`` has the animals that are read and, first, ``ALL_ANIMALS``: the mean over them. Absent numbers are NaN.
+The dim ``target`` has the animals that are read and, first, ``ALL_ANIMALS``: the mean over them. Its coordinate ``subject``
+numbers the subjects, of which several targets may be sessions. Absent numbers are NaN.
 """
 
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from neuromvm.analysis.scores import Absent, Difference, Interval, Null
 from neuromvm.analysis.statistics.over_trials import Floats, interval, mean_of_scored
@@ -32,6 +34,7 @@ STATISTIC_COORDS: dict[str, Any] = {
     "null_statistic": list(NULL_STATISTICS),
 }
 ALL_ANIMALS = "all animals"
+SUBJECT = "subject"
 CLASS_NAMES = "class names"  # a null of several analyses, beside LABELS
 NOT_OF_SETTING = "this null does not apply to this setting"
 
@@ -56,6 +59,20 @@ def values(scores: xr.Dataset) -> xr.DataArray:
 def animals_of(scores: xr.Dataset) -> list[str]:
     """Return the animals that are read, without the mean over them."""
     return [str(target) for target in scores["target"].values if target != ALL_ANIMALS]
+
+
+def number_of_animals(targets: xr.DataArray) -> int:
+    """Return how many animals have a finite score ``(target,)``; sessions of one subject count once."""
+    scored = targets["target"].values[np.isfinite(targets.values)]
+    names = [name for name in scored.tolist() if name != ALL_ANIMALS]
+    if SUBJECT not in targets.coords:
+        return len(names)
+    return len(np.unique(targets[SUBJECT].sel(target=names)))
+
+
+def subject_coord(numbers: NDArray[np.intp]) -> dict[str, Any]:
+    """Return the coordinate of subjects, from the number of each animal's: -1 for the mean over them, which is the first."""
+    return {SUBJECT: ("target", np.concatenate([[-1], numbers]))}
 
 
 def is_difference(setting: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.figures.text import counted
-from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, TRIALS, animals_of, difference_of, null_of
+from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, TRIALS, difference_of, null_of, number_of_animals
 from neuromvm.analysis.scores import Absent
 from neuromvm.analysis.sharing.rows import ROWS, Row
 from neuromvm.analysis.sharing.scoring import NULL_KIND
@@ -174,7 +174,7 @@ def _helps(scores: xr.Dataset) -> Claim:
         "no": f"Other animals do not help one with {middle} labelled trials of each condition: {reached}.",
         "open": f"It is open whether other animals help one with {middle} labelled trials of each condition: {reached}.",
     }
-    animals = scores.sizes["animal"]
+    animals = number_of_animals(scores["tested"])
     return Claim(answer, words[answer], SHARED_ROW, value, low, high, p, NULL_KIND if draws else "", draws, 0.0, animals)
 
 
@@ -201,7 +201,7 @@ def _better_than_linear(scores: xr.Dataset) -> Claim:
         "no": f"The model {models[0]} tells held-out conditions worse than {against}: {amount}.",
         "open": f"The model {models[0]} and {against} cannot be told apart: {amount}.",
     }
-    animals = len(animals_of(scores))
+    animals = number_of_animals(scores["tested"])
     tested = int(scores["tested"].sel(target=ALL_ANIMALS))
     null = "none: an interval over animals"
     return Claim(answer, words[answer], models[0], difference.value, low, high, np.nan, null, 0, 0.0, animals, tested)
@@ -218,8 +218,7 @@ def _claim(cell: xr.Dataset, null: str, row: str, trials: int) -> Claim:
     value, low, high = mean["score"].sel(unit_of_inference=unit).to_numpy().tolist()
     judged = null_of(mean, null)
     p, kind, draws = (np.nan, str(judged), 0) if isinstance(judged, Absent) else (judged.p, judged.kind, judged.draws)
-    single = cell["score"].sel(target=animals_of(cell), unit_of_inference=TRIALS, statistic="value")
-    animals = int(np.isfinite(single).sum())
+    animals = number_of_animals(cell["score"].sel(unit_of_inference=TRIALS, statistic="value"))
     return Claim(_answer(p, draws), "", row, value, low, high, p, kind, draws, float(mean["chance"]), animals, trials)
 
 

@@ -205,6 +205,23 @@ class Animal:
     strata: NDArray[np.intp]
     samples: xr.DataTree
 
+    @property
+    def subjects(self) -> int:
+        """Return the number of subjects of all recordings."""
+        return int(schema.subjects(self.samples).max()) + 1
+
+    @property
+    def subject(self) -> int:
+        """Return the number of its subject, see :func:`neuromvm.schema.subjects`."""
+        return int(schema.subjects(self.samples)[list(self.samples.children).index(self.name)])
+
+    @property
+    def first_session(self) -> "Animal":
+        """Return the first recording of its subject."""
+        name = list(self.samples.children)[schema.subjects(self.samples).tolist().index(self.subject)]
+        dataset = self.samples[name].to_dataset()
+        return Animal(name, dataset, trial_strata(dataset), self.samples)
+
     def label(self, name: str) -> NDArray[np.generic]:
         """Return a label of the trials ``(trial,)``."""
         return np.asarray(schema.trial_label(self.name, self.dataset, name, SplitError).to_numpy())
@@ -265,26 +282,27 @@ def _blocks(animal: Animal, spec: SplitSpec) -> Parts:
 
 
 def _conditions(animal: Animal, spec: SplitSpec) -> Parts:
-    """Hold out the conditions of each fold: their trials are tested, those of other conditions train."""
-    known = animal.strata >= 0
-    seeds = [animal.seed(spec, repeat) for repeat in range(spec.repeats)]
-    folds = [fold for seed in seeds for fold in condition_folds(animal.name, animal.samples, known, spec, seed)]
+    """Hold out the conditions of each fold: their trials are tested, those of other conditions train.
+
+    All sessions of a subject lack the conditions that are drawn for its first.
+    """
+    first = animal.first_session
+    seeds = [first.seed(spec, repeat) for repeat in range(spec.repeats)]
+    folds = [fold for seed in seeds for fold in condition_folds(first.name, animal.samples, first.strata >= 0, spec, seed)]
     codes = animal.dataset["match"].to_numpy()[:, 0]
     parts = np.stack([np.where(np.isin(codes, fold), Part.TEST, Part.TRAIN) for fold in folds]).astype(np.int8)
     if spec.lacking == "every_animal":
         return parts
-    names = list(animal.samples.children)
-    of_all = np.full((len(names), *parts.shape), Part.TRAIN, dtype=np.int8)
-    of_all[names.index(animal.name)] = parts
+    of_all = np.full((animal.subjects, *parts.shape), Part.TRAIN, dtype=np.int8)
+    of_all[animal.subject] = parts
     return of_all.reshape(-1, parts.shape[1])
 
 
 def _leave_one_animal_out(animal: Animal, spec: SplitSpec) -> Parts:
-    names = list(animal.samples.children)
-    if len(names) < 2:
+    if animal.subjects < 2:
         raise SplitError("split.kind", found="leave_one_animal_out with one animal", next_step="Use halves or kfold")
-    parts = np.full((len(names), len(animal.strata)), Part.TRAIN, dtype=np.int8)
-    parts[names.index(animal.name)] = Part.TEST
+    parts = np.full((animal.subjects, len(animal.strata)), Part.TRAIN, dtype=np.int8)
+    parts[animal.subject] = Part.TEST
     return parts
 
 

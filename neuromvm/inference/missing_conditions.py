@@ -21,6 +21,8 @@ Means = NDArray[np.float64]
 def predict_class_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree) -> xr.DataTree:
     r"""Predict the mean activity of every class in every animal from the training side of all other animals.
 
+    Sessions of one animal (:func:`neuromvm.schema.subjects`) do not predict each other.
+
     Parameters
     ----------
     fitted
@@ -63,7 +65,7 @@ def predict_class_means(fitted: FittedStack, samples: xr.DataTree, splits: xr.Da
     latents = _latent_means(fitted, samples, splits, len(names))
     nodes = {}
     for target in animals:
-        sources = [name for name in animals if name != target]
+        sources = schema.other_animals(samples, target)
         means = np.stack([latents[name] for name in sources], axis=1)
         own = _feature_means(fitted, samples, splits, target, len(names))
         decoded = np.stack([_decoded(fitted, samples, target, number, values) for number, values in enumerate(means)])

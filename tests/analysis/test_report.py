@@ -313,8 +313,11 @@ def test_recordings_of_one_subject_are_warned_of(bare):
     assert repeated_animals(bare.recordings) == ""
     twice = {name: node.to_dataset().assign_attrs(subject_id="mouse 7") for name, node in bare.recordings.children.items()}
     said = repeated_animals(xr.DataTree.from_dict(twice))
+    assert said.startswith("All recordings are sessions of one subject (mouse 7)")
+    other = xr.DataTree.from_dict(twice | {"three": twice["one"].assign_attrs(subject_id="mouse 8")})
+    said = repeated_animals(other)
     assert "(mouse 7: one and two)" in said
-    assert "between sessions of one animal" in said
+    assert "n is 2 animals" in said
 
 
 def test_animals_that_lack_classes_are_warned_of(bare):

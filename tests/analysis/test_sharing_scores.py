@@ -170,8 +170,8 @@ def test_differences_are_paired_draw_by_draw():
 def test_gains_with_few_labels_have_the_interval_of_a_t_test():
     gains = np.array([0.02, 0.05, -0.01, 0.04])
     interval = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
-    np.testing.assert_allclose(_over_animals(gains), [gains.mean(), interval.low, interval.high])
-    assert np.isnan(_over_animals(gains[:1])[1:]).all()
+    np.testing.assert_allclose(_over_animals(gains, np.arange(len(gains))), [gains.mean(), interval.low, interval.high])
+    assert np.isnan(_over_animals(gains[:1], np.zeros(1))[1:]).all()
 
 
 def test_lines_say_what_exists_and_why_the_rest_does_not():

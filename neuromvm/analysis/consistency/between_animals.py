@@ -13,7 +13,9 @@ from neuromvm.analysis.consistency.class_means import ClassMeans, Layout, class_
 from neuromvm.analysis.consistency.similarity import Products
 from neuromvm.analysis.readouts.representations import Floats, Representation
 from neuromvm.analysis.statistics import over_trials
+from neuromvm.analysis.statistics.hierarchy import between_animals
 from neuromvm.errors import SchemaError
+from neuromvm.schema import subjects
 
 Measure = Literal["linear map", "new conditions", "dissimilarities", "cka"]
 TRIALS, CONDITIONS = "trials", "conditions"
@@ -87,6 +89,7 @@ def compare_pairs(
         replicas.append(_scores_of_replica(means, exchanged, layout, measures, ridge))
         points.setdefault(split, [mean.points[1] for mean in means])
     arrays = {key: over_trials.mean_of_scored(np.stack([replica[key] for replica in replicas]), axis=0) for key in replicas[0]}
+    arrays["values"] = between_animals(arrays["values"], subjects(samples))
     return Compared({**arrays, "features": np.array([means.shape[1] for means in points[0]])}, points)
 
 

@@ -48,7 +48,7 @@ from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
 from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import SpecError
-from neuromvm.schema import check_same_trials, in_sample
+from neuromvm.schema import check_same_trials, in_sample, subjects
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:
@@ -184,18 +184,18 @@ def compare_animals(
         for representation in representations.values()
     ]
     arrays = {key: np.stack([pairs.arrays[key] for pairs in compared]) for key in DIMS}
-    names = list(representations)
+    names, numbers = list(representations), subjects(samples)
     reference = names.index(REFERENCE) if REFERENCE in names and not fitted else None
     variables = {
         **_correspondence(representations, arrays["values"], measures, refits or {}, draws),
-        **_scores(arrays.pop("values"), arrays.pop("ceiling"), reference),
+        **_scores(arrays.pop("values"), arrays.pop("ceiling"), reference, numbers),
         **{key: (("representation", *DIMS[key]), array) for key, array in arrays.items()},
         "model_distance": (("representation", "reference"), distances_between(compared)),
         "trials": (("source",), np.array([ever_held_out(splits, animal).sum() for animal in animals])),
     }
     coords = {"measure": measures, "null": [TRIALS, CONDITIONS], "source": animals, "target": animals}
     return xr.Dataset(variables, coords={"representation": names, "reference": names, **coords}).assign_attrs(
-        interval=over_pairs(compared[0].arrays["values"][0, 0, 0]).words,
+        interval=over_pairs(compared[0].arrays["values"][0, 0, 0], numbers).words,
         conditions=len(layout.groups),
         labels=len(layout.labels),
         windows=samples[animals[0]].sizes["window"],
@@ -211,10 +211,11 @@ def _in_words(left_out: Mapping[str, str]) -> str:
     return "; ".join(f"{measure}: {reason}" for measure, reason in left_out.items())
 
 
-def _scores(values: Floats, ceiling: Floats, reference: int | None) -> dict[str, Variable]:
+def _scores(values: Floats, ceiling: Floats, reference: int | None, numbers: NDArray[np.intp]) -> dict[str, Variable]:
     """Return scores with nulls, intervals, and differences to the representation of number ``reference``.
 
-    ``values`` are ``(representation, measure, null, draw, source, target)``, ``ceiling`` the same without ``null``.
+    ``values`` are ``(representation, measure, null, draw, source, target)``, ``ceiling`` the same without ``null``; ``numbers``
+    are those of the subjects of the animals.
     """
     variables: dict[str, Variable] = {}
     for prefix, reduced, pair in (("", mean_of_pairs, ()), ("pair_", between_animals, PAIRS)):
@@ -222,10 +223,10 @@ def _scores(values: Floats, ceiling: Floats, reference: int | None) -> dict[str,
             variables[prefix + key] = ((*(SCORES if key in ("value", "ceiling") else NULLS), *pair), array)
     calibrated = _calibrated(values[:, :, :, 0], *(variables[key][1][..., None, None] for key in ("null_mean", "reach")))
     for prefix, dims, pairs in (("", SCORES, values[:, :, 0, 0]), ("calibrated_", NULLS, calibrated)):
-        _, low, high = _intervals(pairs)
+        _, low, high = _intervals(pairs, numbers)
         variables |= {f"{prefix}low": (dims, low), f"{prefix}high": (dims, high)}
     if reference is not None:
-        differences = _intervals(calibrated - calibrated[reference])
+        differences = _intervals(calibrated - calibrated[reference], numbers)
         keys = "difference", "difference_low", "difference_high"
         variables |= {key: (NULLS, array) for key, array in zip(keys, differences, strict=True)}
     return variables
@@ -286,9 +287,9 @@ def _calibrated(value: Floats, floor: Floats, reach: Floats) -> Floats:
     return np.asarray((value - floor) / np.where(scale > 0, scale, np.nan))
 
 
-def _intervals(pairs: Floats) -> Floats:
+def _intervals(pairs: Floats, of_subject: NDArray[np.intp]) -> Floats:
     """Return value, low and high over animals, ``(3, ...)``, of pairs ``(..., source, target)``."""
-    intervals = [over_pairs(matrix) for matrix in pairs.reshape(-1, *pairs.shape[-2:])]
+    intervals = [over_pairs(matrix, of_subject) for matrix in pairs.reshape(-1, *pairs.shape[-2:])]
     numbers = np.array([[interval.value, interval.low, interval.high] for interval in intervals])
     return numbers.T.reshape(3, *pairs.shape[:-2])
 

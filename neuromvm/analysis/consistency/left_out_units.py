@@ -19,7 +19,8 @@ from neuromvm.analysis.consistency.class_means import Layout, Side
 from neuromvm.analysis.consistency.similarity import Products
 from neuromvm.analysis.readouts.representations import Floats, Representation, held_out, training_side
 from neuromvm.analysis.statistics import over_trials
-from neuromvm.analysis.statistics.hierarchy import mean_of_pairs, over_pairs
+from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
+from neuromvm.schema import subjects
 
 FEWEST_KEPT = 2  # units of an animal
 KIND = "{draws} draws of as many units of each animal at random, in place of the most influential ones"
@@ -104,9 +105,9 @@ def falls(
                     of_animal.kept(np.vstack([np.ones(len(ranked)), _without(ranked[:number], len(ranked)), drawn]))
                     for of_animal, ranked, drawn in zip(products, order, at_random, strict=True)
                 ]
-                values[row, column] = scored_pairs(measure, kept, layout, ridge)
+                values[row, column] = between_animals(scored_pairs(measure, kept, layout, ridge), subjects(samples))
         replicas.append(values)
-    return _summary(over_trials.mean_of_scored(np.stack(replicas), axis=0), measures, numbers)
+    return _summary(over_trials.mean_of_scored(np.stack(replicas), axis=0), measures, numbers, subjects(samples))
 
 
 def influence_order(products: Sequence[UnitProducts], measure: Measure, layout: Layout, ridge: float) -> list[NDArray[np.intp]]:
@@ -129,12 +130,12 @@ def influence_order(products: Sequence[UnitProducts], measure: Measure, layout: 
     return order
 
 
-def _summary(values: Floats, measures: Sequence[Measure], numbers: Sequence[int]) -> xr.Dataset:
+def _summary(values: Floats, measures: Sequence[Measure], numbers: Sequence[int], of_subject: NDArray[np.intp]) -> xr.Dataset:
     """Summarise ``(measure, left_out, draw, source, target)``: all units, without the most influential, at random."""
     lost = values[:, :, :1] - values[:, :, 1:]
     means = np.moveaxis(mean_of_pairs(lost), 2, 0)
     judged = over_trials.judged(means[0], means[:0], means[1:])
-    bounds = [[over_pairs(pairs)[1:3] for pairs in of_measure] for of_measure in lost[:, :, 0]]
+    bounds = [[over_pairs(pairs, of_subject)[1:3] for pairs in of_measure] for of_measure in lost[:, :, 0]]
     low, high = np.moveaxis(np.reshape(bounds, (*means.shape[1:], 2)), -1, 0)
     arrays = {"without_value": mean_of_pairs(values[:, :, 1]), "fall": means[0], "fall_low": low, "fall_high": high}
     arrays |= {f"fall_{key}": judged[key] for key in ("null_mean", "null_low", "null_high", "p")}

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm import schema
 from neuromvm.analysis import judged
 from neuromvm.analysis.continuous.labels import WINDOW
 from neuromvm.analysis.continuous.measures import ERRORS, MEASURES
@@ -46,9 +47,10 @@ def dataset_of(cells: Cells, prepared: Prepared, options: Options, omitted: list
     absent = "" if draws else FITTED if in_sample(prepared.splits) else "no shifts were asked for"
     absent_of = [absent] * len(settings) + [COMPARED] * len(gained)
     rows, tested = len(representations), _tested_trials(cells, animals)
-    differences = [_judged(value - value[[row]], bootstrap - bootstrap[:, [row]], options.seed) for row in range(rows)]
+    subjects, seed = schema.subjects(prepared.samples), options.seed
+    differences = [_judged(value - value[[row]], bootstrap - bootstrap[:, [row]], subjects, seed) for row in range(rows)]
     variables = {
-        "score": ((*DIMS, "unit_of_inference", "statistic"), _judged(value, bootstrap, options.seed)),
+        "score": ((*DIMS, "unit_of_inference", "statistic"), _judged(value, bootstrap, subjects, seed)),
         "difference": (("reference", *DIMS, "unit_of_inference", "statistic"), np.stack(differences)),
         "null_score": (("null", *DIMS, "null_statistic"), _under_null(value, null, len(settings))[None]),
         "null_absent": (("null", "setting"), [absent_of]),
@@ -131,11 +133,12 @@ def _attributes(prepared: Prepared, options: Options, representations: list[str]
     }
 
 
-def _judged(value: Floats, bootstrap: Floats, seed: int) -> Floats:
+def _judged(value: Floats, bootstrap: Floats, subjects: NDArray[np.intp], seed: int) -> Floats:
     """Return ``(..., target, unit_of_inference, statistic)`` of ``(..., animal)``: the mean first, over animals only for it."""
     statistics = judged.over_trials_alone(judged.with_mean(value), judged.with_mean(bootstrap))
     for index in np.ndindex(value.shape[:-1]):
-        interval = hierarchy.over_animals(value[index], bootstrap[(slice(None), *index)], np.random.default_rng(seed))
+        random = np.random.default_rng(seed)
+        interval = hierarchy.over_animals(value[index], bootstrap[(slice(None), *index)], random, subjects)
         statistics[(*index, 0, 1, slice(1, None))] = interval.low, interval.high
     return statistics
 

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm import schema
 from neuromvm.analysis.continuous.bayes import BayesDecoder
 from neuromvm.analysis.continuous.labels import Labels, Scale
 from neuromvm.analysis.continuous.regression import Regression
@@ -175,7 +176,7 @@ class Reader:
         if reader == WITHIN:
             sources = [target]
         else:
-            sources = [name for name in self._labels if name != target and self._representation.shared]
+            sources = schema.other_animals(self._problem.samples, target) if self._representation.shared else []
         seen = {name: self._seen(replica, name) for name in dict.fromkeys([*sources, target])}
         parts = []
         for number, source in enumerate(sources):

@@ -27,6 +27,7 @@ from neuromvm.analysis.judged import (
     difference_of,
     interval_of,
     null_of,
+    number_of_animals,
     value_of,
 )
 from neuromvm.analysis.readouts.decoders import decode
@@ -238,7 +239,7 @@ def _line(cell: xr.Dataset, null: str) -> Score:
         setting=setting if null == nulls[0] else RENAMED if (setting, null) == ("cross", CLASS_NAMES) else f"{setting}, {null}",
         value=value_of(mean["score"]),
         n=Counts(
-            animals=scored.sizes["target"],
+            animals=number_of_animals(scored["trials"]),
             trials=int(scored["trials"].sum()),
             windows=int(cell.attrs.get("windows", 0)),
             splits=cell.sizes["split"],

@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm import schema
 from neuromvm.analysis.judged import CLASS_NAMES, LABELS, NOT_OF_SETTING, NULL_STATISTICS
 from neuromvm.analysis.statistics.hierarchy import between_animals
 from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, under_refits
@@ -124,7 +125,7 @@ def cross_with_renamed_classes(predictions: xr.DataTree, samples: xr.DataTree, r
         dataset, labels = predictions[target].to_dataset(), samples[target]["label"].to_numpy()
         split = dataset["split"].to_numpy()
         of_source = []
-        for source in (name for name in animals if name != target):
+        for source in schema.other_animals(samples, target):
             decoder = dataset.sel(decoder=source)
             common: NDArray[np.bool_] = np.asarray(decoder["common"].any("replica"))
             shares = np.where(common[:, None], recall(decoder["predicted"].to_numpy(), labels, len(common)), np.nan)

@@ -25,6 +25,7 @@ from neuromvm.analysis.judged import (
     STATISTIC_COORDS,
     STATISTICS,
     UNITS_OF_INFERENCE,
+    subject_coord,
     with_mean,
 )
 from neuromvm.analysis.scores import ABSENT_PREFIX
@@ -33,6 +34,7 @@ from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, und
 from neuromvm.analysis.statistics.renamed_classes import NEIGHBOURS_ALIKE, Renaming, exchangeable
 from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import SplitError
+from neuromvm.schema import subjects
 
 LARGEST_PIECE = 20_000_000  # numbers in an array of permutations
 WITHIN, CROSS = SETTINGS.index("within"), SETTINGS.index("cross")
@@ -83,17 +85,17 @@ class Accuracies(NamedTuple):
         """Return the difference, paired by draw."""
         return Accuracies(*(ours - theirs for ours, theirs in zip(self, reference, strict=True)))
 
-    def intervals(self, seed: int) -> Floats:
+    def intervals(self, seed: int, subjects: NDArray[np.intp]) -> Floats:
         """Return ``(setting, target, unit_of_inference, statistic)``; over animals only of the mean, of *cross* over pairs."""
         statistics = np.full((*self.value.shape, len(UNITS_OF_INFERENCE), len(STATISTICS)), np.nan)
         statistics[..., 0] = self.value[..., None]
         statistics[..., 0, 1], statistics[..., 0, 2] = over_trials.interval(self.bootstrap)
         for index in range(len(SETTINGS)):
             if index == CROSS:
-                interval = hierarchy.over_pairs(self.pairs)
+                interval = hierarchy.over_pairs(self.pairs, subjects)
             else:
                 rng = np.random.default_rng([seed, index])
-                interval = hierarchy.over_animals(self.value[index, 1:], self.bootstrap[:, index, 1:], rng)
+                interval = hierarchy.over_animals(self.value[index, 1:], self.bootstrap[:, index, 1:], rng, subjects)
             statistics[index, 0, 1, 1:] = interval.low, interval.high
         return statistics
 
@@ -154,7 +156,7 @@ def score(
         pair_p.append(_pair_p(accuracies[-1].pairs, draws[-1].pairs, refits_of.get(LABELS)))
     null_names, variables = nulls.null_variables(null_scores_of, ALL_SETTINGS, samples)
     dims, targets = ("representation", "setting", "target"), [tree[animals[0]] for tree in predictions.values()]
-    variables |= _scores_and_differences(accuracies, dims, resampling.seed)
+    variables |= _scores_and_differences(accuracies, dims, resampling.seed, subjects(samples))
     variables |= {
         "chance": (dims, np.stack([np.pad(with_mean(drawn.chance), ((0, 1), (0, 0))) for drawn in draws])),  # 0: of LOST
         "split_value": (("representation", "split", "setting"), np.stack([_by_split(drawn) for drawn in draws])),
@@ -171,6 +173,7 @@ def score(
         "target": [ALL_ANIMALS, *animals],
         "source": animals,
         "null": null_names,
+        **subject_coord(subjects(samples)),
         **STATISTIC_COORDS,
         "correction": list(CORRECTIONS),
     }
@@ -352,11 +355,13 @@ def _of_mean(value: Floats, null: Floats) -> Floats:
     return statistics
 
 
-def _scores_and_differences(accuracies: Sequence[Accuracies], dims: tuple[str, ...], seed: int) -> Variables:
+def _scores_and_differences(
+    accuracies: Sequence[Accuracies], dims: tuple[str, ...], seed: int, subjects: NDArray[np.intp]
+) -> Variables:
     """Return scores, and the difference of each representation to each, with their intervals."""
-    scores = np.stack([ours.intervals(seed) for ours in accuracies])
+    scores = np.stack([ours.intervals(seed, subjects) for ours in accuracies])
     scores[..., 1, 1:] = np.clip(scores[..., 1, 1:], 0, 1)  # intervals over animals may exceed the range of an accuracy
-    differences = np.array([[ours.minus(reference).intervals(seed) for ours in accuracies] for reference in accuracies])
+    differences = np.array([[ours.minus(reference).intervals(seed, subjects) for ours in accuracies] for reference in accuracies])
     dims = (*dims, "unit_of_inference", "statistic")
     return {"score": (dims, scores), "difference": (("reference", *dims), differences)}
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm import schema
 from neuromvm.analysis.readouts.classifiers import Classifier, Logistic
 from neuromvm.analysis.readouts.representations import Floats, Representation, held_out, training_side
 
@@ -83,6 +84,7 @@ class _Decoders:
                 labels = node["label"].to_numpy()[side]
                 self._training[animal] = values[side][labels >= 0], labels[labels >= 0]
         self._fitted: dict[tuple[str, ...], Classifier] = {}
+        self._others = {target: schema.other_animals(samples, target) for target in self._tested}
 
     def test_sets(self, names: Sequence[str]) -> dict[tuple[str, ...], list[_TestSet]]:
         """Return what the decoder fitted on each set of animals has to predict."""
@@ -113,8 +115,8 @@ class _Decoders:
     def _sources(self, name: str, target: str) -> tuple[str, ...]:
         if name in (OTHERS, POOLED):
             exists = self._representation.shared or (name == POOLED and self._representation.pools)
-            return tuple(animal for animal in self._training if exists and (name == POOLED or animal != target))
-        return (name,) if name in self._training else ()
+            return tuple(animal for animal in self._training if exists and (name == POOLED or animal in self._others[target]))
+        return (name,) if name in self._training and name in (target, *self._others[target]) else ()
 
     def _seen(self, name: str, target: str) -> Floats | None:
         """Return the test trials of a target; in a space of all animals they are the same for every decoder."""

@@ -160,10 +160,16 @@ def repeated_animals(recordings: xr.DataTree) -> str:
     repeated = [f"{subject}: {listed(names)}" for subject, names in sessions.items() if len(names) > 1]
     if not repeated:
         return ""
+    if len(sessions) == 1 and len(repeated) == 1 and len(next(iter(sessions.values()))) == len(nodes):
+        return (
+            f"All recordings are sessions of one subject ({next(iter(sessions))}). Scores across animals compare its sessions: "
+            "they say nothing about other animals."
+        )
+    subjects = len(nodes) - sum(len(names) - 1 for names in sessions.values())
     return (
-        f"Some animals of this run are recordings of the same subject ({'; '.join(repeated)}). Scores across animals ('cross' "
-        f"and 'others') then include decoding between sessions of one animal, and the number of animals is not {len(nodes)} but "
-        f"{len(nodes) - sum(len(names) - 1 for names in sessions.values())}."
+        f"Some recordings are sessions of one subject ({'; '.join(repeated)}). No score across animals ('cross', 'others', "
+        f"held-out conditions) decodes one session of a subject from another, n is {subjects} animals, and intervals over "
+        "animals resample subjects with all their sessions."
     )
 
 

@@ -107,6 +107,11 @@ class Problem:
     classes: int  # of all animals
     coordinates: Floats | None = None  # (class, dimension) places of the classes along an order of the label
     bins: int = 1  # of a trial; features are flattened (bin, unit)
+    subjects: Mapping[str, int] = field(default_factory=dict)  # of recordings, those of one number being of one animal
+
+    def same_subject(self, name: str, other: str) -> bool:
+        """Return whether two recordings are of one animal."""
+        return name == other or (name in self.subjects and self.subjects[name] == self.subjects.get(other))
 
     @property
     def seen(self) -> Labelled:

@@ -13,6 +13,7 @@ from neuromvm.analysis.judged import (
     STATISTIC_COORDS,
     STATISTICS,
     UNITS_OF_INFERENCE,
+    subject_coord,
     with_mean,
 )
 from neuromvm.analysis.sharing.rows import ROWS
@@ -92,11 +93,17 @@ def _weights(codes: NDArray[np.integer], unit: NDArray[np.generic] | None, draws
 
 
 def judge(
-    rows: Rows, refits: Mapping[str, xr.Dataset], animals: Sequence[str], trials: NDArray[np.integer], seed: int
+    rows: Rows,
+    refits: Mapping[str, xr.Dataset],
+    animals: Sequence[str],
+    trials: NDArray[np.integer],
+    seed: int,
+    subjects: NDArray[np.intp] | None = None,
 ) -> xr.Dataset:
     """Judge rows: intervals, paired differences, the null of scrambled correspondence, and the share of the ceiling.
 
-    ``refits`` hold ``accuracy (exchange, row, among, split, target)`` by row; ``trials (target,)`` are how many were tested.
+    ``refits`` hold ``accuracy (exchange, row, among, split, target)`` by row; ``trials (target,)`` are how many were tested;
+    ``subjects (target,)`` number the animals that are recorded, by default one a target.
 
     Returns
     -------
@@ -104,12 +111,13 @@ def judge(
     (representation, setting, unit_of_inference, statistic)``: (score - chance) / (ceiling - chance), the mean over animals of
     both being taken first; the ceiling is what the target's own decoder reads that knows labels of these conditions.
     """
-    scores = np.stack([_intervals(rows.value[row], rows.draws[:, row], seed) for row in range(len(rows.names))])
+    subjects = np.arange(len(animals)) if subjects is None else subjects
+    scores = np.stack([_intervals(rows.value[row], rows.draws[:, row], subjects, seed) for row in range(len(rows.names))])
     scores[..., 1, 1:] = np.clip(scores[..., 1, 1:], 0, 1)
     differences = np.stack(
         [
             [
-                _intervals(rows.value[row] - rows.value[reference], rows.draws[:, row] - rows.draws[:, reference], seed)
+                _intervals(rows.value[row] - rows.value[reference], rows.draws[:, row] - rows.draws[:, reference], subjects, seed)
                 for row in range(len(rows.names))
             ]
             for reference in range(len(rows.names))
@@ -137,13 +145,14 @@ def judge(
         "tested": (("target",), trials),
     }
     if OWN_LABELS in rows.names:
-        variables["effect"] = (("representation", "setting", "unit_of_inference", "statistic"), _effects(rows, seed))
+        variables["effect"] = (("representation", "setting", "unit_of_inference", "statistic"), _effects(rows, subjects, seed))
     coords = {
         "representation": rows.names,
         "reference": rows.names,
         "setting": list(AMONG),
         "target": [ALL_ANIMALS, *animals],
         "null": [CORRESPONDENCE],
+        **subject_coord(subjects),
         **STATISTIC_COORDS,
     }
     return xr.Dataset(variables, coords)
@@ -155,19 +164,20 @@ def _absent(name: str, refit: xr.Dataset | None) -> str:
     return NO_REFITS if refit is None else ""
 
 
-def _intervals(value: Floats, draws: Floats, seed: int) -> Floats:
+def _intervals(value: Floats, draws: Floats, subjects: NDArray[np.intp], seed: int) -> Floats:
     """Return ``(among, target, unit_of_inference, statistic)`` of ``value (among, target)``, over animals only of their mean."""
     statistics = np.full((*value.shape, len(UNITS_OF_INFERENCE), len(STATISTICS)), np.nan)
     statistics[..., 0] = value[..., None]
     statistics[..., 0, 1], statistics[..., 0, 2] = over_trials.interval(draws)
     for index in range(len(AMONG)):
-        of_animals = hierarchy.over_animals(value[index, 1:], draws[:, index, 1:], np.random.default_rng([seed, index]))
+        random = np.random.default_rng([seed, index])
+        of_animals = hierarchy.over_animals(value[index, 1:], draws[:, index, 1:], random, subjects)
         statistics[index, 0, 1, 1:] = of_animals.low, of_animals.high
     return statistics
 
 
-def _effects(rows: Rows, seed: int) -> Floats:
-    """Return the share of the ceiling ``(row, among, unit_of_inference, statistic)``; over animals, these are resampled."""
+def _effects(rows: Rows, subjects: NDArray[np.intp], seed: int) -> Floats:
+    """Return the share of the ceiling ``(row, among, unit_of_inference, statistic)``; animals are drawn with their sessions."""
     ceiling = rows.names.index(OWN_LABELS)
     effects = np.full((*rows.value.shape[:2], len(UNITS_OF_INFERENCE), len(STATISTICS)), np.nan)
 
@@ -178,9 +188,11 @@ def _effects(rows: Rows, seed: int) -> Floats:
     effects[..., 0] = share(rows.value[..., 0])[..., None]
     effects[..., 0, 1], effects[..., 0, 2] = over_trials.interval(share(rows.draws[..., 0]))
     random = np.random.default_rng(seed)
-    animals = rows.value.shape[2] - 1
-    if animals > 1:
-        drawn = random.integers(animals, size=(len(rows.draws), animals))
-        resampled = rows.value[..., 1:][..., drawn].mean(axis=-1)  # (row, among, draw)
+    sessions = (np.unique(subjects)[:, None] == subjects).astype(np.float64)  # (subject, target)
+    if len(sessions) > 1:
+        drawn = random.multinomial(len(sessions), np.full(len(sessions), 1 / len(sessions)), size=len(rows.draws)) @ sessions
+        known = np.isfinite(rows.value[..., 1:])
+        weight = known @ drawn.T  # (row, among, draw)
+        resampled = np.where(known, rows.value[..., 1:], 0) @ drawn.T / np.where(weight > 0, weight, np.nan)
         effects[..., 1, 1], effects[..., 1, 2] = over_trials.interval(share(np.moveaxis(resampled, -1, 0)))
     return effects

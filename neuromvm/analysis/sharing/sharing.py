@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from pydantic import Field
 from scipy import stats
 
-from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, animals_of, check_judged, difference_of, interval_of, null_of, value_of
+from neuromvm.analysis.judged import (
+    ALL_ANIMALS,
+    ANIMALS,
+    check_judged,
+    difference_of,
+    interval_of,
+    null_of,
+    number_of_animals,
+    value_of,
+)
 from neuromvm.analysis.scores import Absent, Counts, Difference, Interval, Null, Score
 from neuromvm.analysis.sharing.few_labels import FEW_LABELS, OWN_ROWS
 from neuromvm.analysis.sharing.rows import ROWS
@@ -22,6 +32,7 @@ from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored, und
 from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import RunFolderError
 from neuromvm.folders.sharing import SharingFolder
+from neuromvm.schema import subjects
 from neuromvm.specs.base import Spec
 
 if TYPE_CHECKING:
@@ -68,7 +79,7 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     correct = [answers[0][name]["correct"].to_numpy() for name in animals]
     trials = np.array([int(np.isfinite(of_animal).any(axis=(0, 1, 2)).sum()) for of_animal in correct])
     rows = rows_of(answers, options.bootstraps, options.seed)
-    scores = judge(rows, refits, animals, np.array([trials.sum(), *trials]), options.seed)
+    scores = judge(rows, refits, animals, np.array([trials.sum(), *trials]), options.seed, subjects(study.samples))
     chosen = np.concatenate([tree["settings"].to_numpy().astype(object) for tree in answers]).astype(str)
     scores = scores.assign(settings=(("representation", "split", "animal"), chosen))
     within = "animal, with all their windows" if "of_trial" in answers[0][animals[0]].coords else "animal and condition"
@@ -89,13 +100,13 @@ def _with_few_labels(scores: xr.Dataset, folder: SharingFolder) -> xr.Dataset:
     if not table.sizes["trials"]:
         return scores
     value = mean_of_scored(table["accuracy"].to_numpy(), axis=2)  # (row, trials, target)
-    names = table["row"].values.tolist()
+    names, numbers = table["row"].values.tolist(), subjects(folder.study.samples)
     gains, nulls = np.full((*value.shape[:2], 3), np.nan), np.full((*value.shape[:2], 4), np.nan)
     for row, name in enumerate(names):
         if name in OWN_ROWS:
             own = names.index(OWN_ROWS[name])
             gain = value[row] - value[own]
-            gains[row] = np.stack([_over_animals(of_trials) for of_trials in gain])
+            gains[row] = np.stack([_over_animals(of_trials, numbers) for of_trials in gain])
             if refits is not None and name in refits["row"].values:
                 null = refits["accuracy"].sel(row=name) - refits["accuracy"].sel(row=OWN_ROWS[name])
                 of_target = mean_of_scored(null.transpose("exchange", "split", "trials", "target").to_numpy(), axis=1)
@@ -112,12 +123,13 @@ def _with_few_labels(scores: xr.Dataset, folder: SharingFolder) -> xr.Dataset:
     return scores.assign(few).assign_attrs(few_splits=table.sizes["split"], few_refits=drawn)
 
 
-def _over_animals(values: Floats) -> Floats:
-    """Return mean, low and high of ``values (animal,)``, 95 % by Student's t; NaN bounds for one animal."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
+def _over_animals(values: Floats, numbers: NDArray[np.intp]) -> Floats:
+    """Return mean, low and high of ``values (recording,)`` of subjects with these numbers, 95 % by Student's t over subjects."""
+    mean, of_subjects = float(np.mean(values)), [values[numbers == number].mean() for number in np.unique(numbers)]
+    count = len(of_subjects)
+    if count < 2:
         return np.array([mean, np.nan, np.nan])
-    reach = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    reach = stats.t.ppf(0.975, count - 1) * np.std(of_subjects, ddof=1) / np.sqrt(count)
     return np.array([mean, mean - reach, mean + reach])
 
 
@@ -139,7 +151,7 @@ def _line(cell: xr.Dataset) -> Score:
         representation=name,
         setting=f"among {cell['setting'].item()}",
         value=value_of(mean["score"]),
-        n=Counts(len(animals_of(cell)), int(mean["tested"]), 1, int(cell.attrs["splits"])),
+        n=Counts(number_of_animals(cell["tested"]), int(mean["tested"]), 1, int(cell.attrs["splits"])),
         interval=interval_of(mean["score"]),
         resampled=cell.attrs["interval"],
         over_animals=interval_of(mean["score"], ANIMALS),
@@ -153,7 +165,7 @@ def _few_lines(scores: xr.Dataset) -> list[Score]:
     """Return the gain of every row over the animal's own decoder, for each number of labelled trials."""
     if "few_gain" not in scores:
         return []
-    lines, animals = [], scores.sizes["animal"]
+    lines, animals = [], number_of_animals(scores["tested"])
     for name in (str(row) for row in scores["few_row"].values if row in OWN_ROWS):
         for trials in scores["trials"].values.tolist():
             gain = scores["few_gain"].sel(few_row=name, trials=trials).to_numpy()

@@ -17,7 +17,7 @@ from neuromvm.analysis.sharing.rows import ROWS, Row, ceiling
 from neuromvm.analysis.sharing.tuning import Pseudo, choose, pseudo_targets
 from neuromvm.data.held_out import conditions
 from neuromvm.data.splits import split_spec
-from neuromvm.schema import is_fitted, is_scored
+from neuromvm.schema import is_fitted, is_scored, subjects
 
 OWN_LABELS = "own labels"  # the row of the ceiling
 LINEAR_ROWS = (*(name for name, row in ROWS.items() if row.linear), OWN_LABELS)  # computed unless rows are named
@@ -45,6 +45,7 @@ class Problems:
         self.animals, self.classes = list(samples.children), len(names)
         self.splits = next(iter(splits.children.values())).sizes["split"]
         self._places, self._inputs = coordinates(names), Inputs(samples, splits)
+        self._subjects = dict(zip(self.animals, subjects(samples).tolist(), strict=True))
         self._codes = {name: node["match"].to_numpy()[:, 0] for name, node in samples.children.items()}
         self._parts = {name: node["part"].to_numpy() for name, node in splits.children.items()}
         self._splits, self._labelled = splits, {} if labelled is None else labelled
@@ -76,11 +77,13 @@ class Problems:
 
     def of_target(self, split: int, target: str) -> Pseudo:
         """Return the problem of a target with its answers."""
-        labelled = {name: self._animal(split, name) for name in self.animals}
+        subject = self._subjects[target]
+        known = [name for name in self.animals if name == target or self._subjects[name] != subject]
+        labelled = {name: self._animal(split, name) for name in known}
         tested = self.tested(split, target)
         answers = self._codes[target][tested].astype(np.intp)
         test = self._inputs.scaled(split, target)[tested, 0].astype(np.float64)
-        sizes = self.classes, self._places, self._inputs.bins
+        sizes = self.classes, self._places, self._inputs.bins, self._subjects
         return Pseudo(Problem(target, labelled, test, np.unique(answers), *sizes), answers)
 
     def _animal(self, split: int, name: str) -> Labelled:

@@ -1,6 +1,7 @@
 """Settings of a row, chosen on the other animals: each plays the target in turn. The target's test trials are never used."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -52,7 +53,7 @@ def pseudo_few(problem: Problem, trials: int, draws: int) -> list[Pseudo]:
 def _pseudo(problem: Problem, hide: Sequence[Callable[[Labelled, Codes], Hidden | None]]) -> list[Pseudo]:
     pseudo = []
     for name, animal in problem.others.items():
-        sources = {source: trials for source, trials in problem.others.items() if source != name}
+        sources = {source: trials for source, trials in problem.others.items() if not problem.same_subject(source, name)}
         sources = sources or {problem.target: problem.seen}
         known = np.unique(np.concatenate([trials.classes for trials in sources.values()]))
         for take in hide:
@@ -76,9 +77,7 @@ def _with_few(animal: Labelled, _: Codes, trials: int, seed: int) -> Hidden:
 def _problem(problem: Problem, name: str, sources: Mapping[str, Labelled], hidden: Hidden) -> Pseudo:
     labelled = {**sources, name: hidden.seen}
     held_out = np.unique(hidden.answers)
-    return Pseudo(
-        Problem(name, labelled, hidden.test, held_out, problem.classes, problem.coordinates, problem.bins), hidden.answers
-    )
+    return Pseudo(replace(problem, target=name, labelled=labelled, test=hidden.test, held_out=held_out), hidden.answers)
 
 
 def choose(row: Row, pseudo: Sequence[Pseudo]) -> Choice:

@@ -12,6 +12,7 @@ Arvesen, J. N. (1969). Jackknifing U-statistics. *Ann. Math. Stat.* 40, 2076-210
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from neuromvm.analysis.statistics import over_trials
@@ -32,7 +33,9 @@ class Interval(NamedTuple):
     words: str
 
 
-def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, level: float = 0.95) -> Interval:
+def over_animals(
+    observed: Floats, draws: Floats, rng: np.random.Generator, subjects: NDArray[np.intp] | None = None, level: float = 0.95
+) -> Interval:
     """Return the mean over animals with a hierarchical bootstrap interval: animals, then trials within each.
 
     Three corrections bring the plain hierarchical bootstrap to its level:
@@ -52,6 +55,9 @@ def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, leve
         resampled score does not shift the interval. For a difference, ``observed`` and ``draws`` are those of the difference.
     rng
         For the draws of animals.
+    subjects
+        Number of the subject of each recording ``(animal,)``: sessions of a subject are averaged first, and subjects are drawn.
+        By default each recording is of another subject.
     level
         Of the interval, which may exceed the bounds of a score; NaN if there are fewer than two animals.
 
@@ -70,11 +76,14 @@ def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, leve
             expected="(draw, animal) of (animal,)",
         )
     scored = np.isfinite(observed) & np.isfinite(draws).all(axis=0)
-    values, animals = observed[scored], int(scored.sum())
+    numbers = np.arange(len(observed)) if subjects is None else subjects
+    sessions = (numbers[scored] == np.unique(numbers[scored])[:, None]).astype(np.float64)  # (subject, recording)
+    sessions /= sessions.sum(axis=1, keepdims=True)
+    values, animals = sessions @ observed[scored], len(sessions)
     mean = float(values.mean()) if animals else np.nan
     if animals < 2:
         return Interval(mean, np.nan, np.nan, animals, "none: fewer than 2 animals")
-    trials = draws[:, scored] - draws[:, scored].mean(axis=0)
+    trials = (draws[:, scored] - draws[:, scored].mean(axis=0)) @ sessions.T
     between = values.var(ddof=1)
     shrink = np.sqrt(max(0.0, 1 - trials.var(axis=0).mean() / between)) if between > 0 else 0.0
     drawn = rng.integers(animals, size=(len(draws), animals - 1))
@@ -91,7 +100,7 @@ def over_animals(observed: Floats, draws: Floats, rng: np.random.Generator, leve
     return Interval(mean, mean + float(low), mean + float(high), animals, words)
 
 
-def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
+def over_pairs(scores: Floats, subjects: NDArray[np.intp] | None = None, level: float = 0.95) -> Interval:
     """Return the mean over pairs of two animals, with an interval that accounts for animals in several pairs.
 
     Each animal is left out as source and as target at once (jackknife; Arvesen 1969). Its variance is too large rather than too
@@ -103,6 +112,9 @@ def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
     ----------
     scores
         ``(source, target)``, mean over trials. The diagonal, NaN and animals without any pair are left out.
+    subjects
+        Number of the subject of each recording ``(animal,)``: pairs of two sessions of a subject are left out, and its sessions
+        are left out together. By default each recording is of another subject.
     level
         Of the interval, by Student's t of n - 1 degrees of freedom; NaN if there are fewer than three animals.
 
@@ -114,11 +126,11 @@ def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
     """
     if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
         raise ShapeError("interval over pairs", found=f"scores {scores.shape}", expected="(source, target), the same animals")
-    pairs = between_animals(scores)
+    pairs = between_animals(scores, subjects)
     paired = np.isfinite(pairs).any(axis=0) | np.isfinite(pairs).any(axis=1)
-    pairs, animals = pairs[paired][:, paired], int(paired.sum())
-    mean = float(mean_of_pairs(pairs))
-    without = [float(mean_of_pairs(np.delete(np.delete(pairs, animal, 0), animal, 1))) for animal in range(animals)]
+    pairs, numbers = pairs[paired][:, paired], (np.arange(len(scores)) if subjects is None else subjects)[paired]
+    mean, kept = float(mean_of_pairs(pairs)), [numbers != number for number in np.unique(numbers)]
+    without, animals = [float(mean_of_pairs(pairs[others][:, others])) for others in kept], len(kept)
     if animals < FEWEST_IN_PAIRS or not np.isfinite(without).all():
         return Interval(mean, np.nan, np.nan, animals, f"none: fewer than {FEWEST_IN_PAIRS} animals in pairs")
     error = np.sqrt((animals - 1) * np.var(without))
@@ -130,9 +142,10 @@ def over_pairs(scores: Floats, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, animals, words)
 
 
-def between_animals(scores: Floats) -> Floats:
-    """Return scores ``(..., source, target)`` with NaN where an animal is paired with itself."""
-    return np.where(np.eye(scores.shape[-1], dtype=bool), np.nan, scores)
+def between_animals(scores: Floats, subjects: NDArray[np.intp] | None = None) -> Floats:
+    """Return scores ``(..., source, target)`` with NaN where an animal is paired with itself, or with a session of itself."""
+    numbers = np.arange(scores.shape[-1]) if subjects is None else subjects
+    return np.where(numbers[:, None] == numbers, np.nan, scores)
 
 
 def mean_of_pairs(scores: Floats) -> Floats:

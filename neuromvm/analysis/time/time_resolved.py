@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 
+from neuromvm import schema
 from neuromvm.analysis.decoding.scoring import NO_FLOOR
 from neuromvm.analysis.readouts.decoders import OTHERS
 from neuromvm.analysis.readouts.representations import Floats
@@ -122,7 +123,8 @@ def decode_in_time(
     followed |= {name: follow_latents(tree, windows, splits, draws, options.permute_within) for name, tree in paths.items()}
     dataset = next(iter(recordings.children.values())).to_dataset()
     grid = grid_dim(dataset)
-    parts = [_scores(representation, list(windows.children), options, grid) for representation in followed.values()]
+    others = {target: schema.other_animals(windows, target) for target in windows.children}
+    parts = [_scores(representation, others, options, grid) for representation in followed.values()]
     if not any(np.isfinite(part["value"]).any() for part in parts):
         raise SplitError(
             "analysis time_resolved",
@@ -174,12 +176,13 @@ def periods(centres: NDArray[np.floating], width: float, grid: str) -> dict[str,
     return {"before": centres + width / 2 < 1e-6, "after": centres - width / 2 > -1e-6}
 
 
-def _scores(followed: Followed, targets: Sequence[str], options: Options, grid: str) -> xr.Dataset:
-    """Score a representation in every setting."""
-    settings = []
+def _scores(followed: Followed, others: Mapping[str, Sequence[str]], options: Options, grid: str) -> xr.Dataset:
+    """Score a representation in every setting; ``others`` are the recordings of other animals than a target."""
+    settings, targets = [], list(others)
     for setting, null_kind in ((WITHIN, followed.null), (OTHERS, RENAMED_NULL)):
         usable = followed.animals if setting == WITHIN or followed.shared else ()
-        sources = {target: [name for name in usable if (name == target) == (setting == WITHIN)] for target in targets}
+        asked = {target: [target] if setting == WITHIN else names for target, names in others.items()}
+        sources = {target: [name for name in names if name in usable] for target, names in asked.items()}
         decoded = [
             decode_windows(followed.animals, target, names, options.bootstraps, options.seed) for target, names in sources.items()
         ]
