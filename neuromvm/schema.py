@@ -201,10 +201,10 @@ def check_animal_names(names: Iterable[str]) -> None:
     safe = safe_names(names)
     bad = [name for name in names if safe[name] != name]
     if bad:
-        many = len(bad) > 1
+        several = len(bad) > 1
         raise SchemaError(
-            f"animal{'s' if many else ''} {', '.join(map(repr, bad))}",
-            found=f"{'names' if many else 'a name'} that cannot be a tree node, file and module name",
+            f"animal{'s' if several else ''} {', '.join(map(repr, bad))}",
+            found=f"{'names' if several else 'a name'} that cannot be a tree node, file and module name",
             expected="1 to 100 letters, digits, '_', '+', '-', the first a letter or digit; no name of a part of a model or tree "
             "(type, train, time ...); names that differ in more than case",
             next_step=f"Rename: {', '.join(f'{name!r} to {safe[name]!r}' for name in bad)}; in a data spec under 'rename'",
@@ -316,14 +316,14 @@ def validate_recordings(tree: xr.DataTree, missing: Missing = "refuse") -> xr.Da
     """
     expect_choice(missing, get_args(Missing), "missing")
     check_structure(tree)
-    kept = {name: _without_missing(name, dataset, missing) for name, dataset in animals(tree)}
-    for name, dataset in kept.items():
+    complete = {name: _without_missing(name, dataset, missing) for name, dataset in animals(tree)}
+    for name, dataset in complete.items():
         _check_values(name, activity(dataset))
-    if all(kept[name].sizes == node.sizes for name, node in tree.children.items()):
+    if all(complete[name].sizes == node.sizes for name, node in tree.children.items()):
         return tree
-    nodes = {name: dataset.drop_vars(grid_dim(dataset), errors="ignore") for name, dataset in kept.items()}
+    nodes = {name: dataset.drop_vars(grid_dim(dataset), errors="ignore") for name, dataset in complete.items()}
     root = tree.to_dataset()
-    inherited = {name: nodes[name] if grid_dim(kept[name]) in root.coords else kept[name] for name in kept}
+    inherited = {name: nodes[name] if grid_dim(complete[name]) in root.coords else complete[name] for name in complete}
     return xr.DataTree.from_dict({"/": root, **inherited})
 
 
@@ -448,16 +448,16 @@ def _without_missing(name: str, dataset: xr.Dataset, missing: Missing) -> xr.Dat
         return dataset
     trials, units = dataset["trial"].to_numpy()[absent.any(axis=1)], dataset["unit"].to_numpy()[absent.any(axis=0)]
     where = f"recordings/{name}"
-    found = f"{values.name} is NaN or infinite in {_listed('trial', trials)}, {_listed('unit', units)}"
+    problem = f"{values.name} is NaN or infinite in {_listed('trial', trials)}, {_listed('unit', units)}"
     if missing == "refuse":
-        raise SchemaError(where, found=found, expected="finite numbers", next_step=MISSING_STEP)
+        raise SchemaError(where, found=problem, expected="finite numbers", next_step=MISSING_STEP)
     dim, affected = ("trial", absent.any(axis=1)) if missing == "drop_trials" else ("unit", absent.any(axis=0))
     if affected.all():
         other = "drop_units" if dim == "trial" else "drop_trials"
         step = f"Correct the numbers, or set samples.missing to {other}"
-        raise SchemaError(where, found=f"{found}: no {dim} is left", expected=f"a {dim} without", next_step=step)
-    kept = dataset.isel({dim: np.flatnonzero(~affected)})
-    return with_dropped(kept, [Dropped(f"{dim}s", "activity is NaN or infinite", int(affected.sum()))])
+        raise SchemaError(where, found=f"{problem}: no {dim} is left", expected=f"a {dim} without", next_step=step)
+    complete = dataset.isel({dim: np.flatnonzero(~affected)})
+    return with_dropped(complete, [Dropped(f"{dim}s", "activity is NaN or infinite", int(affected.sum()))])
 
 
 def _listed(word: str, labels: NDArray[np.generic], most: int = 5) -> str:

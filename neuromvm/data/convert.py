@@ -88,7 +88,7 @@ def convert_recordings(spec: DataSpec, out: str | Path, root: str | Path | None 
     names = []
     with TemporaryDirectory(prefix=".writing-", dir=out) as writing:
         for number, session in enumerate(sessions):
-            several = sum(other.animal == session.animal for other in sessions) > 1
+            several = sum(session_of_animal.animal == session.animal for session_of_animal in sessions) > 1
             # numbered where sessions are joined, because files are read in the order of their names
             names.append(f"sub-{session.animal}_ses-{f'{number:04d}-' if several else ''}{session.name}.nwb".replace("/", "_"))
             with open_session(session.path, spec) as tree, NWBHDF5IO(Path(writing) / names[-1], "w") as io:
@@ -221,10 +221,10 @@ def _electrodes(nwb: NWBFile, locations: list[str]) -> list[int]:
     if "electrodes" not in nwb.electrode_groups:
         device = nwb.create_device(name="probe")
         nwb.create_electrode_group(name="electrodes", description="unknown", location="unknown", device=device)
-    first = 0 if nwb.electrodes is None else len(nwb.electrodes)
+    first_electrode = 0 if nwb.electrodes is None else len(nwb.electrodes)
     for location in locations:
         nwb.add_electrode(location=location, group=nwb.electrode_groups["electrodes"])
-    return list(range(first, first + len(locations)))
+    return list(range(first_electrode, first_electrode + len(locations)))
 
 
 def _series(tree: ArrayTree, path: str) -> dict[str, Any]:

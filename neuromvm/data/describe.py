@@ -101,9 +101,9 @@ def _label_as_text(name: str, values: NDArray[Any]) -> str:
     if looks_continuous(values):
         shortened = f"{', '.join(numbers[:2])}, ..., {numbers[-1]}"
         return f"{name}: {len(numbers)} values: {shortened}, looks continuous (analyses: {{continuous: {{label: {name}}}}})"
-    first = (numbers if len(numbers) == len(names) else names.tolist())[:3]
-    each = "to".join(f" {number} " for number in dict.fromkeys((trials.min(), trials.max()))).strip()
-    return f"{name}: {len(names)} values: {', '.join(first)}, ... (trials of each: {each})"
+    examples = (numbers if len(numbers) == len(names) else names.tolist())[:3]
+    trial_numbers = "to".join(f" {number} " for number in dict.fromkeys((trials.min(), trials.max()))).strip()
+    return f"{name}: {len(names)} values: {', '.join(examples)}, ... (trials of each: {trial_numbers})"
 
 
 def _counts_as_text(values: NDArray[Any]) -> str:

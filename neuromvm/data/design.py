@@ -120,8 +120,8 @@ def _sides(run: NDArray[np.intp], parts: NDArray[np.int8]) -> str:
     scored = [set(run[schema.is_scored(part)].tolist()) for part in parts]
     fitted = [set(run[schema.is_fitted(part)].tolist()) for part in parts]
     total = sum(map(len, scored))
-    both = sum(len(tested & trained) for tested, trained in zip(scored, fitted, strict=True))
-    return f"{both / total:.0%} of the scored runs also train" if total else "no run is scored"
+    overlap = sum(len(tested & trained) for tested, trained in zip(scored, fitted, strict=True))
+    return f"{overlap / total:.0%} of the scored runs also train" if total else "no run is scored"
 
 
 def _trial_activity(dataset: xr.Dataset) -> NDArray[np.floating]:

@@ -102,8 +102,8 @@ def recordings_from_arrays(
         several = isinstance(given, Mapping) and not isinstance(given, xr.Dataset)
         inside = dict(given) if several else {ACTIVITY: given}
         if ACTIVITY not in inside:
-            found = f"a dict with {', '.join(map(str, inside)) or 'nothing'}"
-            raise SchemaError(f"animal {animal}", found=found, expected=f"the key {ACTIVITY!r}, and labels of trials")
+            problem = f"a dict with {', '.join(map(str, inside)) or 'nothing'}"
+            raise SchemaError(f"animal {animal}", found=problem, expected=f"the key {ACTIVITY!r}, and labels of trials")
         arrays[animal] = values = _array(animal, inside.pop(ACTIVITY), grid)
         coords = _columns(animal, "trial", values, {**inside, **_table("labels", animal, labels_of)})
         coords |= _columns(animal, "unit", values, _table("units", animal, units_of))
@@ -195,14 +195,14 @@ def _by_animal(name: str, argument: Any, known: set[str] | None = None) -> dict[
     if argument is None:
         return {}
     if not isinstance(argument, Mapping):
-        found = f"a {type(argument).__name__}"
-        raise ArgumentError(f"argument {name!r}", found=found, expected="a dict, animal -> values")
+        problem = f"a {type(argument).__name__}"
+        raise ArgumentError(f"argument {name!r}", found=problem, expected="a dict, animal -> values")
     animals = {str(animal): values for animal, values in argument.items()}
     if known is None:
         schema.check_animal_names(animals)
     elif set(animals) - known:
-        found = f"animals {', '.join(sorted(set(animals) - known))}, which have no activity"
-        raise SchemaError(f"argument {name!r}", found=found, expected=f"some of {', '.join(sorted(known))}")
+        problem = f"animals {', '.join(sorted(set(animals) - known))}, which have no activity"
+        raise SchemaError(f"argument {name!r}", found=problem, expected=f"some of {', '.join(sorted(known))}")
     return animals
 
 
@@ -210,8 +210,8 @@ def _table(name: str, animal: str, tables: Mapping[str, Any]) -> dict[Any, Any]:
     """Return the labels of the trials, or columns of the units, of an animal by their names: none if none are given."""
     table = tables.get(animal, {})
     if not isinstance(table, Mapping | pd.DataFrame):
-        found, expected = f"a {type(table).__name__}", "a dict, label -> values, or a DataFrame"
-        raise ArgumentError(f"argument {name!r}, animal {animal}", found=found, expected=expected)
+        problem, expected = f"a {type(table).__name__}", "a dict, label -> values, or a DataFrame"
+        raise ArgumentError(f"argument {name!r}, animal {animal}", found=problem, expected=expected)
     return dict(table)
 
 
@@ -264,25 +264,25 @@ def _array(animal: str, given: Any, grid: str) -> xr.DataArray:
     except ValueError:
         values = np.empty(0, dtype=object)
     if values.dtype.kind not in "biuf" or values.ndim != 3:
-        found = "trials or units of different lengths" if values.dtype == object else f"{values.dtype} of shape {values.shape}"
+        problem = "trials or units of different lengths" if values.dtype == object else f"{values.dtype} of shape {values.shape}"
         step = "One bin a trial: activity[:, numpy.newaxis]" if values.ndim == 2 else "Cut all trials with one window"
-        raise SchemaError(f"animal {animal}", found=found, expected=f"numbers {dims}", next_step=step)
+        raise SchemaError(f"animal {animal}", found=problem, expected=f"numbers {dims}", next_step=step)
     return array if isinstance(array, xr.DataArray) else xr.DataArray(values, dims=dims)
 
 
 def _from_table(animal: str, table: pd.DataFrame, grid: str) -> xr.DataArray:
     """Return the activity of a table with a row for each trial and bin, and a column for each unit."""
     if table.index.nlevels != 2:
-        found = f"a DataFrame with {table.index.nlevels} level of rows"
-        raise SchemaError(f"animal {animal}", found=found, expected=f"rows with a MultiIndex (trial, {grid}), units as columns")
+        problem = f"a DataFrame with {table.index.nlevels} level of rows"
+        raise SchemaError(f"animal {animal}", found=problem, expected=f"rows with a MultiIndex (trial, {grid}), units as columns")
     trials = table.index.get_level_values(0).unique()
     try:
         bins = table.index.get_level_values(1).sort_values().unique()
     except TypeError as error:
         raise SchemaError(f"animal {animal}", found=f"bins of mixed types ({error})", expected="numbers of bins") from error
     if len(table) != len(trials) * len(bins) or table.index.has_duplicates:
-        found = f"{len(table)} rows of {len(trials)} trials and {len(bins)} bins"
-        raise SchemaError(f"animal {animal}", found=found, expected="one row for each trial and bin")
+        problem = f"{len(table)} rows of {len(trials)} trials and {len(bins)} bins"
+        raise SchemaError(f"animal {animal}", found=problem, expected="one row for each trial and bin")
     rows = table.reindex(pd.MultiIndex.from_product([trials, bins]))
     values = rows.to_numpy().reshape(len(trials), len(bins), table.shape[1])
     coords = {"trial": trials.to_numpy(), "unit": [str(unit) for unit in table.columns]}
@@ -367,8 +367,8 @@ def _grid(arrays: Mapping[str, xr.DataArray], bin_width: float | None, start: fl
     else:
         widths = {schema.checked_width("argument 'bin_width'", bin_width)}
     if len(widths) != 1:
-        found = f"different widths of bins: {sorted(widths)}" if widths else "no width of bins"
-        raise SchemaError("recordings", found=found, expected="the width of bins", next_step="Pass bin_width=0.1, for example")
+        problem = f"different widths of bins: {sorted(widths)}" if widths else "no width of bins"
+        raise SchemaError("recordings", found=problem, expected="the width of bins", next_step="Pass bin_width=0.1, for example")
     width = widths.pop()
     for animal, centres in known.items():
         schema.check_bins(f"animal {animal}, {grid}", centres.assign_attrs(bin_width=width))

@@ -56,10 +56,10 @@ def overlaps_another(
 
     All are times [s]; starts and stops may be NaN.
     """
-    first, last = np.fmin(begins, starts), np.fmax(ends, stops)
+    begin, end = np.fmin(begins, starts), np.fmax(ends, stops)
     # a window overlaps with itself, and with each other trial that begins before it ends and ends after it begins
-    before_end = np.searchsorted(np.sort(first), ends - TOLERANCE)
-    before_begin = np.searchsorted(np.sort(last), begins + TOLERANCE, side="right")
+    before_end = np.searchsorted(np.sort(begin), ends - TOLERANCE)
+    before_begin = np.searchsorted(np.sort(end), begins + TOLERANCE, side="right")
     return before_end - before_begin > 1
 
 

@@ -63,14 +63,14 @@ def recordings_from_pynapple(
     nodes = {}
     for animal, group in units.items():
         if not isinstance(group, nap.TsGroup):
-            found = f"a {type(group).__name__}"
-            raise ArgumentError(f"argument 'units', animal {animal}", found=found, expected="a pynapple.TsGroup")
+            problem = f"a {type(group).__name__}"
+            raise ArgumentError(f"argument 'units', animal {animal}", found=problem, expected="a pynapple.TsGroup")
         table = trials[animal]
         if isinstance(table, nap.IntervalSet):
             table = table.as_dataframe()
         if not isinstance(table, pd.DataFrame):
-            found = f"a {type(table).__name__}"
-            raise ArgumentError(f"argument 'trials', animal {animal}", found=found, expected="an IntervalSet or a DataFrame")
+            problem = f"a {type(table).__name__}"
+            raise ArgumentError(f"argument 'trials', animal {animal}", found=problem, expected="an IntervalSet or a DataFrame")
         table = table.rename(columns={"start": "start_time", "end": "stop_time"})
         event = {"start": "start_time", "end": "stop_time"}.get(align, align)
         trains = {unit: group[unit].t for unit in group}

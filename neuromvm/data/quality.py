@@ -47,7 +47,7 @@ def findings(recordings: xr.DataTree) -> list[Finding]:
     >>> [finding.check for finding in findings(xr.DataTree.from_dict({"/": xr.Dataset(coords={"time": time}), "rat": rat}))]
     ['drift', 'vanishing']
     """
-    found = []
+    reports = []
     for animal, dataset in animals(recordings):
         sums = trial_sums(dataset)
         if sums.size:
@@ -60,8 +60,8 @@ def findings(recordings: xr.DataTree) -> list[Finding]:
                 *[("vanishing", sentence, remark) for sentence in _vanishing(dataset, sums)],
                 *[("twins", sentence, "") for sentence in _twins(dataset)],
             ]
-            found += [Finding(animal, check, sentence + end) for check, sentence, end in sentences if sentence]
-    return found
+            reports += [Finding(animal, check, sentence + end) for check, sentence, end in sentences if sentence]
+    return reports
 
 
 def with_twins(spec: DataSpec) -> DataSpec:
@@ -123,8 +123,8 @@ def _vanishing(dataset: xr.Dataset, sums: NDArray[np.float64]) -> list[str]:
     length = round(END_SHARE * len(sums))
     sentences = []
     if length:
-        for end, rest, word in ((active[-length:], active[:-length], "last"), (active[:length], active[length:], "first")):
-            chance = (1 - rest.mean(axis=0)) ** length
+        for end, remaining, word in ((active[-length:], active[:-length], "last"), (active[:length], active[length:], "first")):
+            chance = (1 - remaining.mean(axis=0)) ** length
             gone = np.flatnonzero(~end.any(axis=0) & (chance < VANISHING_P / sums.shape[1]))
             if gone.size:
                 sentences.append(

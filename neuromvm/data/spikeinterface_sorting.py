@@ -63,11 +63,11 @@ def recordings_from_sortings(
     for animal, sorting in sortings.items():
         for name, argument, kind in (("sortings", sorting, core.BaseSorting), ("trials", trials[animal], pd.DataFrame)):
             if not isinstance(argument, kind):
-                found = f"a {type(argument).__name__}"
-                raise ArgumentError(f"argument {name!r}, animal {animal}", found=found, expected=f"a {kind.__name__}")
+                problem = f"a {type(argument).__name__}"
+                raise ArgumentError(f"argument {name!r}, animal {animal}", found=problem, expected=f"a {kind.__name__}")
         if sorting.get_num_segments() != 1:
-            found, next_step = f"{sorting.get_num_segments()} segments", "Choose one: sorting.select_segments([0])"
-            raise SchemaError(f"animal {animal}", found=found, expected="one segment, which is a session", next_step=next_step)
+            problem, next_step = f"{sorting.get_num_segments()} segments", "Choose one: sorting.select_segments([0])"
+            raise SchemaError(f"animal {animal}", found=problem, expected="one segment, which is a session", next_step=next_step)
         trains = {
             unit: sorting.get_unit_spike_train(unit, segment_index=0, return_times=True) for unit in sorting.unit_ids.tolist()
         }
@@ -96,8 +96,8 @@ def to_sorting(recordings: xr.DataTree, animal: str, sampling_frequency: float =
     if "spike_count" not in dataset:
         raise SchemaError(f"animal {animal}", found=f"no spike_count among {sorted(map(str, dataset.data_vars))}")
     if times.min() < 0 or width * sampling_frequency < 2:
-        found = f"bins from {times.min():.6g} s, {width * sampling_frequency:.3g} samples wide"
-        raise AlignmentError(f"animal {animal}", found=found, expected="times from 0 s on, and two samples or more")
+        problem = f"bins from {times.min():.6g} s, {width * sampling_frequency:.3g} samples wide"
+        raise AlignmentError(f"animal {animal}", found=problem, expected="times from 0 s on, and two samples or more")
     samples = np.round(times.ravel() * sampling_frequency).astype(np.int64)
     counts = dataset["spike_count"].to_numpy().reshape(samples.size, -1)
     units = dataset["unit"].to_numpy()

@@ -232,8 +232,8 @@ class Animal:
         try:
             order = np.argsort(self.label(name), kind="stable")
         except TypeError as error:
-            found = f"{name} of mixed types or with missing values, which have no order"
-            raise SplitError(f"split.order, animal {self.name}", found=found, expected="a label of numbers") from error
+            problem = f"{name} of mixed types or with missing values, which have no order"
+            raise SplitError(f"split.order, animal {self.name}", found=problem, expected="a label of numbers") from error
         return np.asarray(order[self.strata[order] >= 0])
 
     def seed(self, spec: SplitSpec, number: int, *stream: int) -> int:

@@ -90,11 +90,11 @@ def save_recordings(tree: xr.DataTree, path: str | Path) -> Path:
     pools: dict[str, list[NDArray[Any]]] = defaultdict(list)
     lengths: dict[str, int] = defaultdict(int)
     nodes = {}
-    for place, node in tree.subtree_with_keys:
+    for node_path, node in tree.subtree_with_keys:
         dataset = node.to_dataset(inherit=False)
         variables = {}
         for name, variable in dataset.variables.items():
-            where = f"recordings/{place}: {name}"
+            where = f"recordings/{node_path}: {name}"
             stored, values = _stored(where, variable, name in dataset.coords)
             if values is not None:
                 pool = _pool(stored)
@@ -102,7 +102,7 @@ def save_recordings(tree: xr.DataTree, path: str | Path) -> Path:
                 lengths[pool] += values.size
                 pools[pool].append(values)
             variables[_text(name, where)] = stored
-        nodes[place] = StoredNode(attrs=_encoded(f"recordings/{place}", dataset.attrs)["mapping"], variables=variables)
+        nodes[node_path] = StoredNode(attrs=_encoded(f"recordings/{node_path}", dataset.attrs)["mapping"], variables=variables)
     index = StoredIndex(format=FORMAT, nodes=nodes).model_dump(exclude_defaults=True)
     try:
         content = json.dumps(index, ensure_ascii=False).encode()
@@ -141,7 +141,7 @@ def open_recordings(path: str | Path) -> xr.DataTree:
         labels = {name: _read(file, handle[name]) for name in handle if name.startswith("labels_")}
         lengths = {name: handle[name].size for name in handle if name.startswith("data_")}
         identity = _identity(file)
-        datasets = {place: _dataset(file, identity, node, labels, lengths) for place, node in index.nodes.items()}
+        datasets = {node_path: _dataset(file, identity, node, labels, lengths) for node_path, node in index.nodes.items()}
         tree = xr.DataTree.from_dict(datasets)
     return validate_recordings(tree)
 

@@ -33,16 +33,16 @@ def grid_of_windows(align: str, window: tuple[float, float], bin_width: float) -
     try:
         return TimeGrid(align=align, window=window, bin_width=bin_width)
     except ValueError as error:
-        found = f"window {window!r} s, bins of {bin_width!r} s"
-        raise AlignmentError("argument 'window'", found=found, expected="a positive whole number of bins") from error
+        problem = f"window {window!r} s, bins of {bin_width!r} s"
+        raise AlignmentError("argument 'window'", found=problem, expected="a positive whole number of bins") from error
 
 
 def check_animals(name: str, sessions: Mapping[str, Any], trials: Mapping[str, Any]) -> None:
     """Raise ArgumentError or SchemaError unless ``sessions``, the argument ``name``, and trials are dicts of the same animals."""
     for argument_name, argument in ((name, sessions), ("trials", trials)):
         if not isinstance(argument, Mapping) or not argument:
-            found = f"a {type(argument).__name__}" if argument else "no animals"
-            raise ArgumentError(f"argument {argument_name!r}", found=found, expected="a dict, animal -> object")
+            problem = f"a {type(argument).__name__}" if argument else "no animals"
+            raise ArgumentError(f"argument {argument_name!r}", found=problem, expected="a dict, animal -> object")
     if set(sessions) != set(trials):
         odd = ", ".join(sorted(map(str, set(sessions) ^ set(trials))))
         raise SchemaError("recordings", found=f"animals with units or with trials only: {odd}", expected="both of every animal")
@@ -75,8 +75,8 @@ def session_of_trains(
     reasons = [(f"{align} is NaN", ~np.isfinite(onsets)), ("window outside the recording", outside)]
     kept, lines = exclude(np.ones(len(onsets), dtype=bool), "trials", reasons)
     if not kept.any():
-        found = "; ".join(f"{line.count} where {line.reason}" for line in lines if line.count) or "no trials"
-        raise AlignmentError(f"animal {animal}", found=found, expected="events in seconds on the clock of the spikes")
+        problem = "; ".join(f"{line.count} where {line.reason}" for line in lines if line.count) or "no trials"
+        raise AlignmentError(f"animal {animal}", found=problem, expected="events in seconds on the clock of the spikes")
     times, odd = [], 0
     for train in trains.values():
         values = np.asarray(train, dtype=np.float64)

@@ -147,14 +147,14 @@ def _single_windows(dataset: xr.Dataset) -> xr.Dataset:
         for key, coord in dataset.coords.items()
         if coord.dims == ("trial",) and key != "trial"
     }
-    own = {
+    coords = {
         "trial": np.arange(trials * windows),
         "unit": dataset["unit"].to_numpy(),
         "window": ("window", [0.0], dataset["window"].attrs),
         "of_trial": ("trial", dataset["trial"].to_numpy()[of_trial]),
         WINDOW_CENTRE: ("trial", np.tile(dataset["window"].to_numpy(), trials)),
     }
-    return xr.Dataset(variables, {**labels, **own})
+    return xr.Dataset(variables, {**labels, **coords})
 
 
 def classes(samples: xr.DataTree) -> list[str]:
@@ -280,9 +280,9 @@ def _select_trials(name: str, dataset: xr.Dataset, spec: SampleSpec) -> xr.Datas
         if label != "window":
             missing = np.isin(_as_text(schema.trial_label(name, dataset, label).to_numpy()), ["", "nan"])
             if missing.all():
-                found = f"no trial with a value of {label}"
+                problem = f"no trial with a value of {label}"
                 raise SchemaError(
-                    f"animal {name}", found=found, next_step="Choose another label, or leave it out with data.animals"
+                    f"animal {name}", found=problem, next_step="Choose another label, or leave it out with data.animals"
                 )
             dataset = _leave_out(dataset, missing, f"{label} has no value")
     return dataset
@@ -296,17 +296,17 @@ def _check_few_numbers(chosen: Mapping[str, xr.Dataset], labels: list[str]) -> N
             if not looks_continuous(values):
                 continue
             numbers = different_numbers(values)
-            found = f"{len(numbers)} different numbers from {numbers[0]:g} to {numbers[-1]:g} in animal {animal}"
+            problem = f"{len(numbers)} different numbers from {numbers[0]:g} to {numbers[-1]:g} in animal {animal}"
             advice = f"To predict the number itself, write 'analyses: {{continuous: {{label: {label}}}}}'"
             if len(values) < 2 * len(numbers):
                 raise SchemaError(
                     f"samples.label={label}",
-                    found=f"{found}, most of them in one trial",
+                    found=f"{problem}, most of them in one trial",
                     expected="classes with several trials each; this label looks continuous",
                     next_step=f"{advice}, and in samples.label a label with few classes, such as a condition, or 'window'",
                 )
             LOG.warning(
-                "samples.label=%s: %s. It looks continuous and is decoded as that many classes. %s.", label, found, advice
+                "samples.label=%s: %s. It looks continuous and is decoded as that many classes. %s.", label, problem, advice
             )
             break
 

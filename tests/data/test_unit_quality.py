@@ -52,7 +52,7 @@ def test_presence_counts_whole_bins_of_each_interval():
 @given(st.lists(st.lists(st.integers(0, 60), max_size=12), min_size=2, max_size=4))
 def test_twins_are_those_of_a_count_by_hand(trains):
     times = [np.sort(np.array(train, dtype=np.float64)) * 1e-4 for train in trains]
-    found = {(pair.unit, pair.other): pair.share for pair in find_twins(times, 0.5, 2.5e-4)}
+    found = {(pair.unit, pair.partner): pair.share for pair in find_twins(times, 0.5, 2.5e-4)}
     expected = {}
     for unit in range(len(times)):
         for other in range(unit + 1, len(times)):

@@ -68,7 +68,7 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
     require_package()
     codes = {name: set(side.match.tolist()) for name, side in training.items()}
     for name, of_animal in codes.items():
-        shared = of_animal & set().union(*(others for other, others in codes.items() if other != name))
+        shared = of_animal & set().union(*(sources for other, sources in codes.items() if other != name))
         if len(shared) < 2:
             raise SplitError(
                 "baseline cebra",
@@ -115,9 +115,9 @@ def read_by_others(
     classes: int,
 ) -> Floats:
     """Read samples as :func:`scores_by_others` does, with maps that were fitted before."""
-    others = [name for name in training if name != target]
-    embedded = np.concatenate([maps[name](training[name].features) for name in others])
-    decoder = Logistic(inverse_penalty).fit(embedded, np.concatenate([training[name].match for name in others]))
+    sources = [name for name in training if name != target]
+    embedded = np.concatenate([maps[name](training[name].features) for name in sources])
+    decoder = Logistic(inverse_penalty).fit(embedded, np.concatenate([training[name].match for name in sources]))
     scores = np.full((len(features), classes), -np.inf)
     scores[:, decoder.classes_] = decoder.class_scores(maps[target](features))
     return scores
@@ -199,7 +199,7 @@ class PartnersInAnyAnimal:
 
     def __init__(self, labels: Sequence[Codes], random: np.random.Generator) -> None:
         self._labels, self._random = labels, random
-        self._members = [_Members(of_animal, 1 + max(int(each.max()) for each in labels)) for of_animal in labels]
+        self._members = [_Members(of_animal, 1 + max(int(of_split.max()) for of_split in labels)) for of_animal in labels]
         self._has = np.array([members.count > 0 for members in self._members])  # (animal, code)
 
     def sample_prior(self, count: int) -> NDArray[np.int64]:
@@ -231,7 +231,7 @@ class AnimalsSideBySide:
 
     def __init__(self, labels: Sequence[Codes], random: np.random.Generator) -> None:
         self._labels, self._random = labels, random
-        self._members = [_Members(of_animal, 1 + max(int(each.max()) for each in labels)) for of_animal in labels]
+        self._members = [_Members(of_animal, 1 + max(int(of_split.max()) for of_split in labels)) for of_animal in labels]
 
     def sample_prior(self, count: int) -> NDArray[np.int64]:
         """Draw codes as often as samples have them, and samples of the animals, ``(animal, sample)``."""

@@ -290,19 +290,19 @@ def _times(matrices: Floats, vectors: Floats) -> Floats:
 
 def _best_dynamics(animals: Sequence[_Animal], states: Sequence[_States], floor: float) -> Dynamics:
     """Maximise over the dynamics of each condition, from all samples of all animals."""
-    each = list(zip(animals, states, strict=True))
+    pairs = list(zip(animals, states, strict=True))
     samples = np.asarray(sum(animal.samples for animal in animals))
     count = samples[:, None, None]
-    means = np.asarray(sum(animal.summed(posterior.means) for animal, posterior in each)) / count
+    means = np.asarray(sum(animal.summed(posterior.means) for animal, posterior in pairs)) / count
     latents = means.shape[-1]
-    same, lagged = np.zeros((*means.shape, latents)), np.zeros((len(means), means.shape[1] - 1, latents, latents))
-    for animal, posterior in each:
+    moments, lagged = np.zeros((*means.shape, latents)), np.zeros((len(means), means.shape[1] - 1, latents, latents))
+    for animal, posterior in pairs:
         centred = posterior.means - means[animal.index]
         weight = animal.samples[:, None, None, None]
-        same += animal.summed(centred[..., :, None] * centred[..., None, :]) + weight * posterior.covariances
+        moments += animal.summed(centred[..., :, None] * centred[..., None, :]) + weight * posterior.covariances
         lagged += animal.summed(centred[:, 1:, :, None] * centred[:, :-1, None, :]) + weight * posterior.lagged
-    before, across, after = same[:, :-1].sum(axis=1), lagged.sum(axis=1), same[:, 1:].sum(axis=1)
-    start_noise = np.diagonal(same[:, 0], axis1=1, axis2=2) / samples[:, None]
+    before, across, after = moments[:, :-1].sum(axis=1), lagged.sum(axis=1), moments[:, 1:].sum(axis=1)
+    start_noise = np.diagonal(moments[:, 0], axis1=1, axis2=2) / samples[:, None]
     if not lagged.shape[1]:
         return Dynamics(np.zeros_like(across), means, np.maximum(start_noise, floor), np.maximum(start_noise, floor))
     transition = np.linalg.solve(before, across.swapaxes(1, 2)).swapaxes(1, 2)
@@ -324,10 +324,10 @@ def _regression(animal: _Animal, states: Floats, activity: Floats, weights: Floa
     """Regress activity ``(row, unit)``, which counts as often as weights say, on states with a covariance summed over rows."""
     predictors = np.column_stack([states, np.ones(len(states))])
     weighted = weights[:, None] * predictors
-    second = weighted.T @ predictors
-    second[:-1, :-1] += covariance
+    moment = weighted.T @ predictors
+    moment[:-1, :-1] += covariance
     cross = weighted.T @ activity
-    solution = np.linalg.solve(second, cross)
+    solution = np.linalg.solve(moment, cross)
     noise = (animal.squares - (solution * cross).sum(axis=0)) / weights.sum()
     return Readout(solution[:-1].T, solution[-1], np.maximum(noise, animal.floor))
 
@@ -343,24 +343,24 @@ def _factor_analysis(animals: Sequence[_Animal], dimensions: int) -> tuple[list[
     offsets = [weight @ means / weight.sum() for weight, means in zip(weights, rows, strict=True)]
     centred = [np.sqrt(weight)[:, None] * (means - offset) for weight, means, offset in zip(weights, rows, offsets, strict=True)]
     left, strength, axes = np.linalg.svd(np.concatenate(centred, axis=1), full_matrices=False)
-    kept = min(dimensions, int((strength**2 > NEGLIGIBLE * max(strength[0] ** 2, NEGLIGIBLE)).sum()))
-    if kept < 1:
+    rank = min(dimensions, int((strength**2 > NEGLIGIBLE * max(strength[0] ** 2, NEGLIGIBLE)).sum()))
+    if rank < 1:
         raise ShapeError("aligned dynamics", found="condition means that are all equal", expected="means that differ")
     scale = np.sqrt(np.mean(np.concatenate(weights)))
-    loadings = np.split(axes[:kept].T * strength[:kept] / scale / np.sqrt(len(left)), np.cumsum([len(o) for o in offsets])[:-1])
+    loadings = np.split(axes[:rank].T * strength[:rank] / scale / np.sqrt(len(left)), np.cumsum([len(o) for o in offsets])[:-1])
     readouts = [
         Readout(loading, offset, np.maximum(animal.activity.var(axis=(0, 1)), animal.floor))
         for animal, loading, offset in zip(animals, loadings, offsets, strict=True)
     ]
     for _ in range(FACTOR_STEPS):
-        precision, pull = np.tile(np.eye(kept), (conditions, 1, 1)), np.zeros((conditions, bins, kept))
+        precision, pull = np.tile(np.eye(rank), (conditions, 1, 1)), np.zeros((conditions, bins, rank))
         for animal, readout in zip(animals, readouts, strict=True):
             evidence = _Evidence.of(readout, animal.means, np.square(animal.means))
             precision += animal.samples[:, None, None] * evidence.information
             pull += animal.samples[:, None, None] * evidence.pull
         covariance = np.linalg.inv(precision)
         paths = np.einsum("ckl,ctl->ctk", covariance, pull)
-        flat = paths.reshape(conditions * bins, kept)
+        flat = paths.reshape(conditions * bins, rank)
         readouts = [
             _regression(animal, flat, means, weight, bins * np.einsum("c,ckl->kl", animal.samples, covariance))
             for animal, means, weight in zip(animals, rows, weights, strict=True)

@@ -121,9 +121,9 @@ def influence_order(products: Sequence[UnitProducts], measure: Measure, layout: 
         units = len(animal.held)
         without = animal.kept_of_training(1 - np.eye(units))
         score = np.zeros(units)
-        for other in products:
-            if other is not animal:
-                inner, apart = other.kept_of_training(np.ones((1, len(other.held))))
+        for partner in products:
+            if partner is not animal:
+                inner, apart = partner.kept_of_training(np.ones((1, len(partner.held))))
                 whole = Products(*(_repeated(product, units) for product in inner)), _repeated(apart, units)
                 score += mean_of_pairs(scored_pairs(on_training, [without, whole], layout, ridge))
         order.append(np.argsort(score, kind="stable"))

@@ -60,11 +60,11 @@ def continuous_label(name: str, recordings: xr.DataTree, samples: xr.DataTree, s
     if it is none of these, or takes fewer than three values.
     """
     values = {animal: _of_animal(name, animal, recordings, samples, scale) for animal in samples.children}
-    found = np.unique(np.concatenate([array.ravel() for array in values.values()]))
-    if np.isfinite(found).sum() < 3:
+    distinct = np.unique(np.concatenate([array.ravel() for array in values.values()]))
+    if np.isfinite(distinct).sum() < 3:
         raise SchemaError(
             f"analyses.continuous.label={name}",
-            found=f"{int(np.isfinite(found).sum())} different values",
+            found=f"{int(np.isfinite(distinct).sum())} different values",
             expected="a continuous label, of three values at least",
             next_step="Decode classes with the analysis decoding, or cut trials into windows with samples.width",
         )

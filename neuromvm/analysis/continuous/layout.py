@@ -169,15 +169,15 @@ def _predicted(
     for key in product(*names):
         of_targets = cells.get(key, {})
         parts = [
-            of_targets[animal].predicted[place] if animal in of_targets else np.full(len(place[0]), np.nan)
-            for animal, place in places.items()
+            of_targets[animal].predicted[tested_places] if animal in of_targets else np.full(len(tested_places[0]), np.nan)
+            for animal, tested_places in places.items()
         ]
         rows.append(np.concatenate(parts))
     predicted = np.array(rows, dtype=np.float32)
     tested = np.isfinite(predicted).any(axis=0)
     predicted = predicted[:, tested].reshape(*map(len, names), -1)
     predicted = np.pad(predicted, ((0, 0), (0, 0), (0, len(gained)), (0, 0)), constant_values=np.nan)
-    true = np.concatenate([prepared.labels[animal].values[place] for animal, place in places.items()])
+    true = np.concatenate([prepared.labels[animal].values[tested_places] for animal, tested_places in places.items()])
     of_sample = {
         "true": true,
         "animal": np.repeat(list(places), [len(trial) for trial, _ in places.values()]),

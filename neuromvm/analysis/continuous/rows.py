@@ -61,7 +61,7 @@ class Rows:
 
     def predicted(self, problems: Sequence[Problem]) -> list[tuple[str, str, str, str, Cell]]:
         """Return representation, decoder, reader and target with their scores in one setting."""
-        found: dict[tuple[str, str, str, str], _Predictions] = {}
+        predicted_labels: dict[tuple[str, str, str, str], _Predictions] = {}
         for problem in problems:
             for name, representation in self._representations(problem).items():
                 for decoder, target in product(self._decoders, problem.targets):
@@ -70,12 +70,12 @@ class Rows:
                     fitted = self._decoder(decoder, name)
                     for kind in READERS[: 2 if representation.shared else 1]:
                         key = name, decoder, kind, target
-                        if key not in found:
+                        if key not in predicted_labels:
                             shape = self._prepared.null_labels[kind][target].shape
-                            found[key] = _Predictions(len(representation.replicas), shape)
+                            predicted_labels[key] = _Predictions(len(representation.replicas), shape)
                         for replica, tested, labels, guess in reader.predictions(target, kind, fitted, self._prepared.scale):
-                            found[key].enter(replica, tested, labels, guess)
-        return [(*key, self._cell(predictions, *key[2:])) for key, predictions in found.items()]
+                            predicted_labels[key].enter(replica, tested, labels, guess)
+        return [(*key, self._cell(predictions, *key[2:])) for key, predictions in predicted_labels.items()]
 
     def _representations(self, problem: Problem) -> dict[str, Representation]:
         inputs = Inputs(problem.samples, problem.splits)
@@ -141,5 +141,5 @@ class _Predictions:
 
 def _first_known(values: Floats) -> Floats:
     known = np.isfinite(values)
-    first = np.take_along_axis(values, known.argmax(axis=0)[None], axis=0)[0]
-    return np.where(known.any(axis=0), first, np.nan)
+    true_values = np.take_along_axis(values, known.argmax(axis=0)[None], axis=0)[0]
+    return np.where(known.any(axis=0), true_values, np.nan)

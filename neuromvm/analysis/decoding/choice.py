@@ -38,8 +38,8 @@ def choose(scored: Callable[[int, Mask], Floats], candidates: int, splits: int, 
     running = np.ones((candidates, splits), dtype=bool)
     open_splits, history, choices = np.ones(splits, dtype=bool), [], []
     for number in range(most):
-        wanted = running & open_splits
-        history.append(np.where(wanted, scored(number, wanted), np.nan))
+        scored_splits = running & open_splits
+        history.append(np.where(scored_splits, scored(number, scored_splits), np.nan))
         if number == 0:
             running = _better(history[0], max(FEWEST, ceil(KEPT_SHARE * candidates)))
         mean = np.where(running, mean_of_scored(np.stack(history), axis=0), np.nan)

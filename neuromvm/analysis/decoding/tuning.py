@@ -121,9 +121,9 @@ def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataT
     if not options.tune:
         return Tuned.as_given(options.latent_inverse_penalty, count)
 
-    def scored(number: int, wanted: Mask) -> Floats:
+    def scored(number: int, splits_scored: Mask) -> Floats:
         inner = inner_folds(samples, splits, options.inner_folds, number)
-        repeated = _repeated(latents, inner.folds, np.asarray(wanted.any(axis=0)))
+        repeated = _repeated(latents, inner.folds, np.asarray(splits_scored.any(axis=0)))
         fitted = Latents(repeated, inner.splits, inverse_penalty=PENALTIES[0])
         return np.stack([inner.scores(fitted.with_penalty(penalty), samples) for penalty in PENALTIES])
 
@@ -175,14 +175,14 @@ def _tuned(name: str, divisions: _Divisions, options: Options) -> Tuned[Options]
     grid = itertools.product(*method.grid.values())
     candidates = [options.model_copy(update=dict(zip(method.grid, values, strict=True))) for values in grid]
 
-    def scored(number: int, wanted: Mask) -> Floats:
+    def scored(number: int, splits_scored: Mask) -> Floats:
         inner, inputs = divisions.of(number)
-        scores = np.full(wanted.shape, np.nan)
+        scores = np.full(splits_scored.shape, np.nan)
         for numbers in method.by_alignment(candidates):
-            numbers = [candidate for candidate in numbers if wanted[candidate].any()]
+            numbers = [candidate for candidate in numbers if splits_scored[candidate].any()]
             if not numbers:
                 continue
-            inner_splits = inner.of_outer(np.asarray(wanted[numbers].any(axis=0)))
+            inner_splits = inner.of_outer(np.asarray(splits_scored[numbers].any(axis=0)))
             fits = method.fit_each(inputs, [candidates[candidate] for candidate in numbers], inner_splits)
             try:
                 for candidate, fitted in zip(numbers, fits, strict=True):
@@ -206,8 +206,8 @@ def _repeated(latents: xr.DataTree, folds: int, outer: Mask) -> xr.DataTree:
     nodes = {}
     for name, node in latents.children.items():
         dataset = node.to_dataset()
-        kept: NDArray[np.intp] = np.flatnonzero(outer[dataset["split"].to_numpy()])
-        replica = np.repeat(kept, folds)
-        split = dataset["split"].to_numpy()[replica] * folds + np.tile(np.arange(folds), len(kept))
+        replicas_kept: NDArray[np.intp] = np.flatnonzero(outer[dataset["split"].to_numpy()])
+        replica = np.repeat(replicas_kept, folds)
+        split = dataset["split"].to_numpy()[replica] * folds + np.tile(np.arange(folds), len(replicas_kept))
         nodes[name] = dataset.isel(replica=replica).assign_coords(split=("replica", split))
     return xr.DataTree.from_dict(nodes)

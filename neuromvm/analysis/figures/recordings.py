@@ -108,10 +108,10 @@ def _draw_activity(axes: Axes, datasets: list[xr.Dataset]) -> None:
         )
         if len(values):
             axes.plot([max(float(np.median(values)), floor)] * 2, [y - 0.38, y + 0.38], color="0.1", linewidth=1.2)
-    first = activity(datasets[0])
-    is_rate = first.name == "spike_count" and grid_dim(datasets[0]) == "time"
-    unit = str(first.attrs.get("units", ""))
-    words = "mean rate [Hz]" if is_rate else f"mean {str(first.name).replace('_', ' ')}{f' [{unit}]' if unit else ''}"
+    recorded = activity(datasets[0])
+    is_rate = recorded.name == "spike_count" and grid_dim(datasets[0]) == "time"
+    unit = str(recorded.attrs.get("units", ""))
+    words = "mean rate [Hz]" if is_rate else f"mean {str(recorded.name).replace('_', ' ')}{f' [{unit}]' if unit else ''}"
     silent = int((pooled == 0).sum())
     axes.set_xlabel(f"{words}{f'; {silent} at 0 drawn leftmost' if is_logarithmic and silent else ''}")
     if is_logarithmic:
@@ -172,8 +172,8 @@ def _counts(present: list[NDArray[Any]]) -> tuple[list[str], NDArray[np.int64]]:
     shown = ordered(different[np.argsort(-totals, kind="stable")][:MOST_COLUMNS].tolist())
     counts = np.array([[int((as_text(values) == name).sum()) for name in shown] for values in present])
     if len(different) > len(shown):
-        others = np.array([len(values) for values in present]) - counts.sum(axis=1)
-        return [*shown, f"{len(different) - len(shown)} others"], np.column_stack([counts, others])
+        less_frequent = np.array([len(values) for values in present]) - counts.sum(axis=1)
+        return [*shown, f"{len(different) - len(shown)} others"], np.column_stack([counts, less_frequent])
     return [name or "(none)" for name in shown], counts
 
 
@@ -183,13 +183,13 @@ def _draw_drops(axes: Axes, datasets: list[xr.Dataset]) -> None:
     accounts = [{f"{line.what}: {line.reason}": line.count for line in account} for account in lines]
     reasons = list(dict.fromkeys(reason for account in accounts for reason in account))
     color = style.colors(reasons)
-    left = np.zeros(len(datasets))
+    bottom = np.zeros(len(datasets))
     for reason in reasons:
         counts = np.array([account.get(reason, 0) for account in accounts])
-        axes.barh(range(len(datasets)), counts, left=left, height=0.7, color=color[reason])
-        left = left + counts
+        axes.barh(range(len(datasets)), counts, left=bottom, height=0.7, color=color[reason])
+        bottom = bottom + counts
     axes.set_xlabel("dropped trials and units")
-    axes.set_xlim(0, max(1.0, 1.05 * float(left.max(initial=0))))
+    axes.set_xlim(0, max(1.0, 1.05 * float(bottom.max(initial=0))))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if not reasons:
         axes.set_xticks([])

@@ -68,10 +68,10 @@ def scored_as_trained(splits: xr.DataTree) -> str:
 def hard_to_exchange(samples: xr.DataTree, flags: Sequence[DesignFlag], nulls: NullSpec) -> list[str]:
     """Warn of designs in which time can pass for the label, from the flags of their animals."""
     label = samples.attrs["label"]
-    flagged = {flag: [found.animal for found in flags if found.flag == flag] for flag in (SORTED, FEW_RUNS, DRIFT)}
+    flagged = {flag: [flag_found.animal for flag_found in flags if flag_found.flag == flag] for flag in (SORTED, FEW_RUNS, DRIFT)}
     where = {flag: f"{len(names)} of {len(samples.children)} animals ({listed(names)})" for flag, names in flagged.items()}
     null = SHIFTED if nulls.refits > 0 and nulls.rearrangement == "shift" else PERMUTED
-    drifts = {found.animal: found.words for found in flags if found.flag == DRIFT}
+    drifts = {flag_found.animal: flag_found.words for flag_found in flags if flag_found.flag == DRIFT}
     warnings = {
         SORTED: f"Trials are sorted by {label} in {where[SORTED]}: every class is one unbroken run of trials. Slow drift of a "
         "recording (units fading, arousal, time of day) then tells classes apart as well as their responses do, and no split of "

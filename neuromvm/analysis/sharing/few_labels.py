@@ -59,9 +59,9 @@ def few_labels_table(
     settings = np.full((len(rows), len(possible), len(animals)), "", dtype=object)
     labelled: dict[Side, Labelled] = {}
     for column, number in enumerate(possible):
-        for place, target in enumerate(animals):
-            few = few_trials(samples, splits, target, number)
-            problems = Problems(samples, few, labelled)
+        for index_of_target, target in enumerate(animals):
+            few_splits = few_trials(samples, splits, target, number)
+            problems = Problems(samples, few_splits, labelled)
             chosen: dict[str, list[Mapping[str, Any]]] = {row: [] for row in rows}
             for split in range(count):
                 problem, answers = problems.of_target(split, target)
@@ -70,9 +70,9 @@ def few_labels_table(
                     if not chosen[row] or len(animals) < 3:
                         chosen[row].append(choose(ROWS[row], pseudo_few(problem, number, draws=1)).settings)
                     scores = ROWS[row].read(problem, **chosen[row][-1])
-                    accuracy[index, column, split, place] = balanced_accuracy(scores, answers)
+                    accuracy[index, column, split, index_of_target] = balanced_accuracy(scores, answers)
             for index, row in enumerate(rows):
-                settings[index, column, place] = json.dumps(chosen[row])
+                settings[index, column, index_of_target] = json.dumps(chosen[row])
     variables = {
         "accuracy": (("row", "trials", "split", "target"), accuracy),
         "settings": (("row", "trials", "target"), settings.astype(str)),

@@ -66,9 +66,9 @@ def latent_kernel_scores(
 def latent_scores(problem: Problem, *, fits: Mapping[str, Fit], model: str) -> Floats:
     """Read the target's latents with a discriminant of the other animals' latents."""
     fit = fits[model]
-    others = {name: animal for name, animal in fit.latents.items() if not problem.same_subject(name, problem.target)}
-    latents = {name: animal.features for name, animal in others.items()}
-    return Template.of(latents, others, problem.classes).read(_test_latents(problem, fit))
+    sources = {name: animal for name, animal in fit.latents.items() if not problem.same_subject(name, problem.target)}
+    latents = {name: animal.features for name, animal in sources.items()}
+    return Template.of(latents, sources, problem.classes).read(_test_latents(problem, fit))
 
 
 def _test_latents(problem: Problem, fit: Fit) -> Floats:

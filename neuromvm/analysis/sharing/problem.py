@@ -109,9 +109,9 @@ class Problem:
     bins: int = 1  # of a trial; features are flattened (bin, unit)
     subjects: Mapping[str, int] = field(default_factory=dict)  # of recordings, those of one number being of one animal
 
-    def same_subject(self, name: str, other: str) -> bool:
+    def same_subject(self, name: str, partner: str) -> bool:
         """Return whether two recordings are of one animal."""
-        return name == other or (name in self.subjects and self.subjects[name] == self.subjects.get(other))
+        return name == partner or (name in self.subjects and self.subjects[name] == self.subjects.get(partner))
 
     @property
     def seen(self) -> Labelled:

@@ -87,11 +87,11 @@ def ceiling(problem: Problem, codes: Codes, folds: int = 5) -> Floats:
 
 def mcca_template(problem: Problem, components: int, ridge: float) -> Template:
     """Return the leading canonical variates of the other animals, fewer where conditions or dimensions are fewer."""
-    others = problem.others
-    dimensions = sum(rotated(animal).shape[1] for animal in others.values())
+    sources = problem.others
+    dimensions = sum(rotated(animal).shape[1] for animal in sources.values())
     most = min(max(COMPONENTS), problem.classes - 1, dimensions - 1)
     template = recall_together(
-        list(others.values()), ("mcca", ridge, most), lambda: canonical_template(others, problem.classes, most, ridge)
+        list(sources.values()), ("mcca", ridge, most), lambda: canonical_template(sources, problem.classes, most, ridge)
     )
     return template.truncated(components)
 
@@ -227,10 +227,10 @@ def srm_read(problem: Problem, *, components: int) -> Floats:
 
 def _read_in_common(problem: Problem, maps: Mapping[str, Map]) -> Floats:
     """Read the target's trials in a common space with a discriminant of the others."""
-    others = {name: maps[name](animal.features) for name, animal in problem.others.items() if name in maps}
-    if problem.target not in maps or not others:
+    sources = {name: maps[name](animal.features) for name, animal in problem.others.items() if name in maps}
+    if problem.target not in maps or not sources:
         return unreadable(problem)
-    return Template.of(others, problem.labelled, problem.classes).read(maps[problem.target](problem.test))
+    return Template.of(sources, problem.labelled, problem.classes).read(maps[problem.target](problem.test))
 
 
 def unreadable(problem: Problem) -> Floats:

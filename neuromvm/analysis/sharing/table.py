@@ -137,8 +137,8 @@ def _chosen_on_targets(row: Row, of_split: Mapping[str, Pseudo]) -> dict[str, So
     )
     solved = {}
     for column, target in enumerate(of_split):
-        others = np.delete(accuracy, column, axis=1)
-        best = int(others.mean(axis=1).argmax()) if others.shape[1] else 0
+        of_others = np.delete(accuracy, column, axis=1)
+        best = int(of_others.mean(axis=1).argmax()) if of_others.shape[1] else 0
         solved[target] = Solved(scores[best][target], tried[best])
     return solved
 

@@ -129,8 +129,8 @@ def over_pairs(scores: Floats, subjects: NDArray[np.intp] | None = None, level: 
     pairs = between_animals(scores, subjects)
     paired = np.isfinite(pairs).any(axis=0) | np.isfinite(pairs).any(axis=1)
     pairs, numbers = pairs[paired][:, paired], (np.arange(len(scores)) if subjects is None else subjects)[paired]
-    mean, kept = float(mean_of_pairs(pairs)), [numbers != number for number in np.unique(numbers)]
-    without, animals = [float(mean_of_pairs(pairs[others][:, others])) for others in kept], len(kept)
+    mean, remaining = float(mean_of_pairs(pairs)), [numbers != number for number in np.unique(numbers)]
+    without, animals = [float(mean_of_pairs(pairs[members][:, members])) for members in remaining], len(remaining)
     if animals < FEWEST_IN_PAIRS or not np.isfinite(without).all():
         return Interval(mean, np.nan, np.nan, animals, f"none: fewer than {FEWEST_IN_PAIRS} animals in pairs")
     error = np.sqrt((animals - 1) * np.var(without))

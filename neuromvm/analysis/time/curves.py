@@ -61,10 +61,10 @@ def between_windows(matrix: Floats, nulls: Sequence[Floats], level: float) -> di
     joins no cluster and is in no maximum; its p here mean nothing. The larger p holds its level under each of the nulls.
     Berger (1982). Multiparameter hypothesis testing and acceptance sampling. *Technometrics* 24, 295-300.
     """
-    same = np.eye(len(matrix), dtype=bool)
+    diagonal = np.eye(len(matrix), dtype=bool)
     no_score = np.where(np.isfinite(matrix), 0.0, np.nan)  # not above any accuracy, and the same in all draws
-    value = np.where(same, no_score, matrix)
-    tested = [Draws(value, np.where(same, 0.0, null), null[:0]).corrected(level) for null in nulls]
+    value = np.where(diagonal, no_score, matrix)
+    tested = [Draws(value, np.where(diagonal, 0.0, null), null[:0]).corrected(level) for null in nulls]
     return {key: np.maximum.reduce([p[key] for p in tested]) for key in ("p_max", "cluster_p")}
 
 

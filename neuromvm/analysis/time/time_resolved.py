@@ -123,8 +123,8 @@ def decode_in_time(
     followed |= {name: follow_latents(tree, windows, splits, draws, options.permute_within) for name, tree in paths.items()}
     dataset = next(iter(recordings.children.values())).to_dataset()
     grid = grid_dim(dataset)
-    others = {target: schema.other_animals(windows, target) for target in windows.children}
-    parts = [_scores(representation, others, options, grid) for representation in followed.values()]
+    other_recordings = {target: schema.other_animals(windows, target) for target in windows.children}
+    parts = [_scores(representation, other_recordings, options, grid) for representation in followed.values()]
     if not any(np.isfinite(part["value"]).any() for part in parts):
         raise SplitError(
             "analysis time_resolved",
@@ -176,12 +176,12 @@ def periods(centres: NDArray[np.floating], width: float, grid: str) -> dict[str,
     return {"before": centres + width / 2 < 1e-6, "after": centres - width / 2 > -1e-6}
 
 
-def _scores(followed: Followed, others: Mapping[str, Sequence[str]], options: Options, grid: str) -> xr.Dataset:
+def _scores(followed: Followed, other_recordings: Mapping[str, Sequence[str]], options: Options, grid: str) -> xr.Dataset:
     """Score a representation in every setting; ``others`` are the recordings of other animals than a target."""
-    settings, targets = [], list(others)
+    settings, targets = [], list(other_recordings)
     for setting, null_kind in ((WITHIN, followed.null), (OTHERS, RENAMED_NULL)):
         usable = followed.animals if setting == WITHIN or followed.shared else ()
-        asked = {target: [target] if setting == WITHIN else names for target, names in others.items()}
+        asked = {target: [target] if setting == WITHIN else names for target, names in other_recordings.items()}
         sources = {target: [name for name in names if name in usable] for target, names in asked.items()}
         decoded = [
             decode_windows(followed.animals, target, names, options.bootstraps, options.seed) for target, names in sources.items()

@@ -141,9 +141,9 @@ def _cells(
 def _unchanging(frames: Frames) -> Silences:
     """Return the stretches of frames in which no unit changes, by their times."""
     changing = np.flatnonzero((frames.values[1:] != frames.values[:-1]).any(axis=1)) + 1
-    found = silences(np.r_[0, changing, len(frames.times) - 1].astype(np.float64))
-    holes = frames.times[found.holes.astype(np.intp)]
-    return Silences(holes, found.ordinary * _period(frames.times), found.recurring)
+    still_frames = silences(np.r_[0, changing, len(frames.times) - 1].astype(np.float64))
+    holes = frames.times[still_frames.holes.astype(np.intp)]
+    return Silences(holes, still_frames.ordinary * _period(frames.times), still_frames.recurring)
 
 
 def _frames_in_laps(file: ArrayTree, frames: Frames, grid: PositionGrid, trials: Trials) -> FrameBins:

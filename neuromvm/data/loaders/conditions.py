@@ -89,8 +89,8 @@ class _Evaluation:
                 assert isinstance(right_node, ast.List | ast.Tuple | ast.Set)  # as the spec requires
                 items = [self._values(item) for item in right_node.elts]
                 self._check_kinds(node, left, *items)
-                found = np.any([np.equal(left, item) for item in items], axis=0) if items else np.zeros(left.shape, dtype=bool)
-                result, right = found ^ isinstance(operator, ast.NotIn), np.asarray(0.0)
+                matches = np.any([np.equal(left, item) for item in items], axis=0) if items else np.zeros(left.shape, dtype=bool)
+                result, right = matches ^ isinstance(operator, ast.NotIn), np.asarray(0.0)
             else:
                 right = self._values(right_node)
                 self._check_kinds(node, left, right)

@@ -42,8 +42,8 @@ def first_events(file: ArrayTree, path: str, starts: NDArray[np.float64], stops:
         raise DataFormatError(file.where(names[0]), found=f"timestamps of shape {file.shape(names[0])}", expected="(event,)")
     times = file.numbers(names[0]).astype(np.float64)
     times = np.r_[np.sort(times[np.isfinite(times)]), np.inf]
-    first = times[np.searchsorted(times, starts, side="left").clip(max=len(times) - 1)]
-    return np.where(first < stops, first, np.nan)
+    earliest = times[np.searchsorted(times, starts, side="left").clip(max=len(times) - 1)]
+    return np.where(earliest < stops, earliest, np.nan)
 
 
 def _until_next(start: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -207,10 +207,10 @@ def outline_text(outlines: Sequence[Outline], width: int = WIDTH) -> str:
     unreadable = {f"{outline.path.name}: {path}": reason for outline in outlines for path, reason in outline.unreadable.items()}
     for where, reason in unreadable.items():
         lines += ["", *_wrapped(f"unreadable: {where}: {reason}", "", width)]
-    found = differences(outlines)
+    problems = differences(outlines)
     if len(outlines) > 1:
-        lines += ["", "differences between files" if found else "no differences between files"]
-        lines += [line for words in found for line in _wrapped(words, "  ", width, "    ")]
+        lines += ["", "differences between files" if problems else "no differences between files"]
+        lines += [line for words in problems for line in _wrapped(words, "  ", width, "    ")]
     return "\n".join(lines)
 
 
@@ -243,13 +243,13 @@ def _table_lines(tables: Sequence[TableOutline], files: int, width: int) -> list
 
 
 def _series_lines(series: Sequence[SeriesOutline], width: int) -> list[str]:
-    first = series[0]
+    entry = series[0]
     shapes = list(dict.fromkeys(entry.shape for entry in series))
     shape = f"{shapes[0]}" if len(shapes) == 1 else f"{min(shapes)} to {max(shapes)}"
     periods = {entry.period for entry in series if np.isfinite(entry.period)}
     rate = f", {1 / min(periods):.4g} Hz" if periods else ""
-    lines = [f"  {first.path}", *_wrapped(f"{first.kind}, shape {shape} [{first.unit}]{rate}", "      ", width)]
-    return lines + (_wrapped(first.description, "      ", width) if first.description else [])
+    lines = [f"  {entry.path}", *_wrapped(f"{entry.kind}, shape {shape} [{entry.unit}]{rate}", "      ", width)]
+    return lines + (_wrapped(entry.description, "      ", width) if entry.description else [])
 
 
 def differences(outlines: Sequence[Outline]) -> list[str]:
@@ -305,9 +305,9 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 def _wrapped(text: str, indent: str, width: int, further: str | None = None) -> list[str]:
     """Return lines of a width; ``indent`` begins the first, ``further`` (default: the same) all others."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    kept = indent + printable if "  " in printable else None  # columns stay in line
-    if kept is not None and len(kept) <= width:
-        return [kept]
+    column_text = indent + printable if "  " in printable else None  # columns stay in line
+    if column_text is not None and len(column_text) <= width:
+        return [column_text]
     subsequent = indent if further is None else further
     return textwrap.wrap(
         printable, width, initial_indent=indent, subsequent_indent=subsequent, drop_whitespace=True, break_on_hyphens=False

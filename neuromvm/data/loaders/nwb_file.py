@@ -136,8 +136,8 @@ class NwbFile:
             node = self._find(path)
             if node is None or name not in node.attrs:
                 return None
-            kept = node.attrs.get_id(name)
-            size = int(np.prod(kept.shape or (), dtype=float)) * kept.dtype.itemsize
+            stored = node.attrs.get_id(name)
+            size = int(np.prod(stored.shape or (), dtype=float)) * stored.dtype.itemsize
             if size > LARGEST_ATTRIBUTE:
                 raise DataFormatError(where, found=f"an attribute of {size} bytes", expected=f"at most {LARGEST_ATTRIBUTE}")
             value = node.attrs[name]

@@ -109,10 +109,10 @@ def _has_starts(table: TableOutline | None) -> bool:
 
 def _shared_columns(outlines: Sequence[Outline], trials: TableOutline) -> dict[str, list[Column]]:
     """Return the columns of one value a row that the table of trials has in all files."""
-    found = {name: [outline.tables[trials.path].columns.get(name) for outline in outlines] for name in trials.columns}
+    of_files = {name: [outline.tables[trials.path].columns.get(name) for outline in outlines] for name in trials.columns}
     return {
         name: [column for column in columns if column is not None]
-        for name, columns in found.items()
+        for name, columns in of_files.items()
         if all(column is not None and column.values is not None for column in columns)
     }
 
@@ -176,15 +176,15 @@ def _activity_lines(outlines: Sequence[Outline]) -> tuple[list[str], float]:
     units = [table for table in outlines[0].of_kind("units") if all(table.path in outline.tables for outline in outlines)]
     rois = _shared_series(outlines, "RoiResponseSeries")
     potentials = _shared_series(outlines, "ElectricalSeries")
-    others = [f"{entry.path} ({entry.kind}, shape {entry.shape})" for entry in (*rois, *potentials)]
+    alternatives = [f"{entry.path} ({entry.kind}, shape {entry.shape})" for entry in (*rois, *potentials)]
     if units:
-        return _unit_lines(outlines, [table.path for table in units], others), np.nan
+        return _unit_lines(outlines, [table.path for table in units], alternatives), np.nan
     if rois:
         chosen = rois[0]
-        lines = _comment(f"kind: no table of units; other series: {_listed(others[1:])}", 2)
+        lines = _comment(f"kind: no table of units; other series: {_listed(alternatives[1:])}", 2)
         return [*lines, "  kind: roi_response", f"  series: {_scalar(chosen.path)}"], chosen.period
     if potentials:
-        lines = _comment(f"kind: no units and no ROIs; {len(potentials)} field potentials: {_listed(others)}", 2)
+        lines = _comment(f"kind: no units and no ROIs; {len(potentials)} field potentials: {_listed(alternatives)}", 2)
         lines += ["  kind: lfp_power", f"  series: {_scalar(potentials[0].path)}"]
         return lines, potentials[0].period
     present = sorted({path for outline in outlines for path in (*outline.tables, *outline.series)})
@@ -205,11 +205,11 @@ def _shared_series(outlines: Sequence[Outline], kind: str) -> list[SeriesOutline
     return sorted(shared, key=lambda entry: not FRAME_NAMES.search(entry.path))
 
 
-def _unit_lines(outlines: Sequence[Outline], paths: Sequence[str], others: Sequence[str]) -> list[str]:
+def _unit_lines(outlines: Sequence[Outline], paths: Sequence[str], alternatives: Sequence[str]) -> list[str]:
     tables = [outline.tables[paths[0]] for outline in outlines]
     rows = [table.rows for table in tables]
     count = f"{min(rows)} to {max(rows)} units a file" if min(rows) < max(rows) else f"{rows[0]} units a file"
-    words = f"table: {count}; other tables of units: {_listed(paths[1:])}; other activity: {_listed(others)}"
+    words = f"table: {count}; other tables of units: {_listed(paths[1:])}; other activity: {_listed(alternatives)}"
     lines = ["  kind: spikes", *_comment(words, 2), f"  table: {_scalar(paths[0])}"]
     filters = []
     for name in tables[0].columns:
@@ -227,9 +227,9 @@ def _grid(outlines: Sequence[Outline], trials: TableOutline, columns: dict[str, 
     starts = [_times(columns["start_time"][number]) for number in range(len(tables))]
     stops = [_stops(columns, number, starts[number]) for number in range(len(tables))]
     events = {
-        name: [_times(column) - start for column, start in zip(found, starts, strict=True)]
-        for name, found in columns.items()
-        if name not in ("start_time", "stop_time") and all(_is_seconds(column) for column in found)
+        name: [_times(column) - start for column, start in zip(of_files, starts, strict=True)]
+        for name, of_files in columns.items()
+        if name not in ("start_time", "stop_time") and all(_is_seconds(column) for column in of_files)
     }
     lengths = np.concatenate([stop - start for start, stop in zip(starts, stops, strict=True)])
     inside = {}
@@ -246,14 +246,14 @@ def _grid(outlines: Sequence[Outline], trials: TableOutline, columns: dict[str, 
     if not known.any():
         raise DataFormatError(f"{outlines[0].path}: /{trials.path}", found="no finite times of trials", expected="seconds")
     before, after = float(np.quantile(-offset[known], INSIDE)), float(np.quantile((lengths - offset)[known], 1 - INSIDE))
-    other = [
+    alternatives = [
         f"{name} (median {np.nanmedian(inside[name]):.3g} s after start_time{_nan_count(inside[name])})" for name in ranked[1:]
     ]
     if ranked:
-        other.append("start_time")
+        alternatives.append("start_time")
     comments = [
         f"align: the event at time 0, here a median of {np.median(offset[known]):.3g} s after start_time"
-        f"{_nan_count(offset)}; also: {_listed(other)}",
+        f"{_nan_count(offset)}; also: {_listed(alternatives)}",
         f"window: within it lie {INSIDE:.0%} of the trials, {before:.3g} to {after:.3g} s from the event; "
         f"trials last {np.nanmin(lengths):.3g} to {np.nanmax(lengths):.3g} s",
     ]
@@ -307,26 +307,26 @@ def _grid_lines(grid: Grid, outlines: Sequence[Outline]) -> list[str]:
 
 
 def _table_lines(tables: Sequence[TableOutline]) -> list[str]:
-    others = [f"{table.path.removeprefix('intervals/')} ({table.rows} rows)" for table in tables[1:]]
-    words = f"table: {tables[0].rows} rows in the first file; other interval tables of all files: {_listed(others)}"
+    alternatives = [f"{table.path.removeprefix('intervals/')} ({table.rows} rows)" for table in tables[1:]]
+    words = f"table: {tables[0].rows} rows in the first file; other interval tables of all files: {_listed(alternatives)}"
     return [*_comment(words, 2), f"  table: {_scalar(tables[0].path.removeprefix('intervals/'))}"]
 
 
 def _label_lines(columns: dict[str, list[Column]], files: int) -> list[str]:
     """Return the likely label as a setting and all other columns that could be labels as comments."""
-    candidates = {name: found for name, found in columns.items() if _could_be_label(found)}
+    candidates = {name: of_files for name, of_files in columns.items() if _could_be_label(of_files)}
     ranked = sorted(candidates, key=lambda name: _rank(name, candidates[name]))
     suited = [name for name in ranked if _rank(name, candidates[name])[0] == 0]
     if not suited:
         lines = _comment("labels: no column has 2 to 30 values that repeat; others:", 2)
         lines += [line for name in ranked for line in _comment(f"  {_label_words(name, candidates[name], files)}", 2)]
         return [*lines, "  labels: {}"]
-    chosen, *others = suited
+    chosen, *alternatives = suited
     lines = _comment(f"labels: {_label_words(chosen, candidates[chosen], files)}", 2)
-    others += [name for name in ranked if name not in suited]
-    if others:
+    alternatives += [name for name in ranked if name not in suited]
+    if alternatives:
         lines += _comment("other columns that could be labels; add them to the list to have them:", 2)
-        lines += [line for name in others for line in _comment(f"  {_label_words(name, candidates[name], files)}", 2)]
+        lines += [line for name in alternatives for line in _comment(f"  {_label_words(name, candidates[name], files)}", 2)]
     return [*lines, f"  labels: {{{_scalar(_label_name(chosen))}: {_scalar(chosen)}}}"]
 
 
@@ -355,8 +355,8 @@ def _label_words(name: str, columns: Sequence[Column], files: int) -> str:
     look = ""
     if columns[0].kind == "number" and len(counts) > MOST_CLASSES:
         look = ", looks continuous"
-    first = sorted(counts, key=lambda value: (-counts[value], value))[:3]
-    examples = f": {', '.join(first)}{', ...' if len(counts) > 3 else ''}"
+    frequent = sorted(counts, key=lambda value: (-counts[value], value))[:3]
+    examples = f": {', '.join(frequent)}{', ...' if len(counts) > 3 else ''}"
     return f"{name} ({columns[0].kind}, {len(counts)} values{absent}{look}, {trials} trials each{examples})"
 
 

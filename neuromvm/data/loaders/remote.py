@@ -181,8 +181,8 @@ class _Content:
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes."""
-        left = max(self._size - self.tell(), 0)
-        size = left if size < 0 else min(size, left)
+        remaining = max(self._size - self.tell(), 0)
+        size = remaining if size < 0 else min(size, remaining)
         if not size:
             return b""
         try:

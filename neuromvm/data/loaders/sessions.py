@@ -51,9 +51,9 @@ def files_below(spec: DataSpec, folder: Path, patterns: Sequence[str]) -> list[P
     files: set[Path] = set()
     for pattern in patterns:
         try:
-            found = list(folder.glob(pattern))
+            paths = list(folder.glob(pattern))
             # a pattern that matches folders only names recordings of another format, which their reader describes
-            matched = [path for path in found if not path.is_dir() or path.suffix in {".nwb", ".zarr"}] or found
+            matched = [path for path in paths if not path.is_dir() or path.suffix in {".nwb", ".zarr"}] or paths
         except (ValueError, NotImplementedError, IndexError) as error:
             problem = f"pattern {pattern!r}: {error}"
             raise SpecError(f"data spec {spec.name!r}", found=problem, expected="a glob pattern") from error
@@ -88,7 +88,7 @@ def name_sessions(spec: DataSpec, files: Sequence[Path | RemoteFile], headers: S
     subjects = [spec.rename.get(name, name) for name in original]
     several = [subjects.count(subject) > 1 and spec.sessions == "separate" for subject in subjects]
     names = [header.get("session_id") or _stem(path) for path, header in zip(files, headers, strict=True)]
-    animals = [f"{subject}_{name}" if many else subject for subject, name, many in zip(subjects, names, several, strict=True)]
+    animals = [f"{subject}_{name}" if long else subject for subject, name, long in zip(subjects, names, several, strict=True)]
     animals = [spec.rename.get(animal, animal) for animal in animals]
     safe = safe_names(animals)
     sessions, aliases = [], []

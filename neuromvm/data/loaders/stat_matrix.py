@@ -166,13 +166,13 @@ def _numbered(columns: Columns, pattern: re.Pattern[str]) -> dict[int, NDArray[A
     return {int(match.group(1)): values for name, values in columns.items() if (match := pattern.match(name))}
 
 
-def _code(path: Path, what: str, columns: dict[int, NDArray[Any]], rows: NDArray[np.intp]) -> NDArray[np.int64]:
+def _code(path: Path, code_name: str, columns: dict[int, NDArray[Any]], rows: NDArray[np.intp]) -> NDArray[np.int64]:
     """Return which of the numbered columns is 1 in each row."""
     marks = np.column_stack([values[rows] == 1 for values in columns.values()])
     if not bool((marks.sum(axis=1) == 1).all()):
         trial = int(np.flatnonzero(marks.sum(axis=1) != 1)[0])
-        problem = f"trial {trial} with {int(marks[trial].sum())} {what}s"
-        raise DataFormatError(f"{path}: {BEHAVIOUR}", found=problem, expected=f"one {what} in the row of an odor")
+        problem = f"trial {trial} with {int(marks[trial].sum())} {code_name}s"
+        raise DataFormatError(f"{path}: {BEHAVIOUR}", found=problem, expected=f"one {code_name} in the row of an odor")
     codes: NDArray[np.int64] = np.array(list(columns), dtype=np.int64)[marks.argmax(axis=1)]
     return codes
 

@@ -162,7 +162,7 @@ def warn_of_overlaps(nodes: Mapping[str, xr.Dataset], grid: TimeGrid) -> None:
 
 
 def in_holes(
-    where: str, found: Silences, coords: xr.Dataset, grid: TimeGrid | PositionGrid, policy: Literal["drop", "keep"]
+    where: str, holes: Silences, coords: xr.Dataset, grid: TimeGrid | PositionGrid, policy: Literal["drop", "keep"]
 ) -> NDArray[np.bool_]:
     """Return for each trial whether it is to be dropped since it lies in a hole of all units, and warn if there are such.
 
@@ -170,21 +170,29 @@ def in_holes(
     activity, and their trials are kept.
     """
     begins, ends = extents(coords, grid)
-    if not len(found.holes) or not len(begins):
+    if not len(holes.holes) or not len(begins):
         return np.zeros(len(begins), dtype=bool)
-    silent = overlap(begins, ends, found.holes, min(found.ordinary, float(np.median(ends - begins)) / 2))
+    silent = overlap(begins, ends, holes.holes, min(holes.ordinary, float(np.median(ends - begins)) / 2))
     if not silent.any():
         return silent
-    longest = float(np.diff(found.holes, axis=1).max())
-    kept = found.recurring or policy == "keep"
+    longest = float(np.diff(holes.holes, axis=1).max())
+    stays = holes.recurring or policy == "keep"
     LOG.warning(
         "%s: %d of %d trials lie in silences of all units (%d of up to %.3g s; the longest other one: %.3g s) and are %s. %s",
-        *(where, int(silent.sum()), len(begins), len(found.holes), longest, found.ordinary, "kept" if kept else "left out"),
+        *(
+            where,
+            int(silent.sum()),
+            len(begins),
+            len(holes.holes),
+            longest,
+            holes.ordinary,
+            "kept" if stays else "left out",
+        ),
         "If nothing was recorded then, store obs_intervals or invalid_times in the file"
-        if kept
+        if stays
         else "If the units were silent, set 'trials.silences: keep' in the data spec",
     )
-    return np.zeros(len(begins), dtype=bool) if kept else silent
+    return np.zeros(len(begins), dtype=bool) if stays else silent
 
 
 def _without_repeats(where: str, trials: Trials, whole: bool) -> Trials:

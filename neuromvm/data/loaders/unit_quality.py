@@ -17,7 +17,7 @@ class Twins(NamedTuple):
     """Units ``unit`` and ``other`` (positions), and ``share``: the spikes of the smaller one that both have."""
 
     unit: int
-    other: int
+    partner: int
     share: float
 
 
@@ -48,14 +48,14 @@ def judge_units(
         reasons.append((f"presence ratio below {quality.min_presence:g}", presence < quality.min_presence))
     if quality.max_isi_violations is not None:
         reasons.append((f"ISI violations ratio above {quality.max_isi_violations:g}", violations > quality.max_isi_violations))
-    kept, dropped = exclude(np.ones(len(times), dtype=bool), "units", reasons)
+    selected, dropped = exclude(np.ones(len(times), dtype=bool), "units", reasons)
     if quality.twins != "ignore":
-        columns |= _twin_columns(times, ids, kept, quality)
+        columns |= _twin_columns(times, ids, selected, quality)
     if quality.twins == "remove":
         reason = f"at least {quality.twin_share:g} of its spikes are those of a unit with more spikes: recorded twice"
-        kept, lines = exclude(kept, "units", [(reason, columns["twin_share"] > 0)])
+        selected, lines = exclude(selected, "units", [(reason, columns["twin_share"] > 0)])
         dropped += lines
-    return columns, kept, dropped
+    return columns, selected, dropped
 
 
 def presence_ratio(times: Times, recorded: NDArray[np.float64], bin_width: float) -> float:
@@ -128,8 +128,8 @@ def find_twins(times: Sequence[Times], least_share: float = 0.5, tolerance: floa
     shared = _shared_spikes(spikes, owner, units, tolerance)
     sizes = np.array([len(train) for train in times])
     pairs = []
-    for unit, other in zip(*np.triu_indices(units, 1), strict=True):
-        small, large = (unit, other) if sizes[unit] <= sizes[other] else (other, unit)
+    for unit, partner in zip(*np.triu_indices(units, 1), strict=True):
+        small, large = (unit, partner) if sizes[unit] <= sizes[partner] else (partner, unit)
         share = shared[small, large] / max(sizes[small], 1)
         if sizes[small] and share >= least_share:
             pairs.append(Twins(int(small), int(large), float(min(share, 1.0))))
@@ -142,13 +142,13 @@ def _shared_spikes(spikes: Times, owner: NDArray[np.intp], units: int, tolerance
     ``spikes (spike,)`` of all units are sorted, ``owner (spike,)`` is their unit.
     """
     near = []
-    first = np.arange(len(spikes) - 1)
+    earlier = np.arange(len(spikes) - 1)
     lag = 1
-    while first.size:
-        first = first[spikes[first + lag] - spikes[first] <= tolerance]
-        near += [first * units + owner[first + lag], (first + lag) * units + owner[first]]
+    while earlier.size:
+        earlier = earlier[spikes[earlier + lag] - spikes[earlier] <= tolerance]
+        near += [earlier * units + owner[earlier + lag], (earlier + lag) * units + owner[earlier]]
         lag += 1
-        first = first[first + lag < len(spikes)]
+        earlier = earlier[earlier + lag < len(spikes)]
     # a spike counts once for each other unit, however many spikes of it are near
     cells = np.unique(np.concatenate([np.empty(0, dtype=np.intp), *near]))
     pairs = owner[cells // units] * units + cells % units
@@ -156,14 +156,14 @@ def _shared_spikes(spikes: Times, owner: NDArray[np.intp], units: int, tolerance
 
 
 def _twin_columns(
-    times: Sequence[Times], ids: NDArray[Any], kept: NDArray[np.bool_], quality: QualityFilter
+    times: Sequence[Times], ids: NDArray[Any], selected: NDArray[np.bool_], quality: QualityFilter
 ) -> dict[str, NDArray[Any]]:
     """Return for each unit the kept unit with more spikes that has most of its spikes (``''``: none), and their share."""
-    rows = np.flatnonzero(kept).tolist()
+    rows = np.flatnonzero(selected).tolist()
     names, shares = ids.astype(str), np.zeros(len(ids))
     twin = np.full(len(ids), "", dtype=names.dtype)
     for pair in find_twins([times[row] for row in rows], quality.twin_share, quality.twin_tolerance):
-        unit, other = rows[pair.unit], rows[pair.other]
+        unit, partner = rows[pair.unit], rows[pair.partner]
         if pair.share > shares[unit]:
-            twin[unit], shares[unit] = names[other], pair.share
+            twin[unit], shares[unit] = names[partner], pair.share
     return {"twin": twin, "twin_share": shares}

@@ -94,10 +94,10 @@ def _of_quality(units: Units, quality: QualityFilter) -> Units:
         return units
     whole = np.array([[units.extent.start, units.extent.stop]])
     recorded = units.observed or [whole] * len(units.times)
-    columns, kept, dropped = judge_units(units.times, recorded, units.coords["unit"].values, quality)
+    columns, selected, dropped = judge_units(units.times, recorded, units.coords["unit"].values, quality)
     coords = units.coords.assign_coords({name: ("unit", values) for name, values in columns.items() if name not in units.coords})
     judged = replace(units, coords=coords, dropped=[*units.dropped, *dropped])
-    return judged.select(np.flatnonzero(kept))
+    return judged.select(np.flatnonzero(selected))
 
 
 def _region(file: ArrayTree, activity: SpikeActivity, table: Table) -> NDArray[np.str_] | None:
@@ -197,11 +197,11 @@ def check_spans(file: ArrayTree, times: str, start: float, stop: float, trials: 
     """Raise AlignmentError if the duration of activity, ``start`` to ``stop``, shows that times of trials have another unit."""
     if not len(trials.onsets) or stop <= start:
         return
-    first, last = span(trials)
-    if last > first and not 1 / LARGEST_SPAN_RATIO < (stop - start) / (last - first) < LARGEST_SPAN_RATIO:
+    begin, end = span(trials)
+    if end > begin and not 1 / LARGEST_SPAN_RATIO < (stop - start) / (end - begin) < LARGEST_SPAN_RATIO:
         raise AlignmentError(
             str(file.path),
-            found=f"{times} from {start:.6g} to {stop:.6g}, trials from {first:.6g} to {last:.6g}",
+            found=f"{times} from {start:.6g} to {stop:.6g}, trials from {begin:.6g} to {end:.6g}",
             expected="spans of the same order",
             next_step=IN_SECONDS,
         )
@@ -213,14 +213,14 @@ def check_clock(file: ArrayTree, units: Units, trials: Trials) -> None:
     if extent is None or not len(trials.onsets):
         return
     check_spans(file, "spikes", extent.start, extent.stop, trials)
-    first, last = span(trials)
-    duration = max(extent.stop - extent.start, last - first)
+    begin, end = span(trials)
+    duration = max(extent.stop - extent.start, end - begin)
     rate = extent.median_count / duration if duration > 0 else np.inf
     low, high = PLAUSIBLE_RATE
     if not low <= rate <= high:
         raise AlignmentError(
             str(file.path),
-            found=f"spikes from {extent.start:.6g} to {extent.stop:.6g}, trials from {first:.6g} to {last:.6g}: "
+            found=f"spikes from {extent.start:.6g} to {extent.stop:.6g}, trials from {begin:.6g} to {end:.6g}: "
             f"a unit fires {extent.median_count:g} times (median) in {duration:.6g} s, at {rate:.3g} Hz",
             expected=f"{low} to {high} Hz",
             next_step=IN_SECONDS,

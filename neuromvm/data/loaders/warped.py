@@ -46,11 +46,11 @@ def unstretched(trials: Trials, grid: TimeGrid) -> tuple[Trials, TimeGrid]:
     )
     reason = f"{warp.to} is more than {warp.max_stretch:g} times earlier or later than {warp.duration:.4g} s after the event"
     dropped = [*trials.dropped, Dropped("trials", reason, int((~moderate).sum()))]
-    kept = Trials(coords.isel(trial=np.flatnonzero(moderate)), dropped, trials.filter_values)
+    remaining = Trials(coords.isel(trial=np.flatnonzero(moderate)), dropped, trials.filter_values)
     if not moderate.any():
-        return kept, grid
-    relative = _bin_edges(kept.coords, grid, warp.duration) - kept.onsets[:, None]
-    return kept, grid.model_copy(update={"window": (float(relative[:, 0].min()), float(relative[:, -1].max()))})
+        return remaining, grid
+    relative = _bin_edges(remaining.coords, grid, warp.duration) - remaining.onsets[:, None]
+    return remaining, grid.model_copy(update={"window": (float(relative[:, 0].min()), float(relative[:, -1].max()))})
 
 
 def counts_on_grid(times: Sequence[NDArray[np.float64]], coords: xr.Dataset, grid: TimeGrid) -> NDArray[np.unsignedinteger]:
