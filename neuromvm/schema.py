@@ -353,6 +353,11 @@ def _check_dims(name: str, dataset: xr.Dataset) -> None:
     if values.name == "event_amplitude" and values.dtype.kind != "f":
         step = "Name counts spike_count; convert other numbers with .astype('float32')"
         raise SchemaError(where, found=f"event_amplitude of type {values.dtype}", expected="floats", next_step=step)
+    _check_coordinates(where, dataset, values)
+
+
+def _check_coordinates(where: str, dataset: xr.Dataset, values: xr.DataArray) -> None:
+    """Raise SchemaError unless activity is of a known kind, and trials, units and bins have coordinates."""
     kind = values.attrs.get(ACTIVITY_KIND)
     kinds = [known for known, of in ACTIVITY_KINDS.items() if of.variable == values.name]
     if kind is not None and kind not in kinds:

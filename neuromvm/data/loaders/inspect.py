@@ -258,15 +258,7 @@ def differences(outlines: Sequence[Outline]) -> list[str]:
         return []
     lines = _lacking("", outlines, lambda outline: outline.tables) + _lacking("", outlines, lambda outline: outline.series)
     for path in dict.fromkeys(path for outline in outlines for path in outline.tables):
-        present = [outline for outline in outlines if path in outline.tables]
-        rows = {outline.path.name: outline.tables[path].rows for outline in present}
-        low, high = min(rows, key=rows.__getitem__), max(rows, key=rows.__getitem__)
-        if rows[low] < rows[high]:
-            lines.append(f"{path}: {rows[low]} rows in {low} to {rows[high]} in {high}")
-        lines += _lacking(f"{path}: column ", present, lambda outline, path=path: outline.tables[path].columns)  # type: ignore[misc]
-        for name in dict.fromkeys(name for outline in present for name in outline.tables[path].columns):
-            holders = {o.path.name: o.tables[path].columns[name] for o in present if name in o.tables[path].columns}
-            lines += _column_differences(f"{path}: {name}", holders)
+        lines += _table_differences(path, [outline for outline in outlines if path in outline.tables])
     for path in dict.fromkeys(path for outline in outlines for path in outline.series):
         entries = [outline.series[path] for outline in outlines if path in outline.series]
         looks = [f"{entry.kind} in {entry.unit}, {1 / entry.period:.4g} Hz" for entry in entries]
@@ -275,6 +267,19 @@ def differences(outlines: Sequence[Outline]) -> list[str]:
     twice = [name for name, number in Counter(outline.subject for outline in outlines).items() if number > 1 and name]
     if twice:
         lines.append(f"several files of one subject: {_some(twice)}")
+    return lines
+
+
+def _table_differences(path: str, outlines: Sequence[Outline]) -> list[str]:
+    """Return a sentence for each way in which a table differs between files that have it."""
+    lines, rows = [], {outline.path.name: outline.tables[path].rows for outline in outlines}
+    low, high = min(rows, key=rows.__getitem__), max(rows, key=rows.__getitem__)
+    if rows[low] < rows[high]:
+        lines.append(f"{path}: {rows[low]} rows in {low} to {rows[high]} in {high}")
+    lines += _lacking(f"{path}: column ", outlines, lambda outline: outline.tables[path].columns)
+    for name in dict.fromkeys(name for outline in outlines for name in outline.tables[path].columns):
+        holders = {o.path.name: o.tables[path].columns[name] for o in outlines if name in o.tables[path].columns}
+        lines += _column_differences(f"{path}: {name}", holders)
     return lines
 
 

@@ -226,19 +226,8 @@ def _grid(outlines: Sequence[Outline], trials: TableOutline, columns: dict[str, 
     tables = [outline.tables[trials.path].columns for outline in outlines]
     starts = [_times(columns["start_time"][number]) for number in range(len(tables))]
     stops = [_stops(columns, number, starts[number]) for number in range(len(tables))]
-    events = {
-        name: [_times(column) - start for column, start in zip(of_files, starts, strict=True)]
-        for name, of_files in columns.items()
-        if name not in ("start_time", "stop_time") and all(_is_seconds(column) for column in of_files)
-    }
     lengths = np.concatenate([stop - start for start, stop in zip(starts, stops, strict=True)])
-    inside = {}
-    for name, offsets in events.items():
-        values = np.concatenate(offsets)
-        known = np.isfinite(values) & np.isfinite(lengths)
-        within = (values[known] >= 0) & (values[known] <= lengths[known])
-        if known.any() and within.mean() >= INSIDE and known.mean() > 0.5 and np.ptp(values[known]) + values[known].max() > 0:
-            inside[name] = values
+    inside = _events_inside(columns, starts, lengths)
     ranked = sorted(inside, key=lambda name: (not EVENT_NAMES.search(name), float(np.nanmedian(inside[name]))))
     align = ranked[0] if ranked else "start_time"
     offset = inside[align] if ranked else np.zeros(len(lengths))
@@ -265,6 +254,22 @@ def _grid(outlines: Sequence[Outline], trials: TableOutline, columns: dict[str, 
     window, width = _whole_bins(before, after, frame_period)
     comments.append(f"bin_width: gives {round((window[1] - window[0]) / width)} bins; finer bins take memory, coarser lose time")
     return Grid(align, window, width, comments)
+
+
+def _events_inside(
+    columns: dict[str, list[Column]], starts: Sequence[NDArray[np.float64]], lengths: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the times after the start of their trials [s] of columns that hold events within most trials."""
+    inside = {}
+    for name, of_files in columns.items():
+        if name in ("start_time", "stop_time") or not all(_is_seconds(column) for column in of_files):
+            continue
+        values = np.concatenate([_times(column) - start for column, start in zip(of_files, starts, strict=True)])
+        known = np.isfinite(values) & np.isfinite(lengths)
+        within = (values[known] >= 0) & (values[known] <= lengths[known])
+        if known.any() and within.mean() >= INSIDE and known.mean() > 0.5 and np.ptp(values[known]) + values[known].max() > 0:
+            inside[name] = values
+    return inside
 
 
 def _stops(columns: dict[str, list[Column]], number: int, starts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -72,17 +72,8 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     filter_values: FilterValues = {}
     for animal in dict.fromkeys(session.animal for session in sessions):
         dataset = _read_animal([session for session in sessions if session.animal == animal], spec, filter_values)
-        minimum = {"unit": spec.min_units, "trial": spec.min_trials}
-        small = [f"{dataset.sizes[dim]} {dim}s, fewer than {n}" for dim, n in minimum.items() if dataset.sizes[dim] < n]
-        if small:
-            dropped.append(Dropped(f"animal {animal}", " and ".join(small), 1))
-            account = "; ".join(f"{line.count} {line.what}: {line.reason}" for line in account_of(dataset)) or "nothing"
-            LOG.warning(
-                "Animal %s is left out: %s (min_units, min_trials). Left out in it before: %s",
-                animal,
-                " and ".join(small),
-                account,
-            )
+        if lacking := _lacking(spec, animal, dataset):
+            dropped.append(Dropped(f"animal {animal}", lacking, 1))
         else:
             nodes[animal] = memory.load(dataset)
     _check_filters(spec, filter_values)
@@ -101,6 +92,17 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     attrs = {name: text for name, text in texts.items() if text}
     root_dataset = with_dropped(xr.Dataset(coords=_grid(spec), attrs=attrs), dropped)
     return validate_recordings(xr.DataTree.from_dict({"/": root_dataset, **nodes}))
+
+
+def _lacking(spec: DataSpec, animal: str, dataset: xr.Dataset) -> str:
+    """Say what an animal has too little of, and log that it is left out; '' if it has enough."""
+    minimum = {"unit": spec.min_units, "trial": spec.min_trials}
+    small = [f"{dataset.sizes[dim]} {dim}s, fewer than {n}" for dim, n in minimum.items() if dataset.sizes[dim] < n]
+    words = " and ".join(small)
+    if small:
+        account = "; ".join(f"{line.count} {line.what}: {line.reason}" for line in account_of(dataset)) or "nothing"
+        LOG.warning("Animal %s is left out: %s (min_units, min_trials). Left out in it before: %s", animal, words, account)
+    return words
 
 
 def _read_animal(sessions: list[Session], spec: DataSpec, filter_values: FilterValues) -> xr.Dataset:

@@ -97,11 +97,7 @@ def name_sessions(spec: DataSpec, files: Sequence[Path | RemoteFile], headers: S
         sessions.append(Session(spec.rename.get(safe[animal], safe[animal]), session, path, attrs))
         aliases.append({name, subject, animal, safe[animal], sessions[-1].animal})
     known = {f"{subject}_{session.name}" for subject, session in zip(subjects, sessions, strict=True)}.union(*aliases)
-    for setting, allowed in (("exclude", known), ("rename", known), ("shift", {session.animal for session in sessions})):
-        for name in getattr(spec, setting):
-            if name not in allowed:
-                next_step = did_you_mean(name, sorted(allowed))
-                raise SpecError(f"data spec {spec.name!r}", found=f"{setting}: no animal {name!r}", next_step=next_step)
+    _check_settings_of_animals(spec, known, {session.animal for session in sessions})
     remaining = [session for session, names in zip(sessions, aliases, strict=True) if not names & set(spec.exclude)]
     _check_names(spec, remaining)
     changed = {session.attrs["original_name"]: session.animal for session in remaining if "original_name" in session.attrs}
@@ -109,6 +105,15 @@ def name_sessions(spec: DataSpec, files: Sequence[Path | RemoteFile], headers: S
         pairs = ", ".join(f"{name!r} is {animal}" for name, animal in changed.items())
         LOG.warning("Names that cannot be nodes, files and modules were changed (set 'rename' to choose them): %s", pairs)
     return remaining
+
+
+def _check_settings_of_animals(spec: DataSpec, known: set[str], animals: set[str]) -> None:
+    """Raise SpecError if a setting is of an animal that no file has; ``known`` are all names of ``animals``."""
+    for setting, allowed in (("exclude", known), ("rename", known), ("shift", animals)):
+        for name in getattr(spec, setting):
+            if name not in allowed:
+                next_step = did_you_mean(name, sorted(allowed))
+                raise SpecError(f"data spec {spec.name!r}", found=f"{setting}: no animal {name!r}", next_step=next_step)
 
 
 def safe_names(names: Sequence[str]) -> dict[str, str]:
