@@ -86,6 +86,7 @@ def python(site, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_every_command_works_beside_packages_of_the_analyst(python, site, tmp_path):
     printed = python("-c", SCRIPT, COMMANDS)
     assert printed.startswith(str(site))
