@@ -1,6 +1,6 @@
 """What the JSON files of run folders hold: pydantic refuses a file without these entries; further entries are kept."""
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -39,11 +39,28 @@ class Scored(TypedDict):
     scores: list[dict[str, Any]]
 
 
+class Answer(TypedDict):
+    """A claim of the verdict, see :class:`neuromvm.analysis.verdict.Claim`."""
+
+    answer: str
+    sentence: str
+
+
+class Verdict(TypedDict):
+    """The claims of the verdict."""
+
+    decodable: Answer
+    shared: Answer
+    helps: Answer
+    better_than_linear: Answer
+
+
 class Summary(TypedDict):
-    """``summary.json`` of a run."""
+    """``summary.json`` of a run; earlier versions wrote no verdict."""
 
     experiment: str
     analyses: dict[str, Scored]
+    verdict: NotRequired[Verdict]
 
 
 class Plan(TypedDict):

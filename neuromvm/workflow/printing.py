@@ -78,9 +78,13 @@ def print_verdict(study: "Study") -> None:
     """Print the answers to the questions of the verdict, in their order."""
     from neuromvm.analysis.verdict import QUESTIONS
 
-    for name, claim in study.summary["verdict"].items():
-        typer.secho(f"{QUESTIONS[name]} {claim['answer']}", bold=True)
-        typer.echo(f"  {claim['sentence']}")
+    claims = study.summary.get("verdict")
+    if claims is None:
+        typer.echo(f"An earlier version wrote no verdict. Write it: neuromvm analyze decoding {study.path}")
+        return
+    for name, question in QUESTIONS.items():
+        typer.secho(f"{question} {claims[name]['answer']}", bold=True)
+        typer.echo(f"  {claims[name]['sentence']}")
 
 
 def _brief(scores: "pd.DataFrame") -> "pd.DataFrame":

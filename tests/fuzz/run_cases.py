@@ -65,7 +65,7 @@ def mutate(folder: Path, random: np.random.Generator, outside: Path) -> Path:
     elif way < 0.45:
         path.unlink()
     elif way < 0.5:
-        shutil.copyfile(files[int(random.integers(len(files)))], path)
+        shutil.copyfile(random.choice([str(file) for file in files if file != path]), path)
     elif path.suffix == ".json":
         path.write_text(json.dumps(changed_json(json.loads(path.read_text()), random)))
     elif path.suffix == ".jsonl":

@@ -1,13 +1,22 @@
 """A small part of the fuzz run, and inputs that it found."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from neuromvm.analysis.verdict import QUESTIONS
+from neuromvm.errors import RunFolderError
+from neuromvm.files import read_json
+from neuromvm.folders.records import Summary
+from neuromvm.folders.study import Study
+from neuromvm.workflow.printing import print_verdict
 from tests.fuzz import nwb_cases, spec_cases
 from tests.fuzz.values import changed_json, damaged_bytes
 
@@ -59,3 +68,21 @@ def test_what_is_read_outside_of_the_folder_is_noticed(tmp_path: Path, monkeypat
 def test_the_file_before_mutation_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(nwb_cases, "mutate", lambda *_: None)
     assert nwb_cases.run(tmp_path, np.random.default_rng(seed), tmp_path / "outside.h5") == ""
+
+
+def test_a_verdict_with_a_question_too_many_or_too_few_is_read_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = {name: {"answer": "yes", "sentence": f"{name}."} for name in QUESTIONS}
+    summary = {"experiment": "mine", "analyses": {}, "verdict": {**claims, "more": {}}}
+    file = tmp_path / "summary.json"
+    file.write_text(json.dumps(summary))
+    study = cast(Study, SimpleNamespace(path=tmp_path, summary=read_json(file, Summary)))
+    print_verdict(study)
+    assert "better_than_linear." in capsys.readouterr().out
+    del claims["helps"]
+    file.write_text(json.dumps({**summary, "verdict": claims}))
+    with pytest.raises(RunFolderError, match="helps"):
+        read_json(file, Summary)
+    print_verdict(cast(Study, SimpleNamespace(path=tmp_path, summary={})))
+    assert "earlier version" in capsys.readouterr().out
