@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from neuromvm.analysis.figures.palettes import fixed
+from neuromvm.analysis.figures.text import ordered
 from neuromvm.analysis.report import account
 from neuromvm.analysis.report.caveats import caveats, discriminants
 from neuromvm.analysis.report.few_shot import leave_one_out
@@ -15,6 +17,7 @@ from neuromvm.analysis.report.models import agreements, clouds, trainings
 from neuromvm.analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
 from neuromvm.analysis.report.tables import Table
 from neuromvm.analysis.verdict import QUESTIONS, verdict
+from neuromvm.data.windows import classes
 from neuromvm.errors import RunFolderError
 from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
@@ -48,7 +51,8 @@ def render(study: Study) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(_content(study))
+    with fixed(study.models, ordered(classes(study.samples)), study.samples.children):
+        return environment.get_template("report.html.j2").render(_content(study))
 
 
 def _content(study: Study) -> dict[str, Any]:
