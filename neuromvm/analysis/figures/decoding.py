@@ -9,13 +9,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.figures.matrices import draw_pairs, without_zero
+from neuromvm.analysis.figures.matrices import CELLS_WITH_NUMBERS, draw_pairs, side_names, without_zero, write_numbers
 from neuromvm.analysis.figures.palettes import METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
-from neuromvm.analysis.figures.text import shortened, tested_trials, without_prefix
+from neuromvm.analysis.figures.text import ordered, shortened, tested_trials, without_prefix
 from neuromvm.analysis.judged import ALL_ANIMALS, LABELS, TRIALS, animals_of, is_difference, null_in_words, values
 
 SIGNIFICANT = 0.05
+LIGHT = 0.6  # share from which the colors are light
 
 
 @style.applied()
@@ -94,11 +95,39 @@ def transfer(scores: xr.Dataset) -> Figure:
         figure,
         f"Mean over splits and seeds. Chance: {scores.attrs['chance']:.3g}.{_fewer_classes(scores)}{unscored}"
         f"{without_prefix(prefix)}{_significance(scores)}\n{_n(scores)}.",
-        f"Balanced accuracy of {scores.attrs['label']} by the animal of the decoder and the animal that is read, a matrix for each "
-        "method.",
+        f"Balanced accuracy of {scores.attrs['label']} by the animal of the decoder and the animal that is read, a matrix "
+        "for each method.",
         style.only(scores, "accuracy_p").sel(target=sources).assign(accuracy=matrices)
         if "accuracy_p" in scores
         else matrices.to_dataset(name="accuracy"),
+    )
+
+
+@style.applied()
+def confusion(scores: xr.Dataset, setting: str = "within") -> Figure:
+    """Draw, for every method, as which class samples of each class are read in a setting; classes in their order."""
+    shares = scores["confusion"].sel(setting=setting).dropna("representation", how="all")
+    names, classes = style.names_of(shares), ordered(style.names_of(shares, "true"))
+    shares = shares.sel(true=classes, read_as=classes)
+    most = 4 if len(classes) <= CELLS_WITH_NUMBERS else 2
+    side = min(2.8, (style.DOUBLE - 1.3) / min(most, max(1, len(names))))
+    figure, grid = style.panels(len(names), most, 0.9, side + 0.5)
+    for (axes, is_left, is_bottom), name in zip(grid, names, strict=True):
+        matrix = shares.sel(representation=name).to_numpy()
+        image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=1)
+        side_names(axes, classes, left=is_left, bottom=is_bottom, row="true", column="read as")
+        write_numbers(axes, matrix, lambda share: share > LIGHT, without_zero)
+        axes.set_title(name)
+    if names:
+        bar = figure.colorbar(image, ax=figure.axes, shrink=min(1.0, 2.5 / (side * -(-len(names) // most))), label="share")
+        _mark_chance(bar.ax, scores.attrs["chance"])
+    return style.caption(
+        figure,
+        f"Setting {setting}. Share of test samples of each {scores.attrs['label']} (rows add up to 1), mean over animals, splits "
+        f"and seeds.\nChance: {scores.attrs['chance']:.3g}; the mean of the diagonal is the balanced accuracy.\n{_n(scores)}.",
+        f"As which {scores.attrs['label']} test samples of each {scores.attrs['label']} are read ({setting}), a matrix for each "
+        "method.",
+        shares.to_dataset(name="share"),
     )
 
 
