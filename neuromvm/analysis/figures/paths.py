@@ -50,7 +50,10 @@ def _draw(scores: xr.Dataset, dimensions: int) -> Figure:
         axes.set(xlabel=names[0], ylabel=names[1], title=model)
         if dimensions == 3:
             axes.set_zlabel(names[2])
+            axes.set_box_aspect(None, zoom=0.85)  # else labels of axes leave the panel
             axes.tick_params(labelsize=5, pad=-2)
+            for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+                axis.labelpad = -4
     marks = [(START, "white", _named(windows[0], scores)), (END, "0.3", _named(windows[-1], scores))]
     if _event(windows, scores.attrs["grid"]) is not None:
         marks.insert(1, (EVENT, "0.3", _named(0.0, scores)))
@@ -102,7 +105,7 @@ def _words(scores: xr.Dataset, has_singles: bool, windows: NDArray[np.floating])
     return (
         f"Thick: mean over animals; {singles}dots: every {step:.3g}{unit}. Split {scores.attrs['split']}, first seed; axes "
         f"fitted on training trials.\nAnimals: {scores.sizes['animal']}; {tested_trials(scores.attrs)} of each "
-        f"{scores.attrs['condition']}: {span(trials)}. A descriptive figure: no null."
+        f"{scores.attrs['condition']}: {span(trials)}. No null: this figure describes."
     )
 
 

@@ -49,25 +49,33 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     axis)``; ``single (path, window, axis)`` of some test trials, with coordinates ``path_condition, path_animal``; ``trials
     (condition, animal)``; ``axis_name (model, axis)``. NaN where a condition or an axis is absent.
     """
-    nodes = {name: node.to_dataset() for name, node in study.samples.children.items()}
-    decoded = [label for label in sample_spec(study.samples).label if label != "window"]
+    paths = {}
+    for name in study.models:
+        followed = study.paths(name)
+        paths[name] = study.latents(name) if followed is None else followed
+    return paths_of_conditions(study.samples, study.splits, paths, options)
+
+
+def paths_of_conditions(
+    samples: xr.DataTree, splits: xr.DataTree, paths: Mapping[str, xr.DataTree], options: Options
+) -> xr.Dataset:
+    """Average latents of several windows a trial, model -> tree, within conditions; :func:`compute` says what is returned."""
+    nodes = {name: node.to_dataset() for name, node in samples.children.items()}
+    decoded = [label for label in sample_spec(samples).label if label != "window"]
     labels = {name: _conditions(name, node, options.condition, decoded) for name, node in nodes.items()}
     conditions = sorted(set(np.concatenate(list(labels.values())).tolist()) - {""})
-    models = []
-    for model in study.models:
-        paths = study.paths(model)
-        models.append(average(study.latents(model) if paths is None else paths, study.splits, conditions, labels, options))
-    tested = {name: held_out(study.splits, options.split, name) for name in nodes}
+    models = [average(tree, splits, conditions, labels, options) for tree in paths.values()]
+    tested = {name: held_out(splits, options.split, name) for name in nodes}
     trials = [[int((tested[name] & (labels[name] == condition)).sum()) for name in nodes] for condition in conditions]
     return (
         xr.concat(models, dim="model", join="exact")
         .assign(trials=(("condition", "animal"), np.array(trials)))
-        .assign_coords(model=list(study.models), animal=list(nodes))
+        .assign_coords(model=list(paths), animal=list(nodes))
         .assign_attrs(
             condition=options.condition or " and ".join(decoded),
             interval=f"95 % over {options.bootstraps} bootstrap draws of test trials within animal and condition",
             split=options.split,
-            in_sample=int(in_sample(study.splits)),
+            in_sample=int(in_sample(splits)),
         )
     )
 
