@@ -14,6 +14,7 @@ from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import ordered, span, tested_trials
 
 MARKS = 6  # of time along a path, about
+MARGIN = 0.4  # around mean paths, for single trials, as a share of their range
 START, EVENT, END = "o", "D", "s"
 
 
@@ -42,10 +43,11 @@ def _draw(scores: xr.Dataset, dimensions: int) -> Figure:
         if has_singles:
             singles = of_model["single"].transpose("path", "window", "axis").to_numpy()
             for condition, path in zip(of_model["path_condition"].values.tolist(), singles, strict=True):
-                axes.plot(*path.T, color=color[condition], linewidth=0.4, alpha=0.25)
+                axes.plot(*_within(path, of_model).T, color=color[condition], linewidth=0.4, alpha=0.25)
         for name in conditions:
             mean = of_model["mean"].sel(condition=name).transpose("window", "axis").to_numpy()
             _path(axes, mean, windows, color[name], scores.attrs["grid"])
+        _zoom(axes, of_model["mean"].transpose("condition", "window", "axis").to_numpy())
         names = [str(name) for name in of_model["axis_name"].values]
         axes.set(xlabel=names[0], ylabel=names[1], title=model)
         if dimensions == 3:
@@ -66,6 +68,24 @@ def _draw(scores: xr.Dataset, dimensions: int) -> Figure:
     return style.caption(figure, _words(scores, has_singles, windows), _shows(scores, dimensions), _numbers(scores, dimensions))
 
 
+def _limits(mean: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return low and high ``(2, axis)`` of what is drawn: mean paths ``(condition, window, axis)`` with a margin."""
+    low, high = np.nanmin(mean, axis=(0, 1)), np.nanmax(mean, axis=(0, 1))
+    margin = MARGIN * np.maximum(high - low, 1e-6)
+    return np.stack([low - margin, high + margin])
+
+
+def _zoom(axes: Axes, mean: NDArray[np.floating]) -> None:
+    for name, (low, high) in zip("xyz", _limits(mean).T, strict=False):
+        getattr(axes, f"set_{name}lim")(low, high)
+
+
+def _within(path: NDArray[np.floating], of_model: xr.Dataset) -> NDArray[np.floating]:
+    """Return a single trial with NaN where it leaves the panel, which three dimensions do not cut."""
+    low, high = _limits(of_model["mean"].transpose("condition", "window", "axis").to_numpy())
+    return np.where(((path < low) | (path > high)).any(axis=1, keepdims=True), np.nan, path)
+
+
 def _path(axes: Axes, mean: NDArray[np.floating], windows: NDArray[np.floating], color: Color, grid: str) -> None:
     """Draw a mean path with dots at equal times, and its start, the event and its end."""
     axes.plot(*mean.T, color=color, linewidth=1.4)
@@ -75,7 +95,7 @@ def _path(axes: Axes, mean: NDArray[np.floating], windows: NDArray[np.floating],
     event = _event(windows, grid)
     marks: list[tuple[int, str, Any]] = [(0, START, "white"), (len(windows) - 1, END, color)]
     for number, marker, fill in [*marks, *([] if event is None else [(event, EVENT, color)])]:
-        look: dict[str, Any] = {"markerfacecolor": fill, "markeredgecolor": color, "markersize": 4.5}
+        look: dict[str, Any] = {"markerfacecolor": fill, "markeredgecolor": color, "markersize": 4, "markeredgewidth": 0.8}
         axes.plot(*mean[number][:, None], marker=marker, linestyle="", **look)
 
 
@@ -100,7 +120,7 @@ def _named(moment: float, scores: xr.Dataset) -> str:
 def _words(scores: xr.Dataset, has_singles: bool, windows: NDArray[np.floating]) -> str:
     step = float(windows[_step(windows)] - windows[0]) if len(windows) > _step(windows) else float(windows[-1] - windows[0])
     unit = " s" if scores.attrs["grid"] == "time" else ""
-    singles = "thin: single test trials; " if has_singles and scores.sizes["path"] else ""
+    singles = "thin: single test trials, cut at the panel; " if has_singles and scores.sizes["path"] else ""
     trials = scores["trials"].sum("animal").to_numpy().tolist()
     return (
         f"Thick: mean over animals; {singles}dots: every {step:.3g}{unit}. Split {scores.attrs['split']}, first seed; axes "

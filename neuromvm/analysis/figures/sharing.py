@@ -15,7 +15,7 @@ from neuromvm.data.correspondence import CORRESPONDENCE
 
 ROW_HEIGHT = 0.2  # [inch]
 CEILING = "own labels"
-POINT, OWN = "#0072b2", "#009e73"
+OWN = "#009e73"
 
 
 @style.applied()
@@ -44,6 +44,7 @@ def held_out(scores: xr.Dataset) -> Figure:
 
 
 def _draw_rows(axes: Axes, scores: xr.Dataset, rows: list[str]) -> None:
+    color = METHODS.colors(rows)
     for number, name in enumerate(rows):
         row = scores.sel(representation=name)
         low, high = (
@@ -55,9 +56,9 @@ def _draw_rows(axes: Axes, scores: xr.Dataset, rows: list[str]) -> None:
         single = row["score"].sel(target=animals_of(scores), unit_of_inference=ANIMALS, statistic="value").to_numpy()
         axes.plot(single, np.full(len(single), number + 0.22), ".", color="0.55", markersize=2.5, zorder=1)
         mean = row["score"].sel(target=ALL_ANIMALS, unit_of_inference=ANIMALS)
-        value, left, right = (float(mean.sel(statistic=name)) for name in STATISTICS)
+        value, left, right = (float(mean.sel(statistic=statistic)) for statistic in STATISTICS)
         bounds = [[value - left], [right - value]] if np.isfinite([left, right]).all() else None
-        axes.errorbar(value, number, xerr=bounds, fmt="o", color=POINT, markersize=4, linewidth=1.2, zorder=2)
+        axes.errorbar(value, number, xerr=bounds, fmt="o", color=color[name], markersize=4, linewidth=1.2, zorder=2)
     axes.axvline(
         float(scores["chance"].sel(target=ALL_ANIMALS).isel(representation=0)), color="0.4", linewidth=0.8, linestyle="--"
     )
@@ -68,7 +69,7 @@ def _draw_rows(axes: Axes, scores: xr.Dataset, rows: list[str]) -> None:
 
 def _handles(scores: xr.Dataset) -> list[Artist]:
     entries: list[Artist] = [
-        Line2D([], [], marker="o", color=POINT, markersize=4, label="score"),
+        Line2D([], [], marker="o", color="0.3", markersize=4, label="score"),
         Patch(color="0.85", label="names of conditions exchanged, everything refitted"),
         Line2D([], [], color="0.4", linewidth=0.8, linestyle="--", label="chance"),
     ]

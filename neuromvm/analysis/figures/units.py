@@ -143,8 +143,8 @@ def _captioned(figure: Figure, scores: xr.Dataset, animal: str, what: str) -> Fi
     return style.caption(
         figure,
         f"Animal {animal}.{model} Activity: {scores.attrs['unit']}. Units that tell conditions apart best in training trials. "
-        f"Imputed: tuples of test trials of the other animals.\nSplit {scores.attrs['split']}; {tested_trials(scores.attrs)}, rows: "
-        f"{rows}. No null: this figure describes.",
+        f"Imputed: tuples of test trials of the other animals.\nSplit {scores.attrs['split']}; {tested_trials(scores.attrs)}, "
+        f"rows: {rows}. No null: this figure describes.",
         f"{what}, of animal {animal}: recorded, reconstructed and imputed.",
         numbers,
     )

@@ -11,10 +11,21 @@ from neuromvm.analysis.figures.palettes import fixed
 from neuromvm.analysis.figures.text import ordered
 from neuromvm.analysis.report import account
 from neuromvm.analysis.report.caveats import caveats, discriminants
+from neuromvm.analysis.report.embedded import packed_library
 from neuromvm.analysis.report.few_shot import leave_one_out
 from neuromvm.analysis.report.headline import compare, sentences
 from neuromvm.analysis.report.models import agreements, clouds, trainings
-from neuromvm.analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
+from neuromvm.analysis.report.results import (
+    DECODING,
+    FEW_SHOT,
+    VERDICT_FIGURES,
+    leading,
+    missing,
+    options_used,
+    read_summary,
+    results,
+    saved_scores,
+)
 from neuromvm.analysis.report.tables import Table
 from neuromvm.analysis.verdict import QUESTIONS, verdict
 from neuromvm.data.windows import classes
@@ -23,7 +34,7 @@ from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
 
 FILE = "report.html"
-LONG = 30  # rows above which a table is folded
+LONG = 12  # rows above which a table is folded
 
 
 def write_report(study: Study) -> Path:
@@ -65,6 +76,7 @@ def _content(study: Study) -> dict[str, Any]:
     headline = [(comparison.verdict, sentences(comparison)) for comparison in comparisons]
     if FEW_SHOT in summary.analyses and (few_shot := leave_one_out(saved_scores(study, FEW_SHOT)[0])) is not None:
         headline.append(few_shot)
+    gathered = results(study, summary)
     representations = list(dict.fromkeys(str(row["representation"]) for row in rows))
     return {
         "name": study.spec.name,
@@ -76,10 +88,13 @@ def _content(study: Study) -> dict[str, Any]:
         "shared": shared,
         "run": shlex.quote(str(study.path)),
         "summary_problem": summary.problem,
-        "results": results(study, summary),
+        "results": gathered,
         "missing": missing(study, summary),
         "options": options_used(summary),
-        "clouds": clouds(study),
+        "clouds": (drawn := clouds(study)),
+        "library": packed_library() if any(cloud.html for cloud in drawn) else "",
+        "leading": leading(gathered),
+        "verdict_figures": VERDICT_FIGURES,
         "recordings": account.recordings_table(study),
         "dropped": account.dropped_table(study),
         "classes": account.classes_table(study),
