@@ -21,7 +21,7 @@ from neuromvm.data.html import card
 from neuromvm.data.memory import row_blocks
 from neuromvm.data.replicas import Replica
 from neuromvm.data.windows import WindowShape, sample_spec, window_shape
-from neuromvm.errors import ArgumentError, RunFolderError, SchemaError, expect
+from neuromvm.errors import ArgumentError, RunFolderError, SchemaError, did_you_mean, expect
 from neuromvm.files import read_json, readable, write_atomically
 from neuromvm.folders.tensors import TRAIN_AGAIN, check_shapes, read_tensors, write_tensors
 from neuromvm.models import MultimodalVAE
@@ -145,6 +145,8 @@ class FittedStack:
             return self.embed(samples)
         if len(samples.children) != 1:
             raise ArgumentError("animal", found=f"samples of {len(samples.children)} animals", expected="samples of one")
+        if animal not in self.scalers:
+            raise ArgumentError("animal", found=f"no animal {animal!r}", next_step=did_you_mean(animal, list(self.scalers)))
         ((name, node),) = samples.children.items()
         renamed = xr.DataTree(dataset=samples.to_dataset(), children={animal: xr.DataTree(node.to_dataset())})
         latents = self.embed(renamed)

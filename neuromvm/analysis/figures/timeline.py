@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.palettes import CLASSES
 from neuromvm.analysis.figures.style import Axes, Figure
-from neuromvm.analysis.figures.text import ordered, shortened, without_prefix
+from neuromvm.analysis.figures.text import brief, ordered, shortened, span, without_prefix
 from neuromvm.data.describe import label_names
 from neuromvm.data.loaders.labels import as_text
 from neuromvm.errors import SpecError, did_you_mean
@@ -57,11 +57,14 @@ def timeline(recordings: xr.DataTree, samples: xr.DataTree | None = None, label:
     session.set_yticks(range(len(names)), style.thinned(short, heights[0], 7))
     session.set(ylim=(len(names) - 0.5, -0.5), xlabel="minutes from the first trial" if in_minutes else "trial, in order")
     entries = _trial(trial, next(iter(datasets.values())), samples)
-    style.legend(figure, [*CLASSES.handles(classes, marked=False), *entries], title=label or "trials")
-    trials = ", ".join(str(datasets[name].sizes["trial"]) for name in names)
+    color = CLASSES.colors(classes)
+    labels = [Line2D([], [], color=color[name], label=brief(name)) for name in classes]
+    style.legend(figure, [*labels, *entries], title=label or "trials")
+    trials = span([datasets[name].sizes["trial"] for name in names])
     return style.caption(
         figure,
-        f"Top: a line for each trial at its onset. Bottom: a trial, 0 is the event.{without_prefix(prefix)}\nTrials: {trials}.",
+        f"Top: a line for each trial at its onset. Bottom: a trial, 0 is the event.{without_prefix(prefix)}\n"
+        f"Animals: {len(names)}; trials of each: {trials}.",
         f"When trials of each {label or 'kind'} come in the session of each animal, and the windows of a trial.",
         _numbers(datasets, values, label or "label"),
     )

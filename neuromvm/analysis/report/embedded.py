@@ -61,7 +61,7 @@ def _small(image: Image.Image) -> str:
 
 
 def _palette(image: Image.Image) -> Image.Image:
-    """Return the most frequent colors of a picture that differ; the flat colors of a figure are among them, also the rare ones."""
+    """Return the most frequent colors of a picture that differ; flat colors of a figure are among them, also rare ones."""
     counted = sorted(image.getcolors(image.width * image.height) or [], reverse=True)[:CANDIDATES]
     candidates = np.array([color for _, color in counted], dtype=float)
     chosen, free = [], np.ones(len(candidates), dtype=bool)
