@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuromvm.data.describe import describe as describe
-    from neuromvm.data.from_arrays import recordings_from_arrays as recordings_from_arrays
-    from neuromvm.data.from_arrays import recordings_from_spike_times as recordings_from_spike_times
     from neuromvm.data.loaders import load_recordings as load_recordings
     from neuromvm.data.simulate.experiment import simulate as simulate
     from neuromvm.data.splits import few_trials as few_trials
@@ -49,6 +47,8 @@ if TYPE_CHECKING:
     from neuromvm.workflow.in_memory import plot_tradeoff as plot_tradeoff
     from neuromvm.workflow.in_memory import plot_trajectories as plot_trajectories
     from neuromvm.workflow.in_memory import plot_transfer as plot_transfer
+    from neuromvm.workflow.in_memory import recordings_from_arrays as recordings_from_arrays
+    from neuromvm.workflow.in_memory import recordings_from_spike_times as recordings_from_spike_times
     from neuromvm.workflow.in_memory import samples as samples
     from neuromvm.workflow.in_memory import splits as splits
     from neuromvm.workflow.in_memory import table as table
@@ -57,7 +57,18 @@ if TYPE_CHECKING:
 
 _SPECS = ("DataSpec", "ExperimentSpec", "ModelSpec", "SampleSpec", "SplitSpec", "TrainingSpec")
 _IN_MEMORY = (
-    *("load", "samples", "splits", "compare", "decode", "time_resolved", "trajectories", "table"),
+    *(
+        "recordings_from_arrays",
+        "recordings_from_spike_times",
+        "load",
+        "samples",
+        "splits",
+        "compare",
+        "decode",
+        "time_resolved",
+        "trajectories",
+        "table",
+    ),
     *("plot_recordings", "plot_timeline", "plot_latents", "plot_scores", "plot_differences", "plot_transfer", "plot_confusion"),
     *("plot_time_resolved", "plot_trajectories", "plot_paths", "plot_rasters", "plot_psths", "plot_tradeoff"),
 )
@@ -74,8 +85,6 @@ _HOMES = dict.fromkeys([*_SPECS, "load_data_spec", "load_experiment_spec"], "neu
     "load_recordings": "neuromvm.data.loaders",
     "make_samples": "neuromvm.data.windows",
     "make_splits": "neuromvm.data.splits",
-    "recordings_from_arrays": "neuromvm.data.from_arrays",
-    "recordings_from_spike_times": "neuromvm.data.from_arrays",
     "open_recordings": "neuromvm.data.storage",
     "run_experiment": "neuromvm.workflow.experiment",
     "single_windows": "neuromvm.data.windows",

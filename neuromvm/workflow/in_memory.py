@@ -1,6 +1,7 @@
 """What a notebook calls: load, cut, split, score and draw, on objects in memory, without a run folder."""
 
 from collections.abc import Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from neuromvm.analysis.judged import ALL_ANIMALS, LABELS, TRIALS, is_judged
 from neuromvm.analysis.latents import trajectories as trajectory_analysis
 from neuromvm.analysis.latents.latent_scatter import latent_plane
 from neuromvm.analysis.time import time_resolved as time_analysis
+from neuromvm.data import from_arrays
 from neuromvm.data.html import card
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.splits import make_splits
@@ -87,6 +89,18 @@ def load(spec: DataSpec | str | Path, root: str | Path | None = None) -> Recordi
         Folder of the files, in place of that of the spec.
     """
     return Recordings.of(load_recordings(spec if isinstance(spec, DataSpec) else load_data_spec(str(spec)), root))
+
+
+@wraps(from_arrays.recordings_from_arrays)
+def recordings_from_arrays(*arguments: Any, **settings: Any) -> Recordings:
+    """Return what the function of the same name does, described in a notebook."""
+    return Recordings.of(from_arrays.recordings_from_arrays(*arguments, **settings))
+
+
+@wraps(from_arrays.recordings_from_spike_times)
+def recordings_from_spike_times(*arguments: Any, **settings: Any) -> Recordings:
+    """Return what the function of the same name does, described in a notebook."""
+    return Recordings.of(from_arrays.recordings_from_spike_times(*arguments, **settings))
 
 
 def samples(recordings: xr.DataTree, spec: SampleSpec | None = None, **settings: Any) -> Samples:
