@@ -2,16 +2,19 @@
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from neuromvm.analysis.figures.palettes import fixed
+from neuromvm.analysis.figures.style import Figure
 from neuromvm.analysis.figures.text import ordered
+from neuromvm.analysis.figures.timeline import timeline
 from neuromvm.analysis.report import account
 from neuromvm.analysis.report.caveats import caveats, discriminants
-from neuromvm.analysis.report.embedded import packed_library
+from neuromvm.analysis.report.embedded import embedded_figure, packed_library
 from neuromvm.analysis.report.few_shot import leave_one_out
 from neuromvm.analysis.report.headline import compare, sentences
 from neuromvm.analysis.report.models import agreements, clouds, trainings
@@ -28,10 +31,12 @@ from neuromvm.analysis.report.results import (
 )
 from neuromvm.analysis.report.tables import Table
 from neuromvm.analysis.verdict import QUESTIONS, verdict
+from neuromvm.data.describe import label_names
 from neuromvm.data.windows import classes
 from neuromvm.errors import RunFolderError
 from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
+from neuromvm.schema import animals
 
 FILE = "report.html"
 LONG = 12  # rows above which a table is folded
@@ -98,6 +103,7 @@ def _content(study: Study) -> dict[str, Any]:
         "recordings": account.recordings_table(study),
         "dropped": account.dropped_table(study),
         "classes": account.classes_table(study),
+        "timeline": embedded_figure(partial(_timeline, study)),
         "splits": account.splits_table(study),
         "splits_sentence": account.splits_sentence(study),
         "caveats": caveats(study, shared, representations),
@@ -107,6 +113,13 @@ def _content(study: Study) -> dict[str, Any]:
         "spec": (study.path / "spec.yaml").read_text(encoding="utf-8"),
         "long": LONG,
     }
+
+
+def _timeline(study: Study) -> Figure:
+    """Draw the sessions by the first label that is decoded and belongs to trials."""
+    known = {name for _, node in animals(study.recordings) for name in label_names(node)}
+    decoded = [label for label in study.spec.samples.label if label in known]
+    return timeline(study.recordings, study.samples, next(iter(decoded), None))
 
 
 def _provenance(study: Study) -> dict[str, Any]:
