@@ -95,8 +95,8 @@ def transfer(scores: xr.Dataset) -> Figure:
         figure,
         f"Mean over splits and seeds. Chance: {scores.attrs['chance']:.3g}.{_fewer_classes(scores)}{unscored}"
         f"{without_prefix(prefix)}{_significance(scores)}\n{_n(scores)}.",
-        f"Balanced accuracy of {scores.attrs['label']} by the animal of the decoder and the animal that is read, a matrix "
-        "for each method.",
+        f"Balanced accuracy of {scores.attrs.get('label', 'the label')} by the animal of the decoder and the animal "
+        "that is read, a matrix for each method.",
         style.only(scores, "accuracy_p").sel(target=sources).assign(accuracy=matrices)
         if "accuracy_p" in scores
         else matrices.to_dataset(name="accuracy"),
