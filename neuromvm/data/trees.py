@@ -15,7 +15,7 @@ from neuromvm.errors import NeuromvmError
 from neuromvm.schema import Part, animals, dropped, grid_dim
 
 
-class DescribedTree(xr.DataTree):
+class DescribedTree(xr.DataTree):  # type: ignore[no-untyped-call]
     """A tree of one node an animal that shows a short description in a notebook."""
 
     __slots__ = ()
@@ -33,10 +33,10 @@ class DescribedTree(xr.DataTree):
         try:
             return self.card()
         except (NeuromvmError, KeyError, ValueError):  # a part of such a tree, or one that was changed
-            return super()._repr_html_()
+            return str(super()._repr_html_())  # type: ignore[no-untyped-call]
 
 
-class Recordings(DescribedTree):
+class Recordings(DescribedTree):  # type: ignore[no-untyped-call]
     """Activity of every animal on a grid of time or position."""
 
     __slots__ = ()
@@ -54,7 +54,7 @@ class Recordings(DescribedTree):
         return card("Recordings", facts, table[["animal", "units", "trials", "mean_activity", "labels", "dropped"]])
 
 
-class Samples(DescribedTree):
+class Samples(DescribedTree):  # type: ignore[no-untyped-call]
     """Windows of trials with labels."""
 
     __slots__ = ()
@@ -78,7 +78,7 @@ class Samples(DescribedTree):
         return card("Samples", facts, pd.DataFrame(rows))
 
 
-class Splits(DescribedTree):
+class Splits(DescribedTree):  # type: ignore[no-untyped-call]
     """Which trials train and which test."""
 
     __slots__ = ()

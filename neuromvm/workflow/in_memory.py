@@ -32,7 +32,7 @@ Latents = Mapping[str, xr.DataTree] | xr.DataTree
 NAMELESS = "model"  # name of latents that are given without one
 
 
-class Scores(xr.Dataset):
+class Scores(xr.Dataset):  # type: ignore[no-untyped-call]
     """Scores of an analysis; a notebook shows those of decoding as a table of methods by settings."""
 
     __slots__ = ()

@@ -42,14 +42,16 @@ def confusion(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree) -> x
     shares = np.full((len(predictions), len(SETTINGS), len(classes), len(classes)), np.nan)
     for number, tree in enumerate(predictions.values()):
         for column, setting in enumerate(SETTINGS):
-            of_targets = [_of_target(tree[name], node, name, setting, len(classes)) for name, node in targets]
+            of_targets = [
+                _of_target(tree[name].to_dataset(), node.to_dataset(), name, setting, len(classes)) for name, node in targets
+            ]
             shares[number, column] = mean_of_scored(np.stack(of_targets), axis=0)
     dims = ("representation", "setting", "true", "read_as")
     coords = {"representation": list(predictions), "setting": list(SETTINGS), "true": classes, "read_as": classes}
     return xr.DataArray(shares, coords, dims)
 
 
-def _of_target(predicted: xr.DataTree, samples: xr.DataTree, target: str, setting: str, classes: int) -> Floats:
+def _of_target(predicted: xr.Dataset, samples: xr.Dataset, target: str, setting: str, classes: int) -> Floats:
     """Return the shares of one animal that is read, ``(true, read_as)``."""
     decoders = [str(name) for name in predicted["decoder"].values]
     of_setting = {"within": [target], OTHERS: [OTHERS], POOLED: [POOLED]}

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.palettes import ANIMALS, CLASSES, Palette, are_quantities
 from neuromvm.analysis.figures.style import Axes, Figure
-from neuromvm.analysis.figures.text import ordered, shortened, span, tested_trials, without_prefix
+from neuromvm.analysis.figures.text import brief, ordered, shortened, span, tested_trials, without_prefix
 from neuromvm.data.numeric_labels import as_numbers, looks_continuous
 
 RASTERIZED_FROM = 5000  # points above which a cloud becomes an image inside the PDF
@@ -173,7 +173,7 @@ def _legend_rows(names: Sequence[str], width: float) -> tuple[int, int]:
     """Return rows and columns of a legend of a width [inch]; a color bar takes the height of three rows."""
     if _is_continuous(names):
         return 3, 1
-    letters = max(LEAST_LETTERS, *(len(style.brief(name)) for name in names))
+    letters = max(LEAST_LETTERS, *(len(brief(name)) for name in names))
     columns = max(1, min(len(names), int(width / (style.LEGEND_HANDLE + style.LEGEND_LETTER * letters))))
     return -(-len(names) // columns), columns
 
@@ -185,7 +185,9 @@ def _legend_below(axes: Axes, names: Sequence[str], palette: Palette, title: str
         assert numbers is not None
         shades = ScalarMappable(Normalize(float(numbers.min()), float(numbers.max())), style.shades())
         inside = axes.inset_axes((0.0, 0.55, 1.0, 0.18))
-        axes.get_figure(root=True).colorbar(shades, cax=inside, orientation="horizontal", label=title)
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.colorbar(shades, cax=inside, orientation="horizontal", label=title)
         return
     columns = _legend_rows(names, width)[1]
     look: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0, "columnspacing": 1.0}

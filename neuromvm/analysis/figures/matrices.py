@@ -69,6 +69,7 @@ def _side(axes: Axes) -> float:
     """Return about how long the side of a matrix is [inch], before constrained layout moves it."""
     grid = axes.get_subplotspec()
     figure = axes.get_figure(root=True)
+    assert figure is not None
     columns, rows = (grid.get_gridspec().ncols, grid.get_gridspec().nrows) if grid is not None else (1, 1)
     return 0.8 * min(figure.get_figwidth() / columns, figure.get_figheight() / rows)
 

@@ -32,7 +32,7 @@ def space(scores: xr.Dataset) -> Figure:
 
 def _draw(scores: xr.Dataset, dimensions: int) -> Figure:
     conditions = ordered(style.names_of(scores, "condition"))
-    has_axes = np.isfinite(scores["mean"].isel(axis=dimensions - 1)).any(["condition", "window"])
+    has_axes = scores["mean"].isel(axis=dimensions - 1).notnull().any(["condition", "window"])
     models = [name for name in style.names_of(scores, "model") if bool(has_axes.sel(model=name))]
     color, windows = CLASSES.colors(conditions), scores["window"].to_numpy()
     has_singles = len(conditions) <= style.MANY
@@ -51,10 +51,11 @@ def _draw(scores: xr.Dataset, dimensions: int) -> Figure:
         names = [str(name) for name in of_model["axis_name"].values]
         axes.set(xlabel=names[0], ylabel=names[1], title=model)
         if dimensions == 3:
-            axes.set_zlabel(names[2])
-            axes.set_box_aspect(None, zoom=0.85)  # else labels of axes leave the panel
+            solid: Any = axes  # matplotlib does not type axes in three dimensions
+            solid.set_zlabel(names[2])
+            solid.set_box_aspect(None, zoom=0.85)  # else labels of axes leave the panel
             axes.tick_params(labelsize=5, pad=-2)
-            for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+            for axis in (solid.xaxis, solid.yaxis, solid.zaxis):
                 axis.labelpad = -4
     marks = [(START, "white", _named(windows[0], scores)), (END, "0.3", _named(windows[-1], scores))]
     if _event(windows, scores.attrs["grid"]) is not None:

@@ -120,8 +120,9 @@ def page(height: float, rows: int = 1, columns: int = 1, *, width: float = DOUBL
         if rows * columns > 1:
             found = f"a figure of {rows * columns} panels, and axes for one"
             raise ArgumentError("ax", found=found, next_step="Leave ax out, or select what fits in one panel")
-        figure = target.get_figure(root=True)
-        return figure, target if layout.get("squeeze", True) else np.array([[target]])
+        owner = target.get_figure(root=True)
+        assert owner is not None
+        return owner, target if layout.get("squeeze", True) else np.array([[target]])
     figure = Drawing(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **layout)
 
@@ -242,6 +243,6 @@ def tidy(scores: xr.Dataset) -> pd.DataFrame:
         groups.setdefault(tuple(map(str, variable.dims)), []).append(str(name))
     frames = [scores[names].to_dataframe().reset_index() for dims, names in groups.items() if dims]
     table = pd.concat(frames, ignore_index=True)
-    numbers = table.select_dtypes("floating").columns
+    numbers = table.select_dtypes(np.floating).columns
     table[numbers] = table[numbers] + 0.0  # no signed zeros
     return table

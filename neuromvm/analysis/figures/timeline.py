@@ -85,7 +85,7 @@ def _moments(dataset: xr.Dataset, *, in_minutes: bool) -> np.ndarray:
     if not in_minutes:
         return np.arange(dataset.sizes["trial"], dtype=float)
     onset = dataset["onset"].to_numpy().astype(float)
-    return (onset - onset.min(initial=np.inf)) / 60
+    return np.asarray((onset - onset.min(initial=np.inf)) / 60)
 
 
 def _session(axes: Axes, y: int, moments: np.ndarray, values: np.ndarray, classes: Sequence[str]) -> None:

@@ -164,7 +164,7 @@ def _times(node: xr.Dataset) -> Floats:
     activity = node["activity"]
     bins, width = activity.sizes["bin"], float(activity.attrs["bin_width"])
     offsets = width * (np.arange(bins) - (bins - 1) / 2)
-    return np.round((node["window"].to_numpy()[:, None] + offsets).ravel(), 9)
+    return np.asarray(np.round((node["window"].to_numpy()[:, None] + offsets).ravel(), 9))
 
 
 def _imputed_sheet(
@@ -238,7 +238,7 @@ def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     """Draw rasters and PSTHs of the first animals."""
     from neuromvm.analysis.figures import units  # imported here: computing needs no plotting library
 
-    drawn = {}
+    drawn: dict[str, Figure] = {}
     for animal in scores["animals"].values[:MOST_FIGURES].tolist():
         drawn |= {f"rasters-{animal}": units.rasters(scores, animal), f"psths-{animal}": units.psths(scores, animal)}
     return drawn

@@ -64,7 +64,8 @@ def _palette(image: Image.Image) -> Image.Image:
     """Return the most frequent colors of a picture that differ; flat colors of a figure are among them, also rare ones."""
     counted = sorted(image.getcolors(image.width * image.height) or [], reverse=True)[:CANDIDATES]
     candidates = np.array([color for _, color in counted], dtype=float)
-    chosen, free = [], np.ones(len(candidates), dtype=bool)
+    chosen: list[np.ndarray] = []
+    free = np.ones(len(candidates), dtype=bool)
     while free.any() and len(chosen) < COLORS:
         color = candidates[free.argmax()]
         chosen.append(color)
