@@ -264,7 +264,7 @@ def test_a_damaged_summary_is_said_and_the_rest_is_shown(scored, tmp_path, conte
     assert "summary.json cannot be read" in text
     assert f"neuromvm analyze NAME {study.path}" in text
     assert f"neuromvm analyze decoding {study.path}" in text
-    assert "decoding: transfer." in text
+    assert "by the animal of the decoder and the animal that is read" in text
 
 
 def test_a_damaged_record_of_epochs_is_said_and_the_rest_is_shown(scored, tmp_path):
