@@ -10,12 +10,7 @@
 import tempfile
 from pathlib import Path
 
-import seaborn as sns
-
 import neuromvm as nm
-from neuromvm.analysis import compare, latent_plane, values
-from neuromvm.analysis.decoding.decoding import Options
-from neuromvm.analysis.figures.latents import scatter
 from neuromvm.data.simulate.experiment import SimulationConfig
 from neuromvm.data.simulate.write_nwb import write_experiment
 
@@ -41,11 +36,11 @@ for path in write_experiment(folder, SimulationConfig(animals=rats), seed=0):
 # `xarray.DataTree` with one node an animal; nothing is padded, and whatever was dropped is counted.
 
 # %%
-recordings = nm.load_recordings(nm.load_data_spec("simulated_rats"), folder)
+recordings = nm.load("simulated_rats", folder)
 nm.describe(recordings)
 
 # %%
-recordings["mitt"]
+nm.plot_timeline(recordings, label="odor")
 
 # %% [markdown]
 # ## Samples and splits
@@ -54,11 +49,8 @@ recordings["mitt"]
 # anything is scaled, paired or fitted.
 
 # %%
-samples = nm.make_samples(
-    recordings,
-    nm.SampleSpec(start=0.1, stop=0.35, label=["odor"], keep={"odor": ["A", "B", "C", "D"], "in_sequence": [True]}),
-)
-splits = nm.make_splits(samples, nm.SplitSpec(kind="halves", repeats=2))
+samples = nm.samples(recordings, start=0.1, stop=0.35, label=["odor"], keep={"odor": ["A", "B", "C", "D"], "in_sequence": [True]})
+splits = nm.splits(samples, kind="halves", repeats=2)
 
 # %% [markdown]
 # ## Fit
@@ -72,7 +64,7 @@ models = {
     "mmvm": nm.ModelSpec(sharing={"kind": "mmvm", "rate": "pairwise", "cross_reconstruction": 0.9}, **common),
     "independent": nm.ModelSpec(sharing="independent", **common),
 }
-latents = {name: nm.fit(samples, splits, model, training).embed(samples) for name, model in models.items()}
+latents = {name: nm.fit(samples, splits, model, training).transform(samples) for name, model in models.items()}
 latents["mmvm"]["mitt"]
 
 # %% [markdown]
@@ -84,19 +76,19 @@ latents["mmvm"]["mitt"]
 # *Within - cross* is what is lost between rats.
 
 # %%
-scores = compare(samples, splits, latents, Options(canonical_components=3, bootstraps=300, permutations=500))
-values(scores).to_pandas().round(3)
+scores = nm.compare(samples, splits, latents, canonical_components=3, bootstraps=300, permutations=500)
+nm.table(scores)
 
 # %% [markdown]
 # Chance is .25. The independent VAEs read their own rat as well as the MMVM VAE does, and no other rat. The shared latent space
 # is what the pairing by odor bought, and a linear method (`mcca`) buys it too: compare before you choose.
 
 # %%
-table = values(scores).sel(setting=["within", "cross", "others", "pooled"]).to_dataframe().reset_index().dropna()
-grid = sns.catplot(table, x="setting", y="score", hue="representation", kind="point", linestyle="none", dodge=0.5, aspect=1.6)
-grid.ax.axhline(scores.attrs["chance"], color="0.5", linestyle="--", linewidth=1)
-grid.ax.set(ylabel="balanced accuracy", ylim=(0, 1))
-assert values(scores).sel(representation="mmvm", setting="cross") > 0.5
+nm.plot_scores(scores)
+
+# %%
+table = nm.table(scores).set_index("method")
+assert float(table.loc["mmvm", "cross"].split()[0]) > 0.5
 
 # %% [markdown]
 # ## Look
@@ -104,4 +96,4 @@ assert values(scores).sel(representation="mmvm", setting="cross") > 0.5
 # The first two principal components of the shared latent, test trials of the first split.
 
 # %%
-scatter(latent_plane(samples, splits, latents))
+nm.plot_latents(samples, splits, latents)

@@ -166,7 +166,7 @@ def _helps(scores: xr.Dataset) -> Claim:
     if answer == "yes" and not low > 0:
         answer = "open"
     gains = {number: float(few["few_gain"].sel(trials=number, statistic="value")) for number in trials}
-    by_trials = "; by labelled trials a condition: " + ", ".join(f"{number}: {gain:+.3f}" for number, gain in gains.items())
+    by_trials = "; by labelled trials a condition: " + ", ".join(f"{number}: {_change(gain)}" for number, gain in gains.items())
     amount = f"{_signed(value, low, high)} over its own decoder{_p(p, draws)}"
     reached = f"{amount}{by_trials if len(trials) > 1 else ''}"
     words = {
@@ -244,7 +244,7 @@ def _score(claim: Claim) -> str:
 
 
 def _signed(value: float, low: float, high: float) -> str:
-    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"{_change(value)} [{_change(low)}, {_change(high)}]"
 
 
 def _p(p: float, draws: int) -> str:
@@ -254,3 +254,9 @@ def _p(p: float, draws: int) -> str:
 def entries(claims: Mapping[str, Claim]) -> dict[str, dict[str, Any]]:
     """Return the verdict as ``summary.json`` holds it."""
     return {name: claim.entry() for name, claim in claims.items()}
+
+
+def _change(value: float) -> str:
+    """Format a difference with its sign; what rounds to 0 has none."""
+    text = f"{value:+z.3f}"
+    return "0.000" if text == "+0.000" else text

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from neuromvm import schema
 from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.data.design import DesignFlag, design_flags
+from neuromvm.data.html import card
 from neuromvm.data.memory import read_recordings
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
@@ -86,6 +88,27 @@ class Study:
     def provenance(self) -> dict[str, Any]:
         """Versions, device, data hashes and command of the run."""
         return dict(read_json(self.path / "provenance.json", dict[str, Any]))
+
+    def _repr_html_(self) -> str:
+        summary = self.path / "summary.json"
+        analyses = read_json(summary, Summary)["analyses"] if summary.is_file() else {}
+        models = [
+            {
+                "model": name,
+                "sharing": model.sharing.kind,
+                "latents": model.latent,
+                "fitted": "yes" if (self.path / "models" / name / "latents.nc").is_file() else "no",
+            }
+            for name, model in self.spec.models.items()
+        ]
+        facts = {
+            "folder": self.path,
+            "data": self.spec.data.spec,
+            "split": self.spec.split.kind,
+            "analyses": ", ".join(analyses) or "none computed",
+            "report": "report.html" if (self.path / "report.html").is_file() else "none",
+        }
+        return card(f"Study {self.spec.name}", facts, pd.DataFrame(models))
 
     def model_folder(self, model: str) -> Path:
         """Return the folder of one model."""

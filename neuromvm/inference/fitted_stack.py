@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from pydantic import TypeAdapter
@@ -16,10 +17,11 @@ from neuromvm import schema
 from neuromvm.build import build_model
 from neuromvm.data.activity_kinds import transform_of
 from neuromvm.data.features import FLOAT, Scaler, features
+from neuromvm.data.html import card
 from neuromvm.data.memory import row_blocks
 from neuromvm.data.replicas import Replica
 from neuromvm.data.windows import WindowShape, sample_spec, window_shape
-from neuromvm.errors import RunFolderError, SchemaError
+from neuromvm.errors import ArgumentError, RunFolderError, SchemaError, did_you_mean, expect
 from neuromvm.files import read_json, readable, write_atomically
 from neuromvm.folders.tensors import TRAIN_AGAIN, check_shapes, read_tensors, write_tensors
 from neuromvm.models import MultimodalVAE
@@ -114,6 +116,57 @@ class FittedStack:
                         values[number] = values[number].flatten(0, 1)[source].reshape(values[number].shape)
             nodes[name] = xr.DataTree(self._node(dataset[["label", "match"]], mean.numpy(), scale.numpy(), model.shared_latents))
         return xr.DataTree(dataset=xr.Dataset(attrs=samples.attrs), children=nodes)
+
+    def transform(self, samples: xr.DataTree, animal: str | None = None) -> xr.DataTree:
+        """Infer latents as :meth:`embed` does, also of one animal alone: ``fitted.transform(samples["rat1"])``.
+
+        Parameters
+        ----------
+        samples
+            Samples of animals trained on, some or all of them, or the node of one animal. A new session must have the units of
+            the trained one, and the same bins.
+        animal
+            Whose encoder reads samples of a single animal, which may have another name: a later session ``rat1_day2`` of
+            ``rat1``.
+
+        Returns
+        -------
+        What :meth:`embed` returns; a session read by the encoder of ``animal`` keeps its own name.
+        """
+        expect(
+            samples, xr.DataTree, "samples", 'Make them: make_samples(recordings, SampleSpec(start=0, stop=1, label=["odor"]))'
+        )
+        if "activity" in samples.data_vars:
+            name = samples.name or animal or ""
+            samples = xr.DataTree(
+                dataset=xr.Dataset(attrs=samples.root.attrs), children={name: xr.DataTree(samples.to_dataset())}
+            )
+        if animal is None:
+            return self.embed(samples)
+        if len(samples.children) != 1:
+            raise ArgumentError("animal", found=f"samples of {len(samples.children)} animals", expected="samples of one")
+        if animal not in self.scalers:
+            raise ArgumentError("animal", found=f"no animal {animal!r}", next_step=did_you_mean(animal, list(self.scalers)))
+        ((name, node),) = samples.children.items()
+        renamed = xr.DataTree(dataset=samples.to_dataset(), children={animal: xr.DataTree(node.to_dataset())})
+        latents = self.embed(renamed)
+        return xr.DataTree(dataset=latents.to_dataset(), children={name: xr.DataTree(latents[animal].to_dataset())})
+
+    def _repr_html_(self) -> str:
+        replicas = f"{len(self.replicas)} ({len({replica.split for replica in self.replicas})} splits)"
+        facts = {
+            "sharing": self.spec.sharing.kind,
+            "networks": self.spec.networks.kind,
+            "likelihood": self.spec.likelihood.kind,
+            "latents": self.spec.latent,
+            "beta": self.spec.beta,
+            "replicas": replicas,
+        }
+        shapes = [
+            {"animal": name, "units": window.units, "bins": window.bins, "bin width": window.bin_width}
+            for name, window in self.windows.items()
+        ]
+        return card("Fitted model", facts, pd.DataFrame(shapes))
 
     @torch.no_grad()
     def embed_paths(self, samples: xr.DataTree) -> xr.DataTree | None:

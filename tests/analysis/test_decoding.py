@@ -279,7 +279,7 @@ def test_figures_are_drawn_from_saved_scores_and_saved_alike(scores, tmp_path):
     saved = xr.load_dataset(tmp_path / "decoding.nc", engine="h5netcdf")
     for attempt in ("first", "second"):
         figures = decoding.plot(saved)
-        assert set(figures) == {"settings", "difference", "transfer"}
+        assert set(figures) == {"settings", "difference", "transfer", "confusion"}
         style.save(figures["transfer"], saved, tmp_path / attempt)
     for suffix in (".png", ".pdf", ".csv"):
         assert (tmp_path / f"first{suffix}").read_bytes() == (tmp_path / f"second{suffix}").read_bytes()

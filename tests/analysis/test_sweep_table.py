@@ -155,6 +155,23 @@ def test_the_tradeoff_follows_beta_with_an_arrow_a_step():
     assert {0.25, 0.58} <= levels
 
 
+def test_coherence_stands_beside_accuracy_along_beta():
+    scores = table()
+    coherent = scores.assign(coherence=scores["accuracy"] / 2)
+    figure = figures.tradeoff(coherent)
+    left, right = figure.axes
+    for axes, factor in ((left, 1), (right, 0.5)):
+        arrows = [text.xy for text in axes.texts if text.arrow_patch is not None]
+        assert arrows[:2] == [pytest.approx((0.7, 0.52 * factor)), pytest.approx((0.8, 0.38 * factor))]
+        assert any(line.get_label().startswith("_") and line.get_ydata()[0] == 0.25 for line in axes.lines)  # chance
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(names) == len(set(names))
+    numbers = figure.numbers.to_dataframe()
+    assert numbers["line"].tolist() == ["mmvm"] * 3 + ["alone"] * 3
+    np.testing.assert_allclose(numbers["coherence"], numbers["accuracy"] / 2)
+    assert len(figures.tradeoff(scores.assign(coherence=scores["accuracy"] * np.nan)).axes) == 1
+
+
 def test_a_training_that_several_cells_share_counts_once():
     repeated = xr.concat([table(), table().assign_coords(cell=["d0", "d1", "d2"])], "cell")
     once, twice = (figures._curves(one, ("accuracy",)) for one in (table(), repeated))

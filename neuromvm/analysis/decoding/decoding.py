@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from neuromvm.analysis.baselines.catalogue import BASELINES, BaselineOptions, baseline, missing, require
+from neuromvm.analysis.decoding.confusion import confusion
 from neuromvm.analysis.decoding.scoring import Resampling, score
 from neuromvm.analysis.decoding.tuning import Tuned, tuned_options, tuned_penalties
 from neuromvm.analysis.judged import (
@@ -94,7 +95,8 @@ def compare(
 
     Returns
     -------
-    What :func:`neuromvm.analysis.decoding.scoring.score` returns, and with the dims ``representation, split``: ``chosen``, the
+    What :func:`neuromvm.analysis.decoding.scoring.score` returns; ``confusion`` of
+    :func:`neuromvm.analysis.decoding.confusion.confusion`; and with the dims ``representation, split``: ``chosen``, the
     settings used, as JSON; ``inner_repeats``, how often training sides were divided into folds to choose them, 0 if they were
     given; ``chosen_share``, the share of these divisions in which they were the best. The attributes ``settings`` and ``omitted``
     say in words how settings were chosen, and which baselines the samples do not allow; ``design``, as JSON, what makes trials of
@@ -129,6 +131,7 @@ def compare(
     resampling = Resampling(options.bootstraps, options.permutations, options.seed)
     null_data = {} if refits is None else {name: refits(name, chosen[name].settings) for name in predictions}
     scores = score(predictions, samples, resampling, options.reference, in_sample=in_sample(splits), refits=null_data)
+    scores = scores.assign(confusion=confusion(predictions, samples))
     fields = {"chosen": "settings", "inner_repeats": "repeats", "chosen_share": "share"}
     scores = scores.assign(
         {
@@ -270,4 +273,6 @@ def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     drawn = {"settings": figures.settings(scores), "transfer": figures.transfer(scores)}
     if scores.attrs["reference"]:
         drawn["difference"] = figures.difference(scores)
+    if "confusion" in scores:
+        drawn["confusion"] = figures.confusion(scores)
     return drawn

@@ -5,6 +5,7 @@ import xarray as xr
 
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.matrices import draw_matrix
+from neuromvm.analysis.figures.palettes import ANIMALS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import shortened, without_prefix
 
@@ -35,19 +36,21 @@ def agreement(measures: xr.Dataset) -> Figure:
             "Diagonal: two trials of one animal.\n"
         )
     _signal(panels[-1], measures, animals)
-    style.legend(figure, style.handles(animals, marked=False))
+    style.legend(figure, ANIMALS.handles(animals, marked=False))
     return style.caption(
         figure,
         f"{words}Share of signal: variance of the posterior mean over samples, of that plus the posterior variance; below "
         f"the dashed line\na latent carries nothing. Latents of each replica are sorted by it; mean over replicas: "
         f"{measures.sizes['replica']}.{without_prefix(prefix)}",
+        "How alike the posteriors of each two animals are, and the share of signal in each latent, a line each animal.",
+        style.only(measures, *MATRICES, "signal_share"),
     )
 
 
 def _signal(axes: Axes, measures: xr.Dataset, animals: list[str]) -> None:
     """Draw sorted shares of signal: latents of different replicas correspond by their rank only."""
     share = -np.sort(-measures["signal_share"].transpose("replica", "animal", "latent").to_numpy(), axis=2)
-    color, line_style = style.colors(animals), style.line_styles(animals)
+    color, line_style = ANIMALS.colors(animals), ANIMALS.line_styles(animals)
     rank = np.arange(1, share.shape[2] + 1)
     for name, values in zip(animals, share.mean(axis=0), strict=True):
         axes.plot(rank, values, color=color[name], linestyle=line_style[name], marker="o", markersize=2)

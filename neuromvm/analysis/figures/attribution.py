@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import OTHERS, Color
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import ordered, shortened, span, tested_trials
 
@@ -42,6 +43,8 @@ def units_by_latent(scores: xr.Dataset) -> Figure:
         f"Root mean square change of the posterior mean when a unit's activity is replaced by its mean, over "
         f"{tested_trials(scores.attrs)}.\nUnits are sorted by region, then by the latent that they move most. "
         f"{_description(scores, prefix, animals)}",
+        "How much each latent changes when a unit is silenced, a matrix of units by latents for each animal.",
+        style.only(scores, "latent_effect"),
     )
 
 
@@ -73,6 +76,8 @@ def units_of_classes(scores: xr.Dataset, classes: Sequence[str]) -> Figure:
         f"unit's number.\nBars: {scores.attrs['interval']}. The largest of many are shown, and look larger than they are.\n"
         f"{tested_trials(scores.attrs).capitalize()} of a class: {span(trials.ravel().tolist())}.{omitted} "
         f"{_description(scores, prefix, animals)}",
+        f"The units whose silencing costs most of the evidence for each {scores.attrs['label']}, a panel for each animal.",
+        style.only(scores, "class_effect", "class_effect_low", "class_effect_high", "trials"),
     )
 
 
@@ -101,6 +106,8 @@ def traversals(scores: xr.Dataset) -> Figure:
         "Activity that the decoder expects when one latent moves and the others stay at their mean, averaged over the bins "
         f"of a window.\nLatents are those that move activity most, units (numbered) those moved most.{unit} "
         f"{_description(scores, prefix, animals)}",
+        "Activity that is decoded when one latent moves, by animal (rows) and latent (columns), a line each unit.",
+        style.only(scores, "activity"),
     )
 
 
@@ -183,5 +190,5 @@ def _name_lines(axes: Axes, of_latent: xr.Dataset) -> None:
         axes.annotate(name, (end, height), (3, 0), textcoords="offset points", **look)
 
 
-def _colors(count: int) -> list[style.Color]:
-    return list(style.colors([str(rank) for rank in range(count)]).values())
+def _colors(count: int) -> list[Color]:
+    return list(OTHERS.colors([str(rank) for rank in range(count)]).values())

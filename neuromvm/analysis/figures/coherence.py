@@ -8,6 +8,7 @@ from scipy.stats import false_discovery_control
 
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.matrices import CELLS_WITH_NUMBERS, draw_pairs, without_zero
+from neuromvm.analysis.figures.palettes import METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import numbers_of, shortened, without_prefix
 from neuromvm.analysis.judged import ALL_ANIMALS, CLASS_NAMES, LABELS, TRIALS, animals_of, values
@@ -22,7 +23,7 @@ def settings(scores: xr.Dataset) -> Figure:
     names = style.names_of(scores)
     overall = scores.sel(target=ALL_ANIMALS, unit_of_inference=TRIALS)
     shown = [name for name in style.names_of(scores, "setting") if np.isfinite(values(scores).sel(setting=name)).any()]
-    color, marker = style.colors(names), style.markers(names)
+    color, marker = METHODS.colors(names), METHODS.markers(names)
     figure, axes = style.page(2.9)
     for position, setting in enumerate(shown):
         for rank, name in enumerate(names):
@@ -39,7 +40,7 @@ def settings(scores: xr.Dataset) -> Figure:
     axes.set_xticks(range(len(shown)), [{"ceiling": "real activity\n(ceiling)"}.get(name, name) for name in shown])
     axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
     axes.set_ylim(bottom=0)
-    handles = style.handles(names)
+    handles = METHODS.handles(names)
     labels = {LABELS: "permuted labels", CLASS_NAMES: "renamed classes"}
     handles += [Patch(color=SHADES[null], label=label) for null, label in labels.items() if _exists(scores, null)]
     handles.append(Line2D([], [], color="0.4", linestyle="--", label=f"chance, {scores.attrs['chance']:.3g}"))
@@ -51,6 +52,8 @@ def settings(scores: xr.Dataset) -> Figure:
         figure,
         f"Class that a {scores.attrs['classifier']} classifier of real activity gives to generated activity. "
         f"Bars: {scores.attrs['interval']}.\n{greys}{numbers_of(scores)}.",
+        f"How often generated activity is read as the {scores.attrs['label']} that it stands for, by source of the latent.",
+        style.only(overall, "score", "null_score", "trials"),
     )
 
 
@@ -78,6 +81,8 @@ def pairs(scores: xr.Dataset) -> Figure:
         figure,
         f"Mean over splits. White line: chance, {scores.attrs['chance']:.3g}.{without_prefix(prefix)}\n"
         f"{dots}{numbers_of(scores)}.",
+        "How often generated activity is read rightly, by the animal that latents are of and the animal it is generated for.",
+        of_pairs,
     )
 
 
@@ -87,7 +92,7 @@ def skill(scores: xr.Dataset) -> Figure:
     names = style.names_of(scores)
     of_animals = scores["skill"].sel(target=animals_of(scores), unit_of_inference=TRIALS)
     prefix, animals = shortened(animals_of(scores))
-    color, marker = style.colors(names), style.markers(names)
+    color, marker = METHODS.colors(names), METHODS.markers(names)
     figure, axes = style.page(2.6)
     for rank, name in enumerate(names):
         value, low, high = of_animals.sel(representation=name, statistic=["value", "low", "high"]).transpose("statistic", ...)
@@ -96,13 +101,15 @@ def skill(scores: xr.Dataset) -> Figure:
     axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--")
     axes.set_xticks(range(len(animals)), animals, rotation=90 if len(animals) > CELLS_WITH_NUMBERS else 0)
     axes.set_ylabel("skill of imputed activity")
-    style.legend(figure, [*style.handles(names), Line2D([], [], color="0.4", linestyle="--", label="condition mean")])
+    style.legend(figure, [*METHODS.handles(names), Line2D([], [], color="0.4", linestyle="--", label="condition mean")])
     omitted = f"\nNames of animals without their common beginning, {prefix}." if prefix else ""
     return style.caption(
         figure,
         "1 - error of activity imputed from all other animals over that of the condition mean of training-side trials.\n"
         "Unless animals share events, the condition mean is the best that can be reached, at 0.\n"
         f"Bars: {scores.attrs['skill_interval']}.{omitted}\n{numbers_of(scores)}.",
+        "How much nearer to recorded activity imputed activity is than the mean of the condition, by animal and method.",
+        of_animals.to_dataset(),
     )
 
 

@@ -6,6 +6,7 @@ from matplotlib.patches import Patch
 
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.matrices import draw_matrix
+from neuromvm.analysis.figures.palettes import METHODS, OTHERS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import shortened, tested_trials, without_prefix
 
@@ -29,7 +30,7 @@ def calibrated(scores: xr.Dataset) -> Figure:
     _in_sample(panels[2], scores)
     features = scores["features"].mean("source").sel(representation=names)
     labels = [f"{name} ({dimensions:.0f})" for name, dimensions in zip(names, features.values, strict=True)]
-    handles = [*style.handles(names, labels), Patch(color="0.85", label="95 % of null")]
+    handles = [*METHODS.handles(names, labels), Patch(color="0.85", label="95 % of null")]
     style.legend(figure, handles, title="(dimensions)")
     return style.caption(
         figure,
@@ -38,6 +39,8 @@ def calibrated(scores: xr.Dataset) -> Figure:
         "Right: what a linear map explains of the class means it was fitted on; it rises with dimension, and is 1 on noise "
         "in as many\ndimensions as conditions. "
         f"Nulls: {scores.attrs['null_trials']};\n{scores.attrs['null_conditions']}.\n{_n(scores)}",
+        "How alike animals are by each measure, between its floor and its ceiling, under two nulls, beside the fit in-sample.",
+        scores[[name for name in scores.data_vars if set(scores[name].dims) <= {"representation", "measure", "null"}]],
     )
 
 
@@ -60,7 +63,8 @@ def pairs(scores: xr.Dataset) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("to")
     words = f"As scored, without floor and ceiling; mean over splits and seeds.{without_prefix(prefix)}"
-    return style.caption(figure, f"{words}\n{_n(scores)}")
+    shows = "How alike each two animals are by each measure (rows of panels), a column of panels for each method."
+    return style.caption(figure, f"{words}\n{_n(scores)}", shows, scores[["pair_value"]])
 
 
 @style.applied()
@@ -87,6 +91,8 @@ def distances(scores: xr.Dataset) -> Figure:
         "Angle between class means of held-out trials after the best rotation; 0: same shape. Diagonal: an animal's held-out "
         "and fitted trials,\nwhat noise alone makes. Noise in many dimensions makes shapes alike: compare with the diagonal."
         f"{without_prefix(prefix)}\n{_n(scores)}",
+        "Shape distance of the class means of each two animals, a matrix for each method, and between methods.",
+        style.only(scores, "distance", "own_distance", "model_distance"),
     )
 
 
@@ -95,7 +101,7 @@ def without_units(scores: xr.Dataset) -> Figure:
     """Draw every measure over the number of units left out, of the most influential units and of units at random."""
     measures, numbers = style.names_of(scores, "measure"), scores["left_out"].to_numpy()
     names = ["most influential", "at random"]
-    color = style.colors(names)
+    color = OTHERS.colors(names)
     figure, panels = style.panels(len(measures), 4, 0.9, 2.2)
     for (axes, is_left, _), measure in zip(panels, measures, strict=True):
         score = scores.sel(measure=measure)
@@ -106,18 +112,20 @@ def without_units(scores: xr.Dataset) -> Figure:
         axes.fill_between([0, *numbers], low, high, color=color[names[1]], alpha=0.25, linewidth=0)
         axes.axhline(0, color="0.4", linewidth=0.8, linestyle=":")
         axes.set(title=measure, xlabel="units left out", ylabel="as scored" if is_left else "")
-    style.legend(figure, style.handles(names, marked=False))
+    style.legend(figure, OTHERS.handles(names, marked=False))
     return style.caption(
         figure,
         "Score of raw activity between animals without units of each animal, ranked on training trials; band: 95 % of\n"
         f"{scores.attrs['null_units']}.\n{_n(scores)}",
+        "How alike animals stay by each measure when their most influential units are left out, or units at random.",
+        style.only(scores, "without_value", "fall", "fall_null_mean", "fall_null_low", "fall_null_high"),
     )
 
 
 def _measures(axes: Axes, scores: xr.Dataset) -> None:
     """Draw the representations side by side at each measure, under one null."""
     names, measures = style.names_of(scores), style.names_of(scores, "measure")
-    color, marker = style.colors(names), style.markers(names)
+    color, marker = METHODS.colors(names), METHODS.markers(names)
     for tick, measure in enumerate(measures):
         for rank, name in enumerate(names):
             score = scores.sel(representation=name, measure=measure)
@@ -137,7 +145,7 @@ def _measures(axes: Axes, scores: xr.Dataset) -> None:
 def _in_sample(axes: Axes, scores: xr.Dataset) -> None:
     """Draw R2 in-sample of every pair of animals and the mean, a column for each representation."""
     names = style.names_of(scores)
-    color, marker = style.colors(names), style.markers(names)
+    color, marker = METHODS.colors(names), METHODS.markers(names)
     across = scores["in_sample_r2"].where(scores["source"] != scores["target"])
     for rank, name in enumerate(names):
         values = across.sel(representation=name).to_numpy()

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import tested_trials
 from neuromvm.analysis.judged import ALL_ANIMALS, LABELS, TRIALS, animals_of, is_difference, null_in_words
@@ -23,7 +24,7 @@ def settings(scores: xr.Dataset) -> Figure:
             _setting(axes, scores.sel(measure=measure, setting=setting, target=ALL_ANIMALS))
             axes.set_ylabel(measure)
             axes.set_title(setting)
-    style.legend(figure, style.handles(names))
+    style.legend(figure, METHODS.handles(names))
     return style.caption(
         figure,
         f"{scores.attrs['label']} [{scores.attrs['unit']}], mean over {len(animals_of(scores))} animals; "
@@ -31,6 +32,10 @@ def settings(scores: xr.Dataset) -> Figure:
         "Dashes: chance, the mean label of the training samples. Grey: 95 % of the null.\n"
         f"{null_in_words(scores.sel(setting=all_settings), LABELS)}.\n"
         f"{_n(scores)}",
+        f"Median error and R2 of decoders that predict {scores.attrs['label']}, by method, decoder and setting.",
+        style.only(scores, "score", "null_score", "chance").sel(
+            measure=list(SHOWN), target=ALL_ANIMALS, unit_of_inference=TRIALS, null=LABELS
+        ),
     )
 
 
@@ -60,12 +65,14 @@ def predictions(scores: xr.Dataset) -> Figure:
         figure,
         f"{scores.attrs['label']}: median and quartiles of predictions of test samples, all animals; line: true.\n"
         f"Of each representation the decoder with the largest R2 is drawn.\n{_n(scores)}",
+        f"Predicted against true {scores.attrs['label']} of test samples, a panel for each method and setting.",
+        style.only(scores, "true", "predicted"),
     )
 
 
 def _setting(axes: Axes, scores: xr.Dataset) -> None:
     names, decoders = style.names_of(scores), style.names_of(scores, "decoder")
-    color, marker = style.colors(names), style.markers(names)
+    color, marker = METHODS.colors(names), METHODS.markers(names)
     for tick, decoder in enumerate(decoders):
         for rank, name in enumerate(names):
             cell = scores.sel(decoder=decoder, representation=name)

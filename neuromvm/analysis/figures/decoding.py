@@ -9,12 +9,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.figures.matrices import draw_pairs, without_zero
+from neuromvm.analysis.figures.matrices import CELLS_WITH_NUMBERS, draw_pairs, side_names, without_zero, write_numbers
+from neuromvm.analysis.figures.palettes import METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
-from neuromvm.analysis.figures.text import shortened, tested_trials, without_prefix
+from neuromvm.analysis.figures.text import ordered, shortened, tested_trials, without_prefix
 from neuromvm.analysis.judged import ALL_ANIMALS, LABELS, TRIALS, animals_of, is_difference, null_in_words, values
 
 SIGNIFICANT = 0.05
+LIGHT = 0.6  # share from which the colors are light
 
 
 @style.applied()
@@ -26,7 +28,7 @@ def settings(scores: xr.Dataset) -> Figure:
     width = 0.36 / len(names)
     spread = np.linspace(-0.6, 0.6, of_animals.sizes["target"]) * width
     figure, axes = style.page(2.9)
-    color = style.colors(names)
+    color = METHODS.colors(names)
     for x, point in _points(scores, names):
         limits = null.sel(point).sel(null_statistic=["low", "high"]).to_numpy()
         axes.fill_between([x - width, x + width], *limits, color="0.85", linewidth=0, zorder=0)
@@ -37,7 +39,7 @@ def settings(scores: xr.Dataset) -> Figure:
     _name_settings(axes, scores)
     axes.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
     axes.set_ylim(bottom=0)
-    handles = style.handles(names)
+    handles = METHODS.handles(names)
     has_null = bool(np.isfinite(null).any())
     if has_null:
         handles.append(Patch(color="0.85", label="permuted labels"))
@@ -48,6 +50,8 @@ def settings(scores: xr.Dataset) -> Figure:
         f"Bars: {scores.attrs['interval']}; dots: animals.{_tuned(scores)}\n"
         f"{'Grey: 95 % of' if has_null else 'Floor:'} {null_in_words(scores, LABELS)}.\n"
         f"{_n(scores)}.",
+        f"Balanced accuracy of {scores.attrs['label']} of {len(names)} methods, within animals and across them. {_best(scores)}",
+        style.only(scores, "score", "null_score", "chance", "trials").sel(null=LABELS, unit_of_inference=TRIALS),
     )
 
 
@@ -61,8 +65,13 @@ def difference(scores: xr.Dataset) -> Figure:
     axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--")
     _name_settings(axes, scores)
     axes.set_ylabel(f"difference in balanced accuracy\nto {reference}")
-    style.legend(figure, [handle for handle in style.handles(names) if handle.get_label() != reference])
-    return style.caption(figure, f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.")
+    style.legend(figure, [handle for handle in METHODS.handles(names) if handle.get_label() != reference])
+    return style.caption(
+        figure,
+        f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.",
+        f"Balanced accuracy of each method minus that of {reference}, within animals and across them; 0 is no difference.",
+        style.only(scores, "difference").sel(reference=reference, unit_of_inference=TRIALS, target=ALL_ANIMALS),
+    )
 
 
 @style.applied()
@@ -86,6 +95,39 @@ def transfer(scores: xr.Dataset) -> Figure:
         figure,
         f"Mean over splits and seeds. Chance: {scores.attrs['chance']:.3g}.{_fewer_classes(scores)}{unscored}"
         f"{without_prefix(prefix)}{_significance(scores)}\n{_n(scores)}.",
+        f"Balanced accuracy of {scores.attrs.get('label', 'the label')} by the animal of the decoder and the animal "
+        "that is read, a matrix for each method.",
+        style.only(scores, "accuracy_p").sel(target=sources).assign(accuracy=matrices)
+        if "accuracy_p" in scores
+        else matrices.to_dataset(name="accuracy"),
+    )
+
+
+@style.applied()
+def confusion(scores: xr.Dataset, setting: str = "within") -> Figure:
+    """Draw, for every method, as which class samples of each class are read in a setting; classes in their order."""
+    shares = scores["confusion"].sel(setting=setting).dropna("representation", how="all")
+    names, classes = style.names_of(shares), ordered(style.names_of(shares, "true"))
+    shares = shares.sel(true=classes, read_as=classes)
+    most = 4 if len(classes) <= CELLS_WITH_NUMBERS else 2
+    side = min(2.8, (style.DOUBLE - 1.3) / min(most, max(1, len(names))))
+    figure, grid = style.panels(len(names), most, 0.9, side + 0.5)
+    for (axes, is_left, is_bottom), name in zip(grid, names, strict=True):
+        matrix = shares.sel(representation=name).to_numpy()
+        image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=1)
+        side_names(axes, classes, left=is_left, bottom=is_bottom, row="true", column="read as")
+        write_numbers(axes, matrix, lambda share: share > LIGHT, without_zero)
+        axes.set_title(name)
+    if names:
+        bar = figure.colorbar(image, ax=figure.axes, shrink=min(1.0, 2.5 / (side * -(-len(names) // most))), label="share")
+        _mark_chance(bar.ax, scores.attrs["chance"])
+    return style.caption(
+        figure,
+        f"Setting {setting}. Share of test samples of each {scores.attrs['label']} (rows add up to 1), mean over animals, splits "
+        f"and seeds.\nChance: {scores.attrs['chance']:.3g}; the mean of the diagonal is the balanced accuracy.\n{_n(scores)}.",
+        f"As which {scores.attrs['label']} test samples of each {scores.attrs['label']} are read ({setting}), a matrix for each "
+        "method.",
+        shares.to_dataset(name="share"),
     )
 
 
@@ -103,7 +145,7 @@ def _draw(axes: Axes, x: float, score: xr.DataArray, names: list[str]) -> None:
     """Draw the mean over animals with its interval over trials, in the look that its representation has among the names."""
     name, mean = str(score["representation"].item()), score.sel(target=ALL_ANIMALS, unit_of_inference=TRIALS)
     estimate = mean.sel(statistic=["value", "low", "high"]).to_numpy()
-    style.point(axes, x, *estimate, color=style.colors(names)[name], marker=style.markers(names)[name])
+    style.point(axes, x, *estimate, color=METHODS.colors(names)[name], marker=METHODS.markers(names)[name])
 
 
 def _draw_chance(axes: Axes, scores: xr.Dataset, names: list[str]) -> str:
@@ -113,6 +155,17 @@ def _draw_chance(axes: Axes, scores: xr.Dataset, names: list[str]) -> str:
         drawn.append(float(scores["chance"].sel({**point, "target": ALL_ANIMALS})))
         axes.hlines(drawn[-1], x - half, x + half, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
     return style.limits(drawn or [scores.attrs["chance"]])
+
+
+def _best(scores: xr.Dataset) -> str:
+    """Say which method is best in each setting."""
+    table = values(scores)
+    best = []
+    for setting in _settings(scores):
+        known = table.sel(setting=setting).dropna("representation")
+        if known.size:
+            best.append(f"{setting} {known.idxmax('representation').item()}, {float(known.max()):.2f}")
+    return f"Best: {'; '.join(best)}. Chance: {scores.attrs['chance']:.3g}." if best else ""
 
 
 def _settings(scores: xr.Dataset) -> list[str]:

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import counted, shortened
 from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, LABELS, STATISTICS, TRIALS, animals_of, null_in_words
@@ -34,6 +35,8 @@ def curve(scores: xr.Dataset) -> Figure:
         figure,
         "Test trials of an animal that is new, read by a decoder of the others (own …: by its own).\n"
         f"Bars: {scores.attrs['interval']}. Grey: 95 % of {null_in_words(scores, LABELS)}, all methods.\n{_n(scores)}.",
+        f"Balanced accuracy of {scores.attrs['label']} in a new animal against the number of its labelled trials, by method.",
+        style.only(scores, "score", "null_score", "chance").sel(target=ALL_ANIMALS, unit_of_inference=TRIALS, null=LABELS),
     )
 
 
@@ -67,6 +70,8 @@ def animals(scores: xr.Dataset) -> Figure:
         "read by a decoder of the others (own …: by its own). "
         f"Bars: {scores.attrs['interval']};\nof the mean: 95 % over animals, then trials (hierarchical bootstrap).\n"
         f"Grey: 95 % of {null_in_words(scores, LABELS)}.\n{_n(scores)}.",
+        f"Balanced accuracy of {scores.attrs['label']} in each animal that was left out, and the mean over animals, by method.",
+        style.only(scores, "score", "null_score", "chance").sel(setting=settings, null=LABELS),
     )
 
 
@@ -79,14 +84,19 @@ def difference(scores: xr.Dataset) -> Figure:
     _draw_lines(axes, compared, scores)
     axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=1)
     axes.set_ylabel(f"difference in balanced accuracy\nto {reference}")
-    style.legend(figure, [handle for handle in style.handles(style.names_of(scores)) if handle.get_label() != reference])
-    return style.caption(figure, f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.")
+    style.legend(figure, [handle for handle in METHODS.handles(style.names_of(scores)) if handle.get_label() != reference])
+    return style.caption(
+        figure,
+        f"Bars: {scores.attrs['interval']}, the same draws on both sides.\n{_n(scores)}.",
+        f"Balanced accuracy of each method minus that of {reference} in a new animal, against the number of labelled trials.",
+        compared.sel(target=ALL_ANIMALS, unit_of_inference=TRIALS).to_dataset(name="difference"),
+    )
 
 
 def _draw_animals(axes: Axes, scores: xr.Dataset) -> None:
     """Draw all animals with intervals over trials, then the mean over them with its interval over animals."""
     names, targets = style.names_of(scores), [*animals_of(scores), ALL_ANIMALS]
-    color, marker = style.colors(names), style.markers(names)
+    color, marker = METHODS.colors(names), METHODS.markers(names)
     null = scores["null_score"].sel(null=LABELS)
     for number, target in enumerate(targets[:-1]):
         bounds, ends = null.sel(target=target), [number - SPREAD, number + SPREAD]
@@ -114,7 +124,7 @@ def _draw_chance(axes: Axes, chance: xr.DataArray, left: float, right: float) ->
 
 def _draw_lines(axes: Axes, drawn: xr.DataArray, scores: xr.Dataset) -> None:
     """Draw scores or differences over the number of training trials, in the colours of all methods of the scores."""
-    color, marker = (look(style.names_of(scores)) for look in (style.colors, style.markers))
+    color, marker = (look(style.names_of(scores)) for look in (METHODS.colors, METHODS.markers))
     mean = drawn.sel(target=ALL_ANIMALS, unit_of_inference=TRIALS)
     numbers, names = np.arange(scores.sizes["setting"]), style.names_of(mean)
     for rank, name in enumerate(names):
@@ -130,7 +140,7 @@ def _handles(scores: xr.Dataset) -> list[Artist]:
     """Return the entries of the legend: methods, null and chance."""
     of_animals = scores["chance"].sel(target=animals_of(scores)).to_numpy()
     chance = Line2D([], [], color="0.4", linestyle="--", label=f"chance, {style.limits(of_animals[np.isfinite(of_animals)])}")
-    return [*style.handles(style.names_of(scores)), Patch(color="0.9", label="permuted labels"), chance]
+    return [*METHODS.handles(style.names_of(scores)), Patch(color="0.9", label="permuted labels"), chance]
 
 
 def _n(scores: xr.Dataset) -> str:

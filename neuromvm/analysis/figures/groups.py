@@ -7,7 +7,9 @@ import xarray as xr
 
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.matrices import write_numbers
+from neuromvm.analysis.figures.palettes import METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
+from neuromvm.analysis.figures.text import signed
 
 LEAST_COLUMNS = 3
 
@@ -18,7 +20,7 @@ def animals(scores: xr.Dataset) -> Figure:
     names = style.names_of(scores)
     tested = scores["difference"].notnull().sel(comparison=scores["setting"].values)
     settings = [setting for setting in style.names_of(scores, "setting") if tested.sel(comparison=setting).any()]
-    color, marker = style.colors(names), style.markers(names)
+    color, marker = METHODS.colors(names), METHODS.markers(names)
     columns = max(1, len(settings))
     figure, grid = style.page(4.0, 2, columns, squeeze=False, sharey="row", sharex="col", height_ratios=[1.5, 1])
     for (top, bottom), setting in zip(grid.T, settings, strict=False):
@@ -39,6 +41,8 @@ def animals(scores: xr.Dataset) -> Figure:
         figure,
         f"Top: animals; left, filled: {group}; right, open: {reference}; lines: means. Bottom: difference with p and "
         f"interval,\n{scores.attrs['interval'].split(';')[0]}. {_null(scores, settings)}\n{_n(scores)}",
+        f"Scores of the animals of {group} and {reference}, and the difference of their means, by method and setting.",
+        style.only(scores, "animal_value", "difference", "low", "high", "null_low", "null_high", "p"),
     )
 
 
@@ -62,7 +66,12 @@ def blocks(scores: xr.Dataset) -> Figure:
         figure.colorbar(image, ax=figure.axes, label="balanced accuracy" if decoded else "calibrated consistency", shrink=0.8)
         grid[0].axes.set_ylabel("decoder of" if decoded else "from")
     comparisons = [name for name in style.names_of(scores, "comparison") if name not in scores["setting"].values]
-    return style.caption(figure, f"Mean over pairs of two animals.\n{_null(scores, comparisons)}\n{_n(scores)}")
+    return style.caption(
+        figure,
+        f"Mean over pairs of two animals.\n{_null(scores, comparisons)}\n{_n(scores)}",
+        f"Mean score of pairs of two animals within and between {groups[0]} and {groups[-1]}, a matrix for each method.",
+        style.only(scores, "block"),
+    )
 
 
 def _dots(axes: Axes, x: float, score: xr.Dataset, color: tuple[float, ...]) -> None:
@@ -97,7 +106,7 @@ def _null(scores: xr.Dataset, comparisons: list[str]) -> str:
     for comparison in (name for name in comparisons if name not in scores["setting"].values):
         known = scores.sel(comparison=comparison).dropna("representation", subset=["difference"])
         results = [
-            f"{name} {float(difference):+.2f} (p={float(p):.2g})"
+            f"{name} {signed(float(difference))} (p={float(p):.2g})"
             for name, difference, p in zip(known["representation"].values, known["difference"], known["p"], strict=True)
         ]
         words = comparison.replace("own group", "pairs in a group − pairs of two")

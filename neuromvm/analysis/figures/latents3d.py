@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import ANIMALS, CLASSES, Palette
 
 # Supported in 2-D and 3-D plots. In 3-D, symbols are glyphs of a font: "x" is an emoji that many systems lack.
 SYMBOLS = ("circle", "square", "diamond", "cross", "circle-open", "square-open", "diamond-open")
@@ -34,7 +34,8 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
         for index, name in enumerate(groups[key]):
             chosen = points[(points[key] == name) & (points["part"].isin((TEST, IN_SAMPLE)) == is_test)]
             if len(chosen):
-                traces.append(_trace(chosen, axes, groups[key], index, is_test))
+                palette = CLASSES if key == "label" else ANIMALS
+                traces.append(_trace(chosen, axes, groups[key], index, palette, is_test=is_test))
                 shown.append((key, is_test))
     buttons: list[dict[str, Any]] = []
     tested = "trials trained on and scored" if IN_SAMPLE in set(points["part"]) else "test trials"
@@ -51,9 +52,11 @@ def cloud(points: pd.DataFrame, axes: Sequence[str], label: str, classes: Sequen
     return figure
 
 
-def _trace(points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], index: int, is_test: bool) -> Any:
+def _trace(
+    points: pd.DataFrame, axes: Sequence[str], names: Sequence[str], index: int, palette: Palette, *, is_test: bool
+) -> Any:
     name = names[index]
-    red, green, blue = (round(255 * part) for part in style.colors(names)[name])
+    red, green, blue = (round(255 * part) for part in palette.colors(names)[name])
     columns = [points[name].round(4) for name in axes]
     if len(columns) == 1:
         columns.append(pd.Series(np.zeros(len(points)), index=points.index))

@@ -57,18 +57,28 @@ def draw_pairs(
 
 def side_names(axes: Axes, names: Sequence[str], *, left: bool, bottom: bool, row: str = "", column: str = "") -> None:
     """Name rows (if ``left``) and columns (if ``bottom``) of a square matrix; ``row`` and ``column`` label the two sides."""
-    size = 6 if len(names) <= 2 * CELLS_WITH_NUMBERS else 4
-    axes.set_xticks(range(len(names)), names if bottom else [], rotation=90, fontsize=size)
-    axes.set_yticks(range(len(names)), names if left else [], fontsize=size)
+    size = 6 if len(names) <= 2 * CELLS_WITH_NUMBERS else 5
+    shown = style.thinned(names, _side(axes), size)
+    axes.set_xticks(range(len(names)), shown if bottom else [], rotation=90, fontsize=size)
+    axes.set_yticks(range(len(names)), shown if left else [], fontsize=size)
     axes.tick_params(length=0)
     axes.set(xlabel=column if bottom else "", ylabel=row if left else "")
+
+
+def _side(axes: Axes) -> float:
+    """Return about how long the side of a matrix is [inch], before constrained layout moves it."""
+    grid = axes.get_subplotspec()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    columns, rows = (grid.get_gridspec().ncols, grid.get_gridspec().nrows) if grid is not None else (1, 1)
+    return 0.8 * min(figure.get_figwidth() / columns, figure.get_figheight() / rows)
 
 
 def write_numbers(
     axes: Axes,
     matrix: np.ndarray,
     is_light: Callable[[float], bool],
-    written: Callable[[float], str] = "{:.2f}".format,
+    written: Callable[[float], str] = "{:z.2f}".format,
     fontsize: float = 5,
 ) -> None:
     """Write values into the cells of a small matrix, black on light colors, else white."""
@@ -82,4 +92,4 @@ def write_numbers(
 
 def without_zero(value: float) -> str:
     """Format a share without the leading zero: ``.37``."""
-    return f"{value:.2f}".removeprefix("0")
+    return f"{value:z.2f}".removeprefix("0")

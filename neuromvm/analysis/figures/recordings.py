@@ -14,6 +14,7 @@ from matplotlib.transforms import offset_copy
 from numpy.typing import NDArray
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import OTHERS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import ordered, shortened, without_prefix
 from neuromvm.data.describe import label_names
@@ -72,6 +73,7 @@ def overview(recordings: xr.DataTree, label: str | None = None) -> Figure:
         figure,
         "Dots: units; line: median. Change: activity of all units in tenths of the trials, in order of time, over the median of "
         f"the animal.{without_prefix(prefix)}\nLeft out: {fill('; '.join(left_out), 150) or 'no animal'}.",
+        "Units, mean activity, drift, trials of each label, and what was dropped, a row for each animal.",
     )
 
 
@@ -104,7 +106,7 @@ def _draw_activity(axes: Axes, datasets: list[xr.Dataset]) -> None:
     for y, values in enumerate(means):
         jitter = spread.uniform(-0.28, 0.28, len(values))
         axes.plot(
-            np.maximum(values, floor), y + jitter, ".", color=style.colors(["unit"])["unit"], markersize=2.5, markeredgewidth=0
+            np.maximum(values, floor), y + jitter, ".", color=OTHERS.colors(["unit"])["unit"], markersize=2.5, markeredgewidth=0
         )
         if len(values):
             axes.plot([max(float(np.median(values)), floor)] * 2, [y - 0.38, y + 0.38], color="0.1", linewidth=1.2)
@@ -182,7 +184,7 @@ def _draw_drops(axes: Axes, datasets: list[xr.Dataset]) -> None:
     lines = [[line for line in dropped(dataset) if line.what in ("trials", "units")] for dataset in datasets]
     accounts = [{f"{line.what}: {line.reason}": line.count for line in account} for account in lines]
     reasons = list(dict.fromkeys(reason for account in accounts for reason in account))
-    color = style.colors(reasons)
+    color = OTHERS.colors(reasons)
     bottom = np.zeros(len(datasets))
     for reason in reasons:
         counts = np.array([account.get(reason, 0) for account in accounts])
@@ -202,5 +204,4 @@ def _draw_drops(axes: Axes, datasets: list[xr.Dataset]) -> None:
 
 
 def _cut(name: str, most: int = 16) -> str:
-    plain = name.replace("$", r"\$")
-    return plain if len(name) <= most else f"{plain[: most - 1]}…"
+    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import OTHERS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import counted
 
@@ -23,7 +24,7 @@ def time_course(scores: xr.Dataset) -> Figure:
     names, attrs = style.names_of(scores, "relation"), scores.attrs
     time = scores["window"].to_numpy()
     figure, panels = style.page(2.9, 1, 2)
-    color = style.colors(names)
+    color = OTHERS.colors(names)
     for axes, shown in zip(panels, (names[:-1], names[-1:]), strict=True):
         null = scores.sel(relation=shown)
         low = np.minimum(null["null_low"].to_numpy(), null["exchanged_low"].to_numpy()).min(axis=0)
@@ -49,6 +50,7 @@ def time_course(scores: xr.Dataset) -> Figure:
         "of decoded trials exchanged; each window alone.\n"
         f"{counted(scores.sizes['animal'], 'animal')}; correct in-sequence trials: {int(scores['trials'].sum())}; "
         f"folds: {attrs['folds']}.{_left_out(attrs)}",
+        "How often a trial is read as the previous, the current and the next odor of the sequence, over the time of the trial.",
     )
 
 
@@ -57,7 +59,7 @@ def odor_or_position(scores: xr.Dataset) -> Figure:
     """Draw, for each representation, the shares of out-of-sequence trials decoded as odor and as position, with both nulls."""
     attrs, reads, representations = scores.attrs, style.names_of(scores, "read")[:2], style.names_of(scores)
     figure, axes = style.page(2.8)
-    color = style.colors([*reads, "in sequence"])
+    color = OTHERS.colors([*reads, "in sequence"])
     for center, representation in enumerate(representations):
         selected = scores.sel(representation=representation)
         for read, x in zip(reads, (center - 0.22, center + 0.04), strict=True):
@@ -81,6 +83,7 @@ def odor_or_position(scores: xr.Dataset) -> Figure:
         "Decoders of correct in-sequence training trials. Bars: "
         f"{attrs['interval']}; dots: animals.\nGrey: 95 % of {_floors(attrs)}.\n"
         f"Out-of-sequence trials: {_trials(scores, 'trials')}.{_left_out(attrs)}",
+        "How often trials out of sequence are read as their odor and as their position, by method.",
     )
 
 
@@ -90,7 +93,7 @@ def contrasts(scores: xr.Dataset) -> Figure:
     attrs = scores.attrs
     figure, panels = style.page(2.9, 1, 2, width_ratios=[1, 1.7])
     names = {"in_sequence": "in / out of\nsequence", "correct": "correct /\nincorrect"}
-    color = style.colors(["contrast", "odor"])
+    color = OTHERS.colors(["contrast", "odor"])
     for axes, dim, prefix in zip(panels, ("contrast", "kind"), ("", "odor_"), strict=True):
         chance = attrs[f"{prefix}chance"]
         for x, name in enumerate(scores[dim].values):
@@ -121,6 +124,7 @@ def contrasts(scores: xr.Dataset) -> Figure:
         f"Grey: 95 % of {attrs['permutations']} refits, activity permuted among trials, left within {attrs['within']}. "
         f"In sequence, the odor is the position too.\n"
         f"Trials, left (false against true): {used}; right: {kinds}.{_left_out(attrs)}",
+        "Balanced accuracy of in and out of sequence and of correct and incorrect, and of the odor by type of trial.",
     )
 
 
@@ -130,7 +134,7 @@ def lag_distance(scores: xr.Dataset) -> Figure:
     names, slopes, odors = (style.names_of(scores, dim) for dim in ("representation", "slope", "odor"))
     attrs, lag = scores.attrs, scores["lag"].to_numpy()
     figure, grid = style.page(0.9 + 1.9 * len(names), len(names), 3, squeeze=False)
-    color = style.colors(["lag", *slopes])
+    color = OTHERS.colors(["lag", *slopes])
     for (matrix, by_lag, parted), name in zip(grid, names, strict=True):
         selected = scores.sel(representation=name)
         image = matrix.imshow(selected["distance"], cmap="viridis", vmin=0)
@@ -162,6 +166,7 @@ def lag_distance(scores: xr.Dataset) -> Figure:
         f"Grey: 95 % of {attrs['permutations']} permutations of odors among trials; right, within the other label.\n"
         f"In-sequence trials: {_trials(scores, 'trials')}; out of sequence: {_trials(scores, 'parted_trials')}."
         f"{_left_out(attrs)}",
+        "Distance between odors, and how it grows with their lag in the sequence, a row for each method.",
     )
 
 

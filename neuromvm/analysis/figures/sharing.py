@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import counted
 from neuromvm.analysis.judged import ALL_ANIMALS, ANIMALS, STATISTICS, animals_of
@@ -14,6 +15,7 @@ from neuromvm.data.correspondence import CORRESPONDENCE
 
 ROW_HEIGHT = 0.2  # [inch]
 CEILING = "own labels"
+OWN = "#009e73"
 
 
 @style.applied()
@@ -36,10 +38,13 @@ def held_out(scores: xr.Dataset) -> Figure:
         f"{counted(int(scores['tested'].sel(target=ALL_ANIMALS)), 'trial')}, {counted(int(scores.attrs['splits']), 'split')}.\n"
         "Points: mean over animals, with 95 % over animals, then trials; small points: single animals. Rows with EM also use\n"
         "the unlabelled trials, and know that these are of held-out conditions. Grey: 95 % of refits with exchanged names.",
+        f"Balanced accuracy of {scores.attrs['label']} never labelled in an animal, told by the other animals, by method.",
+        style.only(scores, "score", "null_score", "chance").sel(unit_of_inference=ANIMALS, null=CORRESPONDENCE),
     )
 
 
 def _draw_rows(axes: Axes, scores: xr.Dataset, rows: list[str]) -> None:
+    color = METHODS.colors(rows)
     for number, name in enumerate(rows):
         row = scores.sel(representation=name)
         low, high = (
@@ -51,25 +56,25 @@ def _draw_rows(axes: Axes, scores: xr.Dataset, rows: list[str]) -> None:
         single = row["score"].sel(target=animals_of(scores), unit_of_inference=ANIMALS, statistic="value").to_numpy()
         axes.plot(single, np.full(len(single), number + 0.22), ".", color="0.55", markersize=2.5, zorder=1)
         mean = row["score"].sel(target=ALL_ANIMALS, unit_of_inference=ANIMALS)
-        value, left, right = (float(mean.sel(statistic=name)) for name in STATISTICS)
+        value, left, right = (float(mean.sel(statistic=statistic)) for statistic in STATISTICS)
         bounds = [[value - left], [right - value]] if np.isfinite([left, right]).all() else None
-        axes.errorbar(value, number, xerr=bounds, fmt="o", color="C0", markersize=4, linewidth=1.2, zorder=2)
+        axes.errorbar(value, number, xerr=bounds, fmt="o", color=color[name], markersize=4, linewidth=1.2, zorder=2)
     axes.axvline(
         float(scores["chance"].sel(target=ALL_ANIMALS).isel(representation=0)), color="0.4", linewidth=0.8, linestyle="--"
     )
     if CEILING in scores["representation"].values:
         ceiling = scores["score"].sel(representation=CEILING, target=ALL_ANIMALS, unit_of_inference=ANIMALS, statistic="value")
-        axes.axvline(float(ceiling), color="C2", linewidth=0.8, linestyle=":")
+        axes.axvline(float(ceiling), color=OWN, linewidth=0.8, linestyle=":")
 
 
 def _handles(scores: xr.Dataset) -> list[Artist]:
     entries: list[Artist] = [
-        Line2D([], [], marker="o", color="C0", markersize=4, label="score"),
+        Line2D([], [], marker="o", color="0.3", markersize=4, label="score"),
         Patch(color="0.85", label="names of conditions exchanged, everything refitted"),
         Line2D([], [], color="0.4", linewidth=0.8, linestyle="--", label="chance"),
     ]
     if CEILING in scores["representation"].values:
-        entries.append(Line2D([], [], color="C2", linewidth=0.8, linestyle=":", label="the animal's own labels of them"))
+        entries.append(Line2D([], [], color=OWN, linewidth=0.8, linestyle=":", label="the animal's own labels of them"))
     return entries
 
 
@@ -77,7 +82,7 @@ def _handles(scores: xr.Dataset) -> list[Artist]:
 def few_labels(scores: xr.Dataset) -> Figure:
     """Draw accuracy with few labelled trials, and the gain of other animals over the animal's own decoder."""
     names = style.names_of(scores, "few_row")
-    colors, trials = style.colors(names), scores["trials"].to_numpy()
+    colors, trials = METHODS.colors(names), scores["trials"].to_numpy()
     figure, (left, right) = style.page(2.8, 1, 2)
     for number, name in enumerate(names):
         places = np.arange(len(trials)) + style.aside(number, len(names), 0.3)
@@ -93,9 +98,11 @@ def few_labels(scores: xr.Dataset) -> Figure:
         axes.set_xlabel("labelled trials of each condition")
     left.set_ylabel(f"balanced accuracy of {scores.attrs['label']}")
     right.set_ylabel("gain over its own decoder")
-    style.legend(figure, style.handles(names, marked=False))
+    style.legend(figure, METHODS.handles(names, marked=False))
     return style.caption(
         figure,
         f"An animal with few labelled trials, all others having all of theirs: mean over {scores.sizes['animal']} animals.\n"
         "Bars: 95 % over animals. Rows with EM also use the unlabelled test trials.",
+        f"Balanced accuracy of {scores.attrs['label']} with few labelled trials, and what other animals add, by method.",
+        style.only(scores, "few_score", "few_gain"),
     )

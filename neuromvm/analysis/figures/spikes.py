@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.matrices import draw_pairs
+from neuromvm.analysis.figures.palettes import ANIMALS, METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import numbers_of, shortened
 from neuromvm.analysis.judged import ALL_ANIMALS, TRIALS, animals_of
@@ -27,7 +28,7 @@ def settings(scores: xr.Dataset) -> Figure:
         setting: [name for name in names if np.isfinite(value.sel(setting=setting, representation=name))]
         for setting in style.names_of(scores, "setting")
     }
-    animals = animals_of(scores)
+    animals, color = animals_of(scores), METHODS.colors(names)
     has_null = bool(scores["null_draws"].any())
     figure, grid = style.page(3.4, 1, len(shown), width_ratios=[max(1, len(present)) for present in shown.values()])
     for axes, (setting, present) in zip(grid, shown.items(), strict=True):
@@ -40,7 +41,7 @@ def settings(scores: xr.Dataset) -> Figure:
             of_animals = score.sel(target=animals, statistic="value")
             axes.plot(x + spread, of_animals, ".", color="0.55", markersize=3, markeredgewidth=0)
             estimate = score.sel(target=ALL_ANIMALS, statistic=["value", "low", "high"]).to_numpy()
-            style.point(axes, x, *estimate, color=_color(name, names), linewidth=1.5)
+            style.point(axes, x, *estimate, color=color[name], linewidth=1.5)
         axes.axhline(0, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
         axes.set_xticks(range(len(present)), present, rotation=90)
         axes.set(xlim=(-0.6, len(present) - 0.4), title=TITLES[setting])
@@ -56,6 +57,8 @@ def settings(scores: xr.Dataset) -> Figure:
         f"Poisson log-likelihood of test counts over that of each unit's mean rate, per spike. Dots: animals.\n"
         f"Bars: {scores.attrs['interval']}.\n{floor}.\n"
         f"Axes differ; what lies below one is in the CSV. {numbers_of(scores)}.",
+        "Bits per spike of test counts that each method predicts, by where the prediction comes from; 0 is the mean rate.",
+        style.only(bits, "score", "null_score", "trials"),
     )
 
 
@@ -76,6 +79,8 @@ def pairs(scores: xr.Dataset) -> Figure:
         figure,
         f"Mean over splits; 0 is each unit's mean rate. On the diagonal: own latents, which have seen the spikes; "
         f"white: does not exist.{omitted}\n{numbers_of(scores)}.",
+        "Bits per spike by the animal that latents are of and the animal whose spikes are predicted, a matrix for each method.",
+        values.to_dataset(),
     )
 
 
@@ -89,7 +94,7 @@ def checks(scores: xr.Dataset) -> Figure:
     titles = ["mean counts a bin", "Fano factor", "correlation with test responses"]
     panels = list(zip(quantities, titles, ["recorded", "recorded", "training side"], strict=True))
     figure, grid = style.page(0.8 + 2.1 * len(models), len(models), 3, squeeze=False)
-    color = style.colors(animals)
+    color = ANIMALS.colors(animals)
     for row, model in zip(grid, models, strict=True):
         for axes, (quantity, title, label) in zip(row, panels, strict=True):
             checks = scores["check"].sel(checked=model, quantity=quantity)
@@ -108,18 +113,13 @@ def checks(scores: xr.Dataset) -> Figure:
         "Each dot a unit. Model: one draw for each test trial from its own latents; right, expected activity. Fano factors "
         f"are of a window's counts within {scores.attrs['label']}.\nRight: correlation of mean responses with those of test "
         f"trials.{omitted}\n{numbers_of(scores)}.",
+        "Mean count, Fano factor and mean response of every unit, as a model generates them against the recorded ones.",
+        scores[["check"]],
     )
 
 
-def _color(name: str, names: list[str]) -> tuple[float, float, float]:
-    """Return the same color for a model and its decoder."""
-    models = [model for model in names if not model.endswith(" decoder")]
-    model = name.removesuffix(" decoder")
-    return style.colors(models)[model if model in models else models[0]]
-
-
 def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-0.", "−.").replace("-", "−").removeprefix("0")
+    return f"{value:z.2f}".replace("-0.", "−.").replace("-", "−").removeprefix("0")
 
 
 def _cut(axes: Axes, bits: xr.Dataset, animals: list[str]) -> None:

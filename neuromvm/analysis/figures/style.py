@@ -2,29 +2,31 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
-import seaborn as sns
 import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from neuromvm.analysis.figures.palettes import colors_in_order
+from neuromvm.analysis.figures.text import brief
+from neuromvm.errors import ArgumentError
 from neuromvm.files import replacing
 
 __all__ = ["Axes", "Figure"]  # names of matplotlib that other modules take from here
 
-LineStyle = Literal["-", "--", ":", "-."]
-Color = tuple[float, float, float]
-
 SINGLE, DOUBLE = 3.5, 7.2  # widths of one and two columns of a journal [inch]
 MANY = 6  # number of names above which bands and clouds would hide each other, and are drawn differently
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
+LEGEND_ROW, LEGEND_HANDLE, LEGEND_LETTER = 0.15, 0.42, 0.056  # height of an entry, widths of its handle and of a letter [inch]
+LEGEND_SHARE = 0.32  # of the width of a figure that a legend beside the panels may take
 RC: dict[str, Any] = {
     "figure.dpi": 150,
     "savefig.dpi": 300,
@@ -48,6 +50,39 @@ RC: dict[str, Any] = {
 }
 
 
+_AXES: ContextVar[Axes | None] = ContextVar("axes", default=None)  # of the user, to draw in
+
+
+class Drawing(Figure):
+    """A figure that a notebook displays once, in the style of this module whatever the user's settings are.
+
+    ``shows`` says what it shows, ``words`` is its caption and ``numbers`` are those that it shows.
+    """
+
+    shows: str = ""
+    words: str = ""
+    numbers: xr.Dataset | None = None
+
+    def draw(self, renderer: Any) -> None:
+        """Draw it; names are text here too."""
+        with applied():
+            super().draw(renderer)
+
+    def caption_share(self) -> float:
+        """Return the share of the height that the caption takes, once the figure has been laid out."""
+        if not self.words:
+            return 0.0
+        self.draw_without_rendering()
+        box = next(text for text in self.texts if text.get_text() == self.words).get_window_extent()
+        return float(np.clip((box.y1 + 2) / self.bbox.height, 0, 1))
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        with applied():
+            self.savefig(picture, format="png", dpi=RC["figure.dpi"])
+        return picture.getvalue()
+
+
 class Panel(NamedTuple):
     """Axes in a grid of panels."""
 
@@ -65,9 +100,30 @@ def applied() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def drawn_in(axes: Axes | None) -> Iterator[None]:
+    """Draw the next figures of one panel in axes of the user, without their captions."""
+    token = _AXES.set(axes)
+    try:
+        yield
+    finally:
+        _AXES.reset(token)
+
+
 def page(height: float, rows: int = 1, columns: int = 1, *, width: float = DOUBLE, **layout: Any) -> tuple[Figure, Any]:
-    """Return a figure of a height [inch] and its panels, as ``Figure.subplots`` returns them."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    """Return a figure of a height [inch] and its panels, as ``Figure.subplots`` returns them.
+
+    ArgumentError is raised for several panels in the axes of :func:`drawn_in`.
+    """
+    target = _AXES.get()
+    if target is not None:
+        if rows * columns > 1:
+            found = f"a figure of {rows * columns} panels, and axes for one"
+            raise ArgumentError("ax", found=found, next_step="Leave ax out, or select what fits in one panel")
+        owner = target.get_figure(root=True)
+        assert owner is not None
+        return owner, target if layout.get("squeeze", True) else np.array([[target]])
+    figure = Drawing(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **layout)
 
 
@@ -98,36 +154,6 @@ def aside(rank: int, count: int, width: float) -> float:
     return width * ((rank + 0.5) / count - 0.5)
 
 
-def colors(names: Sequence[str]) -> dict[str, Color]:
-    """Return a color for each name: up to ten are safe for the color-blind, more are hues, alternately dark and light."""
-    palette = sns.color_palette("colorblind")
-    if len(names) > len(palette):
-        dark, light = (sns.husl_palette(len(names), s=0.9, l=lightness) for lightness in (0.45, 0.7))
-        palette = [(light if number % 2 else dark)[number] for number in range(len(names))]
-    return dict(zip(names, palette, strict=False))
-
-
-def markers(names: Sequence[str]) -> dict[str, str]:
-    """Return a marker for each name, different for neighboring hues."""
-    return {name: MARKERS[number % len(MARKERS)] for number, name in enumerate(names)}
-
-
-def line_styles(names: Sequence[str]) -> dict[str, LineStyle]:
-    """Return a line style for each name: solid if colors suffice, else different for neighboring hues."""
-    used = LINE_STYLES if len(names) > len(sns.color_palette("colorblind")) else LINE_STYLES[:1]
-    return {name: used[number % len(used)] for number, name in enumerate(names)}
-
-
-def handles(names: Sequence[str], labels: Sequence[str] | None = None, *, marked: bool = True) -> list[Artist]:
-    """Return legend entries in the colors of names, with their markers or line styles; labels replace the names."""
-    color, marker, line_style = colors(names), markers(names), line_styles(names)
-    entries: list[Artist] = []
-    for name, label in zip(names, labels or names, strict=True):
-        look: dict[str, Any] = {"marker": marker[name], "markersize": 4} if marked else {"linestyle": line_style[name]}
-        entries.append(Line2D([], [], color=color[name], label=label, **look))
-    return entries
-
-
 def limits(values: Sequence[float]) -> str:
     """Return the range of values in words, or the value if they are the same.
 
@@ -140,27 +166,70 @@ def limits(values: Sequence[float]) -> str:
 
 
 def legend(figure: Figure, entries: Sequence[Artist], title: str = "") -> None:
-    """Add a legend right of all panels, in as many columns as its entries need."""
-    columns = 1 + (len(entries) - 1) // 16
-    figure.legend(
-        handles=list(entries), loc="outside right upper", ncols=columns, title=title, alignment="left", handlelength=1.5
-    )
+    """Add a legend right of all panels, in as many columns as its entries need, or below them where that would be too wide."""
+    if isinstance(target := _AXES.get(), Axes):
+        target.legend(handles=list(entries), title=title, alignment="left", handlelength=1.5)
+        return
+    longest = max((len(str(entry.get_label())) for entry in entries), default=0)
+    width = LEGEND_HANDLE + LEGEND_LETTER * max(longest, len(title) if len(entries) == 1 else 0)
+    fitting = max(4, int((figure.get_figheight() - 0.9) / LEGEND_ROW))
+    columns = -(-len(entries) // fitting)
+    look: dict[str, Any] = {"handles": list(entries), "title": title, "alignment": "left", "handlelength": 1.5}
+    if columns * width <= LEGEND_SHARE * figure.get_figwidth():
+        figure.legend(loc="outside right upper", ncols=columns, **look)
+        return
+    columns = max(1, min(len(entries), int((figure.get_figwidth() - 0.3) / width)))
+    rows = -(-len(entries) // columns) + bool(title)
+    figure.set_figheight(figure.get_figheight() + rows * LEGEND_ROW + 0.1)
+    figure.legend(loc="outside upper left", ncols=columns, **look)
 
 
-def caption(figure: Figure, text: str) -> Figure:
-    """Write the caption below the panels, and return the figure."""
-    figure.supxlabel(text, fontsize=6, x=0.01, ha="left", wrap=True)
+def shades() -> ListedColormap:
+    """Return the colors of numbers that have no end, those of labels that are quantities."""
+    return ListedColormap(colors_in_order(256))
+
+
+def thinned(names: Sequence[str], space: float, fontsize: float) -> list[str]:
+    """Return names of ticks along a side [inch], '' for those that would overlap their neighbors when written across it."""
+    every = max(1, -(-round(1e3 * len(names) * fontsize * 1.1 / 72) // round(1e3 * space)))
+    return [brief(name, 20) if number % every == 0 else "" for number, name in enumerate(names)]
+
+
+def only(scores: xr.Dataset, *names: str) -> xr.Dataset:
+    """Return the named variables of scores, those that there are."""
+    return scores[[name for name in names if name in scores]]
+
+
+def caption(figure: Figure, text: str, shows: str = "", numbers: xr.Dataset | None = None) -> Figure:
+    """Write the caption below the panels, and return the figure.
+
+    ``shows`` says what the figure shows, for those who cannot see it, ``numbers`` are those that it shows.
+    """
+    if isinstance(figure, Drawing):
+        figure.shows, figure.words, figure.numbers = shows, text, numbers
+    if _AXES.get() is None:
+        figure.supxlabel(text, fontsize=6, x=0.01, ha="left", wrap=True)
     return figure
 
 
 def save(figure: Figure, scores: xr.Dataset, path: Path) -> None:
-    """Write ``path.png``, ``path.pdf`` and, with the numbers behind the figure, ``path.csv``; the bytes are reproducible."""
+    """Write ``path.png``, ``path.pdf`` and, with the numbers behind the figure, ``path.csv``; the bytes are reproducible.
+
+    The picture holds what it shows and its caption as text, and which part of its height the caption takes. The numbers are
+    those of the figure; of figures that do not tell them, all scores.
+    """
+    numbers = scores
     with applied():
-        for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        told: dict[str, str] = {}
+        if isinstance(figure, Drawing):
+            numbers = scores if figure.numbers is None else figure.numbers
+            told = {"Title": figure.shows, "Description": figure.words, "Comment": f"{figure.caption_share():.4f}"}
+        pictures: list[tuple[str, dict[str, Any]]] = [("png", {"Software": None, **told}), ("pdf", {"CreationDate": None})]
+        for kind, metadata in pictures:
             with replacing(path.with_suffix(f".{kind}")) as temporary:
                 figure.savefig(temporary, format=kind, metadata=metadata)
     with replacing(path.with_suffix(".csv")) as temporary:
-        tidy(scores).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        tidy(numbers).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def tidy(scores: xr.Dataset) -> pd.DataFrame:
@@ -173,4 +242,7 @@ def tidy(scores: xr.Dataset) -> pd.DataFrame:
     for name, variable in scores.data_vars.items():
         groups.setdefault(tuple(map(str, variable.dims)), []).append(str(name))
     frames = [scores[names].to_dataframe().reset_index() for dims, names in groups.items() if dims]
-    return pd.concat(frames, ignore_index=True)
+    table = pd.concat(frames, ignore_index=True)
+    numbers = table.select_dtypes(np.floating).columns
+    table[numbers] = table[numbers] + 0.0  # no signed zeros
+    return table

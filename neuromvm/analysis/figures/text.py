@@ -42,6 +42,25 @@ def ordered(names: Sequence[str]) -> list[str]:
         return sorted(names, key=parts)
 
 
+def brief(name: str, most: int = 28) -> str:
+    """Cut a name that is too long for a legend.
+
+    >>> brief("A very long name of an odor in mineral oil"), brief("limonene")
+    ('A very long name of an odor…', 'limonene')
+    """
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Format a difference with its sign; what rounds to 0 has none.
+
+    >>> signed(0.123), signed(-0.5), signed(-0.001)
+    ('+0.12', '−0.50', '0.00')
+    """
+    text = f"{value:+z.{digits}f}".replace("-", "−")
+    return text if any(digit in "123456789" for digit in text) else text.lstrip("+−")
+
+
 def span(values: Sequence[int]) -> str:
     """Format the range of a number that may differ, e.g. between splits: ``75``, or ``70 to 75``."""
     return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"

@@ -8,7 +8,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from neuromvm.analysis.figures import style
-from neuromvm.analysis.figures.style import Axes, Color, Figure
+from neuromvm.analysis.figures.palettes import ANIMALS, Color
+from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import counted, shortened, tested_trials
 
 COLUMNS = 3
@@ -52,6 +53,8 @@ def accuracy(scores: xr.Dataset) -> Figure:
         figure,
         f"Window {scores.attrs['start']:g} to {scores.attrs['stop']:g} s, one decoder a phase; the cycle is drawn twice.\n"
         f"Bands: {scores.attrs['interval']}.\n{null}\n{_n(scores)}.",
+        f"Balanced accuracy of {scores.attrs['label']} over the phase of theta, a panel for each animal and for their mean.",
+        _of_phase(scores, "accuracy"),
     )
 
 
@@ -87,6 +90,8 @@ def modulation(scores: xr.Dataset) -> Figure:
         "Modulation: height of the cosine over the cycle that accuracy follows best, never negative by itself.\n"
         "A preferred phase means something only where modulation exceeds the grey.\n"
         f"Bars: {scores.attrs['interval']}.\n{null_text}\n{_n(scores)}.",
+        "How much accuracy changes over the theta cycle, and at which phase it is highest, by animal.",
+        scores[[name for name in map(str, scores.data_vars) if name.startswith(("modulation", "preferred"))]],
     )
 
 
@@ -95,7 +100,7 @@ def rate(scores: xr.Dataset) -> Figure:
     """Draw firing rate against phase: more spikes alone can raise accuracy."""
     titles, color = _looks(scores)
     figure, axes = style.page(2.3)
-    lines = style.line_styles(list(titles))
+    lines = ANIMALS.line_styles(list(titles))
     for name in titles:
         cycles = _cycles(scores.sel(animal=name), "rate")
         axes.plot(*cycles, color=color[name], linestyle=lines[name], marker="o", markersize=2.5)
@@ -108,7 +113,16 @@ def rate(scores: xr.Dataset) -> Figure:
         f"Window {scores.attrs['start']:g} to {scores.attrs['stop']:g} s; spikes by the time spent at each phase; "
         "the cycle is drawn twice.\n"
         f"Where accuracy and rate rise together, a phase may tell more only because units fire more.\n{_n(scores)}.",
+        "Firing rate over the phase of theta, a line each animal.",
+        _of_phase(scores, "rate"),
     )
+
+
+def _of_phase(scores: xr.Dataset, beginning: str) -> xr.Dataset:
+    """Return the variables over the phase whose names begin so."""
+    return scores[
+        [str(name) for name, values in scores.data_vars.items() if str(name).startswith(beginning) and "phase" in values.dims]
+    ]
 
 
 def _cycles(animal: xr.Dataset, name: str) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -146,7 +160,7 @@ def _looks(scores: xr.Dataset) -> tuple[dict[str, str], dict[str, Color]]:
     """Return titles and colors of the animals that are scored, and of their mean."""
     names = [name for name in style.names_of(scores, "animal") if np.isfinite(scores["overall"].sel(animal=name))]
     titles = dict(zip(names, [*shortened(names[:-1])[1], names[-1]], strict=True))
-    return titles, {**style.colors(names[:-1]), names[-1]: MEAN}
+    return titles, {**ANIMALS.colors(names[:-1]), names[-1]: MEAN}
 
 
 def _n(scores: xr.Dataset) -> str:

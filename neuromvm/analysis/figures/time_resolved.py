@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import ANIMALS, METHODS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import counted, tested_trials
 
@@ -27,7 +28,7 @@ def curves(scores: xr.Dataset) -> Figure:
     """Draw the mean over animals of each representation and setting, with interval, null and significant windows."""
     shown = list(_panels(scores))
     figure, grid = _figure(len(shown), sharey=True)
-    color = style.colors(style.names_of(scores))
+    color = METHODS.colors(style.names_of(scores))
     for (axes, *_), (name, _, panel) in zip(grid, shown, strict=True):
         line = panel.dropna("window", subset=["value"])
         axes.fill_between(line["window"], line["null_low"], line["null_high"], color="0.85", linewidth=0)
@@ -40,7 +41,13 @@ def curves(scores: xr.Dataset) -> Figure:
             _bars(axes, panel[key], limits, scores.attrs["level"], row, color=color[name], linewidth=width)
     _labels(grid, scores, shown, _grid_label(scores), "balanced accuracy")
     style.legend(figure, _keys(scores))
-    return style.caption(figure, f"{OWN_WINDOW.capitalize()}, mean over animals. {_bands(scores)}\n{_numbers(scores)}")
+    return style.caption(
+        figure,
+        f"{OWN_WINDOW.capitalize()}, mean over animals. {_bands(scores)}\n{_numbers(scores)}",
+        f"Balanced accuracy of {scores.attrs['label']} over the {scores.attrs['grid_name']} of the trial, mean over animals, a "
+        "panel for each method and setting.",
+        style.only(scores, *_of_curves("")),
+    )
 
 
 @style.applied()
@@ -48,7 +55,7 @@ def animals(scores: xr.Dataset) -> Figure:
     """Draw the same for each animal, one line each, with the windows of its significant clusters below."""
     shown, names = list(_panels(scores)), style.names_of(scores, "target")
     figure, grid = _figure(len(shown), sharey=True)
-    color, line_style = style.colors(names), style.line_styles(names)
+    color, line_style = ANIMALS.colors(names), ANIMALS.line_styles(names)
     for (axes, *_), (_, _, panel) in zip(grid, shown, strict=True):
         _marks(axes, scores, panel)
         for target in names:
@@ -60,10 +67,11 @@ def animals(scores: xr.Dataset) -> Figure:
             p = panel["target_cluster_p"].sel(target=target)
             _bars(axes, p, limits, scores.attrs["level"], row, color=color[target], linewidth=2.5)
     _labels(grid, scores, shown, _grid_label(scores), "balanced accuracy")
-    style.legend(figure, style.handles(names, marked=False), title="animal")
+    style.legend(figure, ANIMALS.handles(names, marked=False), title="animal")
     bars = "" if scores.attrs["in_sample"] else f" Bars: clusters with p ≤ {scores.attrs['level']:g}, corrected for windows."
     text = f"{OWN_WINDOW.capitalize()}.{bars} Intervals and nulls of each animal: in the CSV.\n{_numbers(scores)}"
-    return style.caption(figure, text)
+    shows = f"Balanced accuracy of {scores.attrs['label']} over the {scores.attrs['grid_name']} of the trial, a line each animal."
+    return style.caption(figure, text, shows, style.only(scores, *_of_curves("target_")))
 
 
 @style.applied()
@@ -95,7 +103,15 @@ def generalization(scores: xr.Dataset) -> Figure:
     outlined = "" if scores.attrs["in_sample"] else f" Outlined: clusters with p ≤ {scores.attrs['level']:g}, corrected."
     null = _null(scores, "generalization_null_kind")
     text = f"Mean over animals; white: chance; dots: {OWN_WINDOW}.{outlined}\n{null}\n{_numbers(scores)}"
-    return style.caption(figure, text)
+    shows = f"Balanced accuracy of {scores.attrs['label']}: decoders of one window applied to every window of test trials."
+    kept = ["generalization", "generalization_p_max", "generalization_cluster_p", "chance", "trials"]
+    return style.caption(figure, text, shows, style.only(scores, *kept))
+
+
+def _of_curves(prefix: str) -> list[str]:
+    """Return the variables of the curves of the mean over animals, or with a prefix of each animal."""
+    kept = ("value", "low", "high", "null_mean", "null_low", "null_high", "p", "p_max", "cluster_p")
+    return [*(f"{prefix}{key}" for key in kept), "chance", "trials"]
 
 
 def _panels(scores: xr.Dataset) -> Iterator[Panel]:

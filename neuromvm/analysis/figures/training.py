@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 
 from neuromvm.analysis.figures import style
+from neuromvm.analysis.figures.palettes import ANIMALS, OTHERS, LineStyle, Palette
 from neuromvm.analysis.figures.style import Axes, Figure
 
 
@@ -50,12 +51,12 @@ def curves(records: xr.Dataset) -> Figure:
     for epoch in stopped:
         loss.axvline(epoch, color="0.6", linewidth=0.6, linestyle=":")
     _animals(likelihood, records["log_likelihood"], animals)
-    _animals(rate, records["rate"], terms)
+    _animals(rate, records["rate"], terms, ANIMALS if terms == animals else OTHERS)
     for axes, label in ((loss, "loss"), (likelihood, "log-likelihood [nats]"), (rate, "rate [nats]")):
         axes.set(xlabel="epoch", ylabel=label)
-    handles += style.handles(animals, marked=False)
+    handles += ANIMALS.handles(animals, marked=False)
     if terms != animals:
-        handles += style.handles(terms, [f"rate: {name}" for name in terms], marked=False)
+        handles += OTHERS.handles(terms, [f"rate: {name}" for name in terms], marked=False)
     style.legend(figure, handles)
     spread = "" if len(animals) > style.MANY else " and range"
     dotted = " Dotted: epochs at which replicas stopped." if len(stopped) else ""
@@ -63,19 +64,21 @@ def curves(records: xr.Dataset) -> Figure:
         figure,
         f"Loss: thin lines are replicas, the thick one their mean. Log-likelihood and rate: mean{spread} over replicas.\n"
         f"Replicas: {records.sizes['replica']}; epochs: {int(records['epoch'][-1])}.{dotted}",
+        "Loss, log-likelihood and rate of a training over its epochs.",
+        records,
     )
 
 
-def _replicas(axes: Axes, values: xr.DataArray, label: str, color: str, linestyle: style.LineStyle) -> Line2D:
+def _replicas(axes: Axes, values: xr.DataArray, label: str, color: str, linestyle: LineStyle) -> Line2D:
     """Draw replicas and their mean, and return the legend entry."""
     axes.plot(values["epoch"], values.transpose("epoch", "replica"), color=color, alpha=0.3, linewidth=0.5, linestyle=linestyle)
     axes.plot(values["epoch"], values.mean("replica"), color=color, linewidth=1.4, linestyle=linestyle)
     return Line2D([], [], color=color, linestyle=linestyle, label=label)
 
 
-def _animals(axes: Axes, values: xr.DataArray, names: Sequence[str]) -> None:
+def _animals(axes: Axes, values: xr.DataArray, names: Sequence[str], palette: Palette = ANIMALS) -> None:
     """Draw the mean over replicas of each name in the last dimension, with the range unless there are many names."""
-    color, line_style = style.colors(names), style.line_styles(names)
+    color, line_style = palette.colors(names), palette.line_styles(names)
     for name in names:
         curve = values.sel({values.dims[-1]: name})
         if len(names) <= style.MANY:

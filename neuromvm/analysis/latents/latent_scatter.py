@@ -90,7 +90,7 @@ def summarize(scores: xr.Dataset) -> list[Score]:
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
-    """Draw each model by label and by animal."""
+    """Draw each model by label and by animal, and each animal by itself."""
     from neuromvm.analysis.figures import latents  # imported here: computing needs no plotting library
 
-    return {"latents": latents.scatter(scores)}
+    return {"latents": latents.scatter(scores), "animals": latents.by_animal(scores)}

@@ -2,8 +2,8 @@
 
 import json
 import zlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -32,6 +32,7 @@ class Options(Spec):
     condition: str | None = Field(None, description="Trial label to average within; default: the trial labels decoded")
     axes: int = Field(3, ge=1, le=3, description="Principal components of latents with more dimensions")
     bootstraps: int = Field(1000, ge=100, description="Resamples of test trials, for the bands")
+    single_trials: int = Field(8, ge=0, description="Test trials of each condition whose paths are kept one by one")
     seed: int = Field(0, ge=0)
 
 
@@ -45,27 +46,36 @@ def compute(study: "Study", options: Options) -> xr.Dataset:
     -------
     ``mean, low, high (model, condition, window, axis)``: mean over animals of each animal's mean over test trials, with its
     95 % bootstrap interval over trials, drawn within animal and condition; ``animal_mean (model, condition, animal, window,
-    axis)``; ``trials (condition, animal)``; ``axis_name (model, axis)``. NaN where a condition or an axis is absent.
+    axis)``; ``single (path, window, axis)`` of some test trials, with coordinates ``path_condition, path_animal``; ``trials
+    (condition, animal)``; ``axis_name (model, axis)``. NaN where a condition or an axis is absent.
     """
-    nodes = {name: node.to_dataset() for name, node in study.samples.children.items()}
-    decoded = [label for label in sample_spec(study.samples).label if label != "window"]
+    paths = {}
+    for name in study.models:
+        followed = study.paths(name)
+        paths[name] = study.latents(name) if followed is None else followed
+    return paths_of_conditions(study.samples, study.splits, paths, options)
+
+
+def paths_of_conditions(
+    samples: xr.DataTree, splits: xr.DataTree, paths: Mapping[str, xr.DataTree], options: Options
+) -> xr.Dataset:
+    """Average latents of several windows a trial, model -> tree, within conditions; :func:`compute` says what is returned."""
+    nodes = {name: node.to_dataset() for name, node in samples.children.items()}
+    decoded = [label for label in sample_spec(samples).label if label != "window"]
     labels = {name: _conditions(name, node, options.condition, decoded) for name, node in nodes.items()}
     conditions = sorted(set(np.concatenate(list(labels.values())).tolist()) - {""})
-    models = []
-    for model in study.models:
-        paths = study.paths(model)
-        models.append(average(study.latents(model) if paths is None else paths, study.splits, conditions, labels, options))
-    tested = {name: held_out(study.splits, options.split, name) for name in nodes}
+    models = [average(tree, splits, conditions, labels, options) for tree in paths.values()]
+    tested = {name: held_out(splits, options.split, name) for name in nodes}
     trials = [[int((tested[name] & (labels[name] == condition)).sum()) for name in nodes] for condition in conditions]
     return (
         xr.concat(models, dim="model", join="exact")
         .assign(trials=(("condition", "animal"), np.array(trials)))
-        .assign_coords(model=list(study.models), animal=list(nodes))
+        .assign_coords(model=list(paths), animal=list(nodes))
         .assign_attrs(
             condition=options.condition or " and ".join(decoded),
             interval=f"95 % over {options.bootstraps} bootstrap draws of test trials within animal and condition",
             split=options.split,
-            in_sample=int(in_sample(study.splits)),
+            in_sample=int(in_sample(splits)),
         )
     )
 
@@ -83,6 +93,7 @@ def average(
             next_step="Set samples.path_step, or samples.width and samples.step, or leave the analysis out",
         )
     shown = projected(latents, splits, options.split, fit_pca, options.axes)
+    singles = _single_trials(shown.values, splits, conditions, labels, options)
     observed, drawn = [], []
     for animal, values in shown.values.items():
         used = held_out(splits, options.split, animal) & (labels[animal] != "")
@@ -104,11 +115,49 @@ def average(
             "low": (dims, padded(low)),
             "high": (dims, padded(high)),
             "animal_mean": (("condition", "animal", "window", "axis"), padded(np.stack(observed, axis=1))),
+            "single": (("path", "window", "axis"), padded(singles.paths)),
             "axis_name": (("axis",), np.array([*shown.axes, *[""] * missing])),
         },
-        coords={"condition": conditions, "window": window.to_numpy()},
+        coords={
+            "condition": conditions,
+            "window": window.to_numpy(),
+            "path_condition": ("path", singles.conditions),
+            "path_animal": ("path", singles.animals),
+        },
         attrs={"grid": str(window.attrs.get("dim", "window"))},
     )
+
+
+class _Singles(NamedTuple):
+    """Single test trials, with the condition and the animal of each."""
+
+    paths: Floats  # (path, window, axis)
+    conditions: NDArray[np.str_]
+    animals: NDArray[np.str_]
+
+
+def _single_trials(
+    values: Mapping[str, Floats],
+    splits: xr.DataTree,
+    conditions: list[str],
+    labels: dict[str, NDArray[np.str_]],
+    options: Options,
+) -> _Singles:
+    """Choose test trials of each condition, the first ones of all animals in turn."""
+    animals = list(values)
+    width, axes = next(iter(values.values())).shape[1:]
+    paths, of_condition, of_animal = [np.empty((0, width, axes))], [], []
+    for condition in conditions:
+        queues = [
+            np.flatnonzero(held_out(splits, options.split, name) & (labels[name] == condition))[: options.single_trials]
+            for name in animals
+        ]
+        turns = sorted((turn, number) for number, queue in enumerate(queues) for turn in range(len(queue)))
+        for turn, number in turns[: options.single_trials]:
+            paths.append(values[animals[number]][queues[number][turn]][None])
+            of_condition.append(condition)
+            of_animal.append(animals[number])
+    return _Singles(np.concatenate(paths), np.array(of_condition, dtype=np.str_), np.array(of_animal, dtype=np.str_))
 
 
 def _conditions(animal: str, node: xr.Dataset, condition: str | None, decoded: Sequence[str]) -> NDArray[np.str_]:
@@ -149,7 +198,12 @@ def summarize(scores: xr.Dataset) -> list[Score]:
 
 
 def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
-    """Draw each axis of each model against time or position."""
-    from neuromvm.analysis.figures import latents  # imported here: computing needs no plotting library
+    """Draw each axis of each model against time or position, and the axes against one another."""
+    from neuromvm.analysis.figures import latents, paths  # imported here: computing needs no plotting library
 
-    return {"trajectories": latents.trajectories(scores)}
+    drawn = {"trajectories": latents.trajectories(scores)}
+    if "single" in scores and scores.sizes["axis"] > 1:
+        drawn["paths"] = paths.plane(scores)
+        if scores.sizes["axis"] > 2 and np.isfinite(scores["mean"].isel(axis=2)).any():
+            drawn["paths_3d"] = paths.space(scores)
+    return drawn

@@ -2,25 +2,44 @@
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from neuromvm.analysis.figures.palettes import fixed
+from neuromvm.analysis.figures.style import Figure
+from neuromvm.analysis.figures.text import ordered
+from neuromvm.analysis.figures.timeline import timeline
 from neuromvm.analysis.report import account
 from neuromvm.analysis.report.caveats import caveats, discriminants
+from neuromvm.analysis.report.embedded import embedded_figure, packed_library
 from neuromvm.analysis.report.few_shot import leave_one_out
 from neuromvm.analysis.report.headline import compare, sentences
 from neuromvm.analysis.report.models import agreements, clouds, trainings
-from neuromvm.analysis.report.results import DECODING, FEW_SHOT, missing, options_used, read_summary, results, saved_scores
+from neuromvm.analysis.report.results import (
+    DECODING,
+    FEW_SHOT,
+    VERDICT_FIGURES,
+    leading,
+    missing,
+    options_used,
+    read_summary,
+    results,
+    saved_scores,
+)
 from neuromvm.analysis.report.tables import Table
 from neuromvm.analysis.verdict import QUESTIONS, verdict
+from neuromvm.data.describe import label_names
+from neuromvm.data.windows import classes
 from neuromvm.errors import RunFolderError
 from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
+from neuromvm.schema import animals
 
 FILE = "report.html"
-LONG = 30  # rows above which a table is folded
+LONG = 12  # rows above which a table is folded
 
 
 def write_report(study: Study) -> Path:
@@ -48,7 +67,8 @@ def render(study: Study) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(_content(study))
+    with fixed(study.models, ordered(classes(study.samples)), study.samples.children):
+        return environment.get_template("report.html.j2").render(_content(study))
 
 
 def _content(study: Study) -> dict[str, Any]:
@@ -61,6 +81,7 @@ def _content(study: Study) -> dict[str, Any]:
     headline = [(comparison.verdict, sentences(comparison)) for comparison in comparisons]
     if FEW_SHOT in summary.analyses and (few_shot := leave_one_out(saved_scores(study, FEW_SHOT)[0])) is not None:
         headline.append(few_shot)
+    gathered = results(study, summary)
     representations = list(dict.fromkeys(str(row["representation"]) for row in rows))
     return {
         "name": study.spec.name,
@@ -72,13 +93,17 @@ def _content(study: Study) -> dict[str, Any]:
         "shared": shared,
         "run": shlex.quote(str(study.path)),
         "summary_problem": summary.problem,
-        "results": results(study, summary),
+        "results": gathered,
         "missing": missing(study, summary),
         "options": options_used(summary),
-        "clouds": clouds(study),
+        "clouds": (drawn := clouds(study)),
+        "library": packed_library() if any(cloud.html for cloud in drawn) else "",
+        "leading": leading(gathered),
+        "verdict_figures": VERDICT_FIGURES,
         "recordings": account.recordings_table(study),
         "dropped": account.dropped_table(study),
         "classes": account.classes_table(study),
+        "timeline": embedded_figure(partial(_timeline, study)),
         "splits": account.splits_table(study),
         "splits_sentence": account.splits_sentence(study),
         "caveats": caveats(study, shared, representations),
@@ -88,6 +113,13 @@ def _content(study: Study) -> dict[str, Any]:
         "spec": (study.path / "spec.yaml").read_text(encoding="utf-8"),
         "long": LONG,
     }
+
+
+def _timeline(study: Study) -> Figure:
+    """Draw the sessions by the first label that is decoded and belongs to trials."""
+    known = {name for _, node in animals(study.recordings) for name in label_names(node)}
+    decoded = [label for label in study.spec.samples.label if label in known]
+    return timeline(study.recordings, study.samples, next(iter(decoded), None))
 
 
 def _provenance(study: Study) -> dict[str, Any]:

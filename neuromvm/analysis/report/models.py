@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from markupsafe import Markup
-from plotly.io import to_html
 
 from neuromvm.analysis.figures.agreement import agreement as agreement_figure
 from neuromvm.analysis.figures.latents3d import CONFIG, IN_SAMPLE, TEST, cloud
@@ -17,7 +16,7 @@ from neuromvm.analysis.figures.text import counted, ordered, span
 from neuromvm.analysis.figures.training import curves, history
 from neuromvm.analysis.latents.agreement_warnings import agreement_warnings
 from neuromvm.analysis.latents.projection import fit_pca, projected
-from neuromvm.analysis.report.results import embedded_figure
+from neuromvm.analysis.report.embedded import embedded_figure
 from neuromvm.analysis.report.tables import number
 from neuromvm.errors import RunFolderError
 from neuromvm.folders.study import Study
@@ -130,7 +129,7 @@ def _latents_sentence(agreement: xr.Dataset) -> str:
 
 
 def clouds(study: Study) -> list[Cloud]:
-    """Draw the first replica of every model; the first cloud contains the plotting library."""
+    """Draw the first replica of every model as data that the page draws."""
     drawn: list[Cloud] = []
     for index, model in enumerate(study.models):
         try:
@@ -141,12 +140,13 @@ def clouds(study: Study) -> list[Cloud]:
         samples = len(points)
         points = points.iloc[:: -(-samples // MOST_POINTS)]
         figure = cloud(points, axes, study.samples.attrs["label"], ordered(json.loads(study.samples.attrs["classes"])))
-        needs_library = not any(model_cloud.html for model_cloud in drawn)
-        html = to_html(figure, CONFIG, include_plotlyjs=needs_library, full_html=False, div_id=f"cloud-{index}")
+        content = json.dumps({"figure": json.loads(str(figure.to_json())), "config": CONFIG}, separators=(",", ":"))
+        for mark in "<>&/":  # so that no name from a file ends the script
+            content = content.replace(mark, f"\\u{ord(mark):04x}")
+        html = f'<div id="cloud-{index}"></div><script type="application/json" data-of="cloud-{index}">{content}</script>'
         caption = f"Latents of {model}, first replica (split {SPLIT}): {_shown_sentence(points)} {_axes_sentence(axes)}"
         if len(points) < samples:
             caption += f" Of {samples} samples, evenly spaced ones are drawn."
-        # plotly writes names into JSON with <, > and / escaped, so nothing from a file can end the script
         drawn.append(Cloud(model, Markup(html), caption))  # noqa: S704
     return drawn
 

@@ -2,10 +2,8 @@
 
 import json
 import shlex
-from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from neuromvm.analysis.decoding.decoding import RENAMED
-from neuromvm.analysis.figures.style import Figure, applied
 from neuromvm.analysis.judged import check_judged, is_difference, is_judged, null_in_words
+from neuromvm.analysis.report.embedded import picture_of
 from neuromvm.analysis.report.few_shot import each_animal
 from neuromvm.analysis.report.headline import Row, paired_difference
 from neuromvm.analysis.report.tables import NONE, Table, between, cell, interval, number
@@ -22,7 +20,6 @@ from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import RunFolderError
 from neuromvm.folders.study import Study
 
-RESOLUTION = 150  # dots an inch of figures that the report alone holds
 DECODING, FEW_SHOT = "decoding", "few_shot"  # the analyses that the headline reads
 SHOWN = (  # fields of a line that tables and headline read; lines of earlier versions may lack further fields
     *("what", "representation", "setting", "value", "low", "high", "floor", "floor_low", "floor_high", "chance", "p"),
@@ -35,16 +32,19 @@ P_NAMES = (
     "p decodable: labels permuted. p shared: names of conditions exchanged within each animal and everything fitted again; a "
     "large one is no evidence against a shared code, since maps made with labels carry any code onto any other."
 )
-LEADING_FIGURES = ("settings", "difference", "transfer")  # further figures follow by name
+LEADING_FIGURES = ("held_out", "settings", "difference", "transfer")
+VERDICT_FIGURES = ("sharing-held_out", "decoding-settings")  # those that carry the verdict  # further figures follow by name
 
 
 class Picture(NamedTuple):
     """A figure inside the report."""
 
-    caption: str
+    caption: str  # what it shows
+    words: str  # what its marks are, n, split and null
     alt: str
     data: str  # base64 of the PNG
     numbers: str  # name of the CSV beside it, or ''
+    name: str
 
 
 class AnalysisResult(NamedTuple):
@@ -126,6 +126,12 @@ def results(study: Study, summary: Summary) -> list[AnalysisResult]:
         problems = [sentence for sentence in (entry.problem, problem) if sentence]
         gathered.append(AnalysisResult(name, table, details, pictures(study.path, name), notes, problems))
     return gathered
+
+
+def leading(gathered: list[AnalysisResult]) -> list[Picture]:
+    """Return the figures that carry the verdict, those that there are."""
+    by_name = {picture.name: picture for result in gathered for picture in result.pictures}
+    return [by_name[name] for name in VERDICT_FIGURES if name in by_name]
 
 
 def _notes(scores: xr.Dataset) -> list[str]:
@@ -247,12 +253,12 @@ def _line(group: str, row: Row, scores: xr.Dataset | None) -> dict[str, str]:
         "setting": group,
         "representation": str(row["representation"]),
         "score [95 %]": interval(row["value"], row["low"], row["high"]),
-        "over animals": between(row.get("animals_low"), row.get("animals_high")),
+        "p": _p(row),
+        "chance": number(row["chance"]),
         title: difference,
         "to": to,
         "floor [95 %]": interval(row["floor"], row["floor_low"], row["floor_high"]),
-        "p": _p(row),
-        "chance": number(row["chance"]),
+        "over animals": between(row.get("animals_low"), row.get("animals_high")),
         "animals": cell(row["n_animals"]),
         "trials": cell(row["n_trials"]),
         "splits": cell(row["n_splits"]),
@@ -260,26 +266,26 @@ def _line(group: str, row: Row, scores: xr.Dataset | None) -> dict[str, str]:
 
 
 def pictures(run: Path, analysis: str) -> list[Picture]:
-    """Read the figures of an analysis, the most telling first; their names are ``<analysis>-<key>.png``."""
+    """Read the figures of an analysis, the most telling first; their names are ``<analysis>-<key>.png``.
+
+    Figures say themselves what they show; of those of other packages only the name is known.
+    """
     files = {file.stem.removeprefix(f"{analysis}-"): file for file in sorted((run / "figures").glob(f"{analysis}-*.png"))}
     leading = {name: files[name] for name in LEADING_FIGURES if name in files}
-    return [
-        Picture(
-            f"{analysis}: {(title := name.replace('_', ' '))}",
-            f"Figure {title} of the analysis {analysis}; what its lines and marks are is written below its panels.",
-            b64encode(file.read_bytes()).decode(),
-            f"figures/{file.stem}.csv" if file.with_suffix(".csv").is_file() else "",
-        )
-        for name, file in (leading | files).items()
-    ]
+    return [_picture(analysis, name, file) for name, file in (leading | files).items()]
 
 
-def embedded_figure(draw: Callable[[], Figure]) -> str:
-    """Draw a figure that the report alone holds, as text."""
-    picture = BytesIO()
-    with applied():
-        draw().savefig(picture, format="png", dpi=RESOLUTION, metadata={"Software": None})
-    return b64encode(picture.getvalue()).decode()
+def _picture(analysis: str, name: str, file: Path) -> Picture:
+    told, title = picture_of(file), name.replace("_", " ")
+    alt = " ".join([told.shows, told.words]).strip()
+    return Picture(
+        told.shows or f"{analysis}: {title}.",
+        told.words,
+        alt or f"Figure {title} of the analysis {analysis}; what its lines and marks are is written below its panels.",
+        told.data,
+        f"figures/{file.stem}.csv" if file.with_suffix(".csv").is_file() else "",
+        f"{analysis}-{name}",
+    )
 
 
 def _row_difference(row: Row) -> str:

@@ -37,11 +37,14 @@ def number(value: float | None, signed: bool = False) -> str:
 
     >>> number(0.18933), number(-0.1, signed=True), number(1234.5), number(-0.0001), number(None)
     ('0.189', '−0.100', '1,234', '0.000', '–')
+    >>> number(-0.0001, signed=True)
+    '0.000'
     """
     if value is None or not math.isfinite(value):
         return NONE
     digits = 3 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:{'+' if signed else 'z'},.{digits}f}".replace("-", "−")
+    text = f"{value:{'+' if signed else ''}z,.{digits}f}".replace("-", "−")
+    return text if any(digit in "123456789" for digit in text) else text.lstrip("+")
 
 
 def interval(value: float | None, low: float | None, high: float | None, signed: bool = False) -> str:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from neuromvm import schema
 from neuromvm.analysis.decoding.decoding import summarize
+from neuromvm.analysis.judged import values
 from neuromvm.files import read_dataset, read_json, write_atomically, write_tree
 from neuromvm.folders.records import Done, TrainingRecord
 from neuromvm.folders.study import Study
@@ -129,6 +130,7 @@ def _cell(sweep: SweepFolder, cell: Cell) -> xr.Dataset:
     study = sweep.study(cell.name)
     data = read_json(study.path / DONE, Done)["data"]
     decoding = study.scores("decoding") if "decoding" in study.spec.analyses else None
+    coherence = study.scores("coherence") if "coherence" in study.spec.analyses else None
     inner = sweep.inner_file(cell.name, sweep.selection)
     inner_scores = {} if inner is None else read_json(inner, dict[str, list[float]])
     setting = "cross" if len(study.splits.children) > 1 else "within"
@@ -137,6 +139,9 @@ def _cell(sweep: SweepFolder, cell: Cell) -> xr.Dataset:
         result = _model(study, model)
         if decoding is not None:
             result["accuracy"] = ("split", decoding["split_value"].sel(representation=model, setting=setting).to_numpy())
+        if coherence is not None and model in coherence["representation"].values:
+            cross = float(values(coherence).sel(representation=model, setting="cross"))
+            result["coherence"] = ("split", np.full(result.sizes["split"], cross))  # the scores are means over splits
         if inner_scores:
             result["inner_score"] = ("split", np.array(inner_scores[model], dtype=float))
         result["line"] = _line(study.spec, model, cell, sweep.fields)
