@@ -19,6 +19,7 @@ from neuromvm.files import locked, read_json, write_json, write_tree
 from neuromvm.folders.records import Summary
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.base import Spec
+from neuromvm.specs.invalid import spec_error
 
 if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
@@ -65,11 +66,7 @@ def options_of(name: str, settings: Mapping[str, Any]) -> tuple[Analysis, Spec]:
     try:
         return module, module.Options.model_validate(dict(settings))
     except ValidationError as error:
-        problem = error.errors()[0]
-        setting = ".".join(str(part) for part in problem["loc"])
-        known = sorted(module.Options.model_fields)
-        next_step = did_you_mean(setting, known) if problem["type"] == "extra_forbidden" else f"Change analyses.{name}.{setting}"
-        raise SpecError(f"analyses.{name}.{setting}", found=problem["msg"], next_step=next_step) from error
+        raise spec_error(f"analysis {name!r}", error, module.Options, inside=("analyses", name)) from error
 
 
 def check_analyses(spec: ExperimentSpec) -> None:

@@ -22,7 +22,8 @@ from neuromvm.errors import RunFolderError, did_you_mean
 from neuromvm.files import DELETE, read_dataset, read_json, read_lines, read_tree
 from neuromvm.folders.records import Epoch, Summary, TrainingRecord
 from neuromvm.folders.tensors import read_tensors
-from neuromvm.specs import ExperimentSpec, load_experiment_spec
+from neuromvm.specs import ExperimentSpec
+from neuromvm.specs.files import load_run_spec
 
 LABELS = "labels"  # the null of refits on data whose labels are permuted
 
@@ -55,7 +56,7 @@ class Study:
     @cached_property
     def spec(self) -> ExperimentSpec:
         """The experiment, defaults written out."""
-        return load_experiment_spec(self.path / "spec.yaml")
+        return load_run_spec(self.path / "spec.yaml")
 
     @cached_property
     def recordings(self) -> xr.DataTree:

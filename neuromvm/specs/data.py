@@ -232,7 +232,9 @@ class DataSpec(Spec):
 
     name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
     description: str = ""
-    root: str = Field(".", description="Folder of the files; relative to the working directory")
+    root: str = Field(
+        ".", description="Folder of the files, relative to that of the YAML file; default: the folder of the YAML file"
+    )
     files: list[str] = Field(
         ..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb', of the paths in a dandiset, or URLs"
     )

@@ -8,7 +8,17 @@ from pydantic import Field, model_validator
 
 from neuromvm.errors import did_you_mean
 from neuromvm.specs.base import Spec
-from neuromvm.specs.files import parse_override, read_mapping, set_value, validated
+from neuromvm.specs.files import (
+    data_choice,
+    experiment_settings,
+    find_shipped,
+    is_yaml,
+    parse_override,
+    read_mapping,
+    set_value,
+    shipped_sweeps,
+    validated,
+)
 
 
 class Drawn(Spec):
@@ -87,16 +97,21 @@ class SweepSpec(Spec):
         return self
 
 
-def load_sweep_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Return the sweep in a YAML file; ``experiment: odors.yaml`` is read from the folder of this file.
+def load_sweep_spec(name_or_path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Return the shipped sweep with this name, or that in a YAML file.
+
+    ``experiment: odors.yaml`` is relative to the folder of the sweep, and paths in a file to its folder.
 
     ``overrides`` are settings ``"a.b=value"`` of the experiment; errors are those of :func:`neuromvm.load_data_spec`.
     """
-    path = Path(path)
+    path = Path(name_or_path)
+    if not is_yaml(path) and not path.exists():
+        path = find_shipped(str(name_or_path), shipped_sweeps(), "sweep", "the sweeps that are shipped")
     content = read_mapping(path, str(path))
     if isinstance(content.get("experiment"), str):
-        experiment = path.parent / content["experiment"]
-        content["experiment"] = read_mapping(experiment, str(experiment))
+        content["experiment"] = experiment_settings(path.parent / content["experiment"])
+    elif isinstance(content.get("experiment"), dict) and isinstance(content["experiment"].get("data"), dict):
+        content["experiment"]["data"] = data_choice(path, content["experiment"]["data"])
     if isinstance(content.get("experiment"), dict):
         for override in overrides:
             set_value(content["experiment"], *parse_override(override), where=f"--set {override}")

@@ -12,7 +12,7 @@ import typer
 
 from neuromvm import __version__
 from neuromvm.errors import NeuromvmError, SpecError, shortened
-from neuromvm.workflow.printing import print_csv, print_scores, print_short, print_table, print_verdict
+from neuromvm.workflow.printing import print_csv, print_recipes, print_scores, print_short, print_table, print_verdict
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,7 +30,9 @@ data_app = typer.Typer(help="Look at recordings before using them.", no_args_is_
 app.add_typer(data_app, name="data")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Experiment = Annotated[Path, typer.Argument(help="YAML of the experiment.")]
+Experiment = Annotated[
+    str, typer.Argument(help="YAML of the experiment, or the name of one that is shipped (neuromvm new --list).")
+]
 DataName = Annotated[str, typer.Argument(help="Name in data_specs, or a YAML file.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
 Root = Annotated[str | None, typer.Option("--root", help="Folder of the recordings, in place of the spec's own.")]
@@ -192,6 +194,40 @@ def convert_data(
 
     for path in convert_recordings(load_data_spec(spec, overrides or ()), out, root):
         typer.echo(path)
+
+
+@app.command()
+def new(
+    out: Annotated[Path | None, typer.Argument(metavar="OUT.yaml", help="The experiment to write.")] = None,
+    spec: Annotated[str | None, typer.Option("--spec", help="Name in data_specs, or the YAML file of a data spec.")] = None,
+    root: Root = None,
+    recipe: Annotated[str | None, typer.Option(help="Which recipe; default: the one that suits the grid.")] = None,
+    label: Annotated[str | None, typer.Option(help="The label of trials to decode; default: the first that suits.")] = None,
+    start: Annotated[float | None, typer.Option(help="Start of samples [s]; default: the event.")] = None,
+    stop: Annotated[float | None, typer.Option(help="Stop of samples [s]; default: as the recipe says.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List recipes and the experiments that are shipped.")] = False,
+) -> None:
+    """Write an experiment from a recipe, filled in from recordings, with a comment that says why each value is as it is."""
+    from neuromvm.data.loaders import load_recordings
+    from neuromvm.specs import load_data_spec
+    from neuromvm.workflow.recipes.catalogue import Ends
+    from neuromvm.workflow.recipes.write import as_seen_from, check_new, experiment_text, name_of, write_experiment
+
+    if listing:
+        print_recipes()
+        return
+    if out is None or spec is None:
+        raise SpecError(
+            "neuromvm new", found="no OUT.yaml or no --spec", next_step="neuromvm new my.yaml --spec my_lab.yaml, or --list"
+        )
+    check_new(out)
+    _log_progress()
+    recordings = load_recordings(load_data_spec(spec), root)
+    is_file = Path(spec).suffix in {".yaml", ".yml"}
+    data, folder = as_seen_from(out, spec) if is_file else spec, None if root is None else as_seen_from(out, root)
+    ends = Ends(start, stop)
+    write_experiment(experiment_text(recordings, name_of(out), data, folder, recipe=recipe, label=label, ends=ends), out)
+    typer.echo(f"{out}: read its comments, then: neuromvm run {out} --out runs/{name_of(out)}")
 
 
 @app.command()
@@ -387,7 +423,7 @@ def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int, null: 
 
 @app.command()
 def sweep(
-    spec: Annotated[Path, typer.Argument(metavar="SWEEP", help="YAML of the sweep: an experiment, and the settings to vary.")],
+    spec: Annotated[str, typer.Argument(metavar="SWEEP", help="YAML of the sweep, or the name of one that is shipped.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep; the same command continues it.")],
     overrides: Overrides = None,
     engine: Annotated[
