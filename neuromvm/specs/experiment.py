@@ -58,8 +58,8 @@ class SharingSpec(Spec):
 class ExperimentSpec(Spec):
     """Everything that a run computes."""
 
-    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
-    description: str = ""
+    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$", description="Of the experiment: letters, digits, _ and -")
+    description: str = Field("", description="What it asks, in a sentence")
     data: DataChoice
     samples: SampleSpec
     split: SplitSpec = SplitSpec()

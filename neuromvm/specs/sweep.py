@@ -46,7 +46,7 @@ class RandomSearch(Spec):
     """Settings drawn at random. A larger ``n`` adds draws to those of a smaller one; fields are drawn independently."""
 
     n: int = Field(..., ge=1, description="Number of draws")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of the draws")
     over: dict[str, Drawn] = Field(..., min_length=1, description="Dotted path of a setting -> where its values come from")
 
 
@@ -63,8 +63,8 @@ class Selection(Spec):
 class SweepSpec(Spec):
     """An experiment and the settings that vary. The path ``models.*`` refers to every model (``beta``: to all with a rate)."""
 
-    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
-    description: str = ""
+    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$", description="Of the sweep: letters, digits, _ and -")
+    description: str = Field("", description="What it asks, in a sentence")
     experiment: dict[str, Any] = Field(..., description="As in an experiment's YAML; in a file also the path of one, beside it")
     grid: dict[str, list[Any]] = Field({}, description="Dotted path of a setting -> its values; every combination is a cell")
     random: RandomSearch | None = Field(None, description="Draws, made for every combination of the grid")

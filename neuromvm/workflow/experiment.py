@@ -20,6 +20,7 @@ from neuromvm.analysis.pipeline import needs_of
 from neuromvm.build import check_likelihoods
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.memory import read_recordings
+from neuromvm.data.pairing import condition_count
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
@@ -134,7 +135,8 @@ def _run_model(
     if not (folder / "agreement.nc").is_file():
         shares_latents = fitted.member(0).shares_latents
         write_tree(folder / "agreement.nc", posterior_agreement(latents, splits, shares_latents=shares_latents))
-    for warning in agreement_warnings(read_dataset(folder / "agreement.nc")):
+    conditions = condition_count(samples) if spec.models[name].code == "simplex" else None
+    for warning in agreement_warnings(read_dataset(folder / "agreement.nc"), conditions):
         log.warning("%s: %s.", name, warning)
     for need in dict.fromkeys(need for analysis in spec.analyses for need in needs_of(analysis)):
         kept_tree(folder / f"{need}.nc", partial(MAKERS[need], fitted, samples, splits))

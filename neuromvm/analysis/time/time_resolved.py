@@ -34,6 +34,7 @@ from neuromvm.analysis.time.sliding import (
 )
 from neuromvm.data.windows import make_samples, sample_spec
 from neuromvm.errors import SpecError, SplitError
+from neuromvm.progress import steps
 from neuromvm.schema import check_same_trials, grid_dim, in_sample
 from neuromvm.specs import SampleSpec
 from neuromvm.specs.base import Spec
@@ -122,7 +123,10 @@ def decode_in_time(
     followed |= {name: follow_latents(tree, windows, splits, draws, options.permute_within) for name, tree in paths.items()}
     dataset = next(iter(recordings.children.values())).to_dataset()
     grid = grid_dim(dataset)
-    parts = [_scores(representation, list(windows.children), options, grid) for representation in followed.values()]
+    parts = [
+        _scores(representation, list(windows.children), options, grid)
+        for representation in steps(followed.values(), "time_resolved", "row")
+    ]
     if not any(np.isfinite(part["value"]).any() for part in parts):
         raise SplitError(
             "analysis time_resolved",
