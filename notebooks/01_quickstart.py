@@ -18,6 +18,7 @@ from neuromvm.analysis.decoding.decoding import Options
 from neuromvm.analysis.figures.latents import scatter
 from neuromvm.data.simulate.experiment import SimulationConfig
 from neuromvm.data.simulate.write_nwb import write_experiment
+from neuromvm.workflow.recipes.write import experiment_text
 
 # %% [markdown]
 # ## Simulate, as NWB files
@@ -105,3 +106,12 @@ assert values(scores).sel(representation="mmvm", setting="cross") > 0.5
 
 # %%
 scatter(latent_plane(samples, splits, latents))
+
+# %% [markdown]
+# ## The same as an experiment
+#
+# `neuromvm new quickstart.yaml --spec my_lab.yaml` writes an experiment from a recipe and the recordings, here the one for few
+# trials of each class; comments say why. `neuromvm run quickstart.yaml --out runs/first` computes it and writes a report.
+
+# %%
+print(experiment_text(recordings, "quickstart", "simulated_rats", str(folder), recipe="few-trials"))
