@@ -47,10 +47,10 @@ def load_experiment_spec(name_or_path: str | Path, overrides: Sequence[str] = ()
     ``data.spec``, if it is a file, and ``data.root`` of a YAML file are relative to the folder of the file; those of
     ``overrides`` to the working directory. Errors are those of :func:`load_data_spec`.
     """
-    path = Path(name_or_path)
-    if is_yaml(path) or path.exists():
+    path, shipped = Path(name_or_path), shipped_experiments()
+    if is_yaml(path) or path.is_file() or (path.exists() and str(name_or_path) not in shipped):
         return _with_overrides(experiment_settings(path), str(path), ExperimentSpec, overrides)
-    file = find_shipped(str(name_or_path), shipped_experiments(), "experiment", "the experiments that are shipped")
+    file = find_shipped(str(name_or_path), shipped, "experiment", "the experiments that are shipped")
     where = f"experiments/{file.name}"
     return _with_overrides(read_mapping(file, where), where, ExperimentSpec, overrides)
 

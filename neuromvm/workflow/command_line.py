@@ -13,7 +13,7 @@ import typer
 from neuromvm import __version__
 from neuromvm.errors import NeuromvmError, SpecError, shortened
 from neuromvm.workflow import messages
-from neuromvm.workflow.printing import print_csv, print_recipes, print_scores, print_short, print_table, print_verdict
+from neuromvm.workflow.printing import print_csv, print_scores, print_short, print_table, print_verdict
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -220,10 +220,10 @@ def new(
     from neuromvm.data.loaders import load_recordings
     from neuromvm.specs import load_data_spec
     from neuromvm.workflow.recipes.catalogue import Ends
-    from neuromvm.workflow.recipes.write import as_seen_from, check_new, experiment_text, name_of, write_experiment
+    from neuromvm.workflow.recipes.write import as_seen_from, check_new, experiment_text, listed_names, name_of, write_experiment
 
     if listing:
-        print_recipes()
+        typer.echo("\n".join(listed_names()))
         return
     if out is None or spec is None:
         raise SpecError(

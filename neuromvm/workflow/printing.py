@@ -51,21 +51,6 @@ def _analyses(study: "Study", only: str | None) -> dict[str, Any]:
     return analyses if only is None else {only: analyses[only]}
 
 
-def print_recipes() -> None:
-    """Print the recipes with their questions, and the experiments that are shipped."""
-    from neuromvm.specs.files import load_experiment_spec, shipped_experiments, shipped_sweeps
-    from neuromvm.workflow.recipes.catalogue import RECIPES
-
-    typer.secho("Recipes: neuromvm new OUT.yaml --spec DATA_SPEC --recipe NAME", bold=True)
-    for name, recipe in RECIPES.items():
-        typer.echo(f"  {name}: {recipe.question}\n    chosen on: {recipe.chosen_on}\n    shown on: {recipe.shown_on}")
-    typer.secho("Experiments: neuromvm run NAME --set data.root=FOLDER --out RUN", bold=True)
-    for name in shipped_experiments():
-        typer.echo(f"  {name} (data: {load_experiment_spec(name).data.spec})")
-    typer.secho("Sweeps: neuromvm sweep NAME --set data.root=FOLDER --out SWEEP", bold=True)
-    typer.echo(f"  {', '.join(shipped_sweeps())}")
-
-
 def print_csv(study: "Study") -> None:
     """Print every score of a run as a line of comma-separated values."""
     import pandas as pd

@@ -57,11 +57,8 @@ def test_single_training_trials_and_single_animals_are_said():
 
 def test_smoothing_of_one_bin_is_said(made):
     _, splits = made
-    recordings = simulate_codes(2, 13, trials=6, units=20, seed=0)
-    samples = nm.make_samples(recordings, nm.SampleSpec(label=["condition"]))
-    attrs = nm.SampleSpec(label=["condition"], smooth=0.1).model_dump_json()
-    smoothed = samples.assign_attrs(sample_spec=attrs)
-    (sentence,) = misfits(nm.ModelSpec(latent=4, sharing="mmvm", networks="linear"), smoothed, splits)
+    samples = nm.make_samples(simulate_codes(2, 13, trials=6, units=20, seed=0), nm.SampleSpec(label=["condition"], smooth=0.1))
+    (sentence,) = misfits(nm.ModelSpec(latent=4, sharing="mmvm", networks="linear"), samples, splits)
     assert "samples.smooth" in sentence
 
 

@@ -128,6 +128,11 @@ def test_labels_are_chosen_and_refused_by_name(rats):
         read_traits(unlabelled)
 
 
+def test_one_animal_shares_nothing():
+    spec = spec_of(odors(6, 10, animals=1))
+    assert {model.sharing.kind for model in spec.models.values()} == {"independent"}
+
+
 def test_sorted_trials_are_said():
     recordings = odors(5, 10)
     name = read_traits(recordings).label.name

@@ -55,7 +55,7 @@ def few_trials(traits: Traits, ends: Ends) -> list[Setting]:
     ]
     latent = free_latents(classes, window.bins * traits.usual_units)
     rows = LINEAR_ROWS if len(traits.animals) > 1 else ("raw", "raw_lda", "shrunk_lda", "poisson_bayes", "pca")
-    models = [bayes_model(classes)]
+    models = [bayes_model(classes, len(traits.animals))]
     if len(traits.animals) > 1:
         why = "The MMVM VAE whose decoders rebuild each animal from the latents of the others; input noise in place of dropout"
         models.append(free_model("mmvm", ACROSS, latent, why))
@@ -202,7 +202,7 @@ def track(traits: Traits, ends: Ends) -> list[Setting]:
         Setting("clip", "5", "events of fluorescence have outliers: scaled activity is cut at 5 deviations"),
     ]
     models = [
-        bayes_model(conditions),
+        bayes_model(conditions, len(traits.animals)),
         free_model("mmvm", ACROSS, latent, "the MMVM VAE whose decoders rebuild each animal from the latents of the others"),
         free_model("independent", "independent", latent, "a VAE an animal, which shares nothing: the control"),
     ]

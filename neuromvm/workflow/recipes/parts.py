@@ -131,7 +131,7 @@ def free_model(name: str, sharing: str, latent: int, why: str, noise: float = 1.
     )
 
 
-def bayes_model(classes: int) -> Setting:
+def bayes_model(classes: int, animals: int) -> Setting:
     """Return the untrained simplex code, a shrunk discriminant of each animal."""
     return Setting(
         "simplex_bayes",
@@ -140,7 +140,7 @@ def bayes_model(classes: int) -> Setting:
         "single trials if there are few. It uses no other animal, so its `cross` is its `within` under another name "
         "(docs/models/simplex.md)",
         [
-            Setting("sharing", ACROSS),
+            Setting("sharing", ACROSS if animals > 1 else "independent"),
             Setting("latent", str(classes), "exactly the number of classes: further latents would carry nothing"),
             Setting("beta", "0.01"),
             Setting("networks", "linear"),

@@ -8,8 +8,8 @@ import xarray as xr
 
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import write_atomically
-from neuromvm.specs import ExperimentSpec
-from neuromvm.specs.files import validated
+from neuromvm.specs import ExperimentSpec, load_experiment_spec
+from neuromvm.specs.files import shipped_experiments, shipped_sweeps, validated
 from neuromvm.specs.yaml_values import read_yaml
 from neuromvm.workflow.recipes.catalogue import RECIPES, Ends, default_recipe
 from neuromvm.workflow.recipes.text import Setting, comment, scalar, yaml_of
@@ -73,6 +73,16 @@ def experiment_text(
     text = "\n".join(lines) + "\n"
     validated(read_yaml(text, f"recipe {recipe}"), f"recipe {recipe}", ExperimentSpec)
     return text
+
+
+def listed_names() -> list[str]:
+    """Return lines with the recipes and their questions, and the experiments and sweeps that are shipped."""
+    lines = ["Recipes: neuromvm new OUT.yaml --spec DATA_SPEC --recipe NAME"]
+    for name, recipe in RECIPES.items():
+        lines += [f"  {name}: {recipe.question}", f"    chosen on: {recipe.chosen_on}", f"    shown on: {recipe.shown_on}"]
+    lines.append("Experiments, with their data: neuromvm run NAME --set data.root=FOLDER --out RUN")
+    lines += [f"  {name} ({load_experiment_spec(name).data.spec})" for name in shipped_experiments()]
+    return [*lines, "Sweeps: neuromvm sweep NAME --set data.root=FOLDER --out SWEEP", f"  {', '.join(shipped_sweeps())}"]
 
 
 def write_experiment(text: str, path: Path) -> None:
