@@ -1,7 +1,7 @@
 """Spec files: reading with overrides, and writing."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,7 +48,7 @@ def load_experiment_spec(name_or_path: str | Path, overrides: Sequence[str] = ()
     ``overrides`` to the working directory. Errors are those of :func:`load_data_spec`.
     """
     path, shipped = Path(name_or_path), shipped_experiments()
-    if is_yaml(path) or path.is_file() or (path.exists() and str(name_or_path) not in shipped):
+    if is_file_name(path, shipped):
         return _with_overrides(experiment_settings(path), str(path), ExperimentSpec, overrides)
     file = find_shipped(str(name_or_path), shipped, "experiment", "the experiments that are shipped")
     where = f"experiments/{file.name}"
@@ -118,6 +118,11 @@ def _yaml_files(folder: Path) -> dict[str, Path]:
 def is_yaml(path: Path) -> bool:
     """Return whether a path is that of a YAML file, not the name of a shipped spec."""
     return path.suffix in {".yaml", ".yml"}
+
+
+def is_file_name(path: Path, shipped: Collection[str]) -> bool:
+    """Return whether a path is that of a file or folder of the user; a folder may have the name of a shipped spec."""
+    return is_yaml(path) or path.is_file() or (path.exists() and str(path) not in shipped)
 
 
 def find_shipped(name: str, files: Mapping[str, Path], what: str, where: str) -> Path:

@@ -12,7 +12,7 @@ from neuromvm.specs.files import (
     data_choice,
     experiment_settings,
     find_shipped,
-    is_yaml,
+    is_file_name,
     parse_override,
     read_mapping,
     set_value,
@@ -104,9 +104,9 @@ def load_sweep_spec(name_or_path: str | Path, overrides: Sequence[str] = ()) -> 
 
     ``overrides`` are settings ``"a.b=value"`` of the experiment; errors are those of :func:`neuromvm.load_data_spec`.
     """
-    path = Path(name_or_path)
-    if not is_yaml(path) and not path.exists():
-        path = find_shipped(str(name_or_path), shipped_sweeps(), "sweep", "the sweeps that are shipped")
+    path, shipped = Path(name_or_path), shipped_sweeps()
+    if not is_file_name(path, shipped):
+        path = find_shipped(str(name_or_path), shipped, "sweep", "the sweeps that are shipped")
     content = read_mapping(path, str(path))
     if isinstance(content.get("experiment"), str):
         content["experiment"] = experiment_settings(path.parent / content["experiment"])
