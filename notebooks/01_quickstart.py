@@ -13,6 +13,7 @@ from pathlib import Path
 import neuromvm as nm
 from neuromvm.data.simulate.experiment import SimulationConfig
 from neuromvm.data.simulate.write_nwb import write_experiment
+from neuromvm.workflow.recipes.write import experiment_text
 
 # %% [markdown]
 # ## Simulate, as NWB files
@@ -97,3 +98,12 @@ assert float(table.loc["mmvm", "cross"].split()[0]) > 0.5
 
 # %%
 nm.plot_latents(samples, splits, latents)
+
+# %% [markdown]
+# ## The same as an experiment
+#
+# `neuromvm new quickstart.yaml --spec my_lab.yaml` writes an experiment from a recipe and the recordings, here the one for few
+# trials of each class; comments say why. `neuromvm run quickstart.yaml --out runs/first` computes it and writes a report.
+
+# %%
+print(experiment_text(recordings, "quickstart", "simulated_rats", str(folder), recipe="few-trials"))

@@ -13,8 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXPECTED = {"neuromvm"}
-NEEDED = ("neuromvm/analysis/report/templates/report.html.j2", "neuromvm/data_specs/odor_piriform.yaml")
+NEEDED = (
+    "neuromvm/analysis/report/templates/report.html.j2",
+    "neuromvm/data_specs/odor_piriform.yaml",
+    "neuromvm/experiments/demo.yaml",
+)
 COMMAND = "import sys; sys.argv = ['neuromvm', {}]; from neuromvm.workflow.command_line import main; main()"
+EXPERIMENT = "from neuromvm.specs import load_experiment_spec; print(load_experiment_spec('demo').data.spec)"
 SPECS = "from neuromvm.specs import load_data_spec; print(load_data_spec('odor_piriform').name)"
 
 
@@ -23,7 +28,7 @@ def main() -> None:
         wheel = build(Path(folder))
         python = install(wheel, Path(folder) / "env")
         lab = Path(folder) / "lab"
-        for package in ("analysis", "benchmarks", "data_specs"):
+        for package in ("analysis", "benchmarks", "data_specs", "experiments"):
             (lab / package).mkdir(parents=True)
             (lab / package / "__init__.py").write_text(f"raise ImportError('the {package} package of the user')\n")
         (lab / "data_specs" / "odor_piriform.yaml").write_text("name: of the user\n")
@@ -31,6 +36,8 @@ def main() -> None:
         expect(python, lab, COMMAND.format("'--help'"), "simulate")
         expect(python, lab, COMMAND.format("'data', 'describe', '--help'"), "--root")
         expect(python, lab, SPECS, "odor_piriform")
+        expect(python, lab, EXPERIMENT, "simulated_rats")
+        expect(python, lab, COMMAND.format("'new', '--list'"), "few-trials")
     print(f"{wheel.name}: {', '.join(sorted(EXPECTED))}")
 
 

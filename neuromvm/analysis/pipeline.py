@@ -16,11 +16,12 @@ from neuromvm.analysis.figures.text import ordered
 from neuromvm.analysis.scores import Score
 from neuromvm.analysis.verdict import entries, verdict
 from neuromvm.data.windows import classes
-from neuromvm.errors import SpecError, did_you_mean
+from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
 from neuromvm.folders.records import Summary
 from neuromvm.specs import ExperimentSpec
 from neuromvm.specs.base import Spec
+from neuromvm.specs.invalid import spec_error
 
 if TYPE_CHECKING:
     from neuromvm.analysis.figures.style import Figure
@@ -67,11 +68,7 @@ def options_of(name: str, settings: Mapping[str, Any]) -> tuple[Analysis, Spec]:
     try:
         return module, module.Options.model_validate(dict(settings))
     except ValidationError as error:
-        problem = error.errors()[0]
-        setting = ".".join(str(part) for part in problem["loc"])
-        known = sorted(module.Options.model_fields)
-        next_step = did_you_mean(setting, known) if problem["type"] == "extra_forbidden" else f"Change analyses.{name}.{setting}"
-        raise SpecError(f"analyses.{name}.{setting}", found=problem["msg"], next_step=next_step) from error
+        raise spec_error(f"analysis {name!r}", error, module.Options, inside=("analyses", name)) from error
 
 
 def check_analyses(spec: ExperimentSpec) -> None:
@@ -101,6 +98,26 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
         lines = module.summarize(scores)
         _enter(study, name, options, lines)
     return lines
+
+
+def is_analyzed(study: "Study", name: str) -> bool:
+    """Return whether an analysis has scores under the options of the experiment, no older than what they are made of."""
+    scores, summary = study.path / "scores" / f"{name}.nc", study.path / "summary.json"
+    if not scores.is_file() or not summary.is_file():
+        return False
+    entry = study.summary["analyses"].get(name)
+    _, options = options_of(name, study.spec.analyses.get(name, {}))
+    if entry is None or entry["options"] != options.model_dump(mode="json"):
+        return False
+    sources = [*(study.path / "models").glob("*/*.nc"), *(study.path / "models").glob("*/fitted.json")]
+    written = scores.stat().st_mtime_ns
+    if any(file.stat().st_mtime_ns > written for file in sources):
+        return False
+    try:
+        study.scores(name)
+    except RunFolderError:  # damaged, or of another version
+        return False
+    return True
 
 
 def _enter(study: "Study", name: str, options: Spec, lines: list[Score]) -> None:

@@ -95,19 +95,19 @@ def convert_recordings(spec: DataSpec, out: str | Path, root: str | Path | None 
                 io.write(nwb_of_session(tree, session, spec))
         for name in names:
             (Path(writing) / name).replace(out / name)
-    (out / f"{spec.name}.yaml").write_text(to_yaml(spec_of_converted(spec, out)), "utf-8")
+    (out / f"{spec.name}.yaml").write_text(to_yaml(spec_of_converted(spec)), "utf-8")
     return [out / name for name in (*names, f"{spec.name}.yaml")]
 
 
-def spec_of_converted(spec: DataSpec, out: Path) -> DataSpec:
-    """Return the spec that reads the converted files of a spec."""
+def spec_of_converted(spec: DataSpec) -> DataSpec:
+    """Return the spec that reads the converted files of a spec, in the folder that they are in."""
     spec = with_filters_of_source(spec)
     trials = spec.trials.model_copy(update={"table": spec.trials.table.rpartition("/")[2]})
     changes: dict[str, Any] = {
         "trials": trials,
         "source": NwbSource(),
         "files": ["sub-*.nwb"],
-        "root": str(out),
+        "root": ".",
         "animal": "subject_id",
     }
     if isinstance(spec.activity, SpikeActivity):

@@ -6,6 +6,7 @@ A tuple consists of one sample of every animal that has the condition; an animal
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 Codes = NDArray[np.integer]
@@ -83,3 +84,10 @@ PAIRINGS: Mapping[str, type[RedrawnPairing] | type[PublishedPairing]] = {"redraw
 
 def _by_code(codes: Codes) -> dict[int, NDArray[np.int64]]:
     return {int(code): np.flatnonzero(codes == code) for code in np.unique(codes) if code >= 0}
+
+
+def condition_count(samples: xr.DataTree) -> int:
+    """Return the number of conditions that samples of any animal have; pairs of animals share a condition."""
+    codes = [node["match"].to_numpy().ravel() for node in samples.children.values()]
+    unique = np.unique(np.concatenate(codes))
+    return int((unique >= 0).sum())

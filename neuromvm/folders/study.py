@@ -19,12 +19,14 @@ from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.data.design import DesignFlag, design_flags
 from neuromvm.data.html import card
 from neuromvm.data.memory import read_recordings
+from neuromvm.data.pairing import condition_count
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
 from neuromvm.files import DELETE, read_dataset, read_json, read_lines, read_tree
 from neuromvm.folders.records import Epoch, Summary, TrainingRecord
 from neuromvm.folders.tensors import read_tensors
-from neuromvm.specs import ExperimentSpec, load_experiment_spec
+from neuromvm.specs import ExperimentSpec
+from neuromvm.specs.files import load_run_spec
 
 LABELS = "labels"  # the null of refits on data whose labels are permuted
 
@@ -57,7 +59,7 @@ class Study:
     @cached_property
     def spec(self) -> ExperimentSpec:
         """The experiment, defaults written out."""
-        return load_experiment_spec(self.path / "spec.yaml")
+        return load_run_spec(self.path / "spec.yaml")
 
     @cached_property
     def recordings(self) -> xr.DataTree:
@@ -115,6 +117,10 @@ class Study:
         if model not in self.models:
             raise RunFolderError(str(self.path), found=f"no model {model!r}", next_step=did_you_mean(model, self.models))
         return self.path / "models" / model
+
+    def simplex_conditions(self, model: str) -> int | None:
+        """Return how many conditions the simplex code of a model has; None if its code is free."""
+        return condition_count(self.samples) if self.spec.models[model].code == "simplex" else None
 
     def latents(self, model: str) -> xr.DataTree:
         """Return posteriors of all samples, see :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`."""

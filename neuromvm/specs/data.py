@@ -176,7 +176,7 @@ class PositionGrid(Spec):
     kind: Literal["position"] = "position"
     series: str = Field(..., description="Path of the SpatialSeries, e.g. processing/behavior/Position/position")
     range: tuple[float, float] | None = Field(None, description="From, to, in the unit of the series; default: its extremes")
-    bins: int = Field(..., ge=1)
+    bins: int = Field(..., ge=1, description="Number of bins of the range")
 
     @model_validator(mode="after")
     def _rising(self) -> "PositionGrid":
@@ -230,9 +230,11 @@ class DandiSpec(Spec):
 class DataSpec(Spec):
     """One data set: where its files are and how they become one node an animal."""
 
-    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
-    description: str = ""
-    root: str = Field(".", description="Folder of the files; relative to the working directory")
+    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$", description="Of the data set: letters, digits, _ and -")
+    description: str = Field("", description="What was recorded, in a sentence")
+    root: str = Field(
+        ".", description="Folder of the files, relative to that of the YAML file; default: the folder of the YAML file"
+    )
     files: list[str] = Field(
         ..., min_length=1, description="Glob patterns below root, e.g. 'sub-*.nwb', of the paths in a dandiset, or URLs"
     )
@@ -252,9 +254,11 @@ class DataSpec(Spec):
     rename: dict[str, str] = Field({}, description="Animal name in the file -> name to use")
     exclude: list[str] = Field([], description="Animals to leave out")
     activity: Annotated[SpikeActivity | RoiActivity | LfpPowerActivity | BinnedSpikeActivity, Field(discriminator="kind")] = (
-        SpikeActivity()
+        Field(SpikeActivity(), description="What is recorded of each unit, and which units are used")
     )
-    grid: Annotated[TimeGrid | PositionGrid, Field(discriminator="kind")]
+    grid: Annotated[TimeGrid | PositionGrid, Field(discriminator="kind")] = Field(
+        ..., description="Bins of each trial: in time around an event, or along a track"
+    )
     shift: dict[str, float] = Field(
         {}, description="Animal -> seconds after the event at which its time 0 lies, on a time grid; default: at the event"
     )
@@ -266,9 +270,9 @@ class DataSpec(Spec):
     lfp: LfpSpec | None = Field(None, description="Field potential whose theta phase is wanted; default: none is read")
     min_units: int = Field(2, ge=1, description="Leave out animals with fewer units")
     min_trials: int = Field(2, ge=1, description="Leave out animals with fewer trials")
-    licence: str = ""
-    citation: str = ""
-    doi: str = ""
+    licence: str = Field("", description="Of the recordings; kept with them in every run")
+    citation: str = Field("", description="Whom to cite; kept with the recordings in every run")
+    doi: str = Field("", description="Of the recordings or their paper; kept with them in every run")
 
     @field_validator("files")
     @classmethod

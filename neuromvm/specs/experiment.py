@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from neuromvm.errors import did_you_mean
+from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.specs.base import Spec
 from neuromvm.specs.model import ModelSpec
 from neuromvm.specs.samples import SampleSpec, SplitSpec
@@ -14,8 +14,10 @@ from neuromvm.specs.training import TrainingSpec
 class DataChoice(Spec):
     """Which data set, and what of it."""
 
-    spec: str = Field(..., description="Name of a spec in data_specs, or path of a YAML file")
-    root: str | None = Field(None, description="Folder of the files, in place of the spec's own")
+    spec: str = Field(..., description="Name of a spec in data_specs, or a YAML file, relative to the folder of the experiment")
+    root: str | None = Field(
+        None, description="Folder of the files, relative to that of the experiment, in place of the spec's own"
+    )
     min_units: int | None = Field(None, ge=1, description="In place of the spec's own")
     animals: list[str] | None = Field(None, description="Use only these animals")
 
@@ -56,8 +58,8 @@ class SharingSpec(Spec):
 class ExperimentSpec(Spec):
     """Everything that a run computes."""
 
-    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
-    description: str = ""
+    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$", description="Of the experiment: letters, digits, _ and -")
+    description: str = Field("", description="What it asks, in a sentence")
     data: DataChoice
     samples: SampleSpec
     split: SplitSpec = SplitSpec()
@@ -80,7 +82,10 @@ class ExperimentSpec(Spec):
                 if setting not in TrainingSpec.model_fields:
                     known = did_you_mean(setting, sorted(TrainingSpec.model_fields))
                     raise ValueError(f"{model}: unknown setting {setting!r} of training. {known}")
-            TrainingSpec.model_validate(settings)
+            try:
+                TrainingSpec(**settings)
+            except SpecError as error:
+                raise ValueError(f"{model}: {error.found}") from error
         return training_of
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Spec files: reading with overrides, and writing."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from neuromvm.errors import SpecError, did_you_mean, shortened
 from neuromvm.specs.base import Spec
 from neuromvm.specs.data import DataSpec
 from neuromvm.specs.experiment import ExperimentSpec
+from neuromvm.specs.invalid import spec_error
 from neuromvm.specs.yaml_values import DEEPEST, LARGEST_TEXT, read_yaml
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
@@ -20,7 +22,9 @@ AnySpec = TypeVar("AnySpec", bound=Spec)
 def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec:
     """Return the data spec with this name in ``data_specs``, such as ``"odor_piriform"``, or in a YAML file ``"my_lab.yaml"``.
 
-    ``overrides`` are settings ``"a.b=value"``, with values read as YAML.
+    A relative ``root`` in a YAML file is a folder beside the file; without one, ``root`` is the folder of the file. That of a
+    shipped spec, and of ``overrides``, is relative to the working directory. ``overrides`` are settings ``"a.b=value"``, with
+    values read as YAML.
 
     Raises
     ------
@@ -28,24 +32,108 @@ def load_data_spec(name_or_path: str, overrides: Sequence[str] = ()) -> DataSpec
         If there is no such spec, it is not YAML, or a setting is unknown or out of range.
     """
     path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"}:
-        return _parse(path, str(path), DataSpec, overrides)
+    if is_yaml(path):
+        content = read_mapping(path, str(path))
+        content["root"] = beside(path, content.get("root", "."))
+        return _with_overrides(content, str(path), DataSpec, overrides)
+    file = find_shipped(name_or_path, shipped_data_specs(), "data spec", "data_specs")
+    where = f"data_specs/{name_or_path}.yaml"
+    return _with_overrides(read_mapping(file, where), where, DataSpec, overrides)
+
+
+def load_experiment_spec(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
+    """Return the shipped experiment with this name, such as ``"demo"``, or that in a YAML file ``"my_experiment.yaml"``.
+
+    ``data.spec``, if it is a file, and ``data.root`` of a YAML file are relative to the folder of the file; those of
+    ``overrides`` to the working directory. Errors are those of :func:`load_data_spec`.
+    """
+    path, shipped = Path(name_or_path), shipped_experiments()
+    if is_file_name(path, shipped):
+        return _with_overrides(experiment_settings(path), str(path), ExperimentSpec, overrides)
+    file = find_shipped(str(name_or_path), shipped, "experiment", "the experiments that are shipped")
+    where = f"experiments/{file.name}"
+    return _with_overrides(read_mapping(file, where), where, ExperimentSpec, overrides)
+
+
+def load_run_spec(path: Path) -> ExperimentSpec:
+    """Return the experiment in ``spec.yaml`` of a run folder, whose paths are as the run had them."""
+    return validated(read_mapping(path, str(path)), str(path), ExperimentSpec)
+
+
+def experiment_settings(path: Path) -> dict[str, Any]:
+    """Return the settings in the YAML file of an experiment, without validation, with paths beside the file made absolute."""
+    content = read_mapping(path, str(path))
+    if isinstance(content.get("data"), dict):
+        content["data"] = data_choice(path, content["data"])
+    return content
+
+
+def data_choice(file: Path, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings ``data`` of an experiment in a file, with paths beside the file made absolute."""
+    chosen = dict(data)
+    spec = chosen.get("spec")
+    if isinstance(spec, str) and is_yaml(Path(spec)):
+        chosen["spec"] = beside(file, spec)
+    if chosen.get("root") is not None:
+        chosen["root"] = beside(file, chosen["root"])
+    return chosen
+
+
+def beside(file: Path, path: Any) -> Any:
+    """Return a path that is relative to the folder of a file as an absolute one; other values stay, to be refused later."""
+    if not isinstance(path, str) or not path.isprintable() or path.startswith("~"):
+        return path
+    return os.path.normpath(file.absolute().parent / path)
+
+
+def shipped_data_specs() -> dict[str, Path]:
+    """Return the data specs that are shipped, by name."""
+    return _yaml_files(_shipped_folder("data_specs", "data_specs"))
+
+
+def shipped_experiments() -> dict[str, Path]:
+    """Return the experiments that are shipped, by name."""
+    return {name: file for name, file in _experiment_files().items() if not name.endswith("_sweep")}
+
+
+def shipped_sweeps() -> dict[str, Path]:
+    """Return the sweeps that are shipped, by name."""
+    return {name: file for name, file in _experiment_files().items() if name.endswith("_sweep")}
+
+
+def _experiment_files() -> dict[str, Path]:
+    return _yaml_files(_shipped_folder("experiments", "analysis/experiments"))
+
+
+def _shipped_folder(name: str, in_checkout: str) -> Path:
+    """Return a folder of the installed package, or else of a checkout."""
     package = Path(__file__).parents[1]
-    folder = package / "data_specs"  # in the installed package, or else at the top of a checkout
-    folder = folder if folder.is_dir() else package.parent / "data_specs"
-    shipped = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
-    if name_or_path not in shipped:
+    return package / name if (package / name).is_dir() else package.parent / in_checkout
+
+
+def _yaml_files(folder: Path) -> dict[str, Path]:
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
+
+
+def is_yaml(path: Path) -> bool:
+    """Return whether a path is that of a YAML file, not the name of a shipped spec."""
+    return path.suffix in {".yaml", ".yml"}
+
+
+def is_file_name(path: Path, shipped: Collection[str]) -> bool:
+    """Return whether a path is that of a file or folder of the user; a folder may have the name of a shipped spec."""
+    return is_yaml(path) or path.is_file() or (path.exists() and str(path) not in shipped)
+
+
+def find_shipped(name: str, files: Mapping[str, Path], what: str, where: str) -> Path:
+    """Return the file of a shipped spec, or raise SpecError with the names that there are."""
+    if name not in files:
         raise SpecError(
-            f"data spec {name_or_path!r}",
-            found="no such name in data_specs",
-            next_step=f"{did_you_mean(name_or_path, sorted(shipped))}. Or give the path of a .yaml file",
+            f"{what} {name!r}",
+            found=f"no such name in {where}",
+            next_step=f"{did_you_mean(name, sorted(files))}. Or give the path of a .yaml file",
         )
-    return _parse(shipped[name_or_path], f"data_specs/{name_or_path}.yaml", DataSpec, overrides)
-
-
-def load_experiment_spec(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
-    """Return the experiment in a YAML file, with overrides and errors as of :func:`load_data_spec`."""
-    return _parse(Path(path), str(path), ExperimentSpec, overrides)
+    return files[name]
 
 
 def to_yaml(spec: Spec) -> str:
@@ -75,8 +163,7 @@ def _read(path: Path) -> str:
         raise SpecError(str(path), found=f"not readable ({error.strerror})", expected="a YAML file") from error
 
 
-def _parse(path: Path, where: str, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
-    content = read_mapping(path, where)
+def _with_overrides(content: dict[str, Any], where: str, kind: type[AnySpec], overrides: Sequence[str]) -> AnySpec:
     for override in overrides:
         set_value(content, *parse_override(override), where=f"--set {shortened(override, 200)}")
     return validated(content, where, kind)
@@ -87,7 +174,7 @@ def validated(content: Mapping[str, Any], where: str, kind: type[AnySpec]) -> An
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise _spec_error(where, error, kind) from error
+        raise spec_error(where, error, kind) from error
     except (TypeError, ValueError, OverflowError, ArithmeticError, RecursionError, AttributeError, LookupError) as error:
         # a validator met a value that it does not foresee
         raise SpecError(where, found=f"settings that cannot be read ({type(error).__name__}: {error})") from error
@@ -121,58 +208,3 @@ def set_value(content: dict[str, Any], path: str, value: Any, *, where: str) -> 
         if not isinstance(node, dict):
             raise SpecError(where, found=f"{parent!r} is a value, not a group of settings")
     node[setting] = value
-
-
-def _spec_error(where: str, error: ValidationError, kind: type[Spec]) -> SpecError:
-    """Return an error for the first invalid setting, with the number of further ones."""
-    problems = error.errors()
-    problem = problems[0]
-    setting = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        message = f"unknown setting '{setting}'"
-        next_step = did_you_mean(str(problem["loc"][-1]), _settings_at(kind, problem["loc"][:-1]))
-    elif problem["type"] == "missing":
-        message, next_step = f"setting '{setting}' is missing", "Add it"
-    else:
-        value = problem.get("input")
-        shown = "" if isinstance(value, Mapping) else f" (found {shown_value(value)})"
-        message = f"'{setting}': {message}{shown}" if setting else message
-        next_step = "Correct it and run again"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return SpecError(where, found=message + more, next_step=next_step)
-
-
-def shown_value(value: object) -> str:
-    """Return the start of how a value is written; whole numbers of thousands of digits have no decimal text."""
-    try:
-        return shortened(repr(value), 100)
-    except ValueError:
-        return f"a {type(value).__name__} too long to show"
-
-
-def _settings_at(kind: type[Spec], location: tuple[int | str, ...]) -> list[str]:
-    """Return the setting names at a location of a spec, within optional, mapped and tagged fields."""
-    schema: dict[str, Any] = kind.model_json_schema()
-    definitions = schema.get("$defs", {})
-    node = schema
-    for part in location:
-        node = _resolve(node, definitions, part)
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or node
-        if not isinstance(node, dict):
-            return []
-    node = _resolve(node, definitions, None)
-    return sorted(node.get("properties", {}))
-
-
-def _resolve(node: dict[str, Any], definitions: dict[str, Any], part: int | str | None) -> dict[str, Any]:
-    """Return the node that references and unions point to; ``part`` may be the tag of a union."""
-    while True:
-        if "$ref" in node:
-            node = definitions[node["$ref"].rpartition("/")[2]]
-        elif part is not None and "discriminator" in node and part in node["discriminator"]["mapping"]:
-            node = definitions[node["discriminator"]["mapping"][part].rpartition("/")[2]]
-        elif "anyOf" in node:
-            node = next(option for option in node["anyOf"] if option.get("type") != "null")
-        else:
-            return node

@@ -17,7 +17,7 @@ class MLPNetworks(Spec):
     """Hidden layers with a leaky ReLU after each; the decoder mirrors the encoder."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: list[Annotated[int, Field(ge=1)]] = Field([64], min_length=1)
+    hidden: list[Annotated[int, Field(ge=1)]] = Field([64], min_length=1, description="Units of each hidden layer of the encoder")
 
 
 class PublishedNetworks(Spec):
@@ -74,8 +74,8 @@ class ScheduleSpec(Spec):
     """A number that moves from ``start`` to ``stop`` while training goes on, and then stays."""
 
     kind: Literal["constant", "linear", "cosine"] = Field("constant", description="constant: stop throughout")
-    start: float = Field(1.0, ge=0, le=1)
-    stop: float = Field(0.0, ge=0, le=1)
+    start: float = Field(1.0, ge=0, le=1, description="Value at the start of training")
+    stop: float = Field(0.0, ge=0, le=1, description="Value at the end")
     until: float = Field(1.0, gt=0, le=1, description="Share of the training after which it has arrived")
 
 
@@ -104,7 +104,9 @@ class JointSharing(Sharing):
     """One posterior of all animals together."""
 
     kind: Literal["joint"] = "joint"
-    aggregation: Literal["average", "product_of_experts", "hellinger", "mixture_of_experts", "mixture_of_products"]
+    aggregation: Literal["average", "product_of_experts", "hellinger", "mixture_of_experts", "mixture_of_products"] = Field(
+        ..., description="How the posteriors of animals become one"
+    )
     components: int = Field(
         15, ge=1, description="mixture_of_products: subsets drawn for each sample where all of them are more than this"
     )
@@ -115,7 +117,9 @@ class PublishedJointSharing(Sharing):
 
     needs_all_animals: ClassVar[bool] = True
     kind: Literal["published_joint"] = "published_joint"
-    aggregation: Literal["average", "product_of_experts", "mixture_of_experts", "mixture_of_products"]
+    aggregation: Literal["average", "product_of_experts", "mixture_of_experts", "mixture_of_products"] = Field(
+        ..., description="How the posteriors of animals become one"
+    )
 
 
 class MMVMSharing(Sharing):
@@ -158,12 +162,14 @@ class ModelSpec(Spec):
     ``sharing``, ``networks`` and ``likelihood`` may be given by name alone (``sharing: mmvm``), with default settings.
     """
 
-    sharing: AnySharing
+    sharing: AnySharing = Field(..., description="What animals share; a kind alone, as sharing: mmvm, has default settings")
     latent: int = Field(2, ge=1, description="Latent dimensions of each animal; of its shared part in mmvae_plus")
     beta: float = Field(1.0, ge=0, description="Weight of the rate")
-    networks: AnyNetworks = MLPNetworks()
+    networks: AnyNetworks = Field(
+        MLPNetworks(), description="Encoder and decoder of each animal; a kind alone has default settings"
+    )
     scale: Literal["predicted", "constant"] = Field("predicted", description="Posterior scale: from the input, or learned once")
-    likelihood: LikelihoodSpec = LikelihoodSpec(kind="squared_error")
+    likelihood: LikelihoodSpec = Field(LikelihoodSpec(kind="squared_error"), description="Of activity given latents, by its name")
     likelihood_of: dict[str, LikelihoodSpec] = Field({}, description="Animal -> its own likelihood, in place of the common one")
     code: Literal["free", "simplex"] = Field(
         "free",

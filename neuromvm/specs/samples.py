@@ -16,7 +16,7 @@ class SampleSpec(Spec):
     """
 
     start: float | None = Field(None, description="[s] or position; default: start of the grid")
-    stop: float | None = None
+    stop: float | None = Field(None, description="[s] or position; default: end of the grid")
     width: float | None = Field(None, gt=0, description="Width of a window; default: stop - start, one window a trial")
     step: float | None = Field(None, gt=0, description="Step between windows; default: width")
     bin_width: float | None = Field(None, gt=0, description="Bins inside a window; default: the whole window")
@@ -100,7 +100,7 @@ class SplitSpec(Spec):
         "all; the latter needs as many times more splits as there are animals",
     )
     validation: float = Field(0.0, ge=0, le=0.5, description="Share of training-side trials kept for early stopping")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of random choices of trials and conditions")
 
     @model_validator(mode="after")
     def _conditions_are_held_out_in_runs_once(self) -> "SplitSpec":

@@ -8,7 +8,17 @@ from pydantic import Field, model_validator
 
 from neuromvm.errors import did_you_mean
 from neuromvm.specs.base import Spec
-from neuromvm.specs.files import parse_override, read_mapping, set_value, validated
+from neuromvm.specs.files import (
+    data_choice,
+    experiment_settings,
+    find_shipped,
+    is_file_name,
+    parse_override,
+    read_mapping,
+    set_value,
+    shipped_sweeps,
+    validated,
+)
 
 
 class Drawn(Spec):
@@ -36,7 +46,7 @@ class RandomSearch(Spec):
     """Settings drawn at random. A larger ``n`` adds draws to those of a smaller one; fields are drawn independently."""
 
     n: int = Field(..., ge=1, description="Number of draws")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of the draws")
     over: dict[str, Drawn] = Field(..., min_length=1, description="Dotted path of a setting -> where its values come from")
 
 
@@ -53,8 +63,8 @@ class Selection(Spec):
 class SweepSpec(Spec):
     """An experiment and the settings that vary. The path ``models.*`` refers to every model (``beta``: to all with a rate)."""
 
-    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$")
-    description: str = ""
+    name: str = Field(..., pattern=r"^[A-Za-z0-9_-]+$", description="Of the sweep: letters, digits, _ and -")
+    description: str = Field("", description="What it asks, in a sentence")
     experiment: dict[str, Any] = Field(..., description="As in an experiment's YAML; in a file also the path of one, beside it")
     grid: dict[str, list[Any]] = Field({}, description="Dotted path of a setting -> its values; every combination is a cell")
     random: RandomSearch | None = Field(None, description="Draws, made for every combination of the grid")
@@ -87,16 +97,21 @@ class SweepSpec(Spec):
         return self
 
 
-def load_sweep_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Return the sweep in a YAML file; ``experiment: odors.yaml`` is read from the folder of this file.
+def load_sweep_spec(name_or_path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Return the shipped sweep with this name, or that in a YAML file.
+
+    ``experiment: odors.yaml`` is relative to the folder of the sweep, and paths in a file to its folder.
 
     ``overrides`` are settings ``"a.b=value"`` of the experiment; errors are those of :func:`neuromvm.load_data_spec`.
     """
-    path = Path(path)
+    path, shipped = Path(name_or_path), shipped_sweeps()
+    if not is_file_name(path, shipped):
+        path = find_shipped(str(name_or_path), shipped, "sweep", "the sweeps that are shipped")
     content = read_mapping(path, str(path))
     if isinstance(content.get("experiment"), str):
-        experiment = path.parent / content["experiment"]
-        content["experiment"] = read_mapping(experiment, str(experiment))
+        content["experiment"] = experiment_settings(path.parent / content["experiment"])
+    elif isinstance(content.get("experiment"), dict) and isinstance(content["experiment"].get("data"), dict):
+        content["experiment"]["data"] = data_choice(path, content["experiment"]["data"])
     if isinstance(content.get("experiment"), dict):
         for override in overrides:
             set_value(content["experiment"], *parse_override(override), where=f"--set {override}")

@@ -13,21 +13,21 @@ NEUTRAL = {"device", "threads", "checkpoint_every", "compile"}
 class TrainingSpec(Spec):
     """How every model is trained."""
 
-    epochs: int = Field(200, ge=0, description="0: the model as it starts, to see what training adds")
-    batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(200, ge=0, description="Passes through the samples; 0: the model as it starts, to see what training adds")
+    batch_size: int = Field(128, ge=2, description="Matched tuples of samples in a step")
+    learning_rate: float = Field(1e-3, gt=0, description="Of Adam, at the start")
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="cosine: the learning rate falls to 0 at the last epoch"
     )
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="Decay of weights in each step of Adam")
     clip_norm: float | None = Field(None, gt=0, description="Largest gradient norm of a replica")
     pairing: Literal["redrawn", "published"] = Field(
         "redrawn", description="redrawn: new matched tuples each epoch, every sample used; published: i-th with i-th, fixed"
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One replica for each seed and split")
     patience: int | None = Field(None, ge=1, description="Stop a replica after so many epochs without a better validation loss")
-    checkpoint_every: int = Field(50, ge=1, description="[epochs]")
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    checkpoint_every: int = Field(50, ge=1, description="Epochs between checkpoints, from which --resume continues")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: a GPU if there is one")
 
     @field_validator("seeds")
     @classmethod

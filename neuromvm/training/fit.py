@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from neuromvm import schema
 from neuromvm.build import build_model, check_likelihoods, likelihood_class
@@ -21,6 +20,7 @@ from neuromvm.files import claim, read_lines, readable, writable, write_atomical
 from neuromvm.folders.records import Epoch
 from neuromvm.functional.schedules import constant, cosine
 from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.progress import Progress
 from neuromvm.specs import ModelSpec, TrainingSpec
 from neuromvm.specs.training import NEUTRAL
 from neuromvm.training.batches import BatchSettings, StackBatches
@@ -31,6 +31,7 @@ from neuromvm.training.checkpoints import (
     save_checkpoint,
 )
 from neuromvm.training.device import choose_device
+from neuromvm.training.misfits import misfits
 from neuromvm.training.step import StepSettings
 from neuromvm.training.trainer import EpochRecord, StackTrainer, TrainerSettings
 
@@ -75,6 +76,8 @@ def fit(
     expect(training, TrainingSpec, "training", "Make one: TrainingSpec(epochs=200)")
     numbers = next(iter(splits.children.values()))["split"].to_numpy()
     replicas = [Replica(int(split), seed) for split in numbers for seed in training.seeds]
+    for sentence in misfits(model, samples, splits):
+        log.warning("%s.", sentence)
     return train_stack(samples, splits, model, training, replicas, folder=folder, progress=progress)
 
 
@@ -123,11 +126,10 @@ def train_stack(
     label = f"{model.sharing.kind}{' + ' if new else ''}{', '.join(new)} ({len(replicas)} replicas)"
     seconds: list[float] = []
     first: EpochRecord | None = None
-    with tqdm(total=training.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=None if progress else True) as bar:
+    with Progress(training.epochs, label, "epoch", done=trainer.epoch, shown=progress) as bar:
         for epoch in trainer.run():
             first = first or epoch
-            bar.set_postfix(loss=f"{np.mean(epoch.loss):.4g}", refresh=False)
-            bar.update()
+            bar.advance(note=f"loss={np.mean(epoch.loss):.4g}")
             if record is not None:
                 record.add(epoch)
             seconds.append(epoch.seconds)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import xarray as xr
 from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from neuromvm import schema
 from neuromvm.analysis.decoding.audit import scores_without_signal, verdicts
@@ -28,6 +27,7 @@ from neuromvm.data.replicas import Replica
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples, single_windows
 from neuromvm.folders.study import Study
+from neuromvm.progress import steps
 from neuromvm.schema import is_fitted, is_scored
 from neuromvm.specs import ExperimentSpec, SharingSpec
 from neuromvm.training.batches import StackBatches
@@ -79,7 +79,7 @@ def audit(spec: ExperimentSpec, *, draws: int = 10, jobs: int = 1, progress: boo
     work = Parallel(n_jobs=jobs, return_as="generator")(
         delayed(_score_without_signal)(spec, recordings, samples, splits, *task) for task in tasks
     )
-    scores = list(tqdm(work, total=len(tasks), desc="audit", unit="data set", disable=None if progress else True))
+    scores = list(steps(work, "audit", "data set", total=len(tasks), shown=progress))
     by_kind = [xr.concat(of_kind, dim="draw", combine_attrs="override") for of_kind in (scores[:draws], scores[draws:])]
     kinds: list[str] = list(KINDS)
     if spec.sharing is not None:

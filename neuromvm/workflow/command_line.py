@@ -12,6 +12,7 @@ import typer
 
 from neuromvm import __version__
 from neuromvm.errors import NeuromvmError, SpecError, shortened
+from neuromvm.workflow import messages
 from neuromvm.workflow.printing import print_csv, print_scores, print_short, print_table, print_verdict
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at recordings before using them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+LOG = logging.getLogger(__name__)
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Experiment = Annotated[Path, typer.Argument(help="YAML of the experiment.")]
+Experiment = Annotated[
+    str, typer.Argument(help="YAML of the experiment, or the name of one that is shipped (neuromvm new --list).")
+]
 DataName = Annotated[str, typer.Argument(help="Name in data_specs, or a YAML file.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
 Root = Annotated[str | None, typer.Option("--root", help="Folder of the recordings, in place of the spec's own.")]
@@ -40,9 +44,8 @@ NULLS = {"labels": "labels", "correspondence": "scrambled correspondence"}  # op
 
 def main() -> None:
     """Run the command line; an error is printed as one paragraph, with exit code 2 if the user can correct it, else 3."""
-    debug = "--debug" in sys.argv
-    if debug:
-        sys.argv.remove("--debug")
+    debug, quiet, verbose = map(_taken, (("--debug",), ("--quiet", "-q"), ("--verbose", "-v")))
+    messages.configure(quiet=quiet, verbose=verbose)
     try:
         app()
     except (NeuromvmError, OSError) as error:
@@ -61,18 +64,31 @@ def main() -> None:
         sys.exit(3)
 
 
+def _taken(names: tuple[str, ...]) -> bool:
+    """Take an option out of the arguments, wherever it stands, and return whether it was there."""
+    before = len(sys.argv)
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in names]
+    return len(sys.argv) < before
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"neuromvm {__version__}")
         raise typer.Exit
 
 
-@app.callback(epilog="Add --debug to any command for the full traceback of an error.")
+@app.callback(
+    epilog="--quiet, --verbose and --debug may stand anywhere in a command. --debug shows the full traceback of an error."
+)
 def _global(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-) -> None: ...
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every step with its time.")] = False,
+) -> None:
+    if quiet or verbose:  # main takes them out of the arguments; other callers of the app come here
+        messages.configure(quiet=quiet, verbose=verbose)
 
 
 @contextmanager
@@ -83,11 +99,6 @@ def _interruptible(message: str) -> Iterator[None]:
     except KeyboardInterrupt as error:
         typer.echo(f"\nInterrupted. {message}", err=True)
         raise typer.Exit(130) from error
-
-
-def _log_progress() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("neuromvm").setLevel(logging.INFO)
 
 
 @app.command()
@@ -195,6 +206,50 @@ def convert_data(
 
 
 @app.command()
+def new(
+    out: Annotated[Path | None, typer.Argument(metavar="OUT.yaml", help="The experiment to write.")] = None,
+    spec: Annotated[str | None, typer.Option("--spec", help="Name in data_specs, or the YAML file of a data spec.")] = None,
+    root: Root = None,
+    recipe: Annotated[str | None, typer.Option(help="Which recipe; default: the one that suits the grid.")] = None,
+    label: Annotated[str | None, typer.Option(help="The label of trials to decode; default: the first that suits.")] = None,
+    start: Annotated[float | None, typer.Option(help="Start of samples [s]; default: the event.")] = None,
+    stop: Annotated[float | None, typer.Option(help="Stop of samples [s]; default: as the recipe says.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List recipes and the experiments that are shipped.")] = False,
+) -> None:
+    """Write an experiment from a recipe, filled in from recordings, with a comment that says why each value is as it is."""
+    from neuromvm.data.loaders import load_recordings
+    from neuromvm.specs import load_data_spec
+    from neuromvm.workflow.recipes.catalogue import Ends
+    from neuromvm.workflow.recipes.write import as_seen_from, check_new, experiment_text, listed_names, name_of, write_experiment
+
+    if listing:
+        typer.echo("\n".join(listed_names()))
+        return
+    if out is None or spec is None:
+        raise SpecError(
+            "neuromvm new", found="no OUT.yaml or no --spec", next_step="neuromvm new my.yaml --spec my_lab.yaml, or --list"
+        )
+    check_new(out)
+    recordings = load_recordings(load_data_spec(spec), root)
+    is_file = Path(spec).suffix in {".yaml", ".yml"}
+    data, folder = as_seen_from(out, spec) if is_file else spec, None if root is None else as_seen_from(out, root)
+    ends = Ends(start, stop)
+    write_experiment(experiment_text(recordings, name_of(out), data, folder, recipe=recipe, label=label, ends=ends), out)
+    typer.echo(f"{out}: read its comments, then: neuromvm run {out} --out runs/{name_of(out)}")
+
+
+@app.command("explain")
+def explain_setting(
+    path: Annotated[str | None, typer.Argument(metavar="SETTING", help="Dotted path, e.g. models.mmvm.initial_scale.")] = None,
+) -> None:
+    """Say what a setting of an experiment, data spec or sweep means, what it takes, and its default; without one, list them."""
+    from neuromvm.workflow.explain import explain, top_settings
+
+    for line in top_settings() if path is None else explain(path):
+        typer.echo(line)
+
+
+@app.command()
 def run(
     experiment: Experiment,
     out: Annotated[Path, typer.Option("--out", help="Run folder to make.")],
@@ -202,25 +257,27 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in this folder.")] = False,
 ) -> None:
     """Load, split, train, embed, analyze and report an experiment."""
-    from neuromvm.analysis.pipeline import analyze, check_analyses
+    from neuromvm.analysis.pipeline import analyze, check_analyses, is_analyzed
     from neuromvm.analysis.report import write_report
     from neuromvm.specs import load_experiment_spec
     from neuromvm.workflow.experiment import run_experiment
 
     spec = load_experiment_spec(experiment, overrides or ())
     check_analyses(spec)
-    _log_progress()
     with _interruptible("Finished steps are kept: add --resume to the same command to continue."):
         study = run_experiment(spec, out, resume=resume)
         for name in (name for name in spec.analyses if name != "sharing"):
-            typer.echo(f"analysis: {name}", err=True)
+            if resume and is_analyzed(study, name):
+                LOG.info("analysis: %s is there", name)
+                continue
+            LOG.info("analysis: %s", name)
             analyze(study, name)
         for null, count in (("labels", spec.nulls.refits), ("correspondence", spec.nulls.correspondence)):
             if count and "decoding" in spec.analyses:
                 _refit(study, count, None, spec.nulls.jobs, NULLS[null])
         if spec.sharing is not None:
             _share(study, None, None, None)
-        typer.echo(f"report: {write_report(study)}", err=True)
+        LOG.info("report: %s", write_report(study))
     if spec.analyses or spec.sharing is not None:
         print_short(study)
         print_verdict(study)
@@ -299,13 +356,12 @@ def few_shot(
     from neuromvm.folders.study import Study
     from neuromvm.workflow.few_shot import change_adaptation, run_few_shot
 
-    _log_progress()
     adaptation = change_adaptation(_settings(overrides), start)
     per_class = [read_trials(number) for number in trials.split(",")]
     with _interruptible("Finished trainings are kept: the same command continues."):
         study = run_few_shot(Study(run_folder), model, _names(animals), per_class, adaptation, start=start, seed=seed)
     analyze(study, "few_shot", {})
-    typer.echo(f"report: {write_report(study)}", err=True)
+    LOG.info("report: %s", write_report(study))
     print_short(study, "few_shot")
 
 
@@ -387,7 +443,7 @@ def _refit(study: "Study", count: int, rows: list[str] | None, jobs: int, null: 
 
 @app.command()
 def sweep(
-    spec: Annotated[Path, typer.Argument(metavar="SWEEP", help="YAML of the sweep: an experiment, and the settings to vary.")],
+    spec: Annotated[str, typer.Argument(metavar="SWEEP", help="YAML of the sweep, or the name of one that is shipped.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the sweep; the same command continues it.")],
     overrides: Overrides = None,
     engine: Annotated[

@@ -1,7 +1,9 @@
 """Run an experiment: from its spec to a run folder with fitted models and their latents. Finished steps are kept."""
 
 import logging
+import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from neuromvm.analysis.pipeline import needs_of
 from neuromvm.build import check_likelihoods
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.memory import read_recordings
+from neuromvm.data.pairing import condition_count
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
@@ -27,6 +30,7 @@ from neuromvm.files import (
     locked,
     read_dataset,
     read_json,
+    writable,
     write_atomically,
     write_json,
     write_tree,
@@ -37,7 +41,8 @@ from neuromvm.inference.agreement import posterior_agreement
 from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.transfer import impute_each, transfer
 from neuromvm.inference.traversal import traverse
-from neuromvm.specs import ExperimentSpec, load_data_spec, load_experiment_spec, to_yaml
+from neuromvm.specs import DataChoice, ExperimentSpec, load_data_spec, to_yaml
+from neuromvm.specs.files import load_run_spec
 from neuromvm.training.device import choose_device
 from neuromvm.training.fit import fit
 
@@ -49,6 +54,7 @@ MAKERS: dict[str, Callable[[FittedStack, xr.DataTree, xr.DataTree], xr.DataTree]
     "transferred": transfer,
     "imputed": impute_each,
 }
+BEGINNING = {"spec.yaml", "provenance.json", "recordings.nc", "splits.nc", "models"}  # what a run writes before it trains
 RECORDED_PACKAGES = ("neuromvm", "torch", "numpy", "scipy", "xarray", "h5py", "scikit-learn")
 
 
@@ -69,21 +75,26 @@ def run_experiment(spec: ExperimentSpec, out: str | Path, *, resume: bool = Fals
     Raises
     ------
     RunFolderError
-        If the folder is not empty and ``resume`` is off, or it holds a run of another spec.
+        If the folder is not empty and ``resume`` is off, or it holds a run of another spec. A run that ended before any
+        training was kept leaves a folder that is used again, by any experiment.
     """
     out = Path(out)
     _check_folder(out, spec, resume)
+    starts_anew = _ended_before_training(out) and bool(_differing(out, spec))
     # Errors in data, samples or splits are raised before the folder exists.
     recordings_file, splits_file = out / "recordings.nc", out / "splits.nc"
-    recordings = read_recordings(recordings_file) if recordings_file.is_file() else load_experiment_recordings(spec)
+    has_recordings, has_splits = (file.is_file() and not starts_anew for file in (recordings_file, splits_file))
+    recordings = read_recordings(recordings_file) if has_recordings else load_experiment_recordings(spec)
     samples = make_samples(recordings, spec.samples)
     _check_paths(spec, samples)
     for model in spec.models.values():
         check_likelihoods(model, samples)
-    splits = read_splits(splits_file) if splits_file.is_file() else make_splits(samples, spec.split)
+    splits = read_splits(splits_file) if has_splits else make_splits(samples, spec.split)
     path_samples = make_path_samples(recordings, spec.samples)
     with locked(out):
         _check_folder(out, spec, resume)  # again: another process may have written to it
+        if starts_anew:
+            _remove_beginning(out)
         write_atomically(out / "spec.yaml", to_yaml(spec).encode())
         record = provenance(spec, recordings)
         if (out / "provenance.json").is_file():  # a resumed run keeps the original record
@@ -124,7 +135,8 @@ def _run_model(
     if not (folder / "agreement.nc").is_file():
         shares_latents = fitted.member(0).shares_latents
         write_tree(folder / "agreement.nc", posterior_agreement(latents, splits, shares_latents=shares_latents))
-    for warning in agreement_warnings(read_dataset(folder / "agreement.nc")):
+    conditions = condition_count(samples) if spec.models[name].code == "simplex" else None
+    for warning in agreement_warnings(read_dataset(folder / "agreement.nc"), conditions):
         log.warning("%s: %s.", name, warning)
     for need in dict.fromkeys(need for analysis in spec.analyses for need in needs_of(analysis)):
         kept_tree(folder / f"{need}.nc", partial(MAKERS[need], fitted, samples, splits))
@@ -177,8 +189,8 @@ def provenance(spec: ExperimentSpec, recordings: xr.DataTree) -> dict[str, Any]:
 
 
 def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
-    """Raise RunFolderError for a folder that is not empty, unless the same experiment is resumed."""
-    if is_empty(out):
+    """Raise RunFolderError for a folder that holds anything but the beginning of a run, unless the same experiment is resumed."""
+    if is_empty(out) or _ended_before_training(out):
         return
     if not resume:
         raise RunFolderError(
@@ -188,13 +200,43 @@ def _check_folder(out: Path, spec: ExperimentSpec, resume: bool) -> None:
         )
     if not (out / "spec.yaml").is_file():
         raise RunFolderError(str(out), found="files but no spec.yaml", expected="a run folder", next_step="Choose another --out")
-    before = load_experiment_spec(out / "spec.yaml")
-    parts = ("data", "samples", "split", "models", "training", "training_of")
-    differing = [name for name in parts if getattr(before, name) != getattr(spec, name)]
-    if differing:
+    if differing := _differing(out, spec):
         raise RunFolderError(
             str(out),
             found=f"a run with other settings of {', '.join(differing)}",
             expected="the same experiment",
             next_step="Resume with the settings in its spec.yaml, or choose another --out",
         )
+
+
+def _ended_before_training(out: Path) -> bool:
+    """Return whether a folder holds a run that ended before a checkpoint was kept, and nothing else."""
+    if (
+        not (out / "spec.yaml").is_file()
+        or not {path.name for path in out.iterdir() if not path.name.startswith(".")} <= BEGINNING
+    ):
+        return False
+    return not any((out / "models").glob("*/fitted.json")) and not any((out / "models").glob("*/checkpoints/*/state.json"))
+
+
+def _remove_beginning(out: Path) -> None:
+    """Remove what a run has written before its first training was kept."""
+    with writable(out):
+        for name in BEGINNING - {"models"}:
+            (out / name).unlink(missing_ok=True)
+        if (out / "models").exists():
+            shutil.rmtree(out / "models")
+
+
+def _differing(out: Path, spec: ExperimentSpec) -> list[str]:
+    """Return the parts of the experiment in a run folder whose settings differ and change what is computed."""
+    before = load_run_spec(out / "spec.yaml")
+    parts = ("samples", "split", "models", "training", "training_of")
+    differing = ["data"] if _absolute(before.data) != _absolute(spec.data) else []
+    return [*differing, *(name for name in parts if getattr(before, name) != getattr(spec, name))]
+
+
+def _absolute(data: DataChoice) -> DataChoice:
+    """Return a choice of data whose paths do not depend on the working directory."""
+    spec = os.path.abspath(data.spec) if Path(data.spec).suffix in {".yaml", ".yml"} else data.spec
+    return data.model_copy(update={"spec": spec, "root": None if data.root is None else os.path.abspath(data.root)})

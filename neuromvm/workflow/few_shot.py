@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import xarray as xr
-from pydantic import ValidationError
 
 from neuromvm import schema
 from neuromvm.data.splits import few_trials, without_animal
@@ -148,13 +147,7 @@ def change_adaptation(settings: Mapping[str, object], start: Beginning = "random
     >>> change_adaptation({"epochs": 50}).epochs
     50
     """
-    try:
-        return TrainingSpec.model_validate({**TRAINING_AFTER[start].model_dump(), **settings})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        setting = ".".join(map(str, problem["loc"]))
-        known = did_you_mean(setting, sorted(TrainingSpec.model_fields))
-        raise SpecError(f"adaptation.{setting}", found=str(problem["msg"]), next_step=known) from error
+    return TrainingSpec(**{**TRAINING_AFTER[start].model_dump(), **dict(settings)})
 
 
 def fit_without(

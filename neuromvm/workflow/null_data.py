@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
-from tqdm.auto import tqdm
 
 from neuromvm.inference.fitted_stack import FittedStack
+from neuromvm.progress import Progress
 
 Batch = TypeVar("Batch")
 
@@ -43,10 +43,10 @@ def compute(
     done: Iterable[tuple[str, list[str]]] = Parallel(n_jobs=jobs, return_as="generator_unordered")(
         delayed(work)(path, batch) for batch in batches
     )
-    bar = tqdm(done, total=len(batches), desc=label, unit="batch", disable=None if progress else True)
-    for name, failures in bar:
-        failed += failures
-        bar.set_postfix_str(name, refresh=False)
+    with Progress(len(batches), label, "batch", shown=progress) as bar:
+        for name, failures in done:
+            failed += failures
+            bar.advance(note=name)
     return failed
 
 

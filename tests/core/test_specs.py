@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from neuromvm.errors import SpecError
 from neuromvm.specs import ExperimentSpec, ModelSpec
 
 EXPERIMENT = {
@@ -40,7 +41,7 @@ def test_a_name_stands_for_a_group_with_default_settings():
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, words):
-    with pytest.raises(ValidationError, match=words):
+    with pytest.raises(SpecError, match=words):
         ModelSpec(**settings)
 
 

@@ -4,12 +4,11 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from neuromvm import schema
 from neuromvm.data.splits import SPLIT_KINDS, few_trials, make_splits, trial_strata
 from neuromvm.data.windows import make_samples
-from neuromvm.errors import SplitError
+from neuromvm.errors import SpecError, SplitError
 from neuromvm.schema import Part
 from neuromvm.specs import SampleSpec, SplitSpec
 from tests.conftest import tuned_recordings, with_trial_label
@@ -110,7 +109,7 @@ def test_the_published_split_trains_and_tests_on_the_same_trials_as_many_as_the_
 
 @pytest.mark.parametrize("settings", [{"validation": 0.2}, {"repeats": 2}])
 def test_the_published_split_is_one(settings):
-    with pytest.raises(ValidationError, match="the published split is one"):
+    with pytest.raises(SpecError, match="the published split is one"):
         SplitSpec(kind="published", **settings)
 
 

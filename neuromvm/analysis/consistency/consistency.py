@@ -48,6 +48,7 @@ from neuromvm.analysis.statistics import over_trials
 from neuromvm.analysis.statistics.hierarchy import between_animals, mean_of_pairs, over_pairs
 from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.errors import SpecError
+from neuromvm.progress import steps
 from neuromvm.schema import check_same_trials, in_sample, subjects
 from neuromvm.specs.base import Spec
 
@@ -181,7 +182,7 @@ def compare_animals(
     draws = 0 if fitted else options.permutations
     compared = [
         compare_pairs(representation, samples, splits, layout, measures, ridge=options.ridge, draws=draws, seed=options.seed)
-        for representation in representations.values()
+        for representation in steps(representations.values(), "consistency", "row")
     ]
     arrays = {key: np.stack([pairs.arrays[key] for pairs in compared]) for key in DIMS}
     names, numbers = list(representations), subjects(samples)

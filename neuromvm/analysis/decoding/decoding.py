@@ -38,6 +38,7 @@ from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.data.design import design_flags
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError, SpecError, expect
+from neuromvm.progress import steps
 from neuromvm.schema import check_same_trials, expect_tree, in_sample
 
 if TYPE_CHECKING:
@@ -159,13 +160,13 @@ def predict(
     options = options.model_copy(update={"baselines": tuple(name for name in options.baselines if name not in left_out)})
     predictions: dict[str, xr.DataTree] = {}
     chosen: dict[str, Tuned[str]] = {}
-    for name, tree in latents.items():
+    for name, tree in steps(latents.items(), "reading latents", "model"):
         penalties = tuned_penalties(tree, samples, splits, options)
         predictions[name] = decode(Latents(tree, splits, inverse_penalty=penalties.settings), samples, splits)
         texts = [json.dumps({LATENT_PENALTY: penalty}) for penalty in penalties.settings]
         chosen[name] = Tuned(texts, penalties.repeats, penalties.share)
     inputs = Inputs(samples, splits)
-    for name, tuned in tuned_options(samples, splits, options).items():
+    for name, tuned in steps(tuned_options(samples, splits, options).items(), "reading baselines", "row"):
         predictions[name] = decode(baseline(name, inputs, tuned.settings), samples, splits)
         texts = [json.dumps({key: getattr(of_split, key) for key in BASELINES[name].grid}) for of_split in tuned.settings]
         chosen[name] = Tuned(texts, tuned.repeats, tuned.share)

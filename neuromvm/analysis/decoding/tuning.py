@@ -20,6 +20,7 @@ from neuromvm.analysis.readouts.representations import Floats, Inputs, Latents, 
 from neuromvm.analysis.statistics.over_trials import mean_of_scored
 from neuromvm.data.splits import divide_training_sides
 from neuromvm.errors import ShapeError, SplitError
+from neuromvm.progress import steps
 from neuromvm.specs import SplitSpec
 
 Setting = TypeVar("Setting")
@@ -108,7 +109,8 @@ def tuned_options(samples: xr.DataTree, splits: xr.DataTree, options: Options) -
     if not options.tune:
         return {name: Tuned.as_given(options, _number_of_splits(splits)) for name in options.baselines}
     divisions = _Divisions(samples, splits, options.inner_folds)
-    return {name: _tuned(name, divisions, options) for name in options.baselines}
+    rows = steps(options.baselines, "choosing settings", "row")
+    return {name: _tuned(name, divisions, options) for name in rows}
 
 
 def tuned_penalties(latents: xr.DataTree, samples: xr.DataTree, splits: xr.DataTree, options: BaselineOptions) -> Tuned[float]:

@@ -89,7 +89,7 @@ def _agreement(study: Study, model: str) -> Section:
         return Section(model, f"What was computed cannot be read. {error}")
     if agreement is None:
         return Section(model, "Not computed. Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume")
-    warnings = [sentence[0].upper() + sentence[1:] for sentence in agreement_warnings(agreement)]
+    warnings = [sentence[0].upper() + sentence[1:] for sentence in agreement_warnings(agreement, study.simplex_conditions(model))]
     sentence = f"{_pairs_sentence(agreement)} {_latents_sentence(agreement)}"
     return Section(model, sentence, embedded_figure(partial(agreement_figure, agreement)), warnings)
 

@@ -16,6 +16,7 @@ from neuromvm.analysis.statistics import over_trials
 from neuromvm.data.features import Scaler
 from neuromvm.data.permutation import draw_permutation
 from neuromvm.data.splits import make_splits
+from neuromvm.progress import steps
 from neuromvm.schema import Part, is_fitted, is_scored
 from neuromvm.specs import SplitSpec
 
@@ -47,7 +48,7 @@ def trial_orders(name: str, dataset: xr.Dataset, permutations: int, within: str 
 
     ``within`` is a trial label; activity is permuted among trials of the same value.
     """
-    for draw in range(permutations + 1):
+    for draw in steps(range(permutations + 1), f"permutations of {name}", "draw"):
         yield draw_permutation(name, dataset, draw, within=within).trial
 
 

@@ -20,6 +20,7 @@ from neuromvm.analysis.statistics.over_trials import interval, judged, mean_of_s
 from neuromvm.analysis.time.phase_decoding import Decoded, Resampling, decode_phases, phase_centres, phased_spikes
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SplitError
+from neuromvm.progress import steps
 from neuromvm.schema import check_same_trials, in_sample
 from neuromvm.specs.base import Spec
 
@@ -115,7 +116,9 @@ def decode_by_phase(
         phased_spikes(name, recordings, samples, splits, window, options.phases, options.least_occupancy)
         for name in samples.children
     ]
-    decoded = [decode_phases(spikes, classes, resampling, options.permute_within) for spikes in animals]
+    decoded = [
+        decode_phases(spikes, classes, resampling, options.permute_within) for spikes in steps(animals, "theta_phase", "animal")
+    ]
     scored = [animal for animal in decoded if animal.tested]
     if not scored:
         raise SplitError(

@@ -35,6 +35,7 @@ from neuromvm.analysis.time.sliding import (
 )
 from neuromvm.data.windows import make_samples, sample_spec
 from neuromvm.errors import SpecError, SplitError
+from neuromvm.progress import steps
 from neuromvm.schema import check_same_trials, grid_dim, in_sample
 from neuromvm.specs import SampleSpec
 from neuromvm.specs.base import Spec
@@ -124,7 +125,10 @@ def decode_in_time(
     dataset = next(iter(recordings.children.values())).to_dataset()
     grid = grid_dim(dataset)
     other_recordings = {target: schema.other_animals(windows, target) for target in windows.children}
-    parts = [_scores(representation, other_recordings, options, grid) for representation in followed.values()]
+    parts = [
+        _scores(representation, other_recordings, options, grid)
+        for representation in steps(followed.values(), "time_resolved", "row")
+    ]
     if not any(np.isfinite(part["value"]).any() for part in parts):
         raise SplitError(
             "analysis time_resolved",

@@ -15,6 +15,7 @@ from neuromvm.data.loaders.trials import FilterValues, warn_of_overlaps
 from neuromvm.data.loaders.warped import with_duration
 from neuromvm.data.memory import MemoryBudget
 from neuromvm.errors import DataFormatError, SpecError, did_you_mean, expect
+from neuromvm.progress import steps
 from neuromvm.schema import VERSION, Dropped, activity, grid_dim, validate_recordings, with_dropped
 from neuromvm.schema import dropped as account_of
 from neuromvm.specs.data import BinnedSpikeActivity, DataSpec, LfpPowerActivity, PositionGrid, RoiActivity, TimeGrid
@@ -70,7 +71,8 @@ def load_recordings(spec: DataSpec, root: str | Path | None = None) -> xr.DataTr
     nodes: dict[str, xr.Dataset] = {}
     memory = MemoryBudget()
     filter_values: FilterValues = {}
-    for animal in dict.fromkeys(session.animal for session in sessions):
+    names = list(dict.fromkeys(session.animal for session in sessions))
+    for animal in steps(names, f"loading {spec.name}", "animal"):
         dataset = _read_animal([session for session in sessions if session.animal == animal], spec, filter_values)
         if lacking := _lacking(spec, animal, dataset):
             dropped.append(Dropped(f"animal {animal}", lacking, 1))

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm.auto import tqdm
-
 from neuromvm.analysis.pipeline import check_analyses
 from neuromvm.errors import RunFolderError
 from neuromvm.files import is_empty, locked_in_turn, remove_temporaries, write_atomically, write_json, write_tree
 from neuromvm.folders.sweep import FAILED, PLAN, SweepFolder, cell_name, fingerprint
+from neuromvm.progress import Progress as WorkProgress
 from neuromvm.specs import to_yaml
 from neuromvm.specs.sweep import SweepSpec
 from neuromvm.workflow.experiment import load_experiment_recordings
@@ -124,12 +123,11 @@ def _tasks(spec: SweepSpec, cells: Sequence[Variation], out: Path) -> list[CellT
 def _run(tasks: Sequence[CellTask], sweep: SweepFolder, engine: Engine, size: int | None, progress: bool) -> None:
     batches = remaining_batches(tasks, size, engine.jobs)
     failed, done = 0, len(tasks) - sum(map(len, batches))
-    with tqdm(total=len(tasks), initial=done, desc=sweep.name, unit="cell", disable=None if progress else True) as bar:
+    with WorkProgress(len(tasks), sweep.name, "cell", done=done, shown=progress) as bar:
         for result in engine.map(run_batch, batches):
             outcomes = _outcomes_of_lost(batches[result.number], result.reason) if isinstance(result, Lost) else result
             failed += outcomes.count("failed")
-            bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
-            bar.update(len(outcomes))
+            bar.advance(len(outcomes), note=f"failed={failed}" if failed else "")
     if all(task.done for task in tasks):
         shutil.rmtree(sweep.path / STACKS, ignore_errors=True)  # of interrupted stacks whose cells were divided differently later
 
