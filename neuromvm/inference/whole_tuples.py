@@ -29,6 +29,7 @@ class Decoded(NamedTuple):
     decoded: NDArray[np.float32]
     true: NDArray[np.float32]
     log_likelihood: NDArray[np.float32]  # (tuple,)
+    match: NDArray[np.int16]  # (tuple,), code of the condition
 
 
 @torch.no_grad()
@@ -95,6 +96,7 @@ def decoded_from_one(
     model, generator = fitted.member(replica), torch.Generator().manual_seed(seed)
     posteriors, available = posteriors_of(fitted, model, samples, replica, names, pairs)
     true = {name: _targets(fitted, model, samples, replica, name)[pairs[:, column]] for column, name in enumerate(names)}
+    match = samples[names[0]]["match"].to_numpy().ravel()[pairs[:, 0]]
     for row, source in enumerate(names):
         alone = torch.zeros_like(available)
         alone[row] = 1
@@ -107,7 +109,7 @@ def decoded_from_one(
             likelihood = model.likelihood(target)
             raw = torch.cat([model.decoders[target](part) for part in latents.split(ROWS_AT_ONCE)])
             scores = likelihood.log_prob(raw, true[target]).numpy()
-            yield Decoded(source, target, likelihood.mean(raw).numpy(), true[target].numpy(), scores)
+            yield Decoded(source, target, likelihood.mean(raw).numpy(), true[target].numpy(), scores, match)
 
 
 def scored_tuples(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, replica: int) -> NDArray[np.int64]:

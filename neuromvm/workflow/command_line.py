@@ -12,6 +12,7 @@ import typer
 
 from neuromvm import __version__
 from neuromvm.errors import NeuromvmError, SpecError, shortened
+from neuromvm.workflow.benchmark.commands import app as benchmark_app
 from neuromvm.workflow.printing import print_csv, print_scores, print_short, print_table, print_verdict
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at recordings before using them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(benchmark_app, name="benchmark")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Experiment = Annotated[Path, typer.Argument(help="YAML of the experiment.")]
