@@ -42,6 +42,7 @@ class PolyMnistSpec(Spec):
     data_seed: int = Field(0, ge=0)
     networks: ResidualNetworks = ResidualNetworks()
     latent: int = Field(512, ge=2, description="Of all methods; half of them are private in mmvae_plus")
+    subsets: int = Field(15, ge=1, description="mopoe: subsets of modalities decoded for each tuple, drawn if there are more")
     likelihood_scale: float = Field(0.75, gt=0, description="Of the Laplace likelihood")
     epochs: int = Field(500, ge=1)
     batch_size: int = Field(256, ge=2)
@@ -63,10 +64,11 @@ SIZES: dict[str, Preset] = {
         PolyMnistSpec(
             networks=ResidualNetworks(channels=16, patch=4),
             latent=32,
-            epochs=16,
+            copies=4,
+            subsets=3,
+            epochs=4,
             batch_size=128,
             learning_rate=2e-3,
-            classifier_epochs=12,
         ),
         (0.3, 1.0, 3.0),
     ),
@@ -86,6 +88,8 @@ def model_of(spec: PolyMnistSpec, method: str, beta: float) -> ModelSpec:
     sharing, latent = METHODS[method], spec.latent
     if sharing["kind"] == "mmvae_plus":
         latent, sharing = spec.latent - spec.latent // 2, {**sharing, "private": spec.latent // 2}
+    if sharing.get("aggregation") == "mixture_of_products":
+        sharing = {**sharing, "components": spec.subsets}
     return ModelSpec.model_validate({
         "sharing": sharing,
         "latent": latent,
