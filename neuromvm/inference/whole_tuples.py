@@ -58,7 +58,7 @@ def joint_reconstruction(fitted: FittedStack, samples: xr.DataTree, splits: xr.D
         If there are no test samples.
     """
     schema.expect_samples_with_splits(samples, splits)
-    names = list(fitted.scalers)
+    names = list(fitted.windows)
     error, log_likelihood = (np.full((len(fitted.replicas), len(names)), np.nan) for _ in range(2))
     for number in range(len(fitted.replicas)):
         pairs = scored_tuples(fitted, samples, splits, number)
@@ -66,8 +66,9 @@ def joint_reconstruction(fitted: FittedStack, samples: xr.DataTree, splits: xr.D
         scored.likelihoods = nn.ModuleDict({name: _ErrorOfMean(model.likelihood(name)) for name in names})
         generator, totals = torch.Generator().manual_seed(seed), torch.zeros(2, len(names))
         model.likelihood_weights = scored.likelihood_weights = {}
+        whole = _Samples.of(fitted, model, samples, number)
         for start in range(0, len(pairs), ROWS_AT_ONCE):
-            batch = _batch(fitted, model, samples, number, pairs[start : start + ROWS_AT_ONCE])
+            batch = whole.batch(pairs[start : start + ROWS_AT_ONCE])
             count, width = model.noise_shape
             noise = torch.randn(count, len(batch.condition), width, generator=generator)
             for row, of in enumerate((scored, model)):
@@ -90,7 +91,7 @@ def decoded_from_one(
     The latent of another modality is drawn from what the model knows of it, given the source
     (:meth:`neuromvm.models.MultimodalVAE.infer_absent`). ``decoded`` is the expectation of the decoder.
     """
-    names = list(fitted.scalers)
+    names = list(fitted.windows)
     pairs = scored_tuples(fitted, samples, splits, replica)
     pairs = pairs[(pairs >= 0).all(axis=1)]
     model, generator = fitted.member(replica), torch.Generator().manual_seed(seed)
@@ -115,7 +116,7 @@ def decoded_from_one(
 def scored_tuples(fitted: FittedStack, samples: xr.DataTree, splits: xr.DataTree, replica: int) -> NDArray[np.int64]:
     """Return the test tuples of a replica ``(tuple, animal)``, numbers of samples; -1 where a modality is absent."""
     split = fitted.replicas[replica].split
-    pairs = in_order([test_codes(samples, splits, name, split) for name in fitted.scalers])
+    pairs = in_order([test_codes(samples, splits, name, split) for name in fitted.windows])
     if not len(pairs):
         raise SplitError(f"split {split}", found="no test trials", expected="at least one")
     return pairs
@@ -151,12 +152,28 @@ def _targets(fitted: FittedStack, model: MultimodalVAE, samples: xr.DataTree, re
     return torch.from_numpy(activity.reshape(-1, fitted.windows[name].features).astype(np.float32))
 
 
-def _batch(fitted: FittedStack, model: MultimodalVAE, samples: xr.DataTree, replica: int, pairs: NDArray[np.int64]) -> Batch:
-    """Return tuples ``(tuple, animal)`` as a batch."""
-    present, rows = torch.from_numpy(pairs >= 0), np.maximum(pairs, 0)
-    inputs, targets, codes = {}, {}, []
-    for column, name in enumerate(model.modalities):
-        inputs[name] = fitted.scaled(samples, name, replica).flatten(0, 1)[rows[:, column]]
-        targets[name] = _targets(fitted, model, samples, replica, name)[rows[:, column]]
-        codes.append(np.where(pairs[:, column] >= 0, samples[name]["match"].to_numpy().ravel()[rows[:, column]], -1))
-    return Batch(inputs, targets, present.T.float(), torch.from_numpy(np.max(codes, axis=0).astype(np.int64)))
+class _Samples(NamedTuple):
+    """Modality -> what its encoder sees and its likelihood scores ``(sample, feature)``, and match codes ``(sample,)``."""
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    match: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, fitted: FittedStack, model: MultimodalVAE, samples: xr.DataTree, replica: int) -> "_Samples":
+        """Return the samples of all modalities as a replica sees them."""
+        inputs = {name: fitted.scaled(samples, name, replica).flatten(0, 1) for name in model.modalities}
+        targets = {
+            name: _targets(fitted, model, samples, replica, name) if model.likelihood(name).scores_recorded() else values
+            for name, values in inputs.items()
+        }
+        match = {name: torch.from_numpy(samples[name]["match"].to_numpy().ravel().astype(np.int64)) for name in inputs}
+        return cls(inputs, targets, match)
+
+    def batch(self, pairs: NDArray[np.int64]) -> Batch:
+        """Return tuples ``(tuple, animal)`` as a batch."""
+        present = torch.from_numpy(pairs >= 0)
+        rows = dict(zip(self.inputs, torch.from_numpy(np.maximum(pairs, 0)).unbind(1), strict=True))
+        inputs, targets = ({name: values[rows[name]] for name, values in of.items()} for of in (self.inputs, self.targets))
+        codes = torch.stack([self.match[name][index] for name, index in rows.items()], dim=1)
+        return Batch(inputs, targets, present.T.float(), codes.masked_fill(~present, -1).amax(1))
