@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neuromvm.data.describe import describe as describe
     from neuromvm.data.loaders import load_recordings as load_recordings
+    from neuromvm.data.modalities import recordings_of_modalities as recordings_of_modalities
+    from neuromvm.data.modalities import splits_by_label as splits_by_label
     from neuromvm.data.simulate.experiment import simulate as simulate
     from neuromvm.data.splits import few_trials as few_trials
     from neuromvm.data.splits import make_splits as make_splits
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from neuromvm.folders.study import Study as Study
     from neuromvm.inference.fitted_stack import FittedStack as FittedStack
     from neuromvm.inference.imputation import impute as impute
+    from neuromvm.networks import register_networks as register_networks
     from neuromvm.specs import DataSpec as DataSpec
     from neuromvm.specs import ExperimentSpec as ExperimentSpec
     from neuromvm.specs import ModelSpec as ModelSpec
@@ -85,6 +88,9 @@ _HOMES = dict.fromkeys([*_SPECS, "load_data_spec", "load_experiment_spec"], "neu
     "load_recordings": "neuromvm.data.loaders",
     "make_samples": "neuromvm.data.windows",
     "make_splits": "neuromvm.data.splits",
+    "recordings_of_modalities": "neuromvm.data.modalities",
+    "splits_by_label": "neuromvm.data.modalities",
+    "register_networks": "neuromvm.networks",
     "open_recordings": "neuromvm.data.storage",
     "run_experiment": "neuromvm.workflow.experiment",
     "single_windows": "neuromvm.data.windows",

@@ -19,9 +19,36 @@ from neuromvm.models import MMVM, Autoencoder, IndependentVAE, JointVAE, MMVAEPl
 from neuromvm.models.joint import AGGREGATIONS
 from neuromvm.models.mmvm import Rate, mixture_rate, pairwise_rate, pooled_mixture_rate, pooled_pairwise_rate
 from neuromvm.models.published import PUBLISHED_AGGREGATIONS
-from neuromvm.networks import ConstantScale, Decoder, Encoder, NoScale, PathDecoder, PathEncoder, PredictedScale, SimplexMean, mlp
+from neuromvm.networks import (
+    ConstantScale,
+    Decoder,
+    Encoder,
+    Layout,
+    NoScale,
+    PathDecoder,
+    PathEncoder,
+    PredictedScale,
+    ResidualSize,
+    SimplexMean,
+    ToChannels,
+    ToFeatures,
+    hidden_width,
+    mlp,
+    own_networks,
+    residual_readout,
+    residual_trunk,
+)
 from neuromvm.specs import ModelSpec
-from neuromvm.specs.model import ConvolutionNetworks, LinearNetworks, MLPNetworks, PublishedNetworks, ScheduleSpec
+from neuromvm.specs.model import (
+    AnyNetworks,
+    ConvolutionNetworks,
+    LinearNetworks,
+    MLPNetworks,
+    OwnNetworks,
+    PublishedNetworks,
+    ResidualNetworks,
+    ScheduleSpec,
+)
 
 RATES: dict[tuple[str, bool], Rate] = {
     ("mixture", False): mixture_rate,
@@ -76,24 +103,65 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         modules = Modules(
-            {animal: _encoder(spec, window) for animal, window in windows.items()},
-            {animal: _decoder(spec, window) for animal, window in windows.items()},
-            {
-                animal: likelihood_class(spec, animal)(window.features, window.units, window.bin_width)
-                for animal, window in windows.items()
-            },
+            *_networks(spec, windows),
+            {animal: _likelihood(spec, animal, window) for animal, window in windows.items()},
         )
     if training_targets is not None:
         _start_likelihoods(modules.likelihoods, training_targets)
     for animal, trials in (trial_models or {}).items():
         _start_from_trials(spec, modules.encoders[animal], modules.decoders[animal], trials)
     root = _path_root(spec, next(iter(windows.values())))
-    return SHARINGS[spec.sharing.kind](spec.sharing, modules, 1 if root is None else root.shape[1])
+    model = SHARINGS[spec.sharing.kind](spec.sharing, modules, 1 if root is None else root.shape[1])
+    model.likelihood_weights = dict(spec.likelihood_weight_of)
+    return model
 
 
 def likelihood_class(spec: ModelSpec, animal: str) -> type[Likelihood]:
     """Return the class of an animal's likelihood: its own, or the common one."""
     return LIKELIHOODS[spec.likelihood_of.get(animal, spec.likelihood).kind]
+
+
+def _likelihood(spec: ModelSpec, animal: str, window: WindowShape) -> Likelihood:
+    """Return the likelihood of an animal, with the scale that the spec fixes, if it does."""
+    scale = spec.likelihood_of.get(animal, spec.likelihood).scale
+    fixed = {} if scale is None else {"scale": scale}
+    return likelihood_class(spec, animal)(window.features, window.units, window.bin_width, **fixed)
+
+
+def _networks_of(spec: ModelSpec, animal: str) -> AnyNetworks:
+    """Return the networks of an animal: its own, or the common ones."""
+    return spec.networks_of.get(animal, spec.networks)
+
+
+def _networks(spec: ModelSpec, windows: Mapping[str, WindowShape]) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """Return the encoder and the decoder of each animal; torch's global generator draws their weights, encoders first."""
+    encoders: dict[str, nn.Module] = {}
+    decoders: dict[str, nn.Module] = {}
+    for animal, window in windows.items():
+        match _networks_of(spec, animal):
+            case OwnNetworks() as networks:
+                layout = _layout(window)
+                trunk, decoders[animal] = own_networks(networks.name, layout, _latent(spec), networks.settings)
+                encoders[animal] = _around(spec, layout, trunk)
+                decoders[animal] = nn.Sequential(decoders[animal], ToFeatures())
+            case networks:
+                encoders[animal] = _encoder(spec, networks, window)
+    for animal, window in windows.items():
+        if animal not in decoders:
+            decoders[animal] = _decoder(spec, _networks_of(spec, animal), window)
+    return encoders, {animal: decoders[animal] for animal in windows}
+
+
+def _layout(window: WindowShape) -> Layout:
+    """Return a modality as networks see it: an image, a sequence of bins, or a vector where there is one bin."""
+    return Layout(window.units, window.extent or ((window.bins,) if window.bins > 1 else ()))
+
+
+def _around(spec: ModelSpec, layout: Layout, trunk: nn.Module) -> Encoder:
+    """Return an encoder of features: a trunk that sees the modality in its shape, and the heads of the posterior."""
+    width, latent = hidden_width(trunk, layout), _latent(spec)
+    hidden = nn.Sequential(ToChannels(layout), trunk, nn.Flatten())
+    return Encoder(hidden, _mean(spec, width, latent), _scale(spec, width, latent), latent)
 
 
 def check_likelihoods(spec: ModelSpec, samples: xr.DataTree) -> None:
@@ -104,11 +172,12 @@ def check_likelihoods(spec: ModelSpec, samples: xr.DataTree) -> None:
 
 
 def _check_named(spec: ModelSpec, animals: Iterable[str]) -> None:
-    """Raise SpecError if a likelihood is for an unknown animal."""
+    """Raise SpecError if a likelihood, its weight or networks are for an unknown animal."""
     known = sorted(animals)
-    for animal in spec.likelihood_of:
-        if animal not in known:
-            raise SpecError("likelihood_of", found=f"no animal {animal!r}", next_step=did_you_mean(animal, known))
+    for setting in ("likelihood_of", "networks_of", "likelihood_weight_of"):
+        for animal in getattr(spec, setting):
+            if animal not in known:
+                raise SpecError(setting, found=f"no animal {animal!r}", next_step=did_you_mean(animal, known))
 
 
 def _start_likelihoods(likelihoods: Mapping[str, Likelihood], training_targets: Callable[[str], Tensor]) -> None:
@@ -137,16 +206,16 @@ def _latent(spec: ModelSpec) -> int:
     return spec.latent + getattr(spec.sharing, "private", 0)
 
 
-def _hidden(spec: ModelSpec, features: int) -> list[int]:
+def _hidden(networks: AnyNetworks, features: int) -> list[int]:
     """Return the widths of the hidden layers of an encoder."""
-    match spec.networks:
+    match networks:
         case MLPNetworks(hidden=hidden):
             return hidden
         case LinearNetworks():
             return []
         case PublishedNetworks():
             return [features, features]
-    raise NotImplementedError(f"networks {spec.networks.kind!r} without a case in neuromvm.build")
+    raise NotImplementedError(f"networks {networks.kind!r} without a case in neuromvm.build")
 
 
 def _convolutions(spec: ModelSpec) -> dict[str, int]:
@@ -154,7 +223,11 @@ def _convolutions(spec: ModelSpec) -> dict[str, int]:
     return spec.networks.model_dump(include={"hidden", "layers", "kernel"})
 
 
-def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
+def _residual_size(networks: ResidualNetworks) -> ResidualSize:
+    return ResidualSize(**networks.model_dump(exclude={"kind"}))
+
+
+def _encoder(spec: ModelSpec, networks: AnyNetworks, window: WindowShape) -> nn.Module:
     """Return the encoder of one animal; torch's global generator draws its weights."""
     root, latent = _path_root(spec, window), _latent(spec)
     if root is not None:
@@ -162,13 +235,19 @@ def _encoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
         if spec.sharing.deterministic:
             encoder.scale = NoScale()
         return encoder
-    hidden = _hidden(spec, window.features)
-    if spec.networks.kind == "published":
+    if isinstance(networks, ResidualNetworks):
+        layout = _layout(window)
+        return _around(spec, layout, residual_trunk(layout, _residual_size(networks)))
+    hidden = _hidden(networks, window.features)
+    if networks.kind == "published":
         hidden = [*hidden, latent]
     width = [window.features, *hidden][-1]
-    scale = _scale(spec, width, latent)
-    mean = SimplexMean(width, latent, spec.gain) if spec.code == "simplex" else nn.Linear(width, latent)
+    scale, mean = _scale(spec, width, latent), _mean(spec, width, latent)
     return Encoder(mlp(window.features, hidden), mean, scale, latent)
+
+
+def _mean(spec: ModelSpec, width: int, latent: int) -> nn.Module:
+    return SimplexMean(width, latent, spec.gain) if spec.code == "simplex" else nn.Linear(width, latent)
 
 
 def _scale(spec: ModelSpec, width: int, latent: int) -> nn.Module:
@@ -179,11 +258,13 @@ def _scale(spec: ModelSpec, width: int, latent: int) -> nn.Module:
     return PredictedScale(width, latent)
 
 
-def _decoder(spec: ModelSpec, window: WindowShape) -> nn.Module:
+def _decoder(spec: ModelSpec, networks: AnyNetworks, window: WindowShape) -> nn.Module:
     root, latent = _path_root(spec, window), _latent(spec)
     if root is not None:
         return PathDecoder(window.units, latent, root, **_convolutions(spec))
-    return Decoder(latent, _hidden(spec, window.features)[::-1], window.features)
+    if isinstance(networks, ResidualNetworks):
+        return nn.Sequential(residual_readout(_layout(window), _residual_size(networks), latent), ToFeatures())
+    return Decoder(latent, _hidden(networks, window.features)[::-1], window.features)
 
 
 def _start_from_trials(spec: ModelSpec, encoder: nn.Module, decoder: nn.Module, trials: TrialModel) -> None:

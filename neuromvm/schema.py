@@ -6,6 +6,10 @@ relative to the alignment event) lives at the root and is shared. With a field p
 labels the bins; NaN where it is not known. Samples, windows of recordings: ``activity (trial, window, bin, unit)`` with ``label``
 and ``match (trial, window)``. Splits: ``part (split, trial)``, see :class:`Part`. Latents: ``latent_mean, latent_scale (replica,
 trial, window, latent)``.
+
+A modality that is not neural is a node too. An image has its pixels as positions, row by row (``attrs["extent"]``: rows and
+columns), and its channels as units; a text its positions and its vocabulary, one-hot bytes; a vector one position. The grid of
+such a node is its own.
 """
 
 import json
@@ -27,6 +31,7 @@ ACTIVITY_NAMES = ("spike_count", "event_amplitude")
 GRID_DIMS = ("time", "position")
 THETA_PHASE = "theta_phase"
 ACTIVITY_KIND = "activity_kind"  # attribute of activity: one of ACTIVITY_KINDS
+EXTENT = "extent"  # attribute of images: rows and columns
 MISSING_STEP = "Correct them, or set samples.missing (missing=... of arrays) to drop_trials or drop_units, which are counted"
 LARGEST_COUNT = 2**32 - 1
 LABEL_TYPES = (str, bool, int, float, np.bool_, np.integer, np.floating, np.datetime64, type(None))  # in arrays of objects
@@ -48,10 +53,14 @@ RESERVED_ANIMAL_NAMES = {
 
 
 class ActivityValues(NamedTuple):
-    """What numbers a kind of activity holds: its ``variable`` in recordings, and whether they can be ``negative``."""
+    """What numbers a kind of activity holds: its ``variable`` in recordings, and whether they can be ``negative``.
+
+    ``own_grid``: its bins are pixels or positions in a text, which other modalities need not have.
+    """
 
     variable: str
     negative: bool
+    own_grid: bool = False
 
 
 # How each kind is binned, transformed and modelled: neuromvm.data.activity_kinds
@@ -61,6 +70,9 @@ ACTIVITY_KINDS = {
     "fluorescence": ActivityValues("event_amplitude", negative=True),
     "amplitudes": ActivityValues("event_amplitude", negative=False),
     "power": ActivityValues("event_amplitude", negative=False),
+    "image": ActivityValues("event_amplitude", negative=True, own_grid=True),
+    "tokens": ActivityValues("event_amplitude", negative=False, own_grid=True),
+    "vector": ActivityValues("event_amplitude", negative=True, own_grid=True),
 }
 Missing = Literal["refuse", "drop_trials", "drop_units"]
 
@@ -160,6 +172,12 @@ def activity(dataset: xr.Dataset) -> xr.DataArray:
             expected=f"exactly one of {', '.join(ACTIVITY_NAMES)}",
         )
     return dataset[names[0]]
+
+
+def has_own_grid(values: xr.DataArray) -> bool:
+    """Return whether the bins of activity are pixels or positions of its own, not times that all animals have."""
+    kind = ACTIVITY_KINDS.get(values.attrs.get(ACTIVITY_KIND, ""))
+    return kind is not None and kind.own_grid
 
 
 def grid_dim(dataset: xr.Dataset) -> str:
@@ -350,7 +368,8 @@ def _check_dims(name: str, dataset: xr.Dataset) -> None:
         raise SchemaError(where, found=f"{values.name} of {sizes}", expected="one of each, or more", next_step="Leave it out")
     if values.name == "spike_count" and values.dtype.kind not in "uifb":
         raise SchemaError(where, found=f"spike_count of type {values.dtype}", expected="whole numbers")
-    if values.name == "event_amplitude" and values.dtype.kind != "f":
+    one_hot = values.attrs.get(ACTIVITY_KIND) == "tokens" and values.dtype.kind == "u"
+    if values.name == "event_amplitude" and values.dtype.kind != "f" and not one_hot:
         step = "Name counts spike_count; convert other numbers with .astype('float32')"
         raise SchemaError(where, found=f"event_amplitude of type {values.dtype}", expected="floats", next_step=step)
     _check_coordinates(where, dataset, values)
@@ -400,11 +419,14 @@ def _check_labels(name: str, dataset: xr.Dataset) -> None:
 
 
 def _check_grid(tree: xr.DataTree) -> None:
-    """Raise SchemaError unless all animals have one grid of equal bins whose width is known."""
+    """Raise SchemaError unless all animals have one grid of equal bins whose width is known; images and texts have their own."""
     grids = {name: (grid_dim(dataset), dataset) for name, dataset in animals(tree)}
     for name, (dim, dataset) in grids.items():
         check_bins(f"recordings/{name}: {dim}", dataset[dim])
-    (first, (dim, dataset)), *others = grids.items()
+    common = [(name, grid) for name, grid in grids.items() if not has_own_grid(activity(grid[1]))]
+    if not common:
+        return
+    (first, (dim, dataset)), *others = common
     for name, (other_dim, other) in others:
         same = other_dim == dim and other.sizes[dim] == dataset.sizes[dim] and np.allclose(other[dim], dataset[dim], atol=1e-9)
         if not same or not math.isclose(other[dim].attrs["bin_width"], dataset[dim].attrs["bin_width"], rel_tol=1e-6):

@@ -18,18 +18,22 @@ OF_COUNTS = (
 
 
 class ActivityKind(NamedTuple):
-    """What a kind of activity is, what merged bins hold, its transforms (the default first) and likelihoods that fit."""
+    """What a kind of activity is, what merged bins hold, its transforms (the default first) and likelihoods that fit.
+
+    ``scaled``: whether ``samples.scale`` applies. Pixels and one-hot tokens have a common scale already.
+    """
 
     meaning: str
     merged: Literal["sum", "mean"]
     transforms: tuple[TransformName, ...]
     likelihoods: tuple[str, ...]
+    scaled: bool = True
 
 
 KINDS = {
     "counts": ActivityKind("spikes in a bin", "sum", ("sqrt", "none", "log1p", "per_millisecond"), OF_NUMBERS + OF_COUNTS),
     "rates": ActivityKind("spikes a second, smoothed or estimated", "mean", ("sqrt", "none", "log1p"), OF_AMPLITUDES),
-    "fluorescence": ActivityKind("fluorescence, ΔF/F, z-scores, images: whatever can be negative", "mean", ("none",), OF_NUMBERS),
+    "fluorescence": ActivityKind("fluorescence, ΔF/F, z-scores: whatever can be negative", "mean", ("none",), OF_NUMBERS),
     "amplitudes": ActivityKind(
         "inferred events (deconvolved calcium)",
         "mean",
@@ -37,6 +41,13 @@ KINDS = {
         (*OF_AMPLITUDES, "bernoulli", "categorical"),
     ),
     "power": ActivityKind("power of a field potential in frequency bands", "mean", ("sqrt", "none", "log1p"), OF_AMPLITUDES),
+    "image": ActivityKind(
+        "pixels of an image as bins, its channels as units", "mean", ("none",), (*OF_NUMBERS, "bernoulli"), scaled=False
+    ),
+    "tokens": ActivityKind(
+        "positions in a text as bins, its vocabulary, one-hot, as units", "mean", ("none",), ("categorical",), scaled=False
+    ),
+    "vector": ActivityKind("numbers without order, one bin", "mean", ("none",), OF_NUMBERS),
 }
 
 
@@ -84,7 +95,7 @@ def fitting_transform(kind: str, transform: str) -> TransformName:
 
     Raises SchemaError if the transform of the spec does not fit: a square root or logarithm of negative numbers has no value.
     """
-    fitting, (variable, negative) = KINDS[kind].transforms, schema.ACTIVITY_KINDS[kind]
+    fitting, (variable, negative, _) = KINDS[kind].transforms, schema.ACTIVITY_KINDS[kind]
     if transform == "auto":
         return fitting[0]
     for name in fitting:
@@ -122,8 +133,8 @@ def kinds_table() -> str:
     rows = ["| kind | what it is | variable | numbers | merged bins | transforms, the default first | likelihoods |"]
     rows.append("|" + "---|" * 7)
     for name, kind in KINDS.items():
-        variable, negative = schema.ACTIVITY_KINDS[name]
-        numbers = "any" if negative else "0, 1, 2, ..." if name == "counts" else "0 or more"
+        variable, negative, _ = schema.ACTIVITY_KINDS[name]
+        numbers = {"counts": "0, 1, 2, ...", "tokens": "0 or 1"}.get(name, "any" if negative else "0 or more")
         transforms, likelihoods = ", ".join(kind.transforms), ", ".join(kind.likelihoods)
         rows.append(f"| `{name}` | {kind.meaning} | `{variable}` | {numbers} | {kind.merged} | {transforms} | {likelihoods} |")
     return "\n".join(rows) + "\n"

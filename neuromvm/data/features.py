@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.data.activity_kinds import transform_of
+from neuromvm.data.activity_kinds import KINDS, transform_of
 from neuromvm.data.memory import row_blocks
 from neuromvm.specs import SampleSpec
 
@@ -142,9 +142,12 @@ class Scaler:
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
 
 
-def fit_scaler(spec: SampleSpec, training: Rows, codes: NDArray[np.integer], units: int) -> Scaler:
-    """Fit the scaler of a spec on training-side samples ``(sample, feature)`` with their match codes ``(sample,)``."""
-    match spec.scale:
+def fit_scaler(spec: SampleSpec, training: Rows, codes: NDArray[np.integer], units: int, kind: str) -> Scaler:
+    """Fit the scaler of a spec on training-side samples ``(sample, feature)`` with their match codes ``(sample,)``.
+
+    ``kind`` of activity says whether it is scaled at all (:data:`neuromvm.data.activity_kinds.KINDS`).
+    """
+    match spec.scale if KINDS[kind].scaled else "none":
         case "zscore":
             return Scaler.fit(training, spec.clip)
         case "noise":

@@ -105,8 +105,8 @@ def recordings_from_arrays(
             problem = f"a dict with {', '.join(map(str, inside)) or 'nothing'}"
             raise SchemaError(f"animal {animal}", found=problem, expected=f"the key {ACTIVITY!r}, and labels of trials")
         arrays[animal] = values = _array(animal, inside.pop(ACTIVITY), grid)
-        coords = _columns(animal, "trial", values, {**inside, **_table("labels", animal, labels_of)})
-        coords |= _columns(animal, "unit", values, _table("units", animal, units_of))
+        coords = checked_columns(animal, "trial", values, {**inside, **_table("labels", animal, labels_of)})
+        coords |= checked_columns(animal, "unit", values, _table("units", animal, units_of))
         variable = schema.ACTIVITY_KINDS[kind].variable
         data = _counts(values.to_numpy()) if variable == "spike_count" else _floats(values.to_numpy())
         nodes[animal] = xr.Dataset({variable: (values.dims, data, {schema.ACTIVITY_KIND: kind})}, coords)
@@ -289,7 +289,7 @@ def _from_table(animal: str, table: pd.DataFrame, grid: str) -> xr.DataArray:
     return xr.DataArray(values, dims=("trial", grid, "unit"), coords=coords)
 
 
-def _columns(animal: str, dim: str, values: xr.DataArray, given: Labels) -> dict[str, tuple[str, NDArray[np.generic]]]:
+def checked_columns(animal: str, dim: str, values: xr.DataArray, given: Labels) -> dict[str, tuple[str, NDArray[np.generic]]]:
     """Return the coordinates along trials or units of an animal: given ones, those of its DataArray, and numbers."""
     columns = {str(name): coord.to_numpy() for name, coord in values.coords.items() if coord.dims == (dim,)}
     columns |= {str(name): column for name, column in given.items()}

@@ -31,11 +31,15 @@ _ROW = "_row"  # not an identifier that labels may have
 
 
 class WindowShape(NamedTuple):
-    """Shape of the windows of one animal: ``bins`` of ``bin_width`` [s, or units of the position grid] and ``units``."""
+    """Shape of the windows of one animal: ``bins`` of ``bin_width`` [s, or units of the position grid] and ``units``.
+
+    ``extent``: rows and columns of an image, whose pixels are the bins, row by row; empty for all else.
+    """
 
     bins: int
     units: int
     bin_width: float
+    extent: tuple[int, ...] = ()
 
     @property
     def features(self) -> int:
@@ -46,7 +50,8 @@ class WindowShape(NamedTuple):
 def window_shape(samples: xr.Dataset) -> WindowShape:
     """Return the shape of an animal's windows."""
     activity = samples["activity"]
-    return WindowShape(activity.sizes["bin"], activity.sizes["unit"], float(activity.attrs["bin_width"]))
+    extent = tuple(int(side) for side in np.atleast_1d(activity.attrs.get(schema.EXTENT, ())))
+    return WindowShape(activity.sizes["bin"], activity.sizes["unit"], float(activity.attrs["bin_width"]), extent)
 
 
 def make_samples(recordings: xr.DataTree, spec: SampleSpec) -> xr.DataTree:
@@ -201,7 +206,8 @@ class Windows:
         stop = high if spec.stop is None else spec.stop
         width = stop - start if spec.width is None else spec.width
         step = width if spec.step is None else spec.step
-        coarse = width if spec.bin_width is None else spec.bin_width
+        whole_window = fine if schema.has_own_grid(schema.activity(dataset)) else width
+        coarse = whole_window if spec.bin_width is None else spec.bin_width
         if start < low - 1e-6 or stop > high + 1e-6 or stop - start < width - 1e-6:
             raise AlignmentError(
                 "samples",

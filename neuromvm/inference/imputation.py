@@ -78,12 +78,12 @@ def impute(
     window = fitted.windows[target]
     imputed = []
     for number, replica in enumerate(fitted.replicas):
-        pairs = in_order([_test_codes(samples, splits, name, replica.split) for name in sources])
+        pairs = in_order([test_codes(samples, splits, name, replica.split) for name in sources])
         if len(pairs) == 0:
             raise SplitError(f"split {replica.split}", found=f"no test trials of {', '.join(sources)}", expected="at least one")
         model = fitted.member(number)
         generator = torch.Generator().manual_seed(seed + number)
-        (mean, scale), available = _posteriors(fitted, model, samples, number, sources, pairs)
+        (mean, scale), available = posteriors_of(fitted, model, samples, number, sources, pairs)
         blocks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(pairs), ROWS_AT_ONCE))
         parts = [
             _predict(model, Posteriors(mean[:, rows], scale[:, rows]), available[:, rows], target, draws, level, generator)
@@ -103,13 +103,13 @@ def _check_names(animals: list[str], target: str, sources: list[str]) -> None:
         raise ArgumentError("argument 'given'", found=f"{sources}", expected=f"animals other than {target!r}, at least one")
 
 
-def _test_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: int) -> NDArray[np.int16]:
+def test_codes(samples: xr.DataTree, splits: xr.DataTree, animal: str, split: int) -> NDArray[np.int16]:
     """Return the match codes of test samples ``(trial * window,)``, -1 elsewhere."""
     tested = schema.is_scored(splits[animal]["part"].to_numpy()[split])
     return np.where(tested[:, None], samples[animal]["match"].to_numpy(), np.int16(-1)).astype(np.int16).ravel()
 
 
-def _posteriors(
+def posteriors_of(
     fitted: FittedStack, model: MultimodalVAE, samples: xr.DataTree, replica: int, sources: list[str], pairs: NDArray[np.int64]
 ) -> tuple[Posteriors, Tensor]:
     """Return the posteriors of tuples ``(modality, tuple, latent)``, standard normal where absent, and which are present."""
@@ -135,17 +135,25 @@ def _predict(
 ) -> Tensor:
     """Return mean, low and high ``(3, tuple, feature)`` as the likelihood of the target scores it."""
     rows = available.shape[1]
-    count, width = model.noise_shape
-    noise = torch.randn(count, rows, width, generator=generator)
-    (mean, scale), weight = model.infer_absent(posteriors, noise, available, target)
-    chosen = torch.multinomial(weight.T, draws, replacement=True, generator=generator).T  # (draw, tuple)
-    row = torch.arange(rows)
-    latents = mean[chosen, row] + scale[chosen, row] * torch.randn(draws, rows, model.latent, generator=generator)
+    latents = drawn_latents(model, posteriors, available, target, draws, generator)
     raw = model.decoders[target](latents.flatten(0, 1))
     likelihood = model.likelihood(target)
     drawn = likelihood.sample(raw, generator).reshape(draws, rows, -1)
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2])
     return torch.cat([likelihood.mean(raw).reshape(draws, rows, -1).mean(0, keepdim=True), torch.quantile(drawn, tails, dim=0)])
+
+
+def drawn_latents(
+    model: MultimodalVAE, posteriors: Posteriors, available: Tensor, target: str, draws: int, generator: torch.Generator
+) -> Tensor:
+    """Draw the latents ``(draw, tuple, latent)`` of an absent modality, given posteriors of those available."""
+    rows = available.shape[1]
+    count, width = model.noise_shape
+    noise = torch.randn(count, rows, width, generator=generator)
+    (mean, scale), weight = model.infer_absent(posteriors, noise, available, target)
+    chosen = torch.multinomial(weight.T, draws, replacement=True, generator=generator).T  # (draw, tuple)
+    row = torch.arange(rows)
+    return mean[chosen, row] + scale[chosen, row] * torch.randn(draws, rows, model.latent, generator=generator)
 
 
 def _labelled(

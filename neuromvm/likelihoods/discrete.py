@@ -33,7 +33,9 @@ class Bernoulli(Events):
 
     @torch.no_grad()
     def start_from(self, target: Tensor) -> None:
-        refuse_unless((target == 0) | (target == 1), target, "0 or 1", "Choose poisson, or narrower bins")
+        grey = "laplace or gaussian: between 0 and 1, Bernoulli's formula is no density (it does not integrate to 1)"
+        next_step = f"Choose {grey}" if bool(((target >= 0) & (target <= 1)).all()) else "Choose poisson, or narrower bins"
+        refuse_unless((target == 0) | (target == 1), target, "0 or 1", next_step)
         # Half an event of each kind keeps a feature that never or always spikes at finite odds.
         events = target.float().sum(0)
         self.baseline.copy_(torch.log((events + 0.5) / (len(target) - events + 0.5)))

@@ -19,15 +19,21 @@ class Real(Likelihood):
 
 
 class Scaled(Real):
-    """Base class of likelihoods with a scale learned for each feature."""
+    """Base class of likelihoods with a scale learned for each feature, or a fixed one for all."""
 
-    def __init__(self, features: int, units: int | None = None, exposure: float = 1.0) -> None:
+    log_scale: Tensor
+
+    def __init__(self, features: int, units: int | None = None, exposure: float = 1.0, scale: float | None = None) -> None:
         super().__init__(features, units, exposure)
-        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.learns_scale = scale is None
+        if scale is None:
+            self.log_scale = nn.Parameter(torch.zeros(features))
+        else:
+            self.register_buffer("log_scale", torch.full((features,), math.log(scale)))
 
 
 class Gaussian(Scaled):
-    """A Gaussian with a variance learned for each feature; raw output is its mean.
+    """A Gaussian with a variance learned for each feature, or of a fixed standard deviation ``scale``; raw output is its mean.
 
     Examples
     --------
@@ -36,7 +42,7 @@ class Gaussian(Scaled):
     """
 
     def parameters_at(self, deviation: Tensor) -> dict[str, Tensor]:
-        return {"log_scale": torch.log(deviation)}
+        return {"log_scale": torch.log(deviation)} if self.learns_scale else {}
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         deviation = (target - raw) * torch.exp(-self.log_scale)
@@ -68,7 +74,7 @@ class SquaredError(Real):
 
 
 class Laplace(Scaled):
-    """A Laplace density with a scale learned for each feature; raw output is its mean.
+    """A Laplace density with a scale learned for each feature, or of a fixed ``scale``; raw output is its mean.
 
     It scores the absolute error, so single large deviations (artefacts, bursts) weigh less than under a Gaussian.
 
@@ -79,7 +85,8 @@ class Laplace(Scaled):
     """
 
     def parameters_at(self, deviation: Tensor) -> dict[str, Tensor]:
-        return {"log_scale": torch.log(deviation / math.sqrt(2))}  # a Laplace density of scale b has the deviation sqrt(2) b
+        # a Laplace density of scale b has the deviation sqrt(2) b
+        return {"log_scale": torch.log(deviation / math.sqrt(2))} if self.learns_scale else {}
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         deviation = (target - raw).abs() * torch.exp(-self.log_scale)

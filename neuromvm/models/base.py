@@ -83,6 +83,7 @@ class MultimodalVAE(nn.Module):
         self.encoders = nn.ModuleDict(dict(encoders))
         self.decoders = nn.ModuleDict({name: decoders[name] for name in encoders})
         self.likelihoods = nn.ModuleDict({name: likelihoods[name] for name in encoders})
+        self.likelihood_weights: dict[str, float] = {}  # of modalities whose log-likelihood has not the weight 1
 
     @property
     def noise_shape(self) -> tuple[int, int]:
@@ -179,13 +180,19 @@ class MultimodalVAE(nn.Module):
         return torch.stack(log_likelihoods)
 
     def log_likelihood(self, name: str, target: Tensor, latents: Tensor) -> Tensor:
-        """Return log p(target | latents) ``(..., batch)`` [nats] of a modality, for latents ``(..., batch, latent)``."""
+        """Return log p(target | latents) ``(..., batch)`` [nats] of a modality, for latents ``(..., batch, latent)``.
+
+        A weight of the modality in ``likelihood_weights`` multiplies it.
+        """
         raw = self.decoders[name](latents.reshape(-1, latents.shape[-1]))
-        return self.likelihood(name).log_prob(raw.reshape(*latents.shape[:-1], -1), target)
+        log_likelihood = self.likelihood(name).log_prob(raw.reshape(*latents.shape[:-1], -1), target)
+        return log_likelihood * self.likelihood_weights[name] if name in self.likelihood_weights else log_likelihood
 
     def _linear_errors(self, targets: Mapping[str, Tensor]) -> list[LinearError]:
-        """Return the squared error of each modality if all decoders are linear with Gaussian errors, else an empty list."""
+        """Return the squared error of each modality, or none unless all decoders are linear with Gaussian errors of weight 1."""
         errors = []
+        if self.likelihood_weights:
+            return []
         for name, decoder in self.decoders.items():
             if not isinstance(decoder, Decoder) or len(decoder.layers):
                 return []

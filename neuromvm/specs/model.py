@@ -39,7 +39,28 @@ class ConvolutionNetworks(Spec):
     timescale: float = Field(0.2, gt=0, description="Of the prior [s, or units of the position grid]")
 
 
-AnyNetworks = Annotated[LinearNetworks | MLPNetworks | PublishedNetworks | ConvolutionNetworks, Field(discriminator="kind")]
+class ResidualNetworks(Spec):
+    """Residual convolutions over the pixels of an image or the positions of a text; the defaults are the published size."""
+
+    kind: Literal["residual"] = "residual"
+    channels: int = Field(64, ge=1, description="Of the first block; each halving of the sides doubles them")
+    most_channels: int = Field(512, ge=1, description="Of any block")
+    patch: int = Field(1, ge=1, description="Pixels, or positions, of a side that the first convolution merges; above 1: faster")
+    smallest: int = Field(7, ge=1, description="Halving stops before a side would be smaller")
+
+
+class OwnNetworks(Spec):
+    """Modules of your own, made known by ``neuromvm.register_networks`` or an entry point of the group neuromvm.networks."""
+
+    kind: Literal["own"] = "own"
+    name: str = Field(..., min_length=1)
+    settings: dict[str, Any] = Field({}, description="Passed to the function that makes them")
+
+
+AnyNetworks = Annotated[
+    LinearNetworks | MLPNetworks | PublishedNetworks | ConvolutionNetworks | ResidualNetworks | OwnNetworks,
+    Field(discriminator="kind"),
+]
 
 
 class LikelihoodSpec(Spec):
@@ -68,6 +89,15 @@ class LikelihoodSpec(Spec):
         "categorical",
         "gamma",
     ]
+    scale: float | None = Field(
+        None, gt=0, description="gaussian and laplace: this scale for all features, in place of one learned for each"
+    )
+
+    @model_validator(mode="after")
+    def _has_scale(self) -> "LikelihoodSpec":
+        if self.scale is not None and self.kind not in ("gaussian", "laplace"):
+            raise ValueError(f"likelihood {self.kind} has no scale: leave it out, or use gaussian or laplace")
+        return self
 
 
 class ScheduleSpec(Spec):
@@ -168,9 +198,13 @@ class ModelSpec(Spec):
     networks: AnyNetworks = Field(
         MLPNetworks(), description="Encoder and decoder of each animal; a kind alone has default settings"
     )
+    networks_of: dict[str, AnyNetworks] = Field({}, description="Animal -> its own networks, in place of the common ones")
     scale: Literal["predicted", "constant"] = Field("predicted", description="Posterior scale: from the input, or learned once")
     likelihood: LikelihoodSpec = Field(LikelihoodSpec(kind="squared_error"), description="Of activity given latents, by its name")
     likelihood_of: dict[str, LikelihoodSpec] = Field({}, description="Animal -> its own likelihood, in place of the common one")
+    likelihood_weight_of: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="Animal -> weight of its log-likelihood in the objective; default: 1"
+    )
     code: Literal["free", "simplex"] = Field(
         "free",
         description="Posterior means: any values, or a softmax that adds up to 'gain', so that latents compete as conditions do",
@@ -200,6 +234,8 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def _code_and_start_fit(self) -> "ModelSpec":
+        if any((of.kind == "convolution") != (self.networks.kind == "convolution") for of in self.networks_of.values()):
+            raise ValueError("networks convolution infer paths, which all animals need: give them to all, or to none")
         if self.code == "simplex" and self.networks.kind == "convolution":
             raise ValueError("code 'simplex' is for networks that infer vectors; a path has no winner: leave it out")
         if self.code == "simplex" and self.sharing.kind == "mmvae_plus":
@@ -207,7 +243,7 @@ class ModelSpec(Spec):
         if self.networks.kind == "convolution" and self.initial_scale != 1:
             raise ValueError("initial_scale: paths start at the posterior scale of a path seen through noise of variance 1")
         if self.start == "bayes":
-            if self.code != "simplex" or self.networks.kind != "linear":
+            if self.code != "simplex" or {of.kind for of in (self.networks, *self.networks_of.values())} != {"linear"}:
                 raise ValueError("start 'bayes' is for linear networks with code 'simplex'")
             kinds = {likelihood.kind for likelihood in (self.likelihood, *self.likelihood_of.values())}
             if not kinds <= {"squared_error", "gaussian", "laplace"}:
@@ -219,7 +255,7 @@ class ModelSpec(Spec):
     def _by_name(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
 
-    @field_validator("likelihood_of", mode="before")
+    @field_validator("likelihood_of", "networks_of", mode="before")
     @classmethod
     def _each_by_name(cls, value: Any) -> Any:
-        return {animal: cls._by_name(likelihood) for animal, likelihood in value.items()} if isinstance(value, dict) else value
+        return {animal: cls._by_name(of_animal) for animal, of_animal in value.items()} if isinstance(value, dict) else value

@@ -19,7 +19,9 @@ class SampleSpec(Spec):
     stop: float | None = Field(None, description="[s] or position; default: end of the grid")
     width: float | None = Field(None, gt=0, description="Width of a window; default: stop - start, one window a trial")
     step: float | None = Field(None, gt=0, description="Step between windows; default: width")
-    bin_width: float | None = Field(None, gt=0, description="Bins inside a window; default: the whole window")
+    bin_width: float | None = Field(
+        None, gt=0, description="Bins inside a window; default: the whole window, in images and texts each pixel and position"
+    )
     keep: dict[str, list[Scalar]] = Field({}, description="Keep trials whose label holds one of these values")
     label: list[str] = Field(..., min_length=1, description="What is decoded: trial labels, joined; 'window' adds the window")
     match: list[str] | None = Field(None, description="What paired samples share; default: label")
@@ -30,8 +32,8 @@ class SampleSpec(Spec):
     )
     transform: Literal["auto", "none", "sqrt", "log1p", "per_millisecond"] = Field(
         "auto",
-        description="Of every number; auto: the square root, or none for activity that can be negative; per_millisecond: spikes "
-        "divided by the bin's milliseconds, as in published files",
+        description="Of every number; auto: the square root, or none for activity that can be negative and for texts; "
+        "per_millisecond: spikes divided by the bin's milliseconds, as in published files",
     )
     smooth: float | None = Field(
         None, gt=0, description="Standard deviation of Gaussian smoothing over the bins of a window [s or position]"
@@ -39,7 +41,7 @@ class SampleSpec(Spec):
     scale: Literal["none", "zscore", "noise"] = Field(
         "zscore",
         description="Fitted on the training side of each split: by the deviation of each feature, "
-        "or by that of each unit within classes (noise), which keeps informative units large",
+        "or by that of each unit within classes (noise), which keeps informative units large; pixels and texts are not scaled",
     )
     scale_shrinkage: float = Field(
         0.0, ge=0, le=1, description="scale noise: share of a unit's variance that is taken from the median unit"

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from neuromvm import schema
+from neuromvm.data.activity_kinds import kind_of
 from neuromvm.data.features import Floats, Scaler, Transform, fit_scaler, recorded_features
 from neuromvm.data.replicas import Replica
 from neuromvm.errors import SplitError
@@ -72,7 +73,7 @@ class AnimalData:
         self.replicas, self.device, self.scores_recorded, self.clip = list(replicas), device, scores_recorded, spec.clip
         self.units, self._conditions = dataset.sizes["unit"], conditions
         self._recorded = recorded_features(dataset["activity"]).reshape(dataset.sizes["trial"] * dataset.sizes["window"], -1)
-        self._transform = Transform.of(dataset["activity"], spec)
+        self._transform, self._kind = Transform.of(dataset["activity"], spec), kind_of(dataset["activity"])
         self._activity = DeviceActivity(self._recorded, self._transform, device, scored=scores_recorded)
         codes = np.stack([of_exchange.match.astype(np.int64) for of_exchange in conditions.values()])
         self._codes = torch.from_numpy(codes).to(device)  # (exchange, sample)
@@ -174,5 +175,5 @@ class AnimalData:
                     next_step="A held-out animal has no encoder of its own: use split.kind=halves or kfold; `neuromvm few-shot "
                     "RUN` then leaves out one animal after the other and adapts to it with few trials",
                 )
-            fitted[key] = fit_scaler(spec, self._features(number, side), self._match(number)[side], self.units)
+            fitted[key] = fit_scaler(spec, self._features(number, side), self._match(number)[side], self.units, self._kind)
         return [fitted[key] for key in keys]

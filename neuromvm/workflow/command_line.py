@@ -13,6 +13,7 @@ import typer
 from neuromvm import __version__
 from neuromvm.errors import NeuromvmError, SpecError, shortened
 from neuromvm.workflow import messages
+from neuromvm.workflow.benchmark.commands import app as benchmark_app
 from neuromvm.workflow.printing import print_csv, print_scores, print_short, print_table, print_verdict
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at recordings before using them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(benchmark_app, name="benchmark")
 
 LOG = logging.getLogger(__name__)
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]

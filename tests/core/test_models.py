@@ -22,6 +22,7 @@ NETWORKS = {
     "mlp": {"kind": "mlp", "hidden": [6, 5]},
     "published": "published",
     "convolution": {"kind": "convolution", "hidden": 3, "kernel": 3},
+    "residual": {"kind": "residual", "channels": 2, "smallest": 2},
     "ar1": {"kind": "convolution", "hidden": 3, "kernel": 3, "smoothness": "autoregressive"},
 }
 

@@ -40,11 +40,13 @@ def test_every_kind_and_likelihood_is_in_the_table():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_transforms_and_likelihoods_suit_the_numbers_of_a_kind(kind):
-    negative = schema.ACTIVITY_KINDS[kind].negative
+    _, negative, own_grid = schema.ACTIVITY_KINDS[kind]
     counts = kind == "counts"
     assert (KINDS[kind].merged == "sum") == counts
-    assert bool({"sqrt", "log1p"} & set(KINDS[kind].transforms)) == (not negative)
+    assert bool({"sqrt", "log1p"} & set(KINDS[kind].transforms)) == (not negative and not own_grid)
+    assert KINDS[kind].scaled == (kind not in ("image", "tokens"))
     possible = {"real"} if negative else {"real", "binary", "counts" if counts else "positive"}
+    possible |= {"binary"} if kind == "image" else set()  # an image can be black and white
     supports = {LIKELIHOODS[name].support for name in KINDS[kind].likelihoods if name != "categorical"}
     assert supports <= possible
 

@@ -23,3 +23,8 @@ def test_notebook_runs(path, tmp_path):
 
 def test_there_are_notebooks():
     assert NOTEBOOKS
+
+
+def test_a_data_set_and_networks_of_ones_own_take_forty_lines():
+    text = next(path for path in NOTEBOOKS if path.stem.endswith("own_modalities")).read_text("utf-8")
+    assert len([line for line in text.splitlines() if line.strip() and not line.startswith("#")]) <= 40

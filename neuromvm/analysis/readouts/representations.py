@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neuromvm.analysis.readouts.classifiers import Classifier, Logistic
+from neuromvm.data.activity_kinds import kind_of
 from neuromvm.data.features import Scaler, features, fit_scaler
 from neuromvm.data.windows import sample_spec
 from neuromvm.errors import SchemaError
@@ -93,7 +94,8 @@ class Inputs:
         side = self._sides[split, animal]
         training = self._features[animal][side]
         flat = training.reshape(-1, training.shape[-1])
-        return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), self._activity[animal].sizes["unit"])
+        activity = self._activity[animal]
+        return fit_scaler(self._spec, flat, self._match[animal][side].reshape(-1), activity.sizes["unit"], kind_of(activity))
 
 
 class Representation(ABC):

@@ -1,0 +1,1 @@
+"""Generic benchmarks: the models of this package on modalities that are not neural."""
