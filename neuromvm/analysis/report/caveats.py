@@ -71,15 +71,15 @@ def hard_to_exchange(samples: xr.DataTree, flags: Sequence[DesignFlag], nulls: N
     flagged = {flag: [flag_found.animal for flag_found in flags if flag_found.flag == flag] for flag in (SORTED, FEW_RUNS, DRIFT)}
     where = {flag: f"{len(names)} of {len(samples.children)} animals ({listed(names)})" for flag, names in flagged.items()}
     null = SHIFTED if nulls.refits > 0 and nulls.rearrangement == "shift" else PERMUTED
-    drifts = {flag_found.animal: flag_found.words for flag_found in flags if flag_found.flag == DRIFT}
+    drift = next((f"{flag_found.animal}: {flag_found.words}" for flag_found in flags if flag_found.flag == DRIFT), "")
     warnings = {
         SORTED: f"Trials are sorted by {label} in {where[SORTED]}: every class is one unbroken run of trials. Slow drift of a "
         "recording (units fading, arousal, time of day) then tells classes apart as well as their responses do, and no split of "
         f"these trials can part the two: scores may rest on either. {null}",
         FEW_RUNS: f"Classes of {label} come in few runs of trials, {RUNS} or fewer on average, in {where[FEW_RUNS]}: slow drift "
         f"of a recording tells them apart in part. {null}",
-        DRIFT: f"Activity drifts in {where[DRIFT]}: {'; '.join(f'{name}: {words}' for name, words in drifts.items())}. This does "
-        "no harm to nulls where labels follow in random order, and much where a class comes in few runs.",
+        DRIFT: f"Activity drifts in {where[DRIFT]}: {drift}. This does no harm to nulls where labels follow in random order, and "
+        "much where a class comes in few runs.",
     }
     return [warning for flag, warning in warnings.items() if flagged[flag]]
 

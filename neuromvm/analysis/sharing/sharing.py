@@ -197,7 +197,8 @@ def plot(scores: xr.Dataset) -> dict[str, "Figure"]:
     from neuromvm.analysis.figures import sharing as figures  # here, so that computing needs no plotting library
 
     check_judged(scores, "sharing")
-    drawn = {"held_out": figures.held_out(scores)}
+    able = [name for name in scores["representation"].values if name not in OWN_ROWS.values()]  # to name held-out conditions
+    drawn = {"held_out": figures.held_out(scores.sel(representation=able))}
     if "few_gain" in scores:
         drawn["few_labels"] = figures.few_labels(scores)
     return drawn
