@@ -56,8 +56,8 @@ def recordings_of_modalities(
     >>> random = np.random.default_rng(0)
     >>> pairs = {"photo": random.random((6, 8, 8, 3)), "caption": random.integers(0, 9, (6, 5))}
     >>> recordings = recordings_of_modalities(pairs, {"animal": ["cat", "dog"] * 3}, vocabulary={"caption": 9})
-    >>> dict(recordings["photo"].sizes), dict(recordings["caption"].sizes)
-    ({'trial': 6, 'position': 64, 'unit': 3}, {'trial': 6, 'position': 5, 'unit': 9})
+    >>> [tuple(recordings[name].sizes[dim] for dim in ("trial", "position", "unit")) for name in ("photo", "caption")]
+    [(6, 64, 3), (6, 5, 9)]
     """
     if not isinstance(modalities, Mapping) or not isinstance(labels, Mapping):
         raise ArgumentError(

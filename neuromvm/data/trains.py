@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuromvm.data.bins import bin_centres, count_spikes
 from neuromvm.data.loaders.labels import as_label, exclude, joint_coords
-from neuromvm.errors import AlignmentError, ArgumentError, SchemaError, did_you_mean
+from neuromvm.errors import AlignmentError, ArgumentError, SchemaError, SpecError, did_you_mean
 from neuromvm.schema import Dropped, activity, check_animal_name, validate_recordings, with_dropped
 from neuromvm.specs.data import RESERVED_LABELS, TimeGrid
 
@@ -32,7 +32,7 @@ def grid_of_windows(align: str, window: tuple[float, float], bin_width: float) -
     """Return a time grid, or raise AlignmentError unless the window is a positive whole number of bins."""
     try:
         return TimeGrid(align=align, window=window, bin_width=bin_width)
-    except ValueError as error:
+    except SpecError as error:
         problem = f"window {window!r} s, bins of {bin_width!r} s"
         raise AlignmentError("argument 'window'", found=problem, expected="a positive whole number of bins") from error
 

@@ -53,7 +53,7 @@ class OwnNetworks(Spec):
     """Modules of your own, made known by ``neuromvm.register_networks`` or an entry point of the group neuromvm.networks."""
 
     kind: Literal["own"] = "own"
-    name: str = Field(..., min_length=1)
+    name: str = Field(..., min_length=1, description="Under which they were made known")
     settings: dict[str, Any] = Field({}, description="Passed to the function that makes them")
 
 

@@ -73,7 +73,8 @@ def test_trajectories_are_means_over_animals_of_means_over_test_trials(study, tm
 def test_many_conditions_have_no_bands_and_lines_of_their_own(study, number, bands):
     scores = trajectories.compute(study, trajectories.Options(bootstraps=100))
     names = [f"odor {place}" for place in range(number)]
-    repeated = scores.isel(condition=np.arange(number) % len(CLASSES)).assign_coords(condition=names)
+    paths = ("path", np.resize(names, scores.sizes["path"]))
+    repeated = scores.isel(condition=np.arange(number) % len(CLASSES)).assign_coords(condition=names, path_condition=paths)
     figure = trajectories.plot(repeated)["trajectories"]
     assert len(figure.axes[0].collections) == bands
     lines = figure.axes[0].lines

@@ -77,7 +77,7 @@ def test_the_report_shows_it(run):
     across = float(about["agreement"].where(about["animal"] != about["other"]).mean())
     assert f"agree to {across:.3f} between animals" in text
     assert sum("Agreement between the animals of" in attrs.get("alt", "") for tag, attrs in page.elements if tag == "img") == 2
-    assert "attribution: traversals mmvm." in text
+    assert "Activity that is decoded when one latent moves" in text
     assert ("a", {"href": "#agreement"}) in page.elements
 
 

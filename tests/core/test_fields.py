@@ -47,7 +47,7 @@ def test_every_setting_says_what_it_means():
         ("samples.clip", "a number (above 0) or null", "null"),
         ("samples.label", "a list: text (1 or more)", "required"),
         ("sharing.few_labels", "a list: a whole number", "[1, 2, 4]"),
-        ("models.mmvm.networks", "settings of a kind: linear, mlp, published, convolution", "mlp"),
+        ("models.mmvm.networks", "settings of a kind: linear, mlp, published, convolution, residual, own", "mlp"),
     ],
 )
 def test_a_setting_says_what_it_takes_and_its_default(path, takes, default):

@@ -73,7 +73,7 @@ def test_a_fixed_scale_is_that_of_scipy_and_is_not_trained(name):
     np.testing.assert_allclose(likelihood.log_prob(raw, target).numpy(), expected, rtol=1e-5)
     assert list(likelihood.parameters()) == []
     assert likelihood.parameters_at(torch.ones(3)) == {}
-    with pytest.raises(ValueError, match="has no scale"):
+    with pytest.raises(SpecError, match="has no scale"):
         ModelSpec(sharing="mmvm", likelihood={"kind": "poisson", "scale": 1.0})
 
 

@@ -124,7 +124,7 @@ def test_noise_scale_is_the_pooled_deviation_of_each_unit_within_classes(recordi
     samples = make_samples(recordings, SampleSpec(start=0, stop=1, bin_width=0.5, label="odor", scale="noise"))
     flat = features(samples["mitt"]["activity"], sample_spec(samples))[:, 0]
     codes = samples["mitt"]["match"].values[:, 0]
-    scaler = fit_scaler(sample_spec(samples), flat, codes, units=4)
+    scaler = fit_scaler(sample_spec(samples), flat, codes, units=4, kind="counts")
     for unit in range(4):
         # One-way analysis of variance of each bin; equal degrees of freedom, so mean squares average over bins.
         within = [np.mean([flat[codes == code, b * 4 + unit].var(ddof=1) for code in range(3)]) for b in range(2)]

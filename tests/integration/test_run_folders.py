@@ -84,6 +84,7 @@ def test_a_whole_analysis_is_known_and_a_changed_one_is_not(tmp_path):
 
 def test_an_unknown_option_of_an_analysis_is_one_short_sentence(tmp_path, monkeypatch, capsys):
     make_run(tmp_path / "run")
+    capsys.readouterr()
     assert call(["analyze", "decoding", str(tmp_path / "run"), "--set", "unknown=1"], monkeypatch) == 2
     error = capsys.readouterr().err
     assert "unknown setting 'analyses.decoding.unknown'" in error

@@ -205,7 +205,8 @@ def test_cells_that_differ_in_analyses_alone_are_trained_once(lab, tmp_path):
 
 
 def test_a_cell_that_fails_stops_no_other_and_is_tried_again(lab, tmp_path, monkeypatch, capsys):
-    (tmp_path / "base.yaml").write_text(json.dumps(EXPERIMENT))
+    data = {**EXPERIMENT["data"], "root": str(lab / EXPERIMENT["data"]["root"])}
+    (tmp_path / "base.yaml").write_text(json.dumps({**EXPERIMENT, "data": data}))
     (tmp_path / "rates.yaml").write_text(
         "name: rates\nexperiment: base.yaml\ngrid: {training.learning_rate: [0.01, 1.0e+30], training.epochs: [3]}\n"
     )
