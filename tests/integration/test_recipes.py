@@ -17,13 +17,13 @@ from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import SchemaError, SpecError
 from neuromvm.specs import ExperimentSpec
+from neuromvm.specs.yaml_text import listed, scalar
 from neuromvm.specs.yaml_values import read_yaml
 from neuromvm.workflow import command_line as cli
 from neuromvm.workflow import experiment
 from neuromvm.workflow.experiment import load_experiment_recordings, run_experiment
 from neuromvm.workflow.recipes.catalogue import RECIPES, Ends, default_recipe
 from neuromvm.workflow.recipes.parts import window_of
-from neuromvm.workflow.recipes.text import listed, scalar
 from neuromvm.workflow.recipes.traits import read_traits
 from neuromvm.workflow.recipes.write import experiment_text
 

@@ -3,10 +3,10 @@
 import glob
 import os
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from neuromvm.data.numeric_labels import MOST_CLASSES
 from neuromvm.errors import DataFormatError, SpecError
 from neuromvm.files import write_atomically
 from neuromvm.specs.data import RESERVED_LABELS
+from neuromvm.specs.yaml_text import comment, scalar, short
 
 WIDTH = 80
 NICE = (1.0, 2.0, 5.0)
@@ -32,6 +33,7 @@ LABEL_NAMES = re.compile(
 NO_TRIALS = re.compile(r"invalid|epochs?$|block", re.IGNORECASE)
 FRAME_NAMES = re.compile(r"event|deconv|spike|dff|df_|fluor", re.IGNORECASE)
 BINS_OF_TRACK = 10
+_comment = partial(comment, width=WIDTH, hanging="  ")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def propose_spec(outlines: Sequence[Outline], name: str) -> str:
             f"Proposed by `neuromvm data inspect` (files: {len(outlines)}). Each choice is a guess: the comment above it says "
             "what else the files have. Read every one, then run `neuromvm data describe` on this file."
         ),
-        f"name: {_scalar(_clean_name(name))}",
+        f"name: {scalar(_clean_name(name))}",
         *_file_lines(outlines),
         "activity:",
         *activity,
@@ -123,7 +125,7 @@ def _file_lines(outlines: Sequence[Outline]) -> list[str]:
     patterns = _patterns(root, [path.relative_to(root) for path in paths])
     subjects = [outline.subject for outline in outlines]
     sessions = list(zip(subjects, [outline.session for outline in outlines], strict=True))
-    lines = [f"root: {_scalar(str(root))}", f"files: [{', '.join(map(_scalar, patterns))}]"]
+    lines = [f"root: {scalar(str(root))}", f"files: [{', '.join(map(scalar, patterns))}]"]
     stems = [path.stem for path in paths]
     if all(subjects) and len(set(sessions)) == len(sessions):
         animal, names = "subject_id", subjects
@@ -140,7 +142,7 @@ def _file_lines(outlines: Sequence[Outline]) -> list[str]:
     renamed = {old: new for old, new in safe_names(names).items() if old != new}
     if renamed:
         lines += [*_comment("these names cannot be names of nodes and files"), "rename:"]
-        lines += [f"  {_scalar(old)}: {_scalar(new)}" for old, new in renamed.items()]
+        lines += [f"  {scalar(old)}: {scalar(new)}" for old, new in renamed.items()]
     return lines
 
 
@@ -182,10 +184,10 @@ def _activity_lines(outlines: Sequence[Outline]) -> tuple[list[str], float]:
     if rois:
         chosen = rois[0]
         lines = _comment(f"kind: no table of units; other series: {_listed(alternatives[1:])}", 2)
-        return [*lines, "  kind: roi_response", f"  series: {_scalar(chosen.path)}"], chosen.period
+        return [*lines, "  kind: roi_response", f"  series: {scalar(chosen.path)}"], chosen.period
     if potentials:
         lines = _comment(f"kind: no units and no ROIs; {len(potentials)} field potentials: {_listed(alternatives)}", 2)
-        lines += ["  kind: lfp_power", f"  series: {_scalar(potentials[0].path)}"]
+        lines += ["  kind: lfp_power", f"  series: {scalar(potentials[0].path)}"]
         return lines, potentials[0].period
     present = sorted({path for outline in outlines for path in (*outline.tables, *outline.series)})
     raise DataFormatError(
@@ -210,7 +212,7 @@ def _unit_lines(outlines: Sequence[Outline], paths: Sequence[str], alternatives:
     rows = [table.rows for table in tables]
     count = f"{min(rows)} to {max(rows)} units a file" if min(rows) < max(rows) else f"{rows[0]} units a file"
     words = f"table: {count}; other tables of units: {_listed(paths[1:])}; other activity: {_listed(alternatives)}"
-    lines = ["  kind: spikes", *_comment(words, 2), f"  table: {_scalar(paths[0])}"]
+    lines = ["  kind: spikes", *_comment(words, 2), f"  table: {scalar(paths[0])}"]
     filters = []
     for name in tables[0].columns:
         columns = [table.columns[name] for table in tables if name in table.columns]
@@ -290,7 +292,7 @@ def _whole_bins(before: float, after: float, frame_period: float) -> tuple[tuple
     begin, end = np.ceil(before / width - 1e-6), np.floor(after / width + 1e-6)
     if end <= begin:
         end = begin + 1
-    return (_short(begin * width), _short(end * width)), _short(width)
+    return (short(begin * width), short(end * width)), short(width)
 
 
 def _grid_lines(grid: Grid, outlines: Sequence[Outline]) -> list[str]:
@@ -302,7 +304,7 @@ def _grid_lines(grid: Grid, outlines: Sequence[Outline]) -> list[str]:
         words = f"kind: for places on a track, with roi_response: {{kind: position, series: {tracks[0]}, bins: {BINS_OF_TRACK}}}"
         lines[1:1] = _comment(f"{words}; series of one position: {_listed(tracks)}", 2)
     values = {
-        "align": _scalar(grid.align),
+        "align": scalar(grid.align),
         "window": f"[{grid.window[0]:g}, {grid.window[1]:g}]",
         "bin_width": f"{grid.bin_width:g}",
     }
@@ -314,7 +316,7 @@ def _grid_lines(grid: Grid, outlines: Sequence[Outline]) -> list[str]:
 def _table_lines(tables: Sequence[TableOutline]) -> list[str]:
     alternatives = [f"{table.path.removeprefix('intervals/')} ({table.rows} rows)" for table in tables[1:]]
     words = f"table: {tables[0].rows} rows in the first file; other interval tables of all files: {_listed(alternatives)}"
-    return [*_comment(words, 2), f"  table: {_scalar(tables[0].path.removeprefix('intervals/'))}"]
+    return [*_comment(words, 2), f"  table: {scalar(tables[0].path.removeprefix('intervals/'))}"]
 
 
 def _label_lines(columns: dict[str, list[Column]], files: int) -> list[str]:
@@ -332,7 +334,7 @@ def _label_lines(columns: dict[str, list[Column]], files: int) -> list[str]:
     if alternatives:
         lines += _comment("other columns that could be labels; add them to the list to have them:", 2)
         lines += [line for name in alternatives for line in _comment(f"  {_label_words(name, candidates[name], files)}", 2)]
-    return [*lines, f"  labels: {{{_scalar(_label_name(chosen))}: {_scalar(chosen)}}}"]
+    return [*lines, f"  labels: {{{scalar(_label_name(chosen))}: {scalar(chosen)}}}"]
 
 
 def _could_be_label(columns: Sequence[Column]) -> bool:
@@ -404,37 +406,6 @@ def _clean_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or "my_lab"
 
 
-def _scalar(text: str) -> str:
-    """Return a text as a YAML scalar, quoted where it could be read as something else."""
-    plain = re.fullmatch(r"[A-Za-z_/.][A-Za-z0-9_/.-]*", text) and text.lower() not in {
-        "true",
-        "false",
-        "yes",
-        "no",
-        "on",
-        "off",
-        "null",
-    }
-    if plain and not text.startswith("."):
-        return text
-    letters = (letter if letter.isprintable() and letter not in '"\\' else f"\\U{ord(letter):08x}" for letter in text)
-    return f'"{"".join(letters)}"'
-
-
 def _listed(names: Iterable[Any], most: int = 6) -> str:
     texts = [str(name) for name in names]
     return (", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")) or "none"
-
-
-def _comment(text: str, indent: int = 0) -> list[str]:
-    """Return a comment of several lines; nothing in it can end it."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    begin = " " * indent + "# "
-    lead = printable[: len(printable) - len(printable.lstrip())]
-    return textwrap.wrap(
-        printable.lstrip(), WIDTH, initial_indent=begin + lead, subsequent_indent=begin + lead + "  ", break_on_hyphens=False
-    )
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.9g}") + 0.0  # no negative zero

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from neuromvm.specs.yaml_text import Setting, listed, scalar
 from neuromvm.workflow.recipes.parts import (
     ACROSS,
     Window,
@@ -17,7 +18,6 @@ from neuromvm.workflow.recipes.parts import (
     window_of,
     window_settings,
 )
-from neuromvm.workflow.recipes.text import Setting, listed, scalar
 from neuromvm.workflow.recipes.traits import Traits
 
 FEWEST_CONDITIONS = 5  # of which two are held out

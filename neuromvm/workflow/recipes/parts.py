@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from neuromvm.workflow.recipes.text import Setting, listed, scalar
+from neuromvm.specs.yaml_text import Setting, listed, scalar, short
 from neuromvm.workflow.recipes.traits import Traits
 
 ACROSS = "{kind: mmvm, rate: pairwise, cross_reconstruction: 0.9}"
@@ -36,7 +36,7 @@ def window_of(traits: Traits, start: float | None, stop: float | None, longest: 
     merged = max(1, round(count / bins))
     count = max(1, count // merged) * merged
     edge = traits.start + first * traits.bin_width
-    return Window(*(float(f"{number:.9g}") for number in (edge, edge + count * traits.bin_width, merged * traits.bin_width)))
+    return Window(*map(short, (edge, edge + count * traits.bin_width, merged * traits.bin_width)))
 
 
 def window_settings(traits: Traits, window: Window) -> list[Setting]:

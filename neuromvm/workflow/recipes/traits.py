@@ -15,6 +15,7 @@ from neuromvm.data.loaders.labels import as_text
 from neuromvm.data.numeric_labels import different_numbers, looks_continuous
 from neuromvm.data.splits import sorted_by_label
 from neuromvm.errors import SchemaError, SpecError, did_you_mean
+from neuromvm.specs.yaml_text import short
 
 FEWEST_TRIALS = 4  # of a class in an animal, to be used: two to train and two to test
 MOST_VALUES = 60  # of a label that is proposed
@@ -103,8 +104,8 @@ def read_traits(recordings: xr.DataTree, label: str | None = None) -> Traits:
         label=labels[chosen],
         other_labels=[name for name in names if name != chosen],
         grid=str(grid.name),
-        start=_short(float(grid[0]) - width / 2),
-        stop=_short(float(grid[-1]) + width / 2),
+        start=short(float(grid[0]) - width / 2),
+        stop=short(float(grid[-1]) + width / 2),
         bin_width=width,
     )
 
@@ -176,7 +177,3 @@ def _is_sorted(dataset: xr.Dataset, texts: NDArray[np.str_]) -> bool:
     codes = np.unique(texts, return_inverse=True)[1].reshape(-1)
     codes = np.where(texts == "", -1, codes)
     return sorted_by_label(codes[schema.time_order(dataset)])
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.9g}") + 0.0

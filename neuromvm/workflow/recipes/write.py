@@ -10,9 +10,9 @@ from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import write_atomically
 from neuromvm.specs import ExperimentSpec, load_experiment_spec
 from neuromvm.specs.files import shipped_experiments, shipped_sweeps, validated
+from neuromvm.specs.yaml_text import Setting, comment, scalar, yaml_of
 from neuromvm.specs.yaml_values import read_yaml
 from neuromvm.workflow.recipes.catalogue import RECIPES, Ends, default_recipe
-from neuromvm.workflow.recipes.text import Setting, comment, scalar, yaml_of
 from neuromvm.workflow.recipes.traits import Traits, read_traits
 
 

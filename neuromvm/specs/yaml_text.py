@@ -1,13 +1,12 @@
 """YAML text of settings with the reason of each in a comment above it."""
 
-import json
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 WIDTH = 110
-PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.-]*")
 RESERVED = {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"}
 
 
@@ -35,11 +34,12 @@ def yaml_of(settings: Iterable[Setting], indent: int = 0) -> list[str]:
     return lines
 
 
-def comment(words: str, indent: int = 0) -> list[str]:
-    """Return the lines of a comment; nothing in it can end it."""
+def comment(words: str, indent: int = 0, *, width: int = WIDTH, hanging: str = "") -> list[str]:
+    """Return the lines of a comment; nothing in it can end it. Later lines begin with ``hanging``, below the first letter."""
     printable = "".join(letter if letter.isprintable() else " " for letter in words)
-    begin = " " * indent + "# "
-    return textwrap.wrap(printable, WIDTH, initial_indent=begin, subsequent_indent=begin, break_on_hyphens=False)
+    text = printable.lstrip()
+    begin = f"{' ' * indent}# {printable[: len(printable) - len(text)]}"
+    return textwrap.wrap(text, width, initial_indent=begin, subsequent_indent=begin + hanging, break_on_hyphens=False)
 
 
 def scalar(value: bool | int | float | str) -> str:
@@ -54,9 +54,19 @@ def scalar(value: bool | int | float | str) -> str:
         return f"{value:.9g}"
     if PLAIN.fullmatch(value) and value.lower() not in RESERVED:
         return value
-    return json.dumps(value)
+    letters = (letter if letter.isprintable() and letter not in '"\\' else f"\\U{ord(letter):08x}" for letter in value)
+    return f'"{"".join(letters)}"'
 
 
 def listed(values: Iterable[bool | int | float | str]) -> str:
     """Return values as a YAML list in a line."""
     return f"[{', '.join(map(scalar, values))}]"
+
+
+def short(number: float) -> float:
+    """Return a number of at most nine digits, without a negative zero.
+
+    >>> short(0.1 + 0.2), short(-0.0)
+    (0.3, 0.0)
+    """
+    return float(f"{number:.9g}") + 0.0
