@@ -12,10 +12,8 @@ import xarray as xr
 from pydantic import ValidationError
 
 from neuromvm import schema
-from neuromvm.analysis.figures.text import ordered
 from neuromvm.analysis.scores import Score
 from neuromvm.analysis.verdict import entries, verdict
-from neuromvm.data.windows import classes
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
 from neuromvm.files import locked, read_json, write_json, write_tree
 from neuromvm.folders.records import Summary
@@ -83,7 +81,7 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
 
     ``overrides`` are options in place of those of the experiment.
     """
-    from neuromvm.analysis.figures.palettes import fixed
+    from neuromvm.analysis.figures.palettes import fixed_in
     from neuromvm.analysis.figures.style import save
 
     module, options = options_of(name, {**study.spec.analyses.get(name, {}), **(overrides or {})})
@@ -92,7 +90,7 @@ def analyze(study: "Study", name: str, overrides: Mapping[str, Any] | None = Non
         write_tree(study.path / "scores" / f"{name}.nc", scores)
         figures = study.path / "figures"
         figures.mkdir(exist_ok=True)
-        with fixed(study.models, ordered(classes(study.samples)), study.samples.children):
+        with fixed_in(study):
             for key, figure in module.plot(scores).items():
                 save(figure, scores, figures / f"{name}-{key}")
         lines = module.summarize(scores)

@@ -1,5 +1,6 @@
 """Tables that describe the content of NWB files and of loaded recordings."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from neuromvm.data.loaders.inspect import read_outline
 from neuromvm.data.loaders.labels import as_text, shown
 from neuromvm.data.numeric_labels import different_numbers, looks_continuous
+from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.schema import activity, animals, check_structure, dropped, grid_dim
 
 TRIAL_TIMES = {"onset", "start_time", "stop_time", "trial", "trial_id", "warp_onset", "stretch"}
@@ -85,6 +87,14 @@ def inspect_file(path: str | Path) -> pd.DataFrame:
         entry = {"table": series.path, "column": "", "type": series.kind, "rows": series.shape[0] if series.shape else 0}
         rows.append(entry | {"values": f"shape {series.shape} [{series.unit}]", "description": series.description})
     return pd.DataFrame(rows, columns=["table", "column", "type", "rows", "values", "description"])
+
+
+def known_label(datasets: Iterable[xr.Dataset], label: str | None) -> str | None:
+    """Return the label, or by default the first label of trials, None if there is none; SpecError if no animal has it."""
+    known = list(dict.fromkeys(name for dataset in datasets for name in label_names(dataset)))
+    if label is not None and label not in known:
+        raise SpecError(f"label {label!r}", found="no such label of trials", next_step=did_you_mean(label, known))
+    return label or next(iter(known), None)
 
 
 def label_names(dataset: xr.Dataset) -> list[str]:

@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from neuromvm.specs import ModelSpec
+
 Codes = NDArray[np.integer]
 Pairs = NDArray[np.int64]
 
@@ -84,6 +86,11 @@ PAIRINGS: Mapping[str, type[RedrawnPairing] | type[PublishedPairing]] = {"redraw
 
 def _by_code(codes: Codes) -> dict[int, NDArray[np.int64]]:
     return {int(code): np.flatnonzero(codes == code) for code in np.unique(codes) if code >= 0}
+
+
+def simplex_conditions(samples: xr.DataTree, model: ModelSpec) -> int | None:
+    """Return how many conditions the simplex code of a model has; None if its code is free."""
+    return condition_count(samples) if model.code == "simplex" else None
 
 
 def condition_count(samples: xr.DataTree) -> int:

@@ -19,7 +19,6 @@ from neuromvm.data.correspondence import CORRESPONDENCE
 from neuromvm.data.design import DesignFlag, design_flags
 from neuromvm.data.html import card
 from neuromvm.data.memory import read_recordings
-from neuromvm.data.pairing import condition_count
 from neuromvm.data.windows import make_samples
 from neuromvm.errors import RunFolderError, did_you_mean
 from neuromvm.files import DELETE, read_dataset, read_json, read_lines, read_tree
@@ -117,10 +116,6 @@ class Study:
         if model not in self.models:
             raise RunFolderError(str(self.path), found=f"no model {model!r}", next_step=did_you_mean(model, self.models))
         return self.path / "models" / model
-
-    def simplex_conditions(self, model: str) -> int | None:
-        """Return how many conditions the simplex code of a model has; None if its code is free."""
-        return condition_count(self.samples) if self.spec.models[model].code == "simplex" else None
 
     def latents(self, model: str) -> xr.DataTree:
         """Return posteriors of all samples, see :meth:`neuromvm.inference.fitted_stack.FittedStack.embed`."""

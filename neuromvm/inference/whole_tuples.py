@@ -96,7 +96,8 @@ def decoded_from_one(
     pairs = pairs[(pairs >= 0).all(axis=1)]
     model, generator = fitted.member(replica), torch.Generator().manual_seed(seed)
     posteriors, available = posteriors_of(fitted, model, samples, replica, names, pairs)
-    true = {name: _targets(fitted, model, samples, replica, name)[pairs[:, column]] for column, name in enumerate(names)}
+    targets = _Samples.of(fitted, model, samples, replica).targets
+    true = {name: targets[name][pairs[:, column]] for column, name in enumerate(names)}
     match = samples[names[0]]["match"].to_numpy().ravel()[pairs[:, 0]]
     for row, source in enumerate(names):
         alone = torch.zeros_like(available)
@@ -144,12 +145,10 @@ class _ErrorOfMean(Likelihood):
         return self.likelihood.sample(raw, generator)
 
 
-def _targets(fitted: FittedStack, model: MultimodalVAE, samples: xr.DataTree, replica: int, name: str) -> Tensor:
-    """Return what the likelihood of a modality scores ``(sample, feature)``: recorded activity or scaled features."""
-    if not model.likelihood(name).scores_recorded():
-        return fitted.scaled(samples, name, replica).flatten(0, 1)
+def _recorded(samples: xr.DataTree, name: str, features: int) -> Tensor:
+    """Return activity as recorded ``(sample, feature)``."""
     activity = samples[name]["activity"].transpose("trial", "window", "bin", "unit").to_numpy()
-    return torch.from_numpy(activity.reshape(-1, fitted.windows[name].features).astype(np.float32))
+    return torch.from_numpy(activity.reshape(-1, features).astype(np.float32))
 
 
 class _Samples(NamedTuple):
@@ -164,7 +163,7 @@ class _Samples(NamedTuple):
         """Return the samples of all modalities as a replica sees them."""
         inputs = {name: fitted.scaled(samples, name, replica).flatten(0, 1) for name in model.modalities}
         targets = {
-            name: _targets(fitted, model, samples, replica, name) if model.likelihood(name).scores_recorded() else values
+            name: _recorded(samples, name, values.shape[1]) if model.likelihood(name).scores_recorded() else values
             for name, values in inputs.items()
         }
         match = {name: torch.from_numpy(samples[name]["match"].to_numpy().ravel().astype(np.int64)) for name in inputs}

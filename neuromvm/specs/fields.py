@@ -57,7 +57,7 @@ def find_setting(kind: type[BaseModel], path: str, inner: Inner = inner_spec) ->
     number = 0
     while number < len(parts):
         part = parts[number]
-        tagged = [place for place in places if part == _tag(place[0]) and part not in place[0].model_fields]
+        tagged = [place for place in places if part == tag_of(place[0]) and part not in place[0].model_fields]
         if tagged and number:
             places, number = tagged, number + 1
             continue
@@ -72,7 +72,7 @@ def find_setting(kind: type[BaseModel], path: str, inner: Inner = inner_spec) ->
             if spec is not None:
                 found = [info._replace(kinds=(spec,)) for info in found]
             number += 1
-        places = [(spec, info.path, _tag(spec) if len(info.kinds) > 1 else "") for info in found for spec in info.kinds]
+        places = [(spec, info.path, tag_of(spec) if len(info.kinds) > 1 else "") for info in found for spec in info.kinds]
         if number < len(parts) and not places:
             raise SpecError(path, found=f"{'.'.join(parts[:number])!r} is a value, not a group of settings")
     return found
@@ -92,7 +92,9 @@ def first_words(kind: type[BaseModel]) -> str:
 
 def tag_of(kind: type[BaseModel]) -> str:
     """Return the value of ``kind`` that stands for a spec in a YAML file, '' if it has none."""
-    return _tag(kind)
+    field = kind.model_fields.get("kind")
+    tags = () if field is None else get_args(field.annotation)
+    return str(tags[0]) if len(tags) == 1 else ""
 
 
 def _info(spec: type[BaseModel], name: str, before: str, of_kind: str) -> SettingInfo:
@@ -109,12 +111,6 @@ def _words_of(kinds: Sequence[type[BaseModel]]) -> str:
 def _unknown(path: str, part: str, specs: Sequence[type[BaseModel]]) -> SpecError:
     known = sorted({name for spec in specs for name in spec.model_fields})
     return SpecError(path, found=f"no setting {part!r}", next_step=did_you_mean(part, known))
-
-
-def _tag(spec: type[BaseModel]) -> str:
-    field = spec.model_fields.get("kind")
-    tags = () if field is None else get_args(field.annotation)
-    return str(tags[0]) if len(tags) == 1 else ""
 
 
 def _is_mapping(annotation: Any) -> bool:
@@ -153,7 +149,7 @@ def _words(annotation: Any) -> str:
     if len(members) > 1:
         specs = [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
         if len(specs) == len(members):
-            return f"settings of a kind: {', '.join(filter(None, map(_tag, specs)))}{or_null}"
+            return f"settings of a kind: {', '.join(filter(None, map(tag_of, specs)))}{or_null}"
         return " or ".join(dict.fromkeys(map(_words, members))) + or_null
     (member,) = members
     if hasattr(member, "__metadata__"):
@@ -194,7 +190,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         differing = value.model_dump(mode="json", exclude_defaults=True)
-        tag = _tag(type(value)) or differing.get("kind", "")
+        tag = tag_of(type(value)) or differing.get("kind", "")
         return str(tag) if tag and set(differing) <= {"kind"} else json.dumps(differing).replace('"', "")
     return _shown(value)
 

@@ -1,6 +1,7 @@
 """Spec files: reading with overrides, and writing."""
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -118,6 +119,24 @@ def _yaml_files(folder: Path) -> dict[str, Path]:
 def is_yaml(path: Path) -> bool:
     """Return whether a path is that of a YAML file, not the name of a shipped spec."""
     return path.suffix in {".yaml", ".yml"}
+
+
+def check_new(path: Path, spared: str = "nothing") -> None:
+    """Raise SpecError unless a path ends like YAML and does not exist; ``spared`` is never replaced."""
+    if not is_yaml(path):
+        raise SpecError(str(path), found=f"the ending {path.suffix!r}", expected=".yaml")
+    if path.exists():
+        next_step = f"Name another, or remove it: {spared} is replaced"
+        raise SpecError(str(path), found="a file", expected="a new one", next_step=next_step)
+
+
+def spec_name(text: str, default: str) -> str:
+    """Return a name for a spec from a text, or the default where no letter or digit is left.
+
+    >>> spec_name("my lab", "experiment"), spec_name("?", "experiment")
+    ('my_lab', 'experiment')
+    """
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_") or default
 
 
 def is_file_name(path: Path, shipped: Collection[str]) -> bool:

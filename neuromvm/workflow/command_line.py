@@ -221,8 +221,9 @@ def new(
     """Write an experiment from a recipe, filled in from recordings, with a comment that says why each value is as it is."""
     from neuromvm.data.loaders import load_recordings
     from neuromvm.specs import load_data_spec
+    from neuromvm.specs.files import check_new, is_yaml, spec_name
     from neuromvm.workflow.recipes.catalogue import Ends
-    from neuromvm.workflow.recipes.write import as_seen_from, check_new, experiment_text, listed_names, name_of, write_experiment
+    from neuromvm.workflow.recipes.write import as_seen_from, experiment_text, listed_names, write_experiment
 
     if listing:
         typer.echo("\n".join(listed_names()))
@@ -233,11 +234,10 @@ def new(
         )
     check_new(out)
     recordings = load_recordings(load_data_spec(spec), root)
-    is_file = Path(spec).suffix in {".yaml", ".yml"}
-    data, folder = as_seen_from(out, spec) if is_file else spec, None if root is None else as_seen_from(out, root)
-    ends = Ends(start, stop)
-    write_experiment(experiment_text(recordings, name_of(out), data, folder, recipe=recipe, label=label, ends=ends), out)
-    typer.echo(f"{out}: read its comments, then: neuromvm run {out} --out runs/{name_of(out)}")
+    data, folder = as_seen_from(out, spec) if is_yaml(Path(spec)) else spec, None if root is None else as_seen_from(out, root)
+    ends, name = Ends(start, stop), spec_name(out.stem, "experiment")
+    write_experiment(experiment_text(recordings, name, data, folder, recipe=recipe, label=label, ends=ends), out)
+    typer.echo(f"{out}: read its comments, then: neuromvm run {out} --out runs/{name}")
 
 
 @app.command("explain")

@@ -20,7 +20,7 @@ from neuromvm.analysis.pipeline import needs_of
 from neuromvm.build import check_likelihoods
 from neuromvm.data.loaders import load_recordings
 from neuromvm.data.memory import read_recordings
-from neuromvm.data.pairing import condition_count
+from neuromvm.data.pairing import simplex_conditions
 from neuromvm.data.splits import make_splits
 from neuromvm.data.windows import make_path_samples, make_samples
 from neuromvm.errors import RunFolderError, SpecError, did_you_mean
@@ -42,7 +42,7 @@ from neuromvm.inference.fitted_stack import FittedStack
 from neuromvm.inference.transfer import impute_each, transfer
 from neuromvm.inference.traversal import traverse
 from neuromvm.specs import DataChoice, ExperimentSpec, load_data_spec, to_yaml
-from neuromvm.specs.files import load_run_spec
+from neuromvm.specs.files import is_yaml, load_run_spec
 from neuromvm.training.device import choose_device
 from neuromvm.training.fit import fit
 
@@ -135,7 +135,7 @@ def _run_model(
     if not (folder / "agreement.nc").is_file():
         shares_latents = fitted.member(0).shares_latents
         write_tree(folder / "agreement.nc", posterior_agreement(latents, splits, shares_latents=shares_latents))
-    conditions = condition_count(samples) if spec.models[name].code == "simplex" else None
+    conditions = simplex_conditions(samples, spec.models[name])
     for warning in agreement_warnings(read_dataset(folder / "agreement.nc"), conditions):
         log.warning("%s: %s.", name, warning)
     for need in dict.fromkeys(need for analysis in spec.analyses for need in needs_of(analysis)):
@@ -238,5 +238,5 @@ def _differing(out: Path, spec: ExperimentSpec) -> list[str]:
 
 def _absolute(data: DataChoice) -> DataChoice:
     """Return a choice of data whose paths do not depend on the working directory."""
-    spec = os.path.abspath(data.spec) if Path(data.spec).suffix in {".yaml", ".yml"} else data.spec
+    spec = os.path.abspath(data.spec) if is_yaml(Path(data.spec)) else data.spec
     return data.model_copy(update={"spec": spec, "root": None if data.root is None else os.path.abspath(data.root)})

@@ -154,8 +154,8 @@ def test_windows_are_whole_bins_inside_the_grid(rats):
     traits = read_traits(rats)
     for start, stop, bins in ((None, None, 12), (0.13, 0.5, 4), (-1.0, None, 8), (None, 0.05, 12)):
         window = window_of(traits, start, stop, 3.0, bins)
-        assert traits.start <= window.start < window.stop <= traits.stop + 1e-9
-        merged = window.bin_width / traits.bin_width
+        assert traits.window.start <= window.start < window.stop <= traits.window.stop + 1e-9
+        merged = window.bin_width / traits.window.bin_width
         assert merged == pytest.approx(round(merged))
         assert window.bins * window.bin_width == pytest.approx(window.stop - window.start)
     spec = spec_of(rats, recipe="few-trials", ends=Ends(0.1, 0.5))

@@ -68,7 +68,7 @@ def contrastive_embedding(training: Mapping[str, Training], settings: Contrast) 
     require_package()
     codes = {name: set(side.match.tolist()) for name, side in training.items()}
     for name, of_animal in codes.items():
-        shared = of_animal & set().union(*(sources for other, sources in codes.items() if other != name))
+        shared = of_animal & set().union(*(codes[source] for source in codes if source != name))
         if len(shared) < 2:
             raise SplitError(
                 "baseline cebra",
@@ -184,6 +184,12 @@ class _Members:
         self.count = np.bincount(labels, minlength=codes)  # (code,)
         self._samples, self._start = np.argsort(labels, kind="stable"), np.cumsum(self.count) - self.count
 
+    @classmethod
+    def of_animals(cls, labels: Sequence[Codes]) -> list["_Members"]:
+        """Return the samples of each animal, by the codes of all."""
+        codes = 1 + max(int(of_animal.max()) for of_animal in labels)
+        return [cls(of_animal, codes) for of_animal in labels]
+
     def drawn(self, codes: Codes, random: np.random.Generator) -> NDArray[np.int64]:
         """Draw a sample of each of the codes, which the animal has to have."""
         samples: NDArray[np.int64] = self._samples[self._start[codes] + random.integers(self.count[codes])]
@@ -199,7 +205,7 @@ class PartnersInAnyAnimal:
 
     def __init__(self, labels: Sequence[Codes], random: np.random.Generator) -> None:
         self._labels, self._random = labels, random
-        self._members = [_Members(of_animal, 1 + max(int(of_split.max()) for of_split in labels)) for of_animal in labels]
+        self._members = _Members.of_animals(labels)
         self._has = np.array([members.count > 0 for members in self._members])  # (animal, code)
 
     def sample_prior(self, count: int) -> NDArray[np.int64]:
@@ -231,7 +237,7 @@ class AnimalsSideBySide:
 
     def __init__(self, labels: Sequence[Codes], random: np.random.Generator) -> None:
         self._labels, self._random = labels, random
-        self._members = [_Members(of_animal, 1 + max(int(of_split.max()) for of_split in labels)) for of_animal in labels]
+        self._members = _Members.of_animals(labels)
 
     def sample_prior(self, count: int) -> NDArray[np.int64]:
         """Draw codes as often as samples have them, and samples of the animals, ``(animal, sample)``."""

@@ -85,17 +85,17 @@ class Accuracies(NamedTuple):
         """Return the difference, paired by draw."""
         return Accuracies(*(ours - theirs for ours, theirs in zip(self, reference, strict=True)))
 
-    def intervals(self, seed: int, subjects: NDArray[np.intp]) -> Floats:
+    def intervals(self, seed: int, of_subject: NDArray[np.intp]) -> Floats:
         """Return ``(setting, target, unit_of_inference, statistic)``; over animals only of the mean, of *cross* over pairs."""
         statistics = np.full((*self.value.shape, len(UNITS_OF_INFERENCE), len(STATISTICS)), np.nan)
         statistics[..., 0] = self.value[..., None]
         statistics[..., 0, 1], statistics[..., 0, 2] = over_trials.interval(self.bootstrap)
         for index in range(len(SETTINGS)):
             if index == CROSS:
-                interval = hierarchy.over_pairs(self.pairs, subjects)
+                interval = hierarchy.over_pairs(self.pairs, of_subject)
             else:
                 rng = np.random.default_rng([seed, index])
-                interval = hierarchy.over_animals(self.value[index, 1:], self.bootstrap[:, index, 1:], rng, subjects)
+                interval = hierarchy.over_animals(self.value[index, 1:], self.bootstrap[:, index, 1:], rng, of_subject)
             statistics[index, 0, 1, 1:] = interval.low, interval.high
         return statistics
 
@@ -356,12 +356,14 @@ def _of_mean(value: Floats, null: Floats) -> Floats:
 
 
 def _scores_and_differences(
-    accuracies: Sequence[Accuracies], dims: tuple[str, ...], seed: int, subjects: NDArray[np.intp]
+    accuracies: Sequence[Accuracies], dims: tuple[str, ...], seed: int, of_subject: NDArray[np.intp]
 ) -> Variables:
     """Return scores, and the difference of each representation to each, with their intervals."""
-    scores = np.stack([ours.intervals(seed, subjects) for ours in accuracies])
+    scores = np.stack([ours.intervals(seed, of_subject) for ours in accuracies])
     scores[..., 1, 1:] = np.clip(scores[..., 1, 1:], 0, 1)  # intervals over animals may exceed the range of an accuracy
-    differences = np.array([[ours.minus(reference).intervals(seed, subjects) for ours in accuracies] for reference in accuracies])
+    differences = np.array(
+        [[ours.minus(reference).intervals(seed, of_subject) for ours in accuracies] for reference in accuracies]
+    )
     dims = (*dims, "unit_of_inference", "statistic")
     return {"score": (dims, scores), "difference": (("reference", *dims), differences)}
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +13,11 @@ from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from neuromvm.analysis.figures.text import brief
+from neuromvm.analysis.figures.text import brief, ordered
+from neuromvm.data.windows import classes
+
+if TYPE_CHECKING:
+    from neuromvm.folders.study import Study
 
 LineStyle = Literal["-", "--", ":", "-."]
 Color = tuple[float, float, float]
@@ -66,6 +70,11 @@ def fixed(methods: Iterable[str], labels: Iterable[str], animals: Iterable[str])
         yield
     finally:
         _RUN.reset(token)
+
+
+def fixed_in(study: "Study") -> AbstractContextManager[None]:
+    """Give the models, classes and animals of a run the same colors in all of its figures."""
+    return fixed(study.models, ordered(classes(study.samples)), study.samples.children)
 
 
 def are_quantities(names: Sequence[str]) -> bool:

@@ -40,14 +40,16 @@ def _draw(scores: xr.Dataset, dimensions: int) -> Figure:
     figure, grid = style.panels(len(models), 2 if dimensions == 3 else 3, 0.7, 3.0 if dimensions == 3 else 2.6, **projection)
     for (axes, _, _), model in zip(grid, models, strict=True):
         of_model = scores.sel(model=model).isel(axis=slice(dimensions))
+        limits = _limits(of_model["mean"].transpose("condition", "window", "axis").to_numpy())
         if has_singles:
             singles = of_model["single"].transpose("path", "window", "axis").to_numpy()
             for condition, path in zip(of_model["path_condition"].values.tolist(), singles, strict=True):
-                axes.plot(*_within(path, of_model).T, color=color[condition], linewidth=0.4, alpha=0.25)
+                axes.plot(*_within(path, limits).T, color=color[condition], linewidth=0.4, alpha=0.25)
         for name in conditions:
             mean = of_model["mean"].sel(condition=name).transpose("window", "axis").to_numpy()
             _path(axes, mean, windows, color[name], scores.attrs["grid"])
-        _zoom(axes, of_model["mean"].transpose("condition", "window", "axis").to_numpy())
+        for name, (low, high) in zip("xyz", limits.T, strict=False):
+            getattr(axes, f"set_{name}lim")(low, high)
         names = [str(name) for name in of_model["axis_name"].values]
         axes.set(xlabel=names[0], ylabel=names[1], title=model)
         if dimensions == 3:
@@ -76,14 +78,9 @@ def _limits(mean: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.stack([low - margin, high + margin])
 
 
-def _zoom(axes: Axes, mean: NDArray[np.floating]) -> None:
-    for name, (low, high) in zip("xyz", _limits(mean).T, strict=False):
-        getattr(axes, f"set_{name}lim")(low, high)
-
-
-def _within(path: NDArray[np.floating], of_model: xr.Dataset) -> NDArray[np.floating]:
+def _within(path: NDArray[np.floating], limits: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return a single trial with NaN where it leaves the panel, which three dimensions do not cut."""
-    low, high = _limits(of_model["mean"].transpose("condition", "window", "axis").to_numpy())
+    low, high = limits
     return np.where(((path < low) | (path > high)).any(axis=1, keepdims=True), np.nan, path)
 
 

@@ -17,11 +17,11 @@ from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.palettes import OTHERS
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import ordered, shortened, without_prefix
-from neuromvm.data.describe import label_names
+from neuromvm.data.describe import known_label
 from neuromvm.data.loaders.labels import as_text
 from neuromvm.data.numeric_labels import as_numbers, looks_continuous
 from neuromvm.data.quality import mean_activity, trial_sums
-from neuromvm.errors import SpecError, did_you_mean
+from neuromvm.errors import SpecError
 from neuromvm.schema import activity, animals, dropped, grid_dim
 
 ROW, MARGIN = 0.17, 0.75  # height of an animal, and of what is above and below a row of panels [inch]
@@ -50,10 +50,7 @@ def overview(recordings: xr.DataTree, label: str | None = None) -> Figure:
     datasets = dict(animals(recordings))
     names = ordered(list(datasets))
     prefix, short = shortened(names)
-    known = list(dict.fromkeys(name for dataset in datasets.values() for name in label_names(dataset)))
-    if label is not None and label not in known:
-        raise SpecError(f"label {label!r}", found="no such label of trials", next_step=did_you_mean(label, known))
-    label = label or next(iter(known), None)
+    label = known_label(datasets.values(), label)
     height = MARGIN + ROW * max(len(names), 4)
     figure, grid = style.page(2 * height + 0.6, 1, 1)
     grid.remove()

@@ -12,9 +12,8 @@ from neuromvm.analysis.figures import style
 from neuromvm.analysis.figures.palettes import CLASSES
 from neuromvm.analysis.figures.style import Axes, Figure
 from neuromvm.analysis.figures.text import brief, ordered, shortened, span, without_prefix
-from neuromvm.data.describe import label_names
+from neuromvm.data.describe import known_label
 from neuromvm.data.loaders.labels import as_text
-from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.schema import animals, grid_dim
 
 ROW = 0.22  # height of an animal [inch]
@@ -42,10 +41,7 @@ def timeline(recordings: xr.DataTree, samples: xr.DataTree | None = None, label:
     """
     datasets = dict(animals(recordings))
     names = ordered(list(datasets))
-    known = list(dict.fromkeys(name for dataset in datasets.values() for name in label_names(dataset)))
-    if label is not None and label not in known:
-        raise SpecError(f"label {label!r}", found="no such label of trials", next_step=did_you_mean(label, known))
-    label = label or next(iter(known), None)
+    label = known_label(datasets.values(), label)
     heights = [max(1.0, ROW * len(names)), 0.9]
     figure, (session, trial) = style.page(sum(heights) + 1.3, 2, 1, height_ratios=heights)
     values = {name: _labels(datasets[name], label) for name in names}
@@ -104,10 +100,10 @@ def _trial(axes: Axes, dataset: xr.Dataset, samples: xr.DataTree | None) -> list
     if samples is not None:
         window = next(iter(samples.children.values()))["window"]
         centres, length = window.to_numpy(), float(window.attrs["width"])
-        alpha = 0.8 if len(centres) == 1 else 0.25
+        alpha = 0.8 if len(centres) == 1 else 0.4
         for number, centre in enumerate(centres[:MOST_WINDOWS]):
             offset = 0.0 if len(centres) == 1 else 0.3 * (number / max(1, min(len(centres), MOST_WINDOWS) - 1) - 0.5)
-            axes.barh(offset, length, left=centre - length / 2, height=0.16, color=WINDOW, alpha=max(alpha, 0.4), linewidth=0)
+            axes.barh(offset, length, left=centre - length / 2, height=0.16, color=WINDOW, alpha=alpha, linewidth=0)
         count = f"window of {length:.3g}" if len(centres) == 1 else f"{len(centres)} windows of {length:.3g}"
         entries.append(Patch(color=WINDOW, alpha=0.8, label=f"{count} {'s' if name == 'time' else ''}".strip()))
     if name == "time" and start <= 0 <= stop:

@@ -13,7 +13,7 @@ from neuromvm.data.design import DRIFT, FEW_RUNS, RUNS, SORTED, DesignFlag
 from neuromvm.data.splits import trial_strata
 from neuromvm.data.windows import classes
 from neuromvm.folders.study import Study
-from neuromvm.schema import animals, in_sample, is_scored
+from neuromvm.schema import animals, in_sample, is_scored, subjects
 from neuromvm.specs.experiment import NullSpec
 
 ALIGNED = ("procrustes", "hyperalignment", "srm", "mcca", "dynamics")  # baselines that pair animals by label
@@ -160,15 +160,15 @@ def repeated_animals(recordings: xr.DataTree) -> str:
     repeated = [f"{subject}: {listed(names)}" for subject, names in sessions.items() if len(names) > 1]
     if not repeated:
         return ""
-    if len(sessions) == 1 and len(repeated) == 1 and len(next(iter(sessions.values()))) == len(nodes):
+    if len(next(iter(sessions.values()))) == len(nodes):
         return (
             f"All recordings are sessions of one subject ({next(iter(sessions))}). Scores across animals compare its sessions: "
             "they say nothing about other animals."
         )
-    subjects = len(nodes) - sum(len(names) - 1 for names in sessions.values())
+    count = int(subjects(recordings).max()) + 1
     return (
         f"Some recordings are sessions of one subject ({'; '.join(repeated)}). No score across animals ('cross', 'others', "
-        f"held-out conditions) decodes one session of a subject from another, n is {subjects} animals, and intervals over "
+        f"held-out conditions) decodes one session of a subject from another, n is {count} animals, and intervals over "
         "animals resample subjects with all their sessions."
     )
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from neuromvm.analysis.figures.palettes import fixed
+from neuromvm.analysis.figures.palettes import fixed_in
 from neuromvm.analysis.figures.style import Figure
-from neuromvm.analysis.figures.text import ordered
 from neuromvm.analysis.figures.timeline import timeline
 from neuromvm.analysis.report import account
 from neuromvm.analysis.report.caveats import caveats, discriminants
@@ -32,7 +31,6 @@ from neuromvm.analysis.report.results import (
 from neuromvm.analysis.report.tables import Table
 from neuromvm.analysis.verdict import QUESTIONS, verdict
 from neuromvm.data.describe import label_names
-from neuromvm.data.windows import classes
 from neuromvm.errors import RunFolderError
 from neuromvm.files import write_atomically
 from neuromvm.folders.study import Study
@@ -67,7 +65,7 @@ def render(study: Study) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    with fixed(study.models, ordered(classes(study.samples)), study.samples.children):
+    with fixed_in(study):
         return environment.get_template("report.html.j2").render(_content(study))
 
 

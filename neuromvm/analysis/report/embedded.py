@@ -50,8 +50,8 @@ def embedded_figure(draw: Callable[[], Figure]) -> str:
 
 def _small(image: Image.Image) -> str:
     """Return a picture with few colors and no wider than a page."""
-    opaque = Image.new("RGB", image.size, "white")
-    opaque.paste(image.convert("RGBA"), mask=image.convert("RGBA").getchannel("A"))
+    opaque, drawn = Image.new("RGB", image.size, "white"), image.convert("RGBA")
+    opaque.paste(drawn, mask=drawn.getchannel("A"))
     palette = _palette(opaque)
     if opaque.width > WIDEST:
         opaque = opaque.resize((WIDEST, round(opaque.height * WIDEST / opaque.width)), Image.Resampling.LANCZOS)

@@ -18,6 +18,7 @@ from neuromvm.analysis.latents.agreement_warnings import agreement_warnings
 from neuromvm.analysis.latents.projection import fit_pca, projected
 from neuromvm.analysis.report.embedded import embedded_figure
 from neuromvm.analysis.report.tables import number
+from neuromvm.data.pairing import simplex_conditions
 from neuromvm.errors import RunFolderError
 from neuromvm.folders.study import Study
 from neuromvm.schema import Part, is_fitted, is_scored
@@ -89,7 +90,8 @@ def _agreement(study: Study, model: str) -> Section:
         return Section(model, f"What was computed cannot be read. {error}")
     if agreement is None:
         return Section(model, "Not computed. Finish the run: neuromvm run EXPERIMENT.yaml --out RUN --resume")
-    warnings = [sentence[0].upper() + sentence[1:] for sentence in agreement_warnings(agreement, study.simplex_conditions(model))]
+    conditions = simplex_conditions(study.samples, study.spec.models[model])
+    warnings = [sentence[0].upper() + sentence[1:] for sentence in agreement_warnings(agreement, conditions)]
     sentence = f"{_pairs_sentence(agreement)} {_latents_sentence(agreement)}"
     return Section(model, sentence, embedded_figure(partial(agreement_figure, agreement)), warnings)
 

@@ -32,8 +32,8 @@ P_NAMES = (
     "p decodable: labels permuted. p shared: names of conditions exchanged within each animal and everything fitted again; a "
     "large one is no evidence against a shared code, since maps made with labels carry any code onto any other."
 )
-LEADING_FIGURES = ("held_out", "settings", "difference", "transfer")
-VERDICT_FIGURES = ("sharing-held_out", "decoding-settings")  # those that carry the verdict  # further figures follow by name
+LEADING_FIGURES = ("held_out", "settings", "difference", "transfer")  # further figures follow by name
+VERDICT_FIGURES = ("sharing-held_out", "decoding-settings")  # those that carry the verdict
 
 
 class Picture(NamedTuple):

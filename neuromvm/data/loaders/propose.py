@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from neuromvm.data.loaders.inspect import Column, Outline, SeriesOutline, TableOutline, values_in_words
 from neuromvm.data.loaders.sessions import safe_names
 from neuromvm.data.numeric_labels import MOST_CLASSES
-from neuromvm.errors import DataFormatError, SpecError
+from neuromvm.errors import DataFormatError
 from neuromvm.files import write_atomically
 from neuromvm.specs.data import RESERVED_LABELS
+from neuromvm.specs.files import check_new, spec_name
 from neuromvm.specs.yaml_text import comment, scalar, short
 
 WIDTH = 80
@@ -61,7 +62,7 @@ def propose_spec(outlines: Sequence[Outline], name: str) -> str:
             f"Proposed by `neuromvm data inspect` (files: {len(outlines)}). Each choice is a guess: the comment above it says "
             "what else the files have. Read every one, then run `neuromvm data describe` on this file."
         ),
-        f"name: {scalar(_clean_name(name))}",
+        f"name: {scalar(spec_name(name, 'my_lab'))}",
         *_file_lines(outlines),
         "activity:",
         *activity,
@@ -77,12 +78,7 @@ def propose_spec(outlines: Sequence[Outline], name: str) -> str:
 
 def write_proposal(outlines: Sequence[Outline], path: Path) -> None:
     """Write the proposed spec of files to a new YAML file, whose name it has; SpecError if there is such a file."""
-    if path.suffix not in (".yaml", ".yml"):
-        raise SpecError(str(path), found=f"the ending {path.suffix!r}", expected=".yaml")
-    if path.exists():
-        raise SpecError(
-            str(path), found="a file", expected="a new one", next_step="Name another, or remove it: no spec is replaced"
-        )
+    check_new(path, "no spec")
     write_atomically(path, propose_spec(outlines, path.stem).encode())
 
 
@@ -400,10 +396,6 @@ def _label_name(column: str) -> str:
     if not name.isidentifier():
         name = "label_" + re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     return f"{name}_label" if name in RESERVED_LABELS else name
-
-
-def _clean_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or "my_lab"
 
 
 def _listed(names: Iterable[Any], most: int = 6) -> str:

@@ -136,13 +136,13 @@ def measure(fitted: FittedStack, data: Prepared) -> xr.Dataset:
     seeds = [replica.seed for replica in fitted.replicas]
     scores = {key: np.full((len(seeds), len(names), len(names)), np.nan) for key in ("coherence", "error", "log_likelihood")}
     for number, replica in enumerate(fitted.replicas):
-        for each in decoded_from_one(fitted, data.samples, data.splits, number, seed=replica.seed):
-            place = number, names.index(each.source), names.index(each.target)
-            extent = fitted.windows[each.target].extent
-            seen = classified(data.classifiers[each.target], each.decoded.reshape(len(each.decoded), *extent, -1))
-            scores["coherence"][place] = (seen == each.match).mean()
-            scores["error"][place] = np.square(each.decoded - each.true).mean()
-            scores["log_likelihood"][place] = each.log_likelihood.mean()
+        for images in decoded_from_one(fitted, data.samples, data.splits, number, seed=replica.seed):
+            cell = number, names.index(images.source), names.index(images.target)
+            tuples, extent = len(images.match), fitted.windows[images.target].extent
+            seen = classified(data.classifiers[images.target], images.decoded.reshape(tuples, *extent, -1))
+            scores["coherence"][cell] = (seen == images.match).mean()
+            scores["error"][cell] = np.square(images.decoded - images.true).mean()
+            scores["log_likelihood"][cell] = images.log_likelihood.mean()
     joint = joint_reconstruction(fitted, data.samples, data.splits)
     accuracy = latent_accuracy(fitted.embed(data.samples), data.splits, most=MOST_ENCODED)
     pair, single = ("seed", "source", "target"), ("seed", "modality")
@@ -155,7 +155,7 @@ def measure(fitted: FittedStack, data: Prepared) -> xr.Dataset:
             "ceiling": ("modality", [data.ceiling[name] for name in names]),
         },
         coords={"seed": seeds, "modality": names, "source": names, "target": names},
-        attrs={"test_tuples": len(each.match), "training_samples": _training_samples(data)},
+        attrs={"test_tuples": tuples, "training_samples": _training_samples(data)},
     )
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from neuromvm.analysis.figures.benchmark import panels
 from neuromvm.analysis.figures.style import save
 from neuromvm.errors import RunFolderError
 from neuromvm.files import claim, is_empty, write_atomically
+from neuromvm.progress import Progress
 from neuromvm.workflow.benchmark.cells import FAILED, Cell, prepared, read_measures, run_cell
 from neuromvm.workflow.benchmark.settings import PolyMnistSpec, check_methods
 from neuromvm.workflow.benchmark.table import markdown, table_of
@@ -64,15 +64,13 @@ def run_polymnist(
         prepared(waiting[0].out, waiting[0].spec)  # classifiers are trained once, before processes read them
     engine = Serial() if jobs == 1 else Processes(jobs)
     failed = 0
-    done = len(cells) - len(waiting)
-    with tqdm(total=len(cells), initial=done, desc="polymnist", unit="cell", disable=None if progress else True) as bar:
+    with Progress(len(cells), "polymnist", "cell", done=len(cells) - len(waiting), shown=progress) as bar:
         for result in engine.map(run_cell, waiting):
             if isinstance(result, Lost):
                 waiting[result.number].folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(waiting[result.number].folder / FAILED, result.reason.encode())
             failed += result is not True
-            bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
-            bar.update()
+            bar.advance(note=f"failed={failed}" if failed else "")
     return write_results(out, cells)
 
 

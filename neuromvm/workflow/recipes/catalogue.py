@@ -6,7 +6,6 @@ from typing import NamedTuple
 from neuromvm.specs.yaml_text import Setting, listed, scalar
 from neuromvm.workflow.recipes.parts import (
     ACROSS,
-    Window,
     bayes_model,
     decoding,
     free_latents,
@@ -18,7 +17,7 @@ from neuromvm.workflow.recipes.parts import (
     window_of,
     window_settings,
 )
-from neuromvm.workflow.recipes.traits import Traits
+from neuromvm.workflow.recipes.traits import Traits, Window
 
 FEWEST_CONDITIONS = 5  # of which two are held out
 MOST_ZONES = 10
@@ -73,10 +72,9 @@ def few_trials(traits: Traits, ends: Ends) -> list[Setting]:
 def shared_codes(traits: Traits, ends: Ends) -> list[Setting]:
     """Return the settings for conditions that are held out in one animal and told by the others."""
     window = window_of(traits, *ends, longest=2.0, bins=4)
-    classes, is_track = len(traits.label.classes), traits.grid == "position"
-    samples = [*_zones(traits)[0]] if is_track else window_settings(traits, window)
+    conditions, is_track = _conditions(traits), traits.grid == "position"
+    samples = _zones(traits)[0] if is_track else window_settings(traits, window)
     samples += [*noise_scale(), *label_settings(traits, window=is_track)]
-    conditions = classes * (_zones(traits)[1] if is_track else 1)
     features = traits.usual_units * (1 if is_track else window.bins)
     sizes = [size for size in (4, 8, 16) if size <= features] or [max(1, features)]
     names = [f"mmvm_{size}" for size in sizes]
@@ -123,7 +121,7 @@ def shared_codes(traits: Traits, ends: Ends) -> list[Setting]:
 
 def trial_variability(traits: Traits, ends: Ends) -> list[Setting]:
     """Return the settings for latents that keep what differs between trials of a class."""
-    window = window_of(traits, *ends, longest=0.5 if traits.stop <= 2 else 2.0, bins=5)
+    window = window_of(traits, *ends, longest=0.5 if traits.window.stop <= 2 else 2.0, bins=5)
     classes = len(traits.label.classes)
     latent = free_latents(classes, window.bins * traits.usual_units)
     weak = "{kind: mmvm, rate: pairwise, cross_reconstruction: 0.3}"
@@ -153,7 +151,7 @@ def time_course(traits: Traits, ends: Ends) -> list[Setting]:
     classes = len(traits.label.classes)
     latent = free_latents(classes, traits.usual_units)
     width = window.bin_width
-    step = max(traits.bin_width, round(width / 2 / traits.bin_width) * traits.bin_width)
+    step = max(traits.window.bin_width, round(width / 2 / traits.window.bin_width) * traits.window.bin_width)
     samples = [
         *window_settings(traits, window)[:2],
         Setting(
@@ -162,7 +160,11 @@ def time_course(traits: Traits, ends: Ends) -> list[Setting]:
         Setting("step", scalar(width)),
         *noise_scale(),
         *label_settings(traits),
-        Setting("path_step", scalar(step), f"the window slides in these steps from {traits.start:g} to {traits.stop:g} s"),
+        Setting(
+            "path_step",
+            scalar(step),
+            f"the window slides in these steps from {traits.window.start:g} to {traits.window.stop:g} s",
+        ),
     ]
     models = [
         free_model(
@@ -193,8 +195,7 @@ def time_course(traits: Traits, ends: Ends) -> list[Setting]:
 
 def track(traits: Traits, ends: Ends) -> list[Setting]:
     """Return the settings for places along a track."""
-    width, zones = _zones(traits)
-    conditions = zones * len(traits.label.classes)
+    width, conditions = _zones(traits)[0], _conditions(traits)
     latent = free_latents(conditions, traits.usual_units)
     samples = [
         *width,
@@ -226,9 +227,18 @@ def _smooth(window: Window) -> list[Setting]:
 
 def _zones(traits: Traits) -> tuple[list[Setting], int]:
     """Return the width of zones of a track, and how many there are."""
-    merged = next(size for size in range(1, traits.bins + 1) if traits.bins % size == 0 and traits.bins // size <= MOST_ZONES)
-    width, zones = merged * traits.bin_width, traits.bins // merged
+    merged = next(
+        size
+        for size in range(1, traits.window.bins + 1)
+        if traits.window.bins % size == 0 and traits.window.bins // size <= MOST_ZONES
+    )
+    width, zones = merged * traits.window.bin_width, traits.window.bins // merged
     return [Setting("width", scalar(width), f"a zone of the track, of which there are {zones}")], zones
+
+
+def _conditions(traits: Traits) -> int:
+    """Return the number of conditions: classes of the label, on a track in each zone."""
+    return len(traits.label.classes) * (_zones(traits)[1] if traits.grid == "position" else 1)
 
 
 def _other_labels(traits: Traits) -> list[Setting]:
@@ -246,7 +256,7 @@ def _several(traits: Traits) -> str:
 
 
 def _can_hold_out(traits: Traits) -> str:
-    conditions = len(traits.label.classes) * (_zones(traits)[1] if traits.grid == "position" else 1)
+    conditions = _conditions(traits)
     if conditions < FEWEST_CONDITIONS:
         return f"{conditions} conditions: fewer than {FEWEST_CONDITIONS} say nothing about conditions that are held out"
     return _several(traits)

@@ -1,26 +1,11 @@
 """Parts that recipes have in common: samples, splits, models and training, with values that follow from recordings."""
 
-from typing import NamedTuple
-
 from neuromvm.specs.yaml_text import Setting, listed, scalar, short
-from neuromvm.workflow.recipes.traits import Traits
+from neuromvm.workflow.recipes.traits import Traits, Window
 
 ACROSS = "{kind: mmvm, rate: pairwise, cross_reconstruction: 0.9}"
 LATENTS_PER_CLASS = 1.6  # of free codes: 24 for 15 odors, where 16 and 64 were no better
 FEWEST_TO_TUNE = 6  # trials of a class: three inner folds of half of them
-
-
-class Window(NamedTuple):
-    """A window of whole bins of ``bin_width``, from ``start`` to ``stop`` [s]."""
-
-    start: float
-    stop: float
-    bin_width: float
-
-    @property
-    def bins(self) -> int:
-        """Number of bins."""
-        return round((self.stop - self.start) / self.bin_width)
 
 
 def window_of(traits: Traits, start: float | None, stop: float | None, longest: float, bins: int) -> Window:
@@ -28,22 +13,24 @@ def window_of(traits: Traits, start: float | None, stop: float | None, longest: 
 
     By default it begins at the event, or with a grid that begins later, and lasts until ``longest`` or the grid ends.
     """
-    begin = max(traits.start, 0.0) if start is None else start
-    begin = begin if begin < traits.stop else traits.start
-    end = min(traits.stop, begin + longest) if stop is None else stop
-    first = round((begin - traits.start) / traits.bin_width)
-    count = max(1, round((end - begin) / traits.bin_width))
+    begin = max(traits.window.start, 0.0) if start is None else start
+    begin = begin if begin < traits.window.stop else traits.window.start
+    end = min(traits.window.stop, begin + longest) if stop is None else stop
+    first = round((begin - traits.window.start) / traits.window.bin_width)
+    count = max(1, round((end - begin) / traits.window.bin_width))
     merged = max(1, round(count / bins))
     count = max(1, count // merged) * merged
-    edge = traits.start + first * traits.bin_width
-    return Window(*map(short, (edge, edge + count * traits.bin_width, merged * traits.bin_width)))
+    edge = traits.window.start + first * traits.window.bin_width
+    return Window(*map(short, (edge, edge + count * traits.window.bin_width, merged * traits.window.bin_width)))
 
 
 def window_settings(traits: Traits, window: Window) -> list[Setting]:
     """Return start, stop and bins of samples."""
     return [
         Setting(
-            "start", scalar(window.start), f"[s from the event of the grid, which goes from {traits.start:g} to {traits.stop:g}]"
+            "start",
+            scalar(window.start),
+            f"[s from the event of the grid, which goes from {traits.window.start:g} to {traits.window.stop:g}]",
         ),
         Setting("stop", scalar(window.stop), "where the response ends: look at `neuromvm data describe SPEC --figure look.png`"),
         Setting("bin_width", scalar(window.bin_width), f"{window.bins} bins"),

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -51,23 +52,29 @@ class Label:
         return sorted(counts[name] for counts in self.counts.values() for name in classes if counts[name] >= FEWEST_TRIALS)
 
 
-@dataclass(frozen=True)
-class Traits:
-    """Traits of recordings; ``start``, ``stop`` and ``bin_width`` of the grid are in seconds or units of position."""
+class Window(NamedTuple):
+    """Whole bins of ``bin_width``, from ``start`` to ``stop`` [s, or units of position]."""
 
-    animals: list[str]
-    units: list[int]
-    label: Label
-    other_labels: list[str]
-    grid: str  # time or position
     start: float
     stop: float
     bin_width: float
 
     @property
     def bins(self) -> int:
-        """Number of bins of the grid."""
+        """Number of bins."""
         return round((self.stop - self.start) / self.bin_width)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Traits of recordings; ``window`` is the whole grid."""
+
+    animals: list[str]
+    units: list[int]
+    label: Label
+    other_labels: list[str]
+    grid: str  # time or position
+    window: Window
 
     @property
     def usual_units(self) -> int:
@@ -104,9 +111,7 @@ def read_traits(recordings: xr.DataTree, label: str | None = None) -> Traits:
         label=labels[chosen],
         other_labels=[name for name in names if name != chosen],
         grid=str(grid.name),
-        start=short(float(grid[0]) - width / 2),
-        stop=short(float(grid[-1]) + width / 2),
-        bin_width=width,
+        window=Window(short(float(grid[0]) - width / 2), short(float(grid[-1]) + width / 2), width),
     )
 
 

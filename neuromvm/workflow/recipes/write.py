@@ -1,7 +1,6 @@
 """Write the experiment of a recipe as commented YAML, filled in from recordings."""
 
 import os
-import re
 from pathlib import Path
 
 import xarray as xr
@@ -9,7 +8,7 @@ import xarray as xr
 from neuromvm.errors import SpecError, did_you_mean
 from neuromvm.files import write_atomically
 from neuromvm.specs import ExperimentSpec, load_experiment_spec
-from neuromvm.specs.files import shipped_experiments, shipped_sweeps, validated
+from neuromvm.specs.files import check_new, shipped_experiments, shipped_sweeps, validated
 from neuromvm.specs.yaml_text import Setting, comment, scalar, yaml_of
 from neuromvm.specs.yaml_values import read_yaml
 from neuromvm.workflow.recipes.catalogue import RECIPES, Ends, default_recipe
@@ -89,25 +88,6 @@ def write_experiment(text: str, path: Path) -> None:
     """Write the text to a new YAML file; SpecError if it has another ending or there is such a file."""
     check_new(path)
     write_atomically(path, text.encode())
-
-
-def check_new(path: Path) -> None:
-    """Raise SpecError unless a path ends like YAML and does not exist."""
-    if path.suffix not in (".yaml", ".yml"):
-        raise SpecError(str(path), found=f"the ending {path.suffix!r}", expected=".yaml")
-    if path.exists():
-        raise SpecError(
-            str(path), found="a file", expected="a new one", next_step="Name another, or remove it: nothing is replaced"
-        )
-
-
-def name_of(path: Path) -> str:
-    """Return a name for the experiment in a file.
-
-    >>> name_of(Path("my lab.yaml"))
-    'my_lab'
-    """
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem).strip("_") or "experiment"
 
 
 def as_seen_from(file: Path, folder_or_file: str) -> str:
