@@ -49,11 +49,11 @@ class Progress(AbstractContextManager["Progress"]):
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(count)
-        now = time.monotonic()
-        if self._has_lines and self.done < self.total and now - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = now
-            left = (now - self._begin) / (self.done - self._first) * (self.total - self.done)
-            LOG.info("%s: %d of %d, about %s left", self.label, self.done, self.total, in_words(left))
+        moment = time.monotonic()
+        if self._has_lines and self.done < self.total and moment - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = moment
+            remaining = (moment - self._begin) / (self.done - self._first) * (self.total - self.done)
+            LOG.info("%s: %d of %d, about %s left", self.label, self.done, self.total, in_words(remaining))
 
     def __enter__(self) -> "Progress":
         """Count as running work."""

@@ -65,8 +65,8 @@ def recordings_of_modalities(
         )
     schema.check_animal_names(map(str, modalities))
     nodes = {}
-    for name, given in modalities.items():
-        values = np.asarray(given)
+    for name, array_like in modalities.items():
+        values = np.asarray(array_like)
         kind = (kinds or {}).get(name) or _kind_of(name, values)
         array = _flattened(name, values, kind, (vocabulary or {}).get(name))
         of_modality = labels[name] if isinstance(labels.get(name), Mapping | pd.DataFrame) else labels
@@ -95,8 +95,8 @@ def splits_by_label(samples: xr.DataTree, label: str = "part") -> xr.DataTree:
             part[words == word] = side
         for word in ("train", "test"):
             if not (part == PARTS[word]).any():
-                found = f"no trial with {label} {word!r}; values are {', '.join(sorted(set(words.tolist()))[:10])}"
-                raise SplitError(f"modality {name}", found=found, expected="train, test and, if wanted, validation")
+                problem = f"no trial with {label} {word!r}; values are {', '.join(sorted(set(words.tolist()))[:10])}"
+                raise SplitError(f"modality {name}", found=problem, expected="train, test and, if wanted, validation")
         coords = {"trial": dataset["trial"].to_numpy(), "split": [0]}
         nodes[name] = xr.Dataset({"part": (("split", "trial"), part[None])}, coords)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs={"kind": "given", "seed": 0}), **nodes})

@@ -123,10 +123,16 @@ def make_polymnist(
     for number, photo in enumerate(photos):
         source = _partners(digits.label[chosen], part, chosen, random)
         drawn, private = _drawn(masks[source], photo, side, random)
-        kept = (part == "test") | (random.random(len(part)) >= missing)
-        own = {"digit": digits.label[source], "part": part, "tuple": np.arange(len(part)), "source": source, **private}
-        images[f"m{number}"] = drawn[kept]
-        labels[f"m{number}"] = {name: values[kept] for name, values in own.items()}
+        present = (part == "test") | (random.random(len(part)) >= missing)
+        columns = {
+            "digit": digits.label[source],
+            "part": part,
+            "tuple": np.arange(len(part)),
+            "source": source,
+            **private,
+        }
+        images[f"m{number}"] = drawn[present]
+        labels[f"m{number}"] = {name: values[present] for name, values in columns.items()}
     return recordings_of_modalities(images, labels)
 
 

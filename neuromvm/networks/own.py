@@ -62,8 +62,8 @@ def own_networks(name: str, layout: Layout, latent: int, settings: dict[str, Any
             )
     raw = modules[1](torch.zeros(2, latent))
     if tuple(raw.shape) != (2, *layout.shape):
-        found = f"a decoder with output {tuple(raw.shape[1:])}"
-        raise ShapeError(f"networks {name!r}", found=found, expected=f"the shape of the modality, {layout.shape}")
+        problem = f"a decoder with output {tuple(raw.shape[1:])}"
+        raise ShapeError(f"networks {name!r}", found=problem, expected=f"the shape of the modality, {layout.shape}")
     return modules
 
 

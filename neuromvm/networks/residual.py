@@ -37,10 +37,10 @@ class ResidualSize(NamedTuple):
     def stages(self, layout: Layout) -> list[tuple[int, tuple[int, ...]]]:
         """Return channels and sides of each block, from the input to the latent, or raise ShapeError."""
         if not layout.extent or any(side % self.patch for side in layout.extent):
-            found = f"sides of {layout.extent}" if layout.extent else "a vector, which has no rows or positions"
+            problem = f"sides of {layout.extent}" if layout.extent else "a vector, which has no rows or positions"
             raise ShapeError(
                 "networks residual",
-                found=found,
+                found=problem,
                 expected=f"sides that are multiples of the patch, {self.patch}",
                 next_step="Set patch to a divisor, or use networks mlp",
             )
@@ -65,8 +65,8 @@ class ResidualBlock(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Return the block's output."""
         added: Tensor = self.second(leaky_relu(self.first(leaky_relu(values, SLOPE)), SLOPE))
-        kept: Tensor = self.shortcut(values)
-        return torch.add(kept, added, alpha=RESIDUAL)
+        carried: Tensor = self.shortcut(values)
+        return torch.add(carried, added, alpha=RESIDUAL)
 
 
 def residual_trunk(layout: Layout, size: ResidualSize) -> nn.Sequential:

@@ -67,8 +67,8 @@ def fit_classifier(
     """
     settings = settings or ClassifierSettings()
     if images.ndim != 4 or len(codes) != len(images) or not len(codes) or not 0 <= codes.min() <= codes.max() < classes:
-        found = f"images {images.shape} and {len(codes)} codes"
-        raise ShapeError("image classifier", found=found, expected=f"a code of 0 to {classes - 1} for each image")
+        problem = f"images {images.shape} and {len(codes)} codes"
+        raise ShapeError("image classifier", found=problem, expected=f"a code of 0 to {classes - 1} for each image")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         classifier = ImageClassifier(images.shape[3], classes)

@@ -185,10 +185,10 @@ def plot_latents(
     splits: xr.DataTree,
     latents: Latents,
     *,
-    each: Literal["model", "animal"] = "model",
+    panels: Literal["model", "animal"] = "model",
     **settings: Any,
 ) -> Any:
-    """Draw latents of test samples in two dimensions: a row for each model by label and animal, or a panel for each animal.
+    """Draw latents of test samples in two dimensions: ``panels`` for each model, by label and by animal, or for each animal.
 
     ``settings`` are ``split`` and ``projection`` ("pca" or "umap").
     """
@@ -196,7 +196,7 @@ def plot_latents(
     from neuromvm.analysis.latents.latent_scatter import Options
 
     plane = latent_plane(samples, splits, _named(latents), Options(**settings))
-    return figures.by_animal(plane) if each == "animal" else figures.scatter(plane)
+    return figures.by_animal(plane) if panels == "animal" else figures.scatter(plane)
 
 
 def plot_scores(scores: xr.Dataset, ax: Any = None) -> Any:

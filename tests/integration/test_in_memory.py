@@ -70,7 +70,7 @@ def test_scores_are_a_table_and_figures_one_call(world):
         nm.plot_recordings(recordings),
         nm.plot_timeline(recordings, samples),
         nm.plot_latents(samples, splits, latents),
-        nm.plot_latents(samples, splits, {"mmvm": latents}, each="animal"),
+        nm.plot_latents(samples, splits, {"mmvm": latents}, panels="animal"),
         nm.plot_scores(scores),
         nm.plot_transfer(scores),
         nm.plot_confusion(scores, "cross"),

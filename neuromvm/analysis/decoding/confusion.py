@@ -7,8 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neuromvm.analysis.decoding.decoder_groups import SETTINGS
-from neuromvm.analysis.readouts.decoders import OTHERS, POOLED
+from neuromvm.analysis.decoding.decoder_groups import SETTINGS, decoders_of_settings
 from neuromvm.analysis.statistics.over_trials import Floats, mean_of_scored
 
 
@@ -41,24 +40,23 @@ def confusion(predictions: Mapping[str, xr.DataTree], samples: xr.DataTree) -> x
     targets = [(str(name), node) for name, node in samples.children.items()]
     shares = np.full((len(predictions), len(SETTINGS), len(classes), len(classes)), np.nan)
     for number, tree in enumerate(predictions.values()):
-        for column, setting in enumerate(SETTINGS):
-            of_targets = [
-                _of_target(tree[name].to_dataset(), node.to_dataset(), name, setting, len(classes)) for name, node in targets
-            ]
-            shares[number, column] = mean_of_scored(np.stack(of_targets), axis=0)
+        of_targets = [_of_target(tree[name].to_dataset(), node.to_dataset(), name, len(classes)) for name, node in targets]
+        shares[number] = mean_of_scored(np.stack(of_targets), axis=0)
     dims = ("representation", "setting", "true", "read_as")
     coords = {"representation": list(predictions), "setting": list(SETTINGS), "true": classes, "read_as": classes}
     return xr.DataArray(shares, coords, dims)
 
 
-def _of_target(predicted: xr.Dataset, samples: xr.Dataset, target: str, setting: str, classes: int) -> Floats:
-    """Return the shares of one animal that is read, ``(true, read_as)``."""
-    decoders = [str(name) for name in predicted["decoder"].values]
-    of_setting = {"within": [target], OTHERS: [OTHERS], POOLED: [POOLED]}
-    others = [name for name in decoders if name not in (target, OTHERS, POOLED)]
-    used = [decoders.index(name) for name in of_setting.get(setting, others) if name in decoders]
-    codes: NDArray[np.int16] = predicted["predicted"].to_numpy()[:, used]
-    labels = np.broadcast_to(samples["label"].to_numpy(), codes.shape)
+def _of_target(predicted: xr.Dataset, samples: xr.Dataset, target: str, classes: int) -> Floats:
+    """Return the shares of one animal that is read, ``(setting, true, read_as)``."""
+    codes, labels = predicted["predicted"].to_numpy(), samples["label"].to_numpy()
+    groups = decoders_of_settings(target, [str(name) for name in predicted["decoder"].values])
+    return np.stack([_shares(codes[:, group], labels, classes) for group in groups])
+
+
+def _shares(codes: NDArray[np.int16], true: NDArray[np.int16], classes: int) -> Floats:
+    """Return the shares ``(true, read_as)`` of predicted codes ``(replica, decoder, trial, window)``; -1: not tested."""
+    labels = np.broadcast_to(true, codes.shape)
     scored = (codes >= 0) & (labels >= 0)
     counts = np.zeros((classes, classes))
     np.add.at(counts, (labels[scored], codes[scored]), 1)

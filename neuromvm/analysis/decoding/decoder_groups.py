@@ -31,13 +31,19 @@ class TargetDecoders(NamedTuple):
         codes, rows = codes[:, :, tested], LabelRows.of(labels[tested])
         decoders = predicted["decoder"].to_numpy().tolist()
         animals = [name for name in decoders if name not in (OTHERS, POOLED)]
-        groups = [[target], [name for name in animals if name != target], [OTHERS], [POOLED]]  # in the order of SETTINGS
         common: NDArray[np.bool_] = np.asarray(predicted["common"].any("replica"))
         return cls(
-            DecoderGroups([[decoders.index(name) for name in group] for group in groups], codes, split, common, rows),
+            DecoderGroups(decoders_of_settings(target, decoders), codes, split, common, rows),
             DecoderGroups([[decoders.index(name)] for name in animals], codes, split, common, rows),
             rows,
         )
+
+
+def decoders_of_settings(target: str, decoders: Sequence[str]) -> list[list[int]]:
+    """Return the numbers of the decoders that read a target in each of :data:`SETTINGS`, of those that there are."""
+    animals = [name for name in decoders if name not in (OTHERS, POOLED)]
+    groups = [[target], [name for name in animals if name != target], [OTHERS], [POOLED]]
+    return [[decoders.index(name) for name in group if name in decoders] for group in groups]
 
 
 class DecoderGroups:

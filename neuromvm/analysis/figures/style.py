@@ -118,8 +118,8 @@ def page(height: float, rows: int = 1, columns: int = 1, *, width: float = DOUBL
     target = _AXES.get()
     if target is not None:
         if rows * columns > 1:
-            found = f"a figure of {rows * columns} panels, and axes for one"
-            raise ArgumentError("ax", found=found, next_step="Leave ax out, or select what fits in one panel")
+            problem = f"a figure of {rows * columns} panels, and axes for one"
+            raise ArgumentError("ax", found=problem, next_step="Leave ax out, or select what fits in one panel")
         owner = target.get_figure(root=True)
         assert owner is not None
         return owner, target if layout.get("squeeze", True) else np.array([[target]])

@@ -104,14 +104,14 @@ def generalization(scores: xr.Dataset) -> Figure:
     null = _null(scores, "generalization_null_kind")
     text = f"Mean over animals; white: chance; dots: {OWN_WINDOW}.{outlined}\n{null}\n{_numbers(scores)}"
     shows = f"Balanced accuracy of {scores.attrs['label']}: decoders of one window applied to every window of test trials."
-    kept = ["generalization", "generalization_p_max", "generalization_cluster_p", "chance", "trials"]
-    return style.caption(figure, text, shows, style.only(scores, *kept))
+    drawn = ["generalization", "generalization_p_max", "generalization_cluster_p", "chance", "trials"]
+    return style.caption(figure, text, shows, style.only(scores, *drawn))
 
 
 def _of_curves(prefix: str) -> list[str]:
     """Return the variables of the curves of the mean over animals, or with a prefix of each animal."""
-    kept = ("value", "low", "high", "null_mean", "null_low", "null_high", "p", "p_max", "cluster_p")
-    return [*(f"{prefix}{key}" for key in kept), "chance", "trials"]
+    shown = ("value", "low", "high", "null_mean", "null_low", "null_high", "p", "p_max", "cluster_p")
+    return [*(f"{prefix}{key}" for key in shown), "chance", "trials"]
 
 
 def _panels(scores: xr.Dataset) -> Iterator[Panel]:

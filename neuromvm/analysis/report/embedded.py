@@ -35,8 +35,8 @@ def picture_of(file: Path) -> Told:
             below = float(told.get("Comment", "0"))
         except ValueError:  # a comment of another program
             below = 0.0
-        kept = image.crop((0, 0, image.width, round(image.height * (1 - below)))) if 0 < below < 1 else image
-        return Told(_small(kept), told.get("Title", ""), " ".join(told.get("Description", "").split()))
+        panels = image.crop((0, 0, image.width, round(image.height * (1 - below)))) if 0 < below < 1 else image
+        return Told(_small(panels), told.get("Title", ""), " ".join(told.get("Description", "").split()))
 
 
 def embedded_figure(draw: Callable[[], Figure]) -> str:

@@ -80,10 +80,10 @@ def shared_codes(traits: Traits, ends: Ends) -> list[Setting]:
     names = [f"mmvm_{size}" for size in sizes]
     models = [free_model(name, ACROSS, size, "", noise=0.7, beta=0.1) for name, size in zip(names, sizes, strict=True)]
     held_out = max(2, round(conditions / 5))
-    few = len(traits.animals) <= 3
+    is_small = len(traits.animals) <= 3
     why = f"{held_out} of {conditions} conditions are never labelled in an animal"
     inner = [Setting("kind", "conditions"), Setting("held_out", str(held_out), why)]
-    if few:
+    if is_small:
         words = "with three animals or fewer one at a time lacks conditions; the others have all"
         inner.append(Setting("lacking", "one_animal", words))
     elif conditions < 10:

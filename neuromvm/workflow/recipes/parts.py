@@ -41,8 +41,8 @@ def label_settings(traits: Traits, *, window: bool = False) -> list[Setting]:
     """Return the label, and the classes to keep where some are too rare; ``window`` makes each window a condition of its own."""
     label = traits.label
     names = [label.name, *(["window"] if window else [])]
-    others = f"; other labels: {', '.join(traits.other_labels)}" if traits.other_labels else ""
-    settings = [Setting("label", listed(names), f"what is decoded: {len(label.classes)} classes of {label.name}{others}")]
+    alternatives = f"; other labels: {', '.join(traits.other_labels)}" if traits.other_labels else ""
+    settings = [Setting("label", listed(names), f"what is decoded: {len(label.classes)} classes of {label.name}{alternatives}")]
     if label.rare:
         rare = ", ".join(label.rare[:6]) + (" ..." if len(label.rare) > 6 else "")
         settings.append(
